@@ -1,0 +1,202 @@
+"""Strict command lines on Fire, for `python -m data_prep`, `python -m trainer` and `python -m slurm.submit`.
+
+Fire on its own runs a function with its defaults when a flag is mistyped, complains only afterwards, and guesses
+the types of values (`--run_name=1e5` becomes a float). Here every flag and word is checked against the function's
+signature before anything runs, and values stay strings until they are converted by the parameter's annotation.
+
+Input: a literal dict of commands, the arguments, the program's name. Output: the exit code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import fire
+from fire.decorators import SetParseFn
+
+from data_prep.errors import InputError
+
+Command = Callable[..., Any]
+EXIT_BAD_INPUT = 2
+
+
+def main(commands: Mapping[str, Command], argv: Sequence[str], prog: str) -> int:
+    """Run one command of `commands` with the words of `argv`; return the process's exit code.
+
+    A command may return an int, which becomes the exit code; None means 0. `InputError` is printed as one line
+    and becomes 2. A reader that closes our output early (`... | head`) is no error.
+    """
+    try:
+        if not argv or argv[0] in ("-h", "--help", "help"):
+            print(_overview(commands, prog))
+            return 0
+        name, words = argv[0], list(argv[1:])
+        if name not in commands:
+            raise InputError(f"no command {name!r} in {prog}{_did_you_mean(name, commands)}; "
+                             f"commands: {', '.join(commands)}")
+        command = commands[name]
+        if any(word in ("-h", "--help") for word in words):
+            print(_usage(command, f"{prog} {name}"))
+            return 0
+        check_arguments(command, words, f"{prog} {name}")
+        outcome: list[Any] = []  # kept aside: Fire would print what it gets back
+        fire.Fire(_typed(command, outcome), command=words, name=f"{prog} {name}")
+        return outcome[0] if outcome and isinstance(outcome[0], int) else 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def check_arguments(command: Command, words: Sequence[str], prog: str) -> None:
+    """Refuse words that `command` does not take, before it runs.
+
+    Raises InputError for an unknown flag, a flag without its value, a stray word, or a missing argument. A command
+    with ``**overrides`` takes flags with a dot in their name (``--robust.epsilon=0.1``); their meaning is checked
+    by the recipe, also before anything runs. A command with ``*words`` takes any number of plain words.
+    """
+    parameters = inspect.signature(command).parameters
+    takes_dotted = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    takes_words = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+    named = {n: p for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    positional = [n for n, p in named.items() if p.default is p.empty]  # what has a default is a flag, never a word
+    given: set[str] = set()
+    plain = 0
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word == "--":
+            if word.startswith("-") and len(word) > 1 and not _is_number(word):
+                raise InputError(f"{prog}: flags are spelt with two dashes, found {word!r}")
+            plain += 1
+            if plain > len(positional) and not takes_words:
+                raise InputError(f"{prog}: stray word {word!r}; it takes {_take(positional)}")
+            if plain <= len(positional):
+                given.add(positional[plain - 1])
+            continue
+        flag, equals, _ = word[2:].partition("=")
+        name = flag.replace("-", "_")
+        dotted = takes_dotted and "." in flag
+        if not dotted and name not in named:
+            switch_off = name.removeprefix("no")
+            if name.startswith("no") and switch_off in named and _is_bool(command, switch_off) and not equals:
+                given.add(switch_off)
+                continue
+            known = ", ".join("--" + n for n in named) + (" and dotted recipe keys" if takes_dotted else "")
+            raise InputError(f"{prog}: no flag --{flag}{_did_you_mean(name, named)}; flags: {known}")
+        if name in given:
+            raise InputError(f"{prog}: --{flag} is given twice")
+        given.add(name)
+        if not equals and (dotted or not _is_bool(command, name)):
+            if not rest or (rest[0].startswith("--") and len(rest[0]) > 2):
+                raise InputError(f"{prog}: --{flag} needs a value")
+            rest.pop(0)
+        elif not equals and rest and rest[0].lower() in ("true", "false"):
+            rest.pop(0)
+    missing = [n for n, p in named.items() if p.default is p.empty and n not in given]
+    if missing:
+        raise InputError(f"{prog}: missing {', '.join(missing)}; see {prog} --help")
+
+
+def convert(value: Any, annotation: Any, name: str) -> Any:
+    """`value`, a string from the command line, as `annotation` says (str, int, float, bool, or one of them | None)."""
+    if not isinstance(value, str):
+        return value
+    kinds = [a for a in _members(annotation) if a is not type(None)]
+    optional = len(kinds) < len(_members(annotation))
+    if optional and value.lower() in ("none", "null"):
+        return None
+    kind = kinds[0] if kinds else str
+    if kind is bool:
+        if value.lower() not in ("true", "false"):
+            raise InputError(f"--{name} must be true or false, found {value!r}")
+        return value.lower() == "true"
+    if kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise InputError(f"--{name} must be {what}, found {value!r}") from None
+    return value
+
+
+def _typed(command: Command, outcome: list[Any]) -> Command:
+    """`command` behind a wrapper that converts Fire's plain strings by annotation; its result goes into `outcome`."""
+    hints = typing.get_type_hints(command)
+    signature = inspect.signature(command)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            if signature.parameters[name].kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
+                continue
+            bound.arguments[name] = convert(value, hints.get(name, str), name)
+        outcome.append(command(*bound.args, **bound.kwargs))
+
+    call.__signature__ = signature  # type: ignore[attr-defined]  # Fire reads the signature from here
+    call.__name__, call.__doc__ = command.__name__, command.__doc__
+    return SetParseFn(str)(call)
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _is_bool(command: Command, name: str) -> bool:
+    return bool in _members(typing.get_type_hints(command).get(name, str))
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _did_you_mean(word: str, choices: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(word, list(choices), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _take(positional: Sequence[str]) -> str:
+    return "no plain words" if not positional else "at most " + " ".join(p.upper() for p in positional)
+
+
+def _first_line(command: Command) -> str:
+    return (inspect.getdoc(command) or "").split("\n")[0]
+
+
+def _overview(commands: Mapping[str, Command], prog: str) -> str:
+    width = max(len(name) for name in commands)
+    lines = [f"usage: {prog} COMMAND [flags]", ""]
+    lines += [f"  {name:<{width}}  {_first_line(command)}" for name, command in commands.items()]
+    return "\n".join([*lines, "", f"{prog} COMMAND --help tells the flags of one command."])
+
+
+def _usage(command: Command, prog: str) -> str:
+    words, flags = [], []
+    hints = typing.get_type_hints(command)
+    for name, parameter in inspect.signature(command).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            flags.append("  --dotted.key=VALUE   any key of the recipe")
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            words.append(f"{name.upper()}...")
+        elif parameter.default is parameter.empty:
+            words.append(name.upper())
+        else:
+            kinds = [m for m in _members(hints.get(name, str)) if m is not type(None)]
+            flags.append(f"  --{name}={'|'.join(k.__name__.upper() for k in kinds)}   (default: {parameter.default})")
+    usage = f"usage: {prog} {' '.join(words)} [flags]"
+    return "\n".join([usage, "", inspect.getdoc(command) or "", "", *flags]).rstrip()
