@@ -1,0 +1,8 @@
+"""Raw benchmark files or the hub in, sharded and tokenised Arrow cells out (`python -m data_prep`).
+
+Nothing here imports torch or the trainer; the trainer reads what is written here through `data_prep.shards` alone.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

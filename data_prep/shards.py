@@ -1,0 +1,393 @@
+"""The door from preparation to training: write, find and open sharded cells, and assemble model inputs from them.
+
+A *cell* is one language of one split of one task, a folder `<root>/<task>/<split>/<language>/` that holds
+`shard-00000.arrow`, ... (Arrow streams written through `datasets`) and `manifest.json`. A cell is complete when its
+manifest exists: everything is written in a folder of another name, which is renamed into place last. The tokenizer
+is kept beside the cells, in `<root>/tokenizers/<first 12 hex digits of its fingerprint>/`.
+
+Inputs: batches of columns, and what is to stand in the manifest. Outputs: the folder; when reading, a `Cell`.
+Row columns: `id` (row number in the source, before anything is skipped), `first_ids` and `second_ids` (token ids
+without special tokens; `second_ids` is empty for single texts), `label` (index into the manifest's labels, -1 for
+none), `length` (length of the assembled and truncated model input, special tokens included).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pydantic
+from datasets.arrow_writer import ArrowWriter
+
+from data_prep.errors import InputError
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+TOKENIZERS_FOLDER = "tokenizers"
+MAX_SHARD_BYTES = 256 * 1024 * 1024
+FEATURES = datasets.Features({
+    "id": datasets.Value("int64"),
+    "first_ids": datasets.List(datasets.Value("int32")),
+    "second_ids": datasets.List(datasets.Value("int32")),
+    "label": datasets.Value("int64"),
+    "length": datasets.Value("int32"),
+})
+PAIR_SPECIAL_TOKENS = 4  # <s> first </s></s> second </s>
+SINGLE_SPECIAL_TOKENS = 2  # <s> first </s>
+HASH_BLOCK_BYTES = 1 << 20
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+
+class TokenizerInfo(_Strict):
+    """Which tokenizer the ids of a cell belong to."""
+
+    name: str
+    fingerprint: str
+    vocab_size: int
+    cls_id: int
+    sep_id: int
+    pad_id: int
+    mask_id: int
+    unk_id: int
+
+
+class ShardInfo(_Strict):
+    """One Arrow file of a cell."""
+
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class LanguageInfo(_Strict):
+    """What is known of a language, for grouping in reports; "unknown" where nothing is."""
+
+    name: str = "unknown"
+    family: str = "unknown"
+    script: str = "unknown"
+    resource: str = "unknown"
+    morphology: str = "unknown"
+
+
+class Manifest(_Strict):
+    """What a cell holds. `rows`, `has_labels`, `label_counts`, `tokens` and `shards` are counted by `write_cell`."""
+
+    format_version: Literal[1] = 1
+    task: str
+    kind: Literal["pair", "mlm"]
+    labels: list[str]
+    metric: Literal["accuracy", "perplexity"]
+    language: str
+    split: str
+    rows: int = 0
+    has_labels: bool = False
+    parallel: bool = False
+    skipped: dict[str, int] = {}
+    truncated: int = 0
+    max_length: int
+    copies: int = 0
+    language_info: LanguageInfo = LanguageInfo()
+    label_counts: dict[str, int] = {}
+    tokens: int = 0
+    tokenizer: TokenizerInfo
+    shards: list[ShardInfo] = []
+    source: str
+    data_prep_version: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An open cell: where it lies, its manifest, and its rows, memory-mapped."""
+
+    path: Path
+    manifest: Manifest
+    dataset: datasets.Dataset
+
+    def __len__(self) -> int:
+        return self.manifest.rows
+
+
+# --- model inputs ---------------------------------------------------------------------------------------------------
+def kept_tokens(n_first: int, n_second: int, max_length: int) -> tuple[int, int]:
+    """How many tokens of each segment fit into `max_length` (special tokens included), truncating the longest first.
+
+    The same rule as Hugging Face's `truncation="longest_first"`: the longer segment gives way until both are equal,
+    then both share what is left, the odd token going to the one that was longer (to the second where they were
+    equal). `n_second` 0 means a single text.
+    """
+    if n_second == 0:
+        return min(n_first, max_length - SINGLE_SPECIAL_TOKENS), 0
+    budget = max_length - PAIR_SPECIAL_TOKENS
+    if n_first + n_second <= budget:
+        return n_first, n_second
+    short, long = min(n_first, n_second), budget - min(n_first, n_second)
+    if short > long:
+        short, long = budget // 2, budget - budget // 2
+    return (long, short) if n_first > n_second else (short, long)
+
+
+def assemble(
+    first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray, max_length: int, cls_id: int, sep_id: int
+) -> np.ndarray:
+    """The model input for one row: `<s> first </s></s> second </s>`, or `<s> first </s>` where `second` is empty.
+
+    `first` and `second` are ids without special tokens; the result is int64 of shape (length,), length <=
+    `max_length`, equal to the tokenizer's own `tokenizer(a, b, truncation="longest_first", max_length=max_length)`.
+    """
+    n_first, n_second = kept_tokens(len(first), len(second), max_length)
+    specials = PAIR_SPECIAL_TOKENS if n_second else SINGLE_SPECIAL_TOKENS
+    ids = np.full(n_first + n_second + specials, sep_id, dtype=np.int64)
+    ids[0] = cls_id
+    ids[1 : n_first + 1] = first[:n_first]
+    if n_second:
+        ids[n_first + 3 : n_first + 3 + n_second] = second[:n_second]
+    return ids
+
+
+# --- tokenizers -----------------------------------------------------------------------------------------------------
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """sha256 (hex) of the backend tokenizer's JSON without truncation and padding, which are settings of a call."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    state["truncation"] = state["padding"] = None
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def tokenizer_dir(root: str | Path, fingerprint: str) -> Path:
+    """Where the cells below `root` keep the tokenizer with this fingerprint."""
+    return Path(root) / TOKENIZERS_FOLDER / fingerprint[:12]
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+def write_cell(
+    path: str | Path,
+    draft: Manifest,
+    rows: Iterable[Mapping[str, Any]],
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+    closing: Callable[[], Mapping[str, Any]] | None = None,
+    overwrite: bool = False,
+) -> Manifest:
+    """Write one cell at `path` from batches of columns, and return its finished manifest.
+
+    `rows` yields batches as {column: values} (lists, numpy or Arrow arrays, one entry per column of `FEATURES`);
+    memory is bounded by the largest batch. `closing` is called after the last batch and gives manifest fields that
+    are known only then (`skipped`, `truncated`). A shard is closed once it has reached `max_shard_bytes`.
+    Raises InputError where a finished cell is in the way (unless `overwrite`) or where there are no rows. Whatever
+    `rows` raises passes through, and nothing is left behind.
+    """
+    path = Path(path)
+    if (path / MANIFEST_FILE).exists() and not overwrite:
+        raise InputError(f"{path} is a finished cell already; remove it, or ask for overwriting")
+    with working_folder(path) as folder:
+        counts = _Counts(draft.labels)
+        shards = _write_shards(folder, counts.watch(rows), max_shard_bytes)
+        if not counts.rows:
+            raise InputError(f"{draft.source}: no rows for {draft.task}/{draft.split}/{draft.language}; "
+                             "expected at least one")
+        late = dict(closing()) if closing else {}
+        manifest = draft.model_copy(update={**late, **counts.fields(), "shards": shards})
+        write_json(folder / MANIFEST_FILE, manifest.model_dump())
+        put_in_place(folder, path, overwrite)
+    return manifest
+
+
+class _Counts:
+    """Figures of the manifest that are read off the rows as they pass."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = list(labels)
+        self.rows = self.tokens = 0
+        self.per_label = np.zeros(len(self.labels), dtype=np.int64)
+
+    def watch(self, batches: Iterable[Mapping[str, Any]]) -> Iterator[pa.Table]:
+        for batch in batches:
+            table = pa.table({name: batch[name] for name in FEATURES}, schema=FEATURES.arrow_schema)
+            label = table["label"].to_numpy()
+            if label.size and (label.min() < -1 or label.max() >= len(self.labels)):
+                raise InputError(f"label index {label.min()}..{label.max()} outside the label set {self.labels}")
+            self.rows += table.num_rows
+            self.tokens += int(table["length"].to_numpy().sum(dtype=np.int64))
+            self.per_label += np.bincount(label[label >= 0], minlength=len(self.labels))
+            yield table
+
+    def fields(self) -> dict[str, Any]:
+        counts = {name: int(n) for name, n in zip(self.labels, self.per_label, strict=True)}
+        return {"rows": self.rows, "tokens": self.tokens, "label_counts": counts,
+                "has_labels": bool(self.labels) and sum(counts.values()) == self.rows}
+
+
+def _write_shards(folder: Path, tables: Iterable[pa.Table], max_shard_bytes: int) -> list[ShardInfo]:
+    """Write `tables` as numbered Arrow streams below the size cap; the cap is checked after each batch."""
+    shards: list[ShardInfo] = []
+    writer: ArrowWriter | None = None
+    rows = 0
+    for table in tables:
+        if writer is None:
+            file = folder / f"shard-{len(shards):05d}.arrow"
+            writer, rows = ArrowWriter(features=FEATURES, path=str(file)), 0
+        writer.write_table(table)
+        rows += table.num_rows
+        if writer.stream.tell() >= max_shard_bytes:
+            writer.finalize()
+            shards.append(_shard_info(file, rows))
+            writer = None
+    if writer is not None:
+        writer.finalize()
+        shards.append(_shard_info(file, rows))
+    return shards
+
+
+def _shard_info(file: Path, rows: int) -> ShardInfo:
+    return ShardInfo(file=file.name, rows=rows, bytes=file.stat().st_size, sha256=file_sha256(file))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON for people and programs, flushed to the disk before it returns."""
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump(value, stream, ensure_ascii=False, indent=1)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextmanager
+def working_folder(path: Path) -> Iterator[Path]:
+    """A fresh folder beside `path` with a name that no reader takes for a finished one; removed when the block ends.
+
+    Its name holds the process id and the host, so that processes never share one; what a killed process of this
+    host left behind is cleared away on the way.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    host = socket.gethostname()
+    for stale in path.parent.glob(f".{path.name}.tmp-*@{host}"):
+        pid = stale.name.rpartition("@")[0].rpartition("-")[2]
+        if pid.isdigit() and not _is_running(int(pid)):
+            shutil.rmtree(stale, ignore_errors=True)
+    folder = path.parent / f".{path.name}.tmp-{os.getpid()}@{host}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(folder: Path, path: Path, overwrite: bool = False) -> None:
+    """Rename a finished `folder` to `path`. Raises InputError where something finished first in the meantime."""
+    if path.exists() and (overwrite or not (path / MANIFEST_FILE).exists()):
+        old = path.parent / f".{path.name}.old-{os.getpid()}"
+        os.replace(path, old)
+        shutil.rmtree(old, ignore_errors=True)
+    try:
+        os.replace(folder, path)
+    except OSError as error:
+        raise InputError(f"{path} was written by another process meanwhile ({error.strerror}); start again") from error
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+def find_cells(root: str | Path, task: str | None = None, split: str | None = None) -> list[Path]:
+    """Folders of the finished cells below `root`, sorted; only those of `task` and `split` where these are given."""
+    found = []
+    for manifest in Path(root).glob(f"*/*/*/{MANIFEST_FILE}"):
+        names = manifest.relative_to(root).parts[:3]
+        wanted = (task is None or names[0] == task) and (split is None or names[1] == split)
+        if wanted and names[0] != TOKENIZERS_FOLDER and not any(name.startswith(".") for name in names):
+            found.append(manifest.parent)
+    return sorted(found)
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """The manifest of the cell at `path`. Raises InputError where there is none, or it is of another format."""
+    file = Path(path) / MANIFEST_FILE
+    if not file.is_file():
+        what = "an unfinished or empty folder" if Path(path).is_dir() else "no such folder"
+        raise InputError(f"{path}: {what}, expected a cell with {MANIFEST_FILE}; run `python -m data_prep build`")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{file} is not valid JSON ({error}); build the cell again") from None
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(f"{file}: format version {version}, this code reads {FORMAT_VERSION}; build the cell again")
+    try:
+        return Manifest.model_validate(content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{file}: {where}: {first['msg']}; build the cell again") from None
+
+
+def open_cell(path: str | Path, verify: Literal["size", "sha256", "none"] = "size") -> Cell:
+    """Open the finished cell at `path`, memory-mapped, after comparing its shards with the manifest.
+
+    `verify` "size" compares file sizes and row counts, "sha256" re-hashes every byte, "none" looks only whether the
+    files are there. Raises InputError for a missing, unfinished, cut or altered cell.
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
+    tables = []
+    for shard in manifest.shards:
+        check_shard(path / shard.file, shard, verify)
+        try:
+            tables.append(datasets.Dataset.from_file(str(path / shard.file)))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{path / shard.file} cannot be read as Arrow ({reason}); build the cell again") from None
+        if len(tables[-1]) != shard.rows or set(tables[-1].column_names) != set(FEATURES):
+            raise InputError(f"{path / shard.file}: {len(tables[-1])} rows of {sorted(tables[-1].column_names)}, the "
+                             f"manifest says {shard.rows} of {sorted(FEATURES)}; build the cell again")
+    if not tables:
+        raise InputError(f"{path / MANIFEST_FILE} names no shards; build the cell again")
+    dataset = tables[0] if len(tables) == 1 else datasets.concatenate_datasets(tables)
+    if len(dataset) != manifest.rows:
+        raise InputError(f"{path}: {len(dataset)} rows, the manifest says {manifest.rows}; build the cell again")
+    return Cell(path=path, manifest=manifest, dataset=dataset)
+
+
+def check_shard(file: Path, shard: ShardInfo, verify: str) -> None:
+    """Raise InputError where `file` is not what `shard` says, as far as `verify` asks for a look."""
+    if verify not in ("size", "sha256", "none"):
+        raise InputError(f"verify must be size, sha256 or none, found {verify!r}")
+    if not file.is_file():
+        raise InputError(f"{file} is missing, the manifest names it; build the cell again")
+    size = file.stat().st_size
+    if verify != "none" and size != shard.bytes:
+        raise InputError(f"{file}: {size} bytes, the manifest says {shard.bytes}; build the cell again")
+    if verify == "sha256":
+        found = file_sha256(file)
+        if found != shard.sha256:
+            raise InputError(f"{file}: sha256 {found[:12]}..., the manifest says {shard.sha256[:12]}...; "
+                             "build the cell again")
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 (hex) of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
