@@ -1,0 +1,121 @@
+"""Prediction and outcome files of a run.
+
+Predictions are in XTREME's format, one label per line, in the order of ascending example id:
+``predictions/<task>/<split>-<language>.tsv``; ``<split>-<a>-<b>.tsv`` for a premise in a and a hypothesis in b.
+Outcomes say per example whether the prediction was right, two columns ``id<TAB>1|0``, under the same name in
+``outcomes/``: what the report's paired bootstrap needs, without gold labels or a model.
+
+Both are written under a temporary name and renamed, so that a file cut short never looks whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from data_prep.errors import InputError
+from trainer.evaluate.rows import checked_name
+
+
+def predictions_path(task: str, split: str, language: str, language_2: str | None = None) -> str:
+    """Path of a cell's predictions relative to the run's `eval/`; `language_2` for the generalized setting.
+
+    Raises InputError for a name that could leave its folder.
+    """
+    return f"predictions/{_stem(task, split, language, language_2)}.tsv"
+
+
+def outcomes_path(task: str, split: str, language: str, language_2: str | None = None) -> str:
+    """Path of a cell's outcomes relative to the run's `eval/`; see `predictions_path`."""
+    return f"outcomes/{_stem(task, split, language, language_2)}.tsv"
+
+
+def write_predictions(path: Path, labels: Sequence[str]) -> None:
+    """Write label strings, one per line (XTREME's submission format), in the order given.
+
+    Raises InputError for a label with a line break or a tab in it, before anything is written.
+    """
+    for label in labels:
+        if not label or any(mark in label for mark in "\n\r\t"):
+            raise InputError(f"{path}: label {label!r} does not fit on a line of its own")
+    _replace(path, "".join(f"{label}\n" for label in labels).encode())
+
+
+def read_predictions(path: Path) -> list[str]:
+    """The label strings of a prediction file. Raises InputError where it is missing or its last line is cut."""
+    text = _read(path).decode()
+    if text and not text.endswith("\n"):
+        raise InputError(f"{path}: the last line is cut short; evaluate the run again")
+    return text.split("\n")[:-1]
+
+
+def write_outcomes(path: Path, ids: npt.ArrayLike, correct: npt.ArrayLike) -> None:
+    """Write, per example, its id and whether its prediction was right.
+
+    `ids`: integers, strictly ascending. `correct`: booleans or 0/1, as many. Raises ValueError otherwise: the caller
+    computed them.
+    """
+    id_array = np.asarray(ids, dtype=np.int64)
+    right = np.asarray(correct).astype(np.int64)
+    if id_array.ndim != 1 or id_array.shape != right.shape:
+        raise ValueError(f"{id_array.shape} ids but {right.shape} outcomes")
+    if id_array.size and (id_array[0] < 0 or (np.diff(id_array) <= 0).any()):
+        raise ValueError("ids must be ascending, each once, from 0 upwards")
+    if not np.isin(right, (0, 1)).all():
+        raise ValueError("outcomes are 0 or 1")
+    lines = (f"{i}\t{r}\n" for i, r in zip(id_array.tolist(), right.tolist(), strict=True))
+    _replace(path, "".join(lines).encode())
+
+
+def read_outcomes(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """The ids (ascending) and outcomes of a file by `write_outcomes`.
+
+    Raises InputError, naming file and line, for anything else, a file cut short included.
+    """
+    data = _read(path)
+    lines = data.count(b"\n")
+    # One look at everything that is no digit finds nearly every fault; a report reads millions of these lines.
+    empty_field = data[:1] == b"\t" or b"\n\t" in data or b"\t\n" in data
+    if empty_field or data.translate(None, b"0123456789") != b"\t\n" * lines:
+        raise InputError(f"{path}:{_bad_line(data)}: expected 'id<TAB>1' or 'id<TAB>0'; evaluate the run again")
+    table = np.array(data.split(), dtype=np.int64).reshape(lines, 2)
+    ids, right = table[:, 0], table[:, 1]
+    wrong = np.flatnonzero((right > 1) | (np.diff(ids, prepend=-1) <= 0))
+    if wrong.size:
+        raise InputError(f"{path}:{wrong[0] + 1}: expected ascending ids, each once, and 1 or 0 after the tab; "
+                         f"evaluate the run again")
+    return ids.copy(), right == 1
+
+
+def _stem(task: str, split: str, language: str, language_2: str | None) -> str:
+    names = [checked_name(split, "a split"), checked_name(language, "a language")]
+    if language_2 is not None:
+        names.append(checked_name(language_2, "a language"))
+    return f"{checked_name(task, 'a task')}/{'-'.join(names)}"
+
+
+def _bad_line(data: bytes) -> int:
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        left, tab, right = line.partition(b"\t")
+        if not (tab and left.isdigit() and right.isdigit()) and (line or number < len(lines)):
+            return number
+    return len(lines)  # the last line, cut before its line break
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; evaluate the run again") from None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)

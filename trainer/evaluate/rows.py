@@ -1,0 +1,180 @@
+"""Result rows: the door between `evaluate` and `report`, one JSON line per evaluated cell.
+
+A *cell* is what one score belongs to: a task, a split, a setting (standard or generalized), the language of the first
+text, the language of the second, and how the checkpoint was chosen.
+
+Input and output: `<run>/eval/results.jsonl`. No torch here: reports run on a laptop.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from data_prep.errors import InputError
+
+FORMAT_VERSION: Literal[1] = 1
+NO_LABEL = "no label"
+MISSING = "missing: "  # the reason follows
+RESULTS_FILE = "results.jsonl"
+
+RowKey = tuple[str, str, str, str, str, str]
+
+_NAME = re.compile(r"[A-Za-z0-9_+-]+")
+
+
+def checked_name(name: str, what: str = "a name") -> str:
+    """`name` if it is safe as one part of a file name: letters, digits, ``-``, ``_`` and ``+`` only.
+
+    Tasks, splits and languages become file names, so a name with a dot or a slash could leave its folder.
+    Raises InputError otherwise.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{what} may hold letters, digits, '-', '_' and '+' only, found {name!r}")
+    return name
+
+
+def _is_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("may hold letters, digits, '-', '_' and '+' only")
+    return value
+
+
+def _is_inside(value: str) -> str:
+    """A path relative to the run's `eval/` folder that stays within it."""
+    parts = value.split("/")
+    if not value or "\\" in value or any(part in ("", ".", "..") for part in parts):
+        raise ValueError("must be a relative path inside the run's eval folder")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_is_name)]
+PathInside = Annotated[str, AfterValidator(_is_inside)]
+
+
+class ResultRow(BaseModel):
+    """One score, or the reason why there is none.
+
+    Raises pydantic's ValidationError where a value and its note contradict each other.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = FORMAT_VERSION
+    run: str
+    """The run's name."""
+    label: str = Field(min_length=1)
+    """What the run is called in reports, e.g. "plain" or "pgd"; runs that differ in their seed only share it."""
+    method: str
+    """The robust method: a key of the trainer's METHODS."""
+    seed: int
+    task: Name
+    kind: str
+    """The task's kind: "pair" or "mlm"."""
+    metric: str
+    """A key of `trainer.evaluate.metrics.METRICS`."""
+    split: Name
+    setting: Literal["standard", "generalized"] = "standard"
+    """Generalized: the two texts of a pair are taken from two languages."""
+    language: Name
+    """The language of the first text (the premise), or of the only one."""
+    language_2: Name
+    """The language of the second text (the hypothesis); equal to `language` in the standard setting."""
+    value: float | None
+    """The metric: accuracy as a fraction 0..1, perplexity as it is; None where `note` says why."""
+    note: str = ""
+    """Empty for a score, else "no label" or "missing: <reason>"."""
+    n: int = Field(ge=0)
+    """Examples scored (or predicted, where there is no label); 0 in oracle rows."""
+    excluded: int = Field(default=0, ge=0)
+    """Generalized: examples left out, because a row is absent in one language or the two labels differ."""
+    step: int = Field(ge=0)
+    """The training step of the checkpoint."""
+    selection: Literal["best", "oracle"] = "best"
+    """"best": the checkpoint chosen on the source language's dev set; "oracle": the best one for this very language."""
+    predictions: PathInside | None = None
+    """The prediction file, relative to the run's `eval/` folder."""
+    outcomes: PathInside | None = None
+    """The file of right and wrong per example, relative to `eval/`; None where there is no label."""
+    language_info: dict[str, str] = Field(default_factory=dict)
+    """Name, family, script, resource and morphology of `language`; "unknown" where unknown."""
+    train_languages: list[str] = Field(default_factory=list)
+    """The languages whose labels the run was trained on."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ResultRow:
+        if self.value is None:
+            if self.note != NO_LABEL and not self.note.startswith(MISSING):
+                raise ValueError(f"no value, so note must be {NO_LABEL!r} or start with {MISSING!r}")
+        elif self.note:
+            raise ValueError("a value and a note that says there is none")
+        elif not math.isfinite(self.value):
+            raise ValueError("value is not a finite number")
+        elif self.metric == "accuracy" and not 0 <= self.value <= 1:
+            raise ValueError("accuracy is a fraction from 0 to 1")
+        if self.setting == "standard" and self.language != self.language_2:
+            raise ValueError("the standard setting has one language")
+        return self
+
+    @property
+    def key(self) -> RowKey:
+        """What identifies a row within its run: task, split, setting, language, language_2, selection."""
+        return (self.task, self.split, self.setting, self.language, self.language_2, self.selection)
+
+
+def read_rows(path: Path) -> list[ResultRow]:
+    """The rows of a `results.jsonl`, in file order.
+
+    Raises InputError, naming file and line, for a missing file, a line that is no row, and two rows with one key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as result rows: {error}") from None
+    rows: list[ResultRow] = []
+    lines_by_key: dict[RowKey, int] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        row = _row(line, f"{path}:{number}")
+        first = lines_by_key.setdefault(row.key, number)
+        if first != number:
+            raise InputError(f"{path}:{number}: the same cell as line {first} ({' '.join(row.key)}); "
+                             f"expected one row per cell: remove one of them")
+        rows.append(row)
+    return rows
+
+
+def merge_rows(path: Path, new_rows: Iterable[ResultRow]) -> list[ResultRow]:
+    """Rewrite `path` with its rows and `new_rows`, a new row taking the place of an old one with its key.
+
+    The file is replaced in one step: a reader sees the old rows or all the new ones. Returns what was written.
+    Raises InputError where the present file holds something else than rows (it is left as it is).
+    """
+    merged = {row.key: row for row in (read_rows(path) if path.exists() else [])}
+    merged.update({row.key: row for row in new_rows})
+    rows = list(merged.values())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in rows)
+    os.replace(temporary, path)
+    return rows
+
+
+def _row(line: str, where: str) -> ResultRow:
+    try:
+        return ResultRow.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        message = " ".join(first["msg"].split())
+        raise InputError(f"{where}: not a result row: {field + ': ' if field else ''}{message}; "
+                         f"evaluate the run again") from None
