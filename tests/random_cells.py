@@ -1,0 +1,38 @@
+"""Small cells of random token ids with a learnable label, for tests that need shards but no tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.shards import Manifest, TokenizerInfo, kept_tokens, write_cell
+
+VOCABULARY = 60
+LABELS = ["contradiction", "entailment", "neutral"]
+TOKENIZER = TokenizerInfo(name="random", fingerprint="0" * 64, vocab_size=VOCABULARY, cls_id=0, sep_id=2, pad_id=1,
+                          mask_id=VOCABULARY - 1, unk_id=3)
+
+
+def write_random_cell(
+    root: Path, name: str, rows: int, *, seed: int = 0, kind: str = "pair", max_length: int = 24,
+    labelled: bool = True, fingerprint: str = "0" * 64, first_id: int = 0,
+) -> Path:
+    """Write the cell `task/split/language`; the label of a row follows from its first token."""
+    task, split, language = name.split("/")
+    generator = np.random.default_rng(seed)
+    first = [generator.integers(4, VOCABULARY - 1, generator.integers(2, 12)).astype(np.int32) for _ in range(rows)]
+    second = [generator.integers(4, VOCABULARY - 1, generator.integers(1, 9)).astype(np.int32) for _ in range(rows)]
+    pair = kind == "pair"
+    kept = [kept_tokens(len(a), len(b), max_length) for a, b in zip(first, second, strict=True)]
+    batch = {
+        "id": np.arange(first_id, first_id + rows), "first_ids": first, "second_ids": second,
+        "label": np.array([int(a[0]) % 3 if labelled and pair else -1 for a in first]),
+        "length": np.array([a + b + 4 for a, b in kept], dtype=np.int32),
+    }
+    draft = Manifest(
+        task=task, kind=kind, labels=LABELS if pair else [], metric="accuracy" if pair else "perplexity",
+        language=language, split=split, parallel=split != "train", max_length=max_length,
+        tokenizer=TOKENIZER.model_copy(update={"fingerprint": fingerprint}), source="random", data_prep_version="test")
+    write_cell(root / task / split / language, draft, [batch])
+    return root / task / split / language

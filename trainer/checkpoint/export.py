@@ -1,0 +1,59 @@
+"""Plain transformers folders: `<run>/best/`, and `python -m trainer export RUN --out DIR`.
+
+Output: config.json, model.safetensors and the tokenizer's files, loadable without this project through
+`AutoModelForSequenceClassification.from_pretrained` (or `AutoModelForMaskedLM`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from data_prep.errors import InputError
+from trainer.model.build import BEST_FOLDER
+
+
+def write_transformers_folder(
+    model: PreTrainedModel, state: dict[str, Tensor], tokenizer: Path | None, folder: Path
+) -> None:
+    """Write `state` under the names of `model`, with its configuration and a copy of `tokenizer`'s files, to `folder`.
+
+    An earlier folder of that name is replaced only once the new one is whole.
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(temporary, state_dict=state)
+    if tokenizer is not None and tokenizer.is_dir():
+        shutil.copytree(tokenizer, temporary, dirs_exist_ok=True)
+    _put(temporary, folder)
+
+
+def export(run: str, *, out: str, overwrite: bool = False) -> int:
+    """Copy a run's best checkpoint to OUT as a plain transformers folder.
+
+    Raises InputError where the run has none yet, or where OUT exists and --overwrite is not given.
+    """
+    best, target = Path(run) / BEST_FOLDER, Path(out)
+    if not (best / "model.safetensors").is_file():
+        raise InputError(f"{best} holds no model; expected the folder of a run that has been evaluated at least once")
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} exists; choose another --out, or pass --overwrite")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.tmp-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(best, temporary)
+    _put(temporary, target)
+    print(f"{target}: load it with transformers' from_pretrained")
+    return 0
+
+
+def _put(temporary: Path, folder: Path) -> None:
+    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(temporary, folder)
+    shutil.rmtree(old, ignore_errors=True)

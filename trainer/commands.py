@@ -1,0 +1,14 @@
+"""The commands of `python -m trainer`, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from trainer.checkpoint.export import export
+from trainer.train import train
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "train": train,
+    "export": export,
+}

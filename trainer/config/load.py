@@ -1,0 +1,113 @@
+"""Loads a recipe: defaults, then a YAML file, then dotted overrides; one line and exit code 2 for what is wrong.
+
+Input: a path, or the name of a recipe that ships in `trainer/config/recipes/`. Output: a `Recipe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from data_prep.errors import InputError
+from trainer.config.schema import Recipe
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def load_recipe(source: str, overrides: Mapping[str, str] | None = None) -> Recipe:
+    """The recipe at `source` (a path, or the bare name of one that ships), with `overrides` on top.
+
+    overrides: dotted key -> text, read as YAML (`{"robust.epsilon": "0.2"}`).
+    Raises InputError for a missing file, broken YAML, an unknown key, or a value of the wrong kind.
+    """
+    path = find_recipe(source)
+    tree = _read_yaml(path)
+    for dotted, text in (overrides or {}).items():
+        _set_dotted(tree, dotted, _parse_value(dotted, text))
+    tree.setdefault("name", f"{path.stem}-seed{tree.get('seed', 0)}")
+    robust = tree.get("robust")
+    tree.setdefault("label", robust.get("method", "plain") if isinstance(robust, dict) else "plain")
+    return validate(tree, path)
+
+
+def validate(tree: Mapping[str, Any], source: Path) -> Recipe:
+    """`tree` as a Recipe; InputError names the first bad key in `source` and what was expected."""
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(f"{source}: {_explain(error)}") from None
+
+
+def find_recipe(source: str) -> Path:
+    """The YAML file that `source` means."""
+    shipped = RECIPES / f"{source}.yaml"
+    for path in (Path(source), shipped):
+        if path.is_file():
+            return path
+    names = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
+    raise InputError(f"no recipe {source!r}: give the path of a YAML file, or one of: {names}")
+
+
+def dump(recipe: Recipe) -> str:
+    """`recipe` as YAML with every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: a recipe is a mapping of sections, found {type(tree).__name__}")
+    return tree
+
+
+def _parse_value(dotted: str, text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"--{dotted}: cannot read {text!r} as YAML") from None
+    # YAML 1.1 reads 1e-5 as a string; pydantic turns it into a number where a number is wanted.
+    return value
+
+
+def _set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, leaf = dotted.split(".")
+    node = tree
+    for section in sections:
+        if node.get(section) is None:
+            node[section] = {}
+        node = node[section]
+        if not isinstance(node, dict):
+            raise InputError(f"--{dotted}: {section!r} is a value, not a section")
+    node[leaf] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem as one line, with the nearest known key when a key is unknown."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = list(known_keys(Recipe))
+        close = get_close_matches(key, known, n=1) or [k for k in known if k.split(".")[-1] == key.split(".")[-1]]
+        return f"unknown key {key!r}" + (f", did you mean {close[0]!r}?" if close else "") + more
+    if first["type"] == "missing":
+        return f"missing key {key!r}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    found = "" if first["type"] == "value_error" else f", found {first['input']!r}"
+    return f"{key + ': ' if key else ''}{message}{found}{more}"
+
+
+def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every dotted key of `model`, sections included."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from known_keys(field.annotation, f"{prefix}{name}.")

@@ -1,0 +1,219 @@
+"""What a recipe may hold: pydantic models with a docstring under each field; unknown keys are refused.
+
+A recipe says what to learn (data, model, batch, optimiser, method); `ds_configs/*.json` says how to run it.
+This file is the manual of every setting and the one place where defaults live.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: no unknown keys, no non-finite numbers, immutable once built."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+
+class ModelSection(Section):
+    """Which encoder, and how it is held."""
+
+    name: str | None = None
+    """Hub name or local folder of an XLM-R model with weights, e.g. `xlm-roberta-large`."""
+    random: Literal["tiny", "base", "large"] | None = None
+    """Random weights of this size instead; the vocabulary is that of the shards' tokenizer."""
+    dropout: Share | None = None
+    """Dropout of hidden states, attention and head; None keeps what the model's configuration says."""
+    freeze_word_embeddings: bool = False
+    """Do not train the word-embedding table (keeps languages unseen in training where they are)."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass (non-reentrant, so that input gradients stay exact)."""
+
+
+class DataSection(Section):
+    """Which cells (`task/split/language` folders under the shards' root) are trained on and watched."""
+
+    shards: str = "shards"
+    """Root folder written by `python -m data_prep build`."""
+    train: list[str] = Field(min_length=1)
+    """Cells to train on, e.g. `[xnli/train/en]`; several are mixed in proportion to their rows. `*` matches."""
+    dev: list[str] = []
+    """Cells evaluated on the cadence, e.g. `[xnli/dev/*]`."""
+    select_on: str | None = None
+    """Dev cell whose metric picks the best checkpoint; None takes the English dev cell, or the only one."""
+    max_length: int | None = Field(default=None, ge=8)
+    """Cut model inputs to this many tokens; None keeps the length the shards were built with."""
+    bucket_by_length: bool = True
+    """Batches of like length: less padding, the same number of examples per batch."""
+    pad_to: int | None = Field(default=None, ge=8)
+    """Pad every batch to this length instead of its longest row; only good for measuring what padding costs."""
+    verify: Literal["size", "sha256", "none"] = "size"
+    """How carefully shard files are checked at open."""
+    workers: int = Field(default=0, ge=0)
+    """Loader processes per rank; 0 collates in the training process."""
+    mask_share: Share = 0.15
+    """Masked language modelling: share of content tokens to predict (80 % masked, 10 % random, 10 % kept)."""
+
+
+class BatchSection(Section):
+    """How many examples an update sees."""
+
+    size: int = Field(default=32, ge=1)
+    """Examples per update over all ranks and accumulation steps (the global batch)."""
+    micro_size: int | None = Field(default=None, ge=1)
+    """Examples per rank and forward pass; None takes the whole share of a rank (no accumulation)."""
+
+
+class OptimizerSection(Section):
+    """The optimiser; the gradient is that of the mean loss over the global batch."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    """AdamW (Loshchilov and Hutter 2019), or plain SGD, which the exactness tests use."""
+    lr: float = Field(default=2e-5, gt=0)
+    """Peak learning rate. XLM-R large is safer at 5e-6 to 1e-5 (see README: collapsed runs)."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Decoupled weight decay on weight matrices; biases and LayerNorm are exempt."""
+    beta1: Share = 0.9
+    """AdamW's first decay rate."""
+    beta2: Share = 0.999
+    """AdamW's second decay rate."""
+    eps: float = Field(default=1e-8, gt=0)
+    """AdamW's divide-by-zero guard."""
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    """Clip the global gradient to this L2 norm; None does not clip."""
+
+
+class ScheduleSection(Section):
+    """How long, and the learning rate's course: linear warm-up, then linear decay to zero, or constant."""
+
+    updates: int | None = Field(default=None, ge=1)
+    """Length in updates; give this or `epochs`."""
+    epochs: float | None = Field(default=None, gt=0)
+    """Length in passes over the training cells; give this or `updates`."""
+    warmup_share: Share = 0.1
+    """Share of the updates over which the learning rate rises."""
+    decay: Literal["linear", "constant"] = "linear"
+    """What follows the warm-up."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> ScheduleSection:
+        if (self.updates is None) == (self.epochs is None):
+            raise ValueError("give exactly one of schedule.updates and schedule.epochs")
+        return self
+
+
+class EvaluationSection(Section):
+    """When dev cells are evaluated during training."""
+
+    every: int | None = Field(default=None, ge=1)
+    """Updates between evaluations; None evaluates ten times in a run. The last update is always evaluated."""
+    batch_size: int = Field(default=64, ge=1)
+    """Examples per rank and forward pass."""
+
+
+class CheckpointSection(Section):
+    """When the whole training state is saved."""
+
+    every: int | None = Field(default=None, ge=1)
+    """Updates between checkpoints; None saves four times in a run."""
+    keep: int = Field(default=2, ge=2)
+    """Complete checkpoints to keep; at least two, since the newest may be cut short by a crash."""
+
+
+class RobustSection(Section):
+    """The robust method, and the ball it works in."""
+
+    method: Literal["plain", "pgd", "random_noise"] = "plain"
+    """One of `trainer.robust.METHODS`."""
+    site: str = "word_embeddings"
+    """Where the perturbation enters: `word_embeddings`, `embeddings` (the block's output) or `layer:K`."""
+    epsilon: float = Field(default=0.1, gt=0)
+    """Radius of the ball; with `relative`, as a share of the mean L2 norm of content tokens at the site."""
+    relative: bool = True
+    """Whether epsilon is a share of the mean norm at the site, measured once when training starts."""
+    norm: Literal["l2", "linf"] = "l2"
+    """Which norm the ball has."""
+    scope: Literal["token", "sequence"] = "token"
+    """Whether each token or each whole sequence has a ball of its own."""
+    steps: int = Field(default=1, ge=1)
+    """pgd: ascent steps K."""
+    step_size: float | None = Field(default=None, gt=0)
+    """pgd: length of a step as a share of epsilon; None takes 1 for one step, else 2.5 / steps."""
+    start: Literal["zero", "uniform", "gaussian"] = "zero"
+    """pgd: where the ascent starts. With `zero` the first gradient is the clean one."""
+    noise: Literal["uniform", "gaussian"] = "uniform"
+    """random_noise: the distribution in the ball."""
+    draws: int = Field(default=1, ge=1)
+    """random_noise: independent draws M whose losses are averaged."""
+    clean_weight: float = Field(default=0.0, ge=0)
+    """Weight of the loss on the clean input, added to the loss on the perturbed one."""
+    ramp_start: Share = 0.0
+    """Share of the run before which the radius is zero (plain training)."""
+    ramp_end: Share = 0.0
+    """Share of the run from which the radius is full; it grows linearly in between."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RobustSection:
+        if not re.fullmatch(r"word_embeddings|embeddings|layer:\d+", self.site):
+            raise ValueError(f"robust.site must be word_embeddings, embeddings or layer:K, found {self.site!r}")
+        if self.ramp_end < self.ramp_start:
+            raise ValueError("robust.ramp_end must not lie before robust.ramp_start")
+        return self
+
+
+class EngineSection(Section):
+    """How the run is executed; nothing here changes what is learnt beyond rounding."""
+
+    config: str = "zero0"
+    """A DeepSpeed configuration: a name in `ds_configs/` or the path of a JSON file."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Storage of weights and activations; fp32 is fastest on CPUs without matrix units for bf16."""
+
+
+class LoggingSection(Section):
+    """What is written while training."""
+
+    every: int = Field(default=10, ge=1)
+    """Updates between lines in metrics.jsonl and points in TensorBoard."""
+
+
+class Recipe(Section):
+    """One training run, complete: `runs/<name>/config.yaml` is a Recipe with every default written out."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+    """Name of the run's folder; None takes `<recipe file>-seed<seed>`."""
+    label: str | None = None
+    """What reports call this kind of run; runs that differ only in seed share it. None takes the method's name."""
+    output: str = "runs"
+    """Folder that holds the runs."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Seed of weights, data order, dropout and noise."""
+    init_from: str | None = None
+    """Folder of an earlier run whose encoder is taken over and whose head is dropped (intermediate training)."""
+    model: ModelSection = ModelSection()
+    data: DataSection
+    batch: BatchSection = BatchSection()
+    optimizer: OptimizerSection = OptimizerSection()
+    schedule: ScheduleSection
+    evaluation: EvaluationSection = EvaluationSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    robust: RobustSection = RobustSection()
+    engine: EngineSection = EngineSection()
+    kernels: Literal["auto", "reference"] = "auto"
+    """Backend of the perturbation kernels; a named one that is not there is an error, `auto` falls back."""
+    logging: LoggingSection = LoggingSection()
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Recipe:
+        origins = {"model.name": self.model.name, "model.random": self.model.random, "init_from": self.init_from}
+        given = [key for key, value in origins.items() if value is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of {', '.join(origins)}; found {', '.join(given) or 'none'}")
+        return self

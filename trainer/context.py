@@ -1,0 +1,69 @@
+"""The concrete context that a robust method sees: one micro-batch of one update, on the engine.
+
+Everything that makes a method exact under ZeRO and accumulation is here, so that methods are equations only.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from trainer.config.schema import RobustSection
+from trainer.data.collate import Batch
+from trainer.engine import Engine
+
+
+class StepContext:
+    """Implements `trainer.robust.protocol.Context`; see there for what each verb means."""
+
+    def __init__(
+        self, engine: Engine, kernels: ModuleType, settings: RobustSection, batch: Batch, *,
+        epsilon: float, seed: int, update: int, global_weight: float, ends_update: bool,
+    ) -> None:
+        self.settings = settings
+        self.kernels = kernels
+        self.epsilon = epsilon
+        self.weight = batch.predictions
+        self._engine = engine
+        self._batch = batch
+        self._seed = seed
+        self._update = update
+        # Ranks are averaged by the engine, micro-batches are added: this makes both a mean over the global batch.
+        self._scale = engine.ranks.world_size / global_weight
+        self._ends_update = ends_update
+        self._site: Tensor | None = None
+
+    def site(self) -> tuple[Tensor, Tensor]:
+        """(x_BLH detached, m_BL); the graph below the site is kept for the update."""
+        if self._site is None:
+            self._site = self._engine.module(self._batch, only_below=True)
+        return self._site.detach(), self._batch.content_mask
+
+    def loss(self, delta_BLH: Tensor | None = None, *, ascent: bool = False) -> tuple[Tensor, Tensor]:
+        """(loss summed over the micro-batch, logits); through the engine for the update, beside it for the ascent."""
+        if ascent:
+            x_BLH, _ = self.site()
+            loss, logits = self._engine.module(self._batch, delta_BLH, x_BLH)
+        else:
+            loss, logits = self._engine(self._batch, delta_BLH, self._site)
+        return loss, logits
+
+    def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:
+        """d loss / d delta; weight gradients are not computed, so an ascent step costs two thirds of a full step."""
+        (grad,) = torch.autograd.grad(loss, delta_BLH)
+        return grad
+
+    def backward(self, loss: Tensor, *, last: bool = True) -> None:
+        """Add the gradient of this share of the global mean."""
+        self._engine.backward(loss * self._scale, last=last and self._ends_update)
+
+    def noise(self, kind: str, draw: int) -> Tensor:
+        """Counter-based noise in the current ball, keyed by seed, update and example id."""
+        x_BLH, m_BL = self.site()
+        s = self.settings
+        _, delta = self.kernels.perturb_init(
+            x_BLH, m_BL, self.epsilon, s.norm, s.scope, kind, self._seed, self._update, self._batch.example_ids, draw)
+        noise: Tensor = delta
+        return noise

@@ -1,0 +1,1 @@
+"""From shards to batches: cells (`loader`), their order (`sampler`), and tensors (`collate`)."""

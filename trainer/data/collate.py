@@ -1,0 +1,123 @@
+"""Turns rows of a cell into the tensors of one batch, and masks tokens for masked language modelling.
+
+Shapes: B batch, L length of the longest row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_prep.shards import assemble
+from trainer.kernels import philox
+
+IGNORED = -100  # the label of tokens that are not predicted; torch's cross_entropy knows it by this number
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch on one device."""
+
+    input_ids: Tensor  # (B, L) int64
+    attention_mask: Tensor  # (B, L) bool, true on real tokens
+    position_ids: Tensor  # (B, L) int64, XLM-R's: pad_id + 1 upwards, pad_id on padding
+    content_mask: Tensor  # (B, L) bool, true on tokens that are neither padding nor special: what may be perturbed
+    labels: Tensor  # (B,) int64 classes, or (B, L) int64 token ids with IGNORED elsewhere
+    example_ids: Tensor  # (B,) int64, unique in the run; they key the noise
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+
+    @property
+    def predictions(self) -> Tensor:
+        """How many predictions the loss sums over: examples, or masked tokens; a scalar tensor."""
+        return (self.labels != IGNORED).sum() if self.labels.dim() == 2 else torch.tensor(self.labels.numel())
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The special ids and the vocabulary's size, from a manifest's tokenizer."""
+
+    cls_id: int
+    sep_id: int
+    pad_id: int
+    mask_id: int
+    unk_id: int
+    vocab_size: int
+
+    @property
+    def special(self) -> tuple[int, ...]:
+        """Ids that are never perturbed and never masked; unknown words are content."""
+        return (self.cls_id, self.sep_id, self.pad_id, self.mask_id)
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Masked language modelling: what share of content tokens to predict, and the seed of the choice."""
+
+    share: float
+    seed: int
+
+
+def collate(
+    rows: Sequence[tuple[np.ndarray, np.ndarray]], labels: np.ndarray, example_ids: np.ndarray, tokens: Tokens,
+    max_length: int, pad_to: int | None = None, masking: Masking | None = None, epoch: int = 0,
+) -> Batch:
+    """A Batch of `rows`, each (first_ids, second_ids) without special tokens.
+
+    labels, example_ids: (B,) int64. With `masking`, labels are the masked tokens instead, chosen as a function of
+    (seed, epoch, example id, token) so that they do not depend on the batch. `pad_to` None pads to the longest row.
+    """
+    sequences = [assemble(first, second, max_length, tokens.cls_id, tokens.sep_id) for first, second in rows]
+    length = pad_to or max(len(s) for s in sequences)
+    input_ids = np.full((len(rows), length), tokens.pad_id, dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        input_ids[row, : len(sequence)] = sequence
+    lengths = np.array([len(s) for s in sequences])[:, None]
+    columns = np.arange(length)[None, :]
+    real = columns < lengths
+    content = torch.from_numpy(real & ~np.isin(input_ids, tokens.special))
+    ids = torch.from_numpy(input_ids)
+    keys = torch.from_numpy(np.asarray(example_ids, dtype=np.int64))
+    targets = torch.from_numpy(np.asarray(labels, dtype=np.int64))
+    if masking is not None:
+        ids, targets = mask_tokens(ids, content, keys, tokens, masking, epoch)
+    return Batch(
+        input_ids=ids,
+        attention_mask=torch.from_numpy(real),
+        position_ids=torch.from_numpy(np.where(real, tokens.pad_id + 1 + columns, tokens.pad_id)),
+        content_mask=content,
+        labels=targets,
+        example_ids=keys,
+    )
+
+
+def mask_tokens(
+    ids_BL: Tensor, content_BL: Tensor, keys_B: Tensor, tokens: Tokens, masking: Masking, epoch: int
+) -> tuple[Tensor, Tensor]:
+    """(masked ids, labels), both (B, L) int64: of the chosen tokens 80 % become <mask>, 10 % a random token.
+
+    Devlin et al. 2019, section 3.1. Every example predicts at least one token where it has any content.
+    """
+    words = philox.counter_bits(masking.seed, epoch, keys_B, ids_BL.shape[1], 4, philox.STREAM_MASKING)
+    draw = torch.where(content_BL, philox.uniform(words[..., 0]), 2.0)
+    chosen = draw < masking.share
+    lowest = draw == draw.min(dim=1, keepdim=True).values
+    chosen |= lowest & content_BL & ~chosen.any(dim=1, keepdim=True)
+    fate = philox.uniform(words[..., 1])
+    # XLM-R's layout: ids 4 to V - 2 are words, before and after them stand special tokens.
+    random_ids = 4 + words[..., 2] % (tokens.vocab_size - 5)
+    masked = torch.where(chosen & (fate < 0.8), tokens.mask_id, ids_BL)
+    masked = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), random_ids, masked)
+    return masked, torch.where(chosen, ids_BL, IGNORED)
+
+
+def tokens_of(tokenizer: Any) -> Tokens:
+    """The special ids of a manifest's `tokenizer` record."""
+    return Tokens(**{f.name: getattr(tokenizer, f.name) for f in fields(Tokens)})

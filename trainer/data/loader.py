@@ -1,0 +1,192 @@
+"""Opens the cells of a recipe and serves their micro-batches.
+
+Inputs: the recipe's data section. Outputs: `TrainingData` (all cells of a run, checked against each other) and
+iterators of `Batch`. Cells are Arrow files mapped into memory; only the rows of a batch are touched.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from data_prep.errors import InputError
+from data_prep.shards import Cell, Manifest, find_cells, open_cell
+from trainer.config.schema import DataSection
+from trainer.data import sampler
+from trainer.data.collate import Batch, Masking, Tokens, collate, tokens_of
+
+CELL_SHIFT = 40  # an example's key is (cell number << 40) + row id: unique in a run, the same in every process
+
+
+class Examples(Dataset[Batch]):
+    """The rows of one or several cells under one index; item (epoch, indices) is a collated batch."""
+
+    def __init__(self, cells: Sequence[Cell], max_length: int, pad_to: int | None = None,
+                 masking: Masking | None = None) -> None:
+        self.cells = cells
+        self.tokens: Tokens = tokens_of(cells[0].manifest.tokenizer)
+        self.max_length = max_length
+        self.pad_to = pad_to
+        self.masking = masking
+        self.starts = np.cumsum([0] + [len(cell) for cell in cells])
+        self.tables = [cell.dataset.with_format("arrow") for cell in cells]
+        columns = [cell.dataset.data.column("length").to_numpy() for cell in cells]
+        self.lengths = np.minimum(np.concatenate(columns).astype(np.int64), max_length)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def head(self, rows: int) -> Examples:
+        """The first `rows` rows, as examples of their own."""
+        part = copy.copy(self)
+        part.lengths = self.lengths[:rows]
+        return part
+
+    def __getitem__(self, item: tuple[int, np.ndarray]) -> Batch:
+        epoch, indices = item
+        rows: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0), np.empty(0))] * len(indices)
+        labels = np.empty(len(indices), dtype=np.int64)
+        keys = np.empty(len(indices), dtype=np.int64)
+        owners = np.searchsorted(self.starts, indices, side="right") - 1
+        for owner in np.unique(owners):
+            places = np.flatnonzero(owners == owner)
+            table = self.tables[owner][indices[places] - self.starts[owner]]
+            for place, row in zip(places, segments(table), strict=True):
+                rows[place] = row
+            labels[places] = table["label"].to_numpy()
+            keys[places] = (int(owner) << CELL_SHIFT) + table["id"].to_numpy()
+        return collate(rows, labels, keys, self.tokens, self.max_length, self.pad_to, self.masking, epoch)
+
+
+def segments(table: pa.Table) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(first_ids, second_ids) of every row of an Arrow table of a cell, as views without copies per token."""
+    columns = []
+    for name in ("first_ids", "second_ids"):
+        ids = table[name].combine_chunks()
+        offsets = ids.offsets.to_numpy()
+        values = ids.values.to_numpy()
+        columns.append([values[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)])
+    return list(zip(*columns, strict=True))
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The cells a run trains on and watches, known to fit together."""
+
+    train: list[Cell]
+    dev: dict[str, Cell]
+    """Dev cells by name, `task/split/language`."""
+    select_on: str | None
+    """Name of the dev cell that picks the best checkpoint; None where there are no dev cells."""
+    max_length: int
+
+    @property
+    def manifest(self) -> Manifest:
+        """The first training cell's manifest: task, kind, labels, metric and tokenizer of the run."""
+        return self.train[0].manifest
+
+
+def open_training_data(section: DataSection) -> TrainingData:
+    """Open every cell that `section` names; InputError where one is missing or does not fit the others."""
+    train = [open_cell(path, section.verify) for path in _expand(section.shards, section.train, "data.train")]
+    dev_paths = _expand(section.shards, section.dev, "data.dev")
+    dev = {cell_name(path): open_cell(path, section.verify) for path in dev_paths}
+    first = train[0].manifest
+    for cell in [*train[1:], *dev.values()]:
+        _check_alike(first, cell)
+    for cell in [*train, *dev.values()]:
+        if cell.manifest.labels and not cell.manifest.has_labels:
+            raise InputError(f"{cell.path}: no labels in this cell; it can be predicted on, not trained or selected on")
+    longest = min(cell.manifest.max_length for cell in train)
+    if section.max_length and section.max_length > longest:
+        raise InputError(f"data.max_length {section.max_length}, but {train[0].path} was built with max_length "
+                         f"{longest}; build it again with --max_length {section.max_length}")
+    return TrainingData(train, dev, _selection(section, dev), section.max_length or longest)
+
+
+def training_batches(
+    examples: Examples, section: DataSection, batch_size: int, seed: int, first_update: int, updates: int,
+    rank: int, world_size: int, accumulation: int,
+) -> Iterator[list[Batch]]:
+    """For each update from `first_update` on, this rank's `accumulation` micro-batches."""
+    order = list(sampler.micro_batches(
+        examples.lengths, batch_size, seed, section.bucket_by_length, first_update, updates,
+        rank, world_size, accumulation))
+    loader = DataLoader(examples, sampler=order, batch_size=None, num_workers=section.workers,
+                        pin_memory=torch.cuda.is_available(), persistent_workers=False)
+    batches = iter(loader)
+    for _ in range(first_update, updates):
+        yield [next(batches) for _ in range(accumulation)]
+
+
+def evaluation_batches(
+    examples: Examples, batch_size: int, rank: int = 0, world_size: int = 1
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """(row indices, batch) over all examples, longest first, shared out over the ranks.
+
+    Every rank yields the same number of batches, as a ZeRO-3 forward pass needs all ranks: where a rank has none
+    left, it repeats the shortest batch with no row indices, and its result is to be ignored.
+    """
+    order = np.argsort(-examples.lengths, kind="stable")
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    rounds = -(-len(batches) // world_size)
+    for turn in range(rounds):
+        number = turn * world_size + rank
+        if number < len(batches):
+            yield batches[number], examples[0, batches[number]]
+        else:
+            yield np.empty(0, dtype=np.int64), examples[0, batches[-1]]
+
+
+def cell_name(path: Path) -> str:
+    """`task/split/language` of a cell's folder."""
+    return "/".join(path.parts[-3:])
+
+
+def _expand(root: str, patterns: Sequence[str], key: str) -> list[Path]:
+    """The cell folders that `patterns` name below `root`, in the order given; `*` stands for anything."""
+    paths: list[Path] = []
+    for pattern in patterns:
+        if len(Path(pattern).parts) != 3 or ".." in pattern:
+            raise InputError(f"{key}: expected task/split/language, found {pattern!r}")
+        if "*" in pattern:
+            matches = [path for path in find_cells(root) if Path(cell_name(path)).match(pattern)]
+            if not matches:
+                raise InputError(f"{key}: no finished cell below {root} matches {pattern!r}")
+        else:
+            matches = [Path(root, pattern)]
+        paths += [path for path in matches if path not in paths]
+    return paths
+
+
+def _check_alike(first: Manifest, cell: Cell) -> None:
+    """Refuse a cell whose kind, labels or tokenizer differ from the first training cell's."""
+    for what in ("kind", "labels"):
+        expected, found = getattr(first, what), getattr(cell.manifest, what)
+        if found != expected:
+            raise InputError(f"{cell.path}: {what} {found}, but the first training cell has {expected}")
+    if cell.manifest.tokenizer.fingerprint != first.tokenizer.fingerprint:
+        raise InputError(f"{cell.path} was built with another tokenizer ({cell.manifest.tokenizer.name}) than the "
+                         f"first training cell ({first.tokenizer.name}); build both with the same one")
+
+
+def _selection(section: DataSection, dev: dict[str, Cell]) -> str | None:
+    """The dev cell to select on: the one asked for, else the English one of the training task, else the only one."""
+    if section.select_on is not None:
+        if section.select_on not in dev:
+            raise InputError(f"data.select_on {section.select_on!r} is not among data.dev: {', '.join(dev) or 'none'}")
+        return section.select_on
+    english = [name for name, cell in dev.items() if cell.manifest.language == "en"]
+    if len(english) == 1 or len(dev) == 1:
+        return (english or list(dev))[0]
+    if dev:
+        raise InputError("data.select_on: name the dev cell that picks the best checkpoint; "
+                         f"{len(english)} English cells among {', '.join(dev)}")
+    return None

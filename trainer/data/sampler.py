@@ -1,0 +1,62 @@
+"""The order of examples: a function of (lengths, batch size, seed, epoch) alone, never of the number of ranks.
+
+An epoch is shuffled, cut into windows, each window sorted by length and cut into global batches, and the
+batches shuffled: batches of like length without a fixed order. What is left over at the end of an epoch and
+does not fill a batch waits for another epoch's shuffle, so every update sees exactly `batch_size` examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from data_prep.errors import InputError
+
+WINDOW_BATCHES = 100  # batches per sorting window: long enough for 2 % padding, short enough to stay shuffled
+
+
+def updates_per_epoch(rows: int, batch_size: int) -> int:
+    """Full global batches in `rows` examples; InputError where there is not even one."""
+    if rows < batch_size:
+        raise InputError(f"the training cells hold {rows} rows, fewer than batch.size {batch_size}; lower batch.size")
+    return rows // batch_size
+
+
+def epoch_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int, bucket_by_length: bool) -> np.ndarray:
+    """The global batches of one epoch: int64 of shape (updates, batch_size), indices into `lengths`.
+
+    Within a batch examples are sorted by length when `bucket_by_length`, so that the micro-batches cut from it
+    are of like length too.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths))
+    updates = updates_per_epoch(len(lengths), batch_size)
+    order = order[: updates * batch_size]
+    if not bucket_by_length:
+        return order.reshape(updates, batch_size)
+    window = WINDOW_BATCHES * batch_size
+    parts = [order[start : start + window] for start in range(0, len(order), window)]
+    by_length = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+    batches = by_length.reshape(updates, batch_size)
+    return batches[generator.permutation(updates)]
+
+
+def micro_batches(
+    lengths: np.ndarray, batch_size: int, seed: int, bucket_by_length: bool,
+    first_update: int, updates: int, rank: int, world_size: int, accumulation: int,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(epoch, indices) of this rank's micro-batches, in order, for updates first_update .. updates - 1.
+
+    The global batch is cut into world_size x accumulation equal parts; in each accumulation step the ranks take
+    neighbouring parts, which are of like length, so that no rank waits long for another.
+    """
+    per_epoch = updates_per_epoch(len(lengths), batch_size)
+    epoch, batches = -1, np.empty(0)
+    for update in range(first_update, updates):
+        if update // per_epoch != epoch:
+            epoch = update // per_epoch
+            batches = epoch_batches(lengths, batch_size, seed, epoch, bucket_by_length)
+        parts = np.split(batches[update % per_epoch], world_size * accumulation)
+        for step in range(accumulation):
+            yield epoch, parts[step * world_size + rank]

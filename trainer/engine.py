@@ -1,0 +1,228 @@
+"""The only file that imports deepspeed: builds the engine and gives the loop the few verbs it needs.
+
+Inputs: the model, the recipe, `ds_configs/*.json`. The recipe says batch, learning rate and clipping; the JSON says
+how to run and holds "auto" for these. What each ZeRO stage allows is laid down here once:
+
+- ascent gradients come from `autograd.grad` through `module`, which the engine does not see;
+- the update's forward goes through the engine, its backward through `backward(loss, last)`;
+- the accumulation boundary is always set by hand, since several backwards per micro-batch would otherwise be
+  reduced early, and silently wrongly, at ZeRO 1 and 2;
+- losses arrive as shares of the global mean, so the engine must not divide by the accumulation steps again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from data_prep.errors import InputError
+from trainer.config.schema import OptimizerSection, Recipe, ScheduleSection
+from trainer.launch import Ranks
+
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+import deepspeed  # noqa: E402  (the accelerator must be chosen before)
+from deepspeed.utils import safe_get_full_fp32_param  # noqa: E402
+
+CONFIGS = Path(__file__).parent.parent / "ds_configs"
+AUTO = "auto"
+
+
+def read_engine_config(name: str) -> dict[str, Any]:
+    """The DeepSpeed configuration `name`, a file in `ds_configs/` or the path of a JSON file, as written.
+
+    Raises InputError where it is missing, is not JSON, or says what belongs into the recipe.
+    """
+    shipped = CONFIGS / f"{name}.json"
+    path = shipped if shipped.is_file() else Path(name)
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.json")))
+        raise InputError(f"engine.config: no {name!r}; give the path of a JSON file, or one of: {names}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(config).__name__}")
+    for key in ("optimizer", "scheduler"):
+        if key in config:
+            raise InputError(f"{path}: {key!r} belongs into the recipe, not into a DeepSpeed configuration")
+    numbers = {key: config[key] for key in _auto_values(1, 1, None, "fp32") if config.get(key, AUTO) != AUTO}
+    for key in ("fp16", "bf16"):
+        if isinstance(numbers.get(key), dict) and numbers[key].get("enabled", AUTO) == AUTO:
+            del numbers[key]
+    if numbers:
+        raise InputError(f'{path}: {", ".join(numbers)} must be "auto"; the recipe sets them')
+    return config
+
+
+def _auto_values(micro_size: int, accumulation: int, clip_norm: float | None, precision: str) -> dict[str, Any]:
+    return {
+        "train_micro_batch_size_per_gpu": micro_size,
+        "gradient_accumulation_steps": accumulation,
+        "gradient_clipping": clip_norm or 0.0,
+        "fp16": {"enabled": precision == "fp16"},
+        "bf16": {"enabled": precision == "bf16"},
+    }
+
+
+def split_batch(size: int, micro_size: int | None, world_size: int) -> tuple[int, int]:
+    """(examples per rank and forward pass, accumulation steps) that make up a global batch of `size`.
+
+    Raises InputError where they do not divide.
+    """
+    if size % world_size:
+        raise InputError(f"batch.size {size} does not divide among {world_size} ranks; choose a multiple of {world_size}")
+    share = size // world_size
+    micro = share if micro_size is None else micro_size
+    if share % micro:
+        raise InputError(f"batch.micro_size {micro} does not divide a rank's share of {share} examples "
+                         f"(batch.size {size} over {world_size} ranks)")
+    return micro, share // micro
+
+
+class Engine:
+    """A DeepSpeed engine behind the verbs of the loop and of the robust methods."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, ranks: Ranks, updates: int) -> None:
+        config = read_engine_config(recipe.engine.config)
+        micro, self.accumulation = split_batch(recipe.batch.size, recipe.batch.micro_size, ranks.world_size)
+        values = _auto_values(micro, self.accumulation, recipe.optimizer.clip_norm, recipe.engine.precision)
+        config.pop("train_batch_size", None)
+        for key, value in values.items():
+            section = config.get(key)
+            config[key] = {**section, **value} if isinstance(section, dict) else value
+        config["zero_allow_untested_optimizer"] = True
+        self.stage = int(config.get("zero_optimization", {}).get("stage", 0))
+        optimizer = build_optimizer(model, recipe.optimizer)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_course(recipe.schedule, updates))
+        self._engine, *_ = deepspeed.initialize(
+            model=model, optimizer=optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False)
+        self._clip_norm = recipe.optimizer.clip_norm
+        self.ranks = ranks
+        self.device: torch.device = self._engine.device
+
+    @property
+    def module(self) -> nn.Module:
+        """The model, for ascent passes and evaluation: calls through it leave no trace in the engine."""
+        module: nn.Module = self._engine.module
+        return module
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The update's forward pass, with gradients to the parameters."""
+        return self._engine(*args, **kwargs)
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        """Add the gradient of `loss`, a share of the global mean times the number of ranks; `last` ends the update."""
+        self._engine.set_gradient_accumulation_boundary(last)
+        self._engine.backward(loss, scale_wrt_gas=False)
+
+    def step(self) -> None:
+        """Clip, update the parameters, advance the learning rate, and clear the gradients."""
+        self._engine.step()
+
+    @property
+    def gradient_norm(self) -> float | None:
+        """Global L2 norm of the last update's gradient before clipping, where the engine measured it."""
+        norm = self._engine.get_global_grad_norm()
+        return None if norm is None else float(norm)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate that the next update will use."""
+        return float(self._engine.get_lr()[0])
+
+    def sum_over_ranks(self, values: Tensor) -> Tensor:
+        """`values` added up over all ranks; every rank must call it."""
+        if self.ranks.world_size > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """`value` of every rank, in rank order, on every rank."""
+        if self.ranks.world_size == 1:
+            return [value]
+        gathered: list[Any] = [None] * self.ranks.world_size
+        torch.distributed.all_gather_object(gathered, value)
+        return gathered
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.ranks.world_size > 1:
+            torch.distributed.barrier()
+
+    def full_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """The weights of `model`, a part of the module, whole, in fp32 and on the CPU; complete on the main rank only.
+
+        Every rank must call it. In bf16 and fp16 the optimiser's fp32 copies are taken where it has them.
+        """
+        parameters = list(model.parameters())
+        with deepspeed.zero.GatheredParameters(parameters, enabled=self.stage == 3):
+            state = {name: value.detach().float().cpu().clone() if value.is_floating_point() else value.cpu().clone()
+                     for name, value in model.state_dict().items()} if self.ranks.is_main else {}
+        if self._engine.bfloat16_enabled() or self._engine.fp16_enabled():
+            for name, parameter in model.named_parameters():
+                master = safe_get_full_fp32_param(parameter) if parameter.requires_grad else None
+                if master is not None and self.ranks.is_main:
+                    state[name] = master.detach().float().cpu().clone()
+        return state
+
+    def save(self, folder: Path, tag: str, state: dict[str, Any]) -> None:
+        """Write the whole training state below `folder/tag`; every rank must call it."""
+        self._engine.save_checkpoint(str(folder), tag=tag, client_state={"train_state": state}, save_latest=False)
+
+    def load(self, folder: Path, tag: str) -> dict[str, Any]:
+        """Restore what `save` wrote with the same number of ranks; returns its `state`."""
+        path, client = self._engine.load_checkpoint(str(folder), tag=tag)
+        if path is None:
+            raise InputError(f"{folder / tag}: DeepSpeed could not load this checkpoint; remove it to use an older one")
+        state: dict[str, Any] = client["train_state"]
+        return state
+
+    def close(self) -> None:
+        """Release the engine's hooks and buffers."""
+        self._engine.destroy()
+
+
+def start_distributed(ranks: Ranks) -> None:
+    """Join the process group: NCCL on GPUs, gloo on CPUs."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ranks.local_rank)
+    if not torch.distributed.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+
+
+def build_optimizer(model: nn.Module, section: OptimizerSection) -> torch.optim.Optimizer:
+    """The recipe's optimiser over the trainable parameters; matrices decay, biases and LayerNorm do not."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": section.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    if section.name == "sgd":
+        return torch.optim.SGD(groups, lr=section.lr)
+    return torch.optim.AdamW(groups, lr=section.lr, betas=(section.beta1, section.beta2), eps=section.eps)
+
+
+class learning_rate_course:
+    """Factor on the peak learning rate before update `done` + 1: linear warm-up, then linear decay or constant."""
+
+    def __init__(self, schedule: ScheduleSection, updates: int) -> None:
+        self.updates = updates
+        self.warmup = round(schedule.warmup_share * updates)
+        self.decays = schedule.decay == "linear"
+
+    def __call__(self, done: int) -> float:
+        """1 at the end of the warm-up; the first update already moves, the last one does too."""
+        if done < self.warmup:
+            return (done + 1) / (self.warmup + 1)
+        if not self.decays:
+            return 1.0
+        return max(0.0, (self.updates - done) / max(1, self.updates - self.warmup))

@@ -1,0 +1,96 @@
+"""The perturbation kernels in plain torch: the definition that every other backend is measured against.
+
+Notation: x_BLH representation at the site, delta_BLH perturbation, m_BL true on content tokens. Arithmetic is
+fp32 (fp64 for fp64 input) whatever the storage type. `norm` is "l2" or "linf"; `scope` says what shares one
+ball: "token" (each row of H numbers) or "sequence" (all content tokens of an example together).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainer.kernels import philox
+
+NORMS = ("l2", "linf")
+SCOPES = ("token", "sequence")
+KINDS = ("uniform", "gaussian")
+
+
+def perturb_init(
+    x_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, scope: str, kind: str,
+    seed: int, update: int, example_ids_B: Tensor, draw: int,
+) -> tuple[Tensor, Tensor]:
+    """Counter-based noise in the ball, masked and added to x; returns (x + delta, delta).
+
+    "uniform" is uniform in the ball: L2 by a Gaussian direction and the radius epsilon u^(1/d) (Muller 1959),
+    L-infinity coordinate by coordinate. "gaussian" has standard deviation epsilon / sqrt(d), so that its norm is
+    about epsilon, and is projected onto the ball; L-infinity clips standard deviation epsilon. d counts the
+    dimensions that share a ball. The noise of an example depends on (seed, update, id, token, dimension, draw).
+    """
+    B, L, H = x_BLH.shape
+    work = torch.promote_types(x_BLH.dtype, torch.float32)
+    mask = m_BL.unsqueeze(-1).to(work)
+    stream = philox.STREAM_NOISE + draw
+    if norm == "linf" and kind == "uniform":
+        bits = philox.counter_bits(seed, update, example_ids_B, L, H, stream)
+        delta = (2.0 * philox.uniform(bits).to(work) - 1.0) * epsilon * mask
+    else:
+        delta = philox.gaussian(seed, update, example_ids_B, L, H, stream).to(work) * mask
+        if kind == "uniform":
+            radius = philox.uniform(
+                philox.counter_bits(seed, update, example_ids_B, L if scope == "token" else 1, 1,
+                                    philox.STREAM_RADIUS + draw)).to(work)
+            dims = torch.full_like(radius, H) if scope == "token" else H * mask.sum(dim=1, keepdim=True).clamp(min=1)
+            delta = delta * (epsilon * radius.pow(1.0 / dims) / _length(delta, "l2", scope))
+        elif norm == "linf":
+            delta = delta * epsilon
+        else:
+            dims = H if scope == "token" else H * mask.sum(dim=1, keepdim=True).clamp(min=1)
+            delta = delta * (epsilon / dims**0.5)
+    delta = perturb_project(delta, m_BL, epsilon, norm, scope).to(x_BLH.dtype)
+    return x_BLH + delta, delta
+
+
+def perturb_ascend(
+    delta_BLH: Tensor, grad_BLH: Tensor, x_BLH: Tensor, m_BL: Tensor,
+    step_size: float, epsilon: float, norm: str, scope: str,
+) -> tuple[Tensor, Tensor]:
+    """One ascent step: normalise the gradient, step, project onto the ball, mask, add to x.
+
+    Returns (x + delta, delta). The direction is g / ||g||_2 for "l2" and sign(g) for "linf" (Madry et al. 2018,
+    equation 5 of the arXiv version's section 2). A row with a zero or non-finite gradient does not move.
+    """
+    work = torch.promote_types(delta_BLH.dtype, torch.float32)
+    mask = m_BL.unsqueeze(-1)
+    grad = torch.where(mask, grad_BLH.to(work), 0.0)
+    if norm == "linf":
+        finite = torch.isfinite(_length(grad, "linf", scope))
+        direction = torch.where(finite, torch.sign(grad), 0.0)
+    else:
+        # Dividing by the largest entry first keeps squares of tiny fp32 gradients from vanishing.
+        peak = _length(grad, "linf", scope)
+        usable = torch.isfinite(peak) & (peak > 0)
+        scaled = torch.where(usable, grad / torch.where(usable, peak, 1.0), 0.0)
+        size = _length(scaled, "l2", scope)
+        direction = scaled / torch.where(usable, size, 1.0)
+    delta = perturb_project(delta_BLH.to(work) + step_size * direction, m_BL, epsilon, norm, scope).to(x_BLH.dtype)
+    return x_BLH + delta, delta
+
+
+def perturb_project(delta_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, scope: str) -> Tensor:
+    """The nearest perturbation inside the ball, zero where the mask is false; same type and shape as the input."""
+    work = torch.promote_types(delta_BLH.dtype, torch.float32)
+    delta = torch.where(m_BL.unsqueeze(-1), delta_BLH.to(work), 0.0)
+    if norm == "linf":
+        return delta.clamp(-epsilon, epsilon).to(delta_BLH.dtype)
+    size = _length(delta, "l2", scope)
+    return (delta * torch.where(size > epsilon, epsilon / size, 1.0)).to(delta_BLH.dtype)
+
+
+def _length(delta_BLH: Tensor, norm: str, scope: str) -> Tensor:
+    """Norm per ball, kept as (B, L, 1) or (B, 1, 1); a zero norm comes out as the smallest positive float."""
+    dims = (-1,) if scope == "token" else (-2, -1)
+    order = float("inf") if norm == "linf" else 2.0
+    size = torch.linalg.vector_norm(delta_BLH, order, dim=dims, keepdim=True)
+    return size.clamp(min=torch.finfo(size.dtype).tiny) if norm == "l2" else size

@@ -1,0 +1,58 @@
+"""Who we are among the ranks: alone, under the `deepspeed` launcher, under `torchrun`, or under `srun`.
+
+Input: environment variables. Output: `Ranks`, and the variables that torch.distributed reads, filled in.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+
+from data_prep.errors import InputError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all: global rank, number of ranks, rank on this node."""
+
+    rank: int
+    world_size: int
+    local_rank: int
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this rank writes files and talks to the terminal."""
+        return self.rank == 0
+
+
+def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
+    """Read the ranks from `environment` (os.environ) and fill in what torch.distributed needs.
+
+    Order: RANK/WORLD_SIZE (deepspeed launcher, torchrun), then SLURM's variables where the step has several tasks,
+    else alone. Raises InputError where the variables are incomplete or contradict each other.
+    """
+    env = os.environ if environment is None else environment
+    if "RANK" not in env and "SLURM_PROCID" in env and int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        env["RANK"] = env["SLURM_PROCID"]
+        env["WORLD_SIZE"] = env["SLURM_STEP_NUM_TASKS"]
+        env["LOCAL_RANK"] = env.get("SLURM_LOCALID", "0")
+        if "MASTER_ADDR" not in env or "MASTER_PORT" not in env:
+            raise InputError("under srun with several tasks, set MASTER_ADDR (first node) and MASTER_PORT (a free port)")
+    if "RANK" not in env:
+        env.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
+    try:
+        ranks = Ranks(int(env["RANK"]), int(env["WORLD_SIZE"]), int(env.get("LOCAL_RANK", "0")))
+    except (KeyError, ValueError) as error:
+        raise InputError(f"launcher variables are incomplete: {error}; start through deepspeed, torchrun or srun") from None
+    if not 0 <= ranks.rank < ranks.world_size:
+        raise InputError(f"launcher variables contradict: RANK {ranks.rank} of WORLD_SIZE {ranks.world_size}")
+    return ranks
+
+
+def free_port() -> int:
+    """A TCP port that is free on the loopback address now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

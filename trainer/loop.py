@@ -1,0 +1,184 @@
+"""The order of a step, and of what happens between steps: log, evaluate, select, save.
+
+Inputs: an engine, the data, the recipe, the state. One update: fetch micro-batches, let the robust method
+back-propagate each, step; figures are summed over micro-batches and ranks, so that they are means over the
+global batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from trainer.checkpoint.store import save_checkpoint
+from trainer.config.schema import Recipe, RobustSection
+from trainer.context import StepContext
+from trainer.data.collate import Batch
+from trainer.data.loader import Examples, TrainingData, evaluation_batches
+from trainer.engine import Engine
+from trainer.evaluate.predict import predict
+from trainer.model.site import content_norm
+from trainer.robust import METHODS
+from trainer.state import TrainState
+from trainer.telemetry.metrics import Metrics
+
+SITE_NORM_EXAMPLES = 512  # examples behind the mean norm that a relative epsilon refers to
+
+
+@dataclass
+class Window:
+    """Figures since the last line of the log: sums and weights by name, and what passed through."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    examples: int = 0
+    tokens: int = 0
+    padded_tokens: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def add(self, figures: dict[str, tuple[Tensor | float, Tensor | float]]) -> None:
+        """Add one micro-batch's (sum, weight) pairs."""
+        for name, pair in figures.items():
+            values = torch.stack([torch.as_tensor(value, dtype=torch.float64).cpu() for value in pair])
+            self.sums[name] = self.sums.get(name, torch.zeros(2, dtype=torch.float64)) + values
+
+    def add_batch(self, batch: Batch) -> None:
+        """Count the batch's examples, tokens and padding."""
+        self.examples += batch.input_ids.shape[0]
+        self.tokens += int(batch.attention_mask.sum())
+        self.padded_tokens += batch.input_ids.numel()
+
+    def close(self, engine: Engine) -> dict[str, float | None]:
+        """The window's means over all ranks, and its speeds; every rank must call it."""
+        names = list(self.sums)
+        counts = torch.tensor([self.examples, self.tokens, self.padded_tokens], dtype=torch.float64)
+        flat = torch.cat([counts, *(self.sums[name] for name in names)]).to(engine.device)
+        examples, tokens, padded, *rest = engine.sum_over_ranks(flat).tolist()
+        seconds = time.monotonic() - self.started
+        means = {f"train/{name}": total / weight if weight else None
+                 for name, total, weight in zip(names, rest[::2], rest[1::2], strict=True)}
+        return {**means, "speed/examples_per_second": examples / seconds, "speed/tokens_per_second": tokens / seconds,
+                "speed/padding_share": 1 - tokens / padded}
+
+
+def run_updates(
+    engine: Engine, recipe: Recipe, batches: Iterator[list[Batch]], state: TrainState, updates: int,
+    kernels: ModuleType, after_update: Callable[[Window], None],
+) -> None:
+    """Do updates `state.update` + 1 .. `updates`; `after_update` is called after each with the open window."""
+    method = METHODS[recipe.robust.method]
+    window = Window()
+    engine.module.train()
+    while state.update < updates:
+        # Dropout masks are a function of seed, update and rank: nothing to save, nothing to restore.
+        torch.manual_seed(hash((recipe.seed, state.update, engine.ranks.rank)) & (2**63 - 1))
+        micro_batches = [batch.to(engine.device) for batch in next(batches)]
+        weight = engine.sum_over_ranks(torch.stack([b.predictions for b in micro_batches]).sum().to(engine.device))
+        epsilon = radius(recipe.robust, state.update / updates, state.site_norm)
+        for number, batch in enumerate(micro_batches):
+            context = StepContext(
+                engine, kernels, recipe.robust, batch, epsilon=epsilon, seed=recipe.seed, update=state.update,
+                global_weight=float(weight), ends_update=number == len(micro_batches) - 1)
+            window.add(dict(method(context)))
+            window.add_batch(batch)
+        engine.step()
+        state.update += 1
+        state.examples += recipe.batch.size
+        after_update(window)
+        if state.update % recipe.logging.every == 0:
+            window = Window()
+
+
+def radius(settings: RobustSection, progress: float, site_norm: float | None) -> float:
+    """The ball's absolute radius when `progress` (0..1) of the run is done: zero, then a linear ramp, then full."""
+    if progress < settings.ramp_start:
+        return 0.0
+    full = settings.epsilon * (site_norm or 1.0 if settings.relative else 1.0)
+    if progress >= settings.ramp_end:
+        return full
+    return full * (progress - settings.ramp_start) / (settings.ramp_end - settings.ramp_start)
+
+
+def measure_site_norm(engine: Engine, examples: Examples, batch_size: int) -> float:
+    """Mean L2 norm of content tokens at the site, over the first rows of the training cells, without dropout.
+
+    Every rank computes the same batches, so that all use the same number to the last bit.
+    """
+    engine.module.eval()
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for rows, batch in evaluation_batches(examples.head(SITE_NORM_EXAMPLES), batch_size):
+            del rows
+            on_device = batch.to(engine.device)
+            x_BLH = engine.module(on_device, only_below=True)
+            part, tokens = content_norm(x_BLH, on_device.content_mask)
+            total, count = total + part, count + tokens
+    engine.module.train()
+    return total / max(1, count)
+
+
+class Watcher:
+    """What happens after an update: log, evaluate, select, save. One object, since it remembers the open run."""
+
+    def __init__(
+        self, engine: Engine, recipe: Recipe, data: TrainingData, dev: dict[str, Examples], state: TrainState,
+        updates: int, metrics: Metrics, run_dir: Path, save_best: Callable[[], None],
+    ) -> None:
+        self.engine, self.recipe, self.data, self.dev, self.state = engine, recipe, data, dev, state
+        self.updates, self.metrics, self.run_dir, self.save_best = updates, metrics, run_dir, save_best
+        self.evaluate_every = recipe.evaluation.every or max(1, updates // 10)
+        self.checkpoint_every = recipe.checkpoint.every or max(1, updates // 4)
+        self._clock = time.monotonic()
+
+    def __call__(self, window: Window) -> None:
+        """Called by the loop after every update, on every rank."""
+        update = self.state.update
+        last = update == self.updates
+        if update % self.recipe.logging.every == 0 or last:
+            self._log(window)
+        if update % self.evaluate_every == 0 or last:
+            self._evaluate()
+        if update % self.checkpoint_every == 0 or last:
+            self.state.seconds += time.monotonic() - self._clock
+            self._clock = time.monotonic()
+            save_checkpoint(self.engine, self.state, self.run_dir, self.recipe.checkpoint.keep)
+
+    def _log(self, window: Window) -> None:
+        figures = window.close(self.engine)
+        figures["train/learning_rate"] = self.engine.learning_rate
+        figures["train/gradient_norm"] = self.engine.gradient_norm
+        figures["train/epsilon"] = radius(self.recipe.robust, (self.state.update - 1) / self.updates,
+                                          self.state.site_norm)
+        self.metrics.write(self.state.update, figures)
+        if self.engine.ranks.is_main:
+            speed = figures["speed/examples_per_second"] or 0.0
+            print(f"update {self.state.update:>6}/{self.updates}  loss {figures.get('train/loss') or 0:.4f}  "
+                  f"{speed:.0f} examples/s", flush=True)
+
+    def _evaluate(self) -> None:
+        state, metric = self.state, self.data.manifest.metric
+        better = 1.0 if self.engine.module.head.higher_is_better else -1.0
+        figures: dict[str, float | None] = {}
+        for name, examples in self.dev.items():
+            value = predict(self.engine.module, examples, self.recipe.evaluation.batch_size, self.engine.device,
+                            self.engine.ranks, self.engine.gather_objects).metric(metric)
+            figures[f"dev/{metric}/{name}"] = value
+            best = state.oracle.get(name)
+            if best is None or better * value > better * best["value"]:
+                state.oracle[name] = {"value": value, "step": state.update}
+        self.metrics.write(state.update, figures)
+        chosen = self.data.select_on
+        improved = chosen is None or not state.selected or \
+            better * state.oracle[chosen]["value"] > better * state.selected["value"]
+        if improved:
+            value = state.oracle[chosen]["value"] if chosen else None
+            state.selected = {"cell": chosen, "metric": metric, "value": value, "step": state.update}
+            self.save_best()
+        if self.engine.ranks.is_main and figures:
+            shown = "  ".join(f"{name.split('/')[-1]} {value:.3f}" for name, value in figures.items() if value)
+            print(f"update {state.update:>6}/{self.updates}  dev {metric}: {shown}", flush=True)

@@ -1,0 +1,1 @@
+"""The model: an XLM-R encoder cut at the perturbation site, a head per task kind, and loading from earlier runs."""

@@ -1,0 +1,33 @@
+"""Masked language modelling (Devlin et al. 2019): cross-entropy at the masked tokens only."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoModelForMaskedLM, PreTrainedModel
+
+from trainer.data.collate import IGNORED, Batch
+from trainer.model.heads.protocol import Head
+
+
+def logits(model: PreTrainedModel, hidden_BLH: Tensor, batch: Batch) -> Tensor:
+    """(P, V) logits of the P masked tokens; with a vocabulary of 250,002 the others would cost most of the step."""
+    scores: Tensor = model.lm_head(hidden_BLH[batch.labels != IGNORED])
+    return scores
+
+
+def loss_sum(logits_PV: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy summed over masked tokens, in nats."""
+    return functional.cross_entropy(logits_PV.float(), batch.labels[batch.labels != IGNORED], reduction="sum")
+
+
+def score_sum(logits_PV: Tensor, batch: Batch) -> Tensor:
+    """(B,) summed log-likelihood of each example's masked tokens, in nats."""
+    masked = batch.labels != IGNORED
+    nats = functional.cross_entropy(logits_PV.float(), batch.labels[masked], reduction="none")
+    per_example = torch.zeros(batch.labels.shape[0], device=nats.device)
+    return per_example.index_add(0, masked.nonzero()[:, 0], -nats)
+
+
+HEAD = Head(AutoModelForMaskedLM, logits, loss_sum, score_sum, higher_is_better=False)

@@ -1,0 +1,52 @@
+"""What a robust method sees of training: this context and nothing else.
+
+A method is a function `step(ctx) -> figures`. It may look at the site, ask for losses and input gradients as
+often as it likes, and must call `ctx.backward` on what the update is to minimise. Losses are *sums* over the
+micro-batch; `ctx.backward` turns them into shares of the mean over the global batch, so that a method never
+deals with ranks, accumulation or ZeRO.
+
+Notation: B examples, L tokens, H width; x_BLH the representation at the site, m_BL true on content tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Protocol
+
+from torch import Tensor
+
+from trainer.config.schema import RobustSection
+
+# name -> (sum, weight): figures of micro-batches and ranks add up, and sum / weight is the mean that is logged.
+Figures = Mapping[str, tuple[Tensor | float, Tensor | float]]
+
+
+class Context(Protocol):
+    """One micro-batch of one update."""
+
+    settings: RobustSection
+    kernels: ModuleType
+    epsilon: float
+    """The radius now, absolute, after the schedule; 0 means that the perturbation is still off."""
+    weight: Tensor
+    """Number of predictions behind a loss: examples for classification, masked tokens for language modelling."""
+
+    def site(self) -> tuple[Tensor, Tensor]:
+        """(x_BLH detached, m_BL). The layers below the site run once per update, however often this is asked."""
+
+    def loss(self, delta_BLH: Tensor | None = None, *, ascent: bool = False) -> tuple[Tensor, Tensor]:
+        """(loss summed over the micro-batch, logits) with x + delta at the site.
+
+        ascent: the loss is only for `input_grad`; parameters get no gradient from it, and nothing below the
+        site is in its graph. Each call draws dropout masks of its own.
+        """
+
+    def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:
+        """d loss / d delta, shape (B, L, H), by `autograd.grad`: no parameter gradient is computed or touched."""
+
+    def backward(self, loss: Tensor, *, last: bool = True) -> None:
+        """Add the gradient of `loss` to the update. `last` is False for all but the final call of a step."""
+
+    def noise(self, kind: str, draw: int) -> Tensor:
+        """Counter-based noise in the current ball, (B, L, H): "uniform" or "gaussian"; draws are independent."""

@@ -1,0 +1,69 @@
+"""A run's folder, `runs/<name>/`: new, partly done or done; never two different recipes in one.
+
+    config.yaml  run.json  metrics.jsonl  tensorboard/  checkpoints/  best/  eval/  done.json (written last)
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from data_prep.errors import InputError
+from trainer.config import Recipe
+from trainer.config.load import dump
+
+CONFIG = "config.yaml"
+RECORD = "run.json"
+DONE = "done.json"
+
+# Settings that change where or how a run executes, not what it learns: they may differ between lives of a run.
+FREE_SETTINGS = (("logging",), ("checkpoint",), ("data", "workers"), ("data", "verify"))
+
+
+def run_dir_of(recipe: Recipe) -> Path:
+    """The folder of this recipe's run."""
+    return Path(recipe.output) / str(recipe.name)
+
+
+def inspect(recipe: Recipe) -> Literal["new", "partial", "done"]:
+    """What `train` will find in the run's folder; writes nothing.
+
+    Raises InputError where the folder holds a run of another recipe, or something that is no run.
+    """
+    folder = run_dir_of(recipe)
+    if not folder.exists():
+        return "new"
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file; expected a folder for the run, or nothing")
+    config = folder / CONFIG
+    if not config.exists():
+        if any(path for path in folder.iterdir() if not path.name.startswith(".")):
+            raise InputError(f"{folder} exists and holds no {CONFIG}; choose another name or output")
+        return "new"
+    differences = _differences(yaml.safe_load(config.read_text(encoding="utf-8")), recipe.model_dump(mode="json"))
+    if differences:
+        raise InputError(f"{folder} holds a run with another recipe ({'; '.join(differences[:3])}); "
+                         "choose another name, or remove that run")
+    return "done" if (folder / DONE).exists() else "partial"
+
+
+def create(recipe: Recipe) -> Path:
+    """Make the run's folder and write its merged recipe; an existing recipe stays as it is."""
+    folder = run_dir_of(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / CONFIG).exists():
+        temporary = folder / f".{CONFIG}.tmp-{os.getpid()}"
+        temporary.write_text(dump(recipe), encoding="utf-8")
+        os.replace(temporary, folder / CONFIG)
+    return folder
+
+
+def _differences(old: object, new: object, path: tuple[str, ...] = ()) -> list[str]:
+    if path in FREE_SETTINGS:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [line for key in {**old, **new} for line in _differences(old.get(key), new.get(key), (*path, key))]
+    return [] if old == new else [f"{'.'.join(path)}: {old!r} there, {new!r} here"]

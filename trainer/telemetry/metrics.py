@@ -1,0 +1,64 @@
+"""Writes the figures of a run: a line in metrics.jsonl first, then the same numbers to TensorBoard.
+
+Only the main rank writes. Lines are flushed one by one, so that a killed run keeps what it measured.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+
+class Metrics:
+    """metrics.jsonl and tensorboard/ of one run; does nothing on ranks that are not the main one."""
+
+    def __init__(self, run_dir: Path, *, active: bool, resume_from: int) -> None:
+        self._file: Any = None
+        self._board: SummaryWriter | None = None
+        if not active:
+            return
+        path = run_dir / "metrics.jsonl"
+        if path.exists():
+            _drop_after(path, resume_from)
+        self._file = path.open("a", encoding="utf-8")
+        # purge_step hides what a killed life had drawn beyond the checkpoint that it is resumed from.
+        self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=resume_from + 1)
+
+    def write(self, update: int, figures: dict[str, float | None]) -> None:
+        """Record `figures` (name with a group, such as "train/loss" -> value) for this update; None is left out."""
+        if self._file is None or self._board is None:
+            return
+        known = {name: value for name, value in figures.items() if value is not None}
+        # JSON has no NaN: it is written as null, so that every line stays readable.
+        line = {name: value if math.isfinite(value) else None for name, value in known.items()}
+        self._file.write(json.dumps({"update": update, **line}) + "\n")
+        self._file.flush()
+        for name, value in known.items():
+            self._board.add_scalar(name, value, update)
+
+    def __enter__(self) -> Metrics:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if self._file is not None and self._board is not None:
+            self._file.close()
+            self._board.close()
+
+
+def _drop_after(path: Path, update: int) -> None:
+    """Drop lines of updates after `update`, and a last line that was cut short."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if record["update"] <= update:
+            kept.append(line + "\n")
+    path.write_text("".join(kept), encoding="utf-8")

@@ -1,0 +1,51 @@
+"""The run record, run.json: what ran, on what, with which versions, and how it ended."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "deepspeed", "transformers", "datasets", "tokenizers", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the packages that shape results, and the commit of the code where it is known."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    found["commit"] = _commit()
+    return found
+
+
+def write_record(path: Path, fields: dict[str, Any]) -> None:
+    """Merge `fields` into the record at `path`, replaced in one step."""
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {
+        "host": socket.gethostname(), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": versions()}
+    write_json(path, {**record, **fields})
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as JSON through a temporary name, so that a reader never sees half of it."""
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _commit() -> str:
+    root = Path(__file__).parent.parent.parent
+    try:
+        head = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
+                              capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return head.stdout.strip() or "unknown"

@@ -1,0 +1,139 @@
+"""`python -m trainer train RECIPE [--dotted.key=value]`: the story of a run.
+
+Input: a recipe. Output: `runs/<name>/` (see `run_dir`). Everything is checked before anything is written; the same
+command run again resumes a partial run, and says so of a finished one.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from data_prep.shards import tokenizer_dir
+from trainer import run_dir
+from trainer.checkpoint.export import write_transformers_folder
+from trainer.checkpoint.store import restore_latest
+from trainer.config import Recipe, load_recipe
+from trainer.data.collate import Masking
+from trainer.data.loader import Examples, TrainingData, open_training_data, training_batches
+from trainer.data.sampler import updates_per_epoch
+from trainer.engine import Engine, read_engine_config, split_batch, start_distributed
+from trainer.kernels import dispatch
+from trainer.launch import find_ranks
+from trainer.loop import Watcher, measure_site_norm, run_updates
+from trainer.model.build import BEST_FOLDER, build_model
+from trainer.model.heads import HEADS
+from trainer.model.site import SiteModel
+from trainer.state import TrainState
+from trainer.telemetry.metrics import Metrics
+from trainer.telemetry.record import write_json, write_record
+
+
+def train(recipe: str, **overrides: str) -> int:
+    """Train one run from a RECIPE (a YAML file, or the name of one that ships), and keep its best checkpoint.
+
+    Any key of the recipe can be set on the command line: --optimizer.lr=1e-5 --robust.method=pgd --seed.=3
+    """
+    settings = load_recipe(recipe, overrides)
+    ranks = find_ranks()
+    status = run_dir.inspect(settings)
+    if status == "done":
+        print(f"{run_dir.run_dir_of(settings)} is done; nothing to do")
+        return 0
+    data = open_training_data(settings.data)
+    updates = count_updates(settings, data)
+    kernels_name, kernels = dispatch.select(settings.kernels)
+    split_batch(settings.batch.size, settings.batch.micro_size, ranks.world_size)
+    read_engine_config(settings.engine.config)
+    model, origin = build_model(settings, data.manifest, data.max_length)
+    site_model = SiteModel(model, HEADS[data.manifest.kind], settings.robust.site)
+
+    start_distributed(ranks)
+    engine = Engine(site_model, settings, ranks, updates)
+    folder = run_dir.create(settings) if ranks.is_main else run_dir.run_dir_of(settings)
+    engine.barrier()
+    state = restore_latest(engine, folder) or TrainState()
+    examples = training_examples(settings, data)
+    dev = {name: Examples([cell], data.max_length, masking=_fixed_masking(settings, data))
+           for name, cell in data.dev.items()}
+    if settings.robust.relative and settings.robust.method != "plain" and state.site_norm is None:
+        state.site_norm = measure_site_norm(engine, examples, settings.evaluation.batch_size)
+    if ranks.is_main:
+        write_record(folder / run_dir.RECORD, _record(settings, data, updates, kernels_name, origin, engine))
+        _announce(folder, data, updates, state, origin, engine)
+
+    def save_best() -> None:
+        weights = engine.full_state(site_model.model)
+        if ranks.is_main:
+            fingerprint = data.manifest.tokenizer.fingerprint
+            write_transformers_folder(model, weights, tokenizer_dir(settings.data.shards, fingerprint),
+                                      folder / BEST_FOLDER)
+
+    batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.update, updates,
+                               ranks.rank, ranks.world_size, engine.accumulation)
+    with Metrics(folder, active=ranks.is_main, resume_from=state.update) as metrics:
+        watcher = Watcher(engine, settings, data, dev, state, updates, metrics, folder, save_best)
+        run_updates(engine, settings, batches, state, updates, kernels, watcher)
+    if ranks.is_main:
+        _finish(folder, state, data)
+    engine.barrier()
+    return 0
+
+
+def count_updates(recipe: Recipe, data: TrainingData) -> int:
+    """The length of the run in updates; InputError where the training cells cannot fill one batch."""
+    per_epoch = updates_per_epoch(sum(len(cell) for cell in data.train), recipe.batch.size)
+    if recipe.schedule.updates is not None:
+        return recipe.schedule.updates
+    return math.ceil(per_epoch * (recipe.schedule.epochs or 0))
+
+
+def training_examples(recipe: Recipe, data: TrainingData) -> Examples:
+    """The training cells under one index, masked anew in every epoch where the kind asks for it."""
+    masking = Masking(recipe.data.mask_share, recipe.seed) if data.manifest.kind == "mlm" else None
+    return Examples(data.train, data.max_length, recipe.data.pad_to, masking)
+
+
+def _fixed_masking(recipe: Recipe, data: TrainingData) -> Masking | None:
+    """Dev cells are masked alike in every run, so that perplexities can be compared over seeds."""
+    return Masking(recipe.data.mask_share, 0) if data.manifest.kind == "mlm" else None
+
+
+def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, origin: dict[str, Any],
+            engine: Engine) -> dict[str, Any]:
+    manifest = data.manifest
+    return {
+        "name": recipe.name, "label": recipe.label, "seed": recipe.seed, "method": recipe.robust.method,
+        "task": manifest.task, "kind": manifest.kind, "labels": manifest.labels, "metric": manifest.metric,
+        "train_cells": [str(cell.path) for cell in data.train],
+        "train_languages": sorted({cell.manifest.language for cell in data.train}),
+        "max_length": data.max_length, "tokenizer": manifest.tokenizer.model_dump(),
+        "shards_root": recipe.data.shards, "updates": updates, "world_size": engine.ranks.world_size,
+        "zero_stage": engine.stage, "device": str(engine.device), "precision": recipe.engine.precision,
+        "kernels": kernels, "weights_from": origin,
+    }
+
+
+def _announce(folder: Path, data: TrainingData, updates: int, state: TrainState, origin: dict[str, Any],
+              engine: Engine) -> None:
+    start = f"resumed after update {state.update}" if state.update else "new run"
+    print(f"{folder}: {start}, {updates} updates, {sum(len(cell) for cell in data.train)} training rows, "
+          f"{engine.ranks.world_size} rank(s), ZeRO {engine.stage}, {engine.device}", flush=True)
+    if "encoder_keys" in origin:
+        print(f"took {origin['encoder_keys']} encoder weights from {origin['init_from']}; dropped "
+              f"{', '.join(origin['dropped_keys']) or 'nothing'}; new {', '.join(origin['new_keys'])}", flush=True)
+
+
+def _finish(folder: Path, state: TrainState, data: TrainingData) -> None:
+    """Close the record, then mark the run as done."""
+    oracle = {data.dev[name].manifest.language if data.dev[name].manifest.task == data.manifest.task else name: best
+              for name, best in state.oracle.items()}
+    outcome = {"selection": state.selected, "oracle": oracle, "oracle_by_cell": state.oracle,
+               "site_norm": state.site_norm, "examples": state.examples, "wall_seconds": round(state.seconds, 3)}
+    write_record(folder / run_dir.RECORD, outcome)
+    write_json(folder / run_dir.DONE, {"update": state.update, **outcome})
+    value = state.selected.get("value")
+    print(f"{folder}: done in {state.seconds:.0f} s" + (
+        f"; best {state.selected['metric']} on {state.selected['cell']} {value:.4f} at update "
+        f"{state.selected['step']}" if value is not None else ""), flush=True)
