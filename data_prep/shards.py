@@ -190,8 +190,8 @@ def write_cell(
     `rows` raises passes through, and nothing is left behind.
     """
     path = Path(path)
-    if (path / MANIFEST_FILE).exists() and not overwrite:
-        raise InputError(f"{path} is a finished cell already; remove it, or ask for overwriting")
+    if not overwrite:
+        refuse_to_replace(path)
     with working_folder(path) as folder:
         counts = _Counts(draft.labels)
         shards = _write_shards(folder, counts.watch(rows), max_shard_bytes)
@@ -286,9 +286,17 @@ def working_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def refuse_to_replace(path: Path) -> None:
+    """Raise InputError where something is at `path` already, a finished cell or anything else."""
+    if (path / MANIFEST_FILE).exists():
+        raise InputError(f"{path} is a finished cell already; remove it, or ask for overwriting")
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f"{path} is in the way and is no finished cell; remove it, or ask for overwriting")
+
+
 def put_in_place(folder: Path, path: Path, overwrite: bool = False) -> None:
     """Rename a finished `folder` to `path`. Raises InputError where something finished first in the meantime."""
-    if path.exists() and (overwrite or not (path / MANIFEST_FILE).exists()):
+    if overwrite and path.exists():
         old = path.parent / f".{path.name}.old-{os.getpid()}"
         os.replace(path, old)
         shutil.rmtree(old, ignore_errors=True)

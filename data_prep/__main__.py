@@ -1,0 +1,26 @@
+"""The command line of the preparation: `python -m data_prep COMMAND`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from data_prep import cli
+from data_prep.build import build
+from data_prep.listing import tasks
+from data_prep.tokenizer import tokenizer
+
+COMMANDS: dict[str, cli.Command] = {
+    "tasks": tasks,
+    "tokenizer": tokenizer,
+    "build": build,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; the exit code is 2 for bad input."""
+    return cli.main(COMMANDS, argv, "python -m data_prep")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

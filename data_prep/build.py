@@ -1,0 +1,272 @@
+"""Build the cells of a task: raw files or the hub in, sharded and tokenised cells out.
+
+Inputs: a task, a source, a tokenizer. Outputs: `<out>/<task>/<split>/<language>/` and the tokenizer beside them.
+Everything is checked before anything is written (files are read through once for that, which takes a small part of
+the time that tokenising takes); finished cells are skipped.
+
+    python -m data_prep build xnli --source data/xnli --tokenizer xlm-roberta-base --out shards --languages en,de
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import data_prep
+from data_prep.encode.segments import Encoded, Segments
+from data_prep.errors import InputError
+from data_prep.hub import describe_hub, hub_cells, load_hub_split, read_hub
+from data_prep.languages import language_info
+from data_prep.reading import TextBatch, read_cell
+from data_prep.shards import (
+    Manifest,
+    TokenizerInfo,
+    read_manifest,
+    refuse_to_replace,
+    write_cell,
+)
+from data_prep.sources import CellSource, choose, find_sources, named_task, split_list
+from data_prep.tasks.task import Task
+from data_prep.tokenizer import describe_tokenizer, keep_tokenizer, load_tokenizer
+from data_prep.workers import Augmenter, Mapper, Work, mapper
+
+SHORTEST_INPUT = 8
+PLACEHOLDER_FROM_ROWS = 20
+MEGABYTE = 1024 * 1024
+SAME_SETTINGS = ("task", "kind", "labels", "metric", "language", "split", "max_length", "copies")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How rows are multiplied on the way: its name, how many copies join each row, and its settings in words."""
+
+    name: str
+    copies: int
+    settings: str
+    augment: Augmenter
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One cell that is to be built: where it goes, what is known of it, and how to read its rows."""
+
+    path: Path
+    draft: Manifest
+    read: Callable[[Counter[str]], Iterator[TextBatch]]
+    rows: int | None = None
+
+
+def build(
+    task: str, source: str, tokenizer: str, out: str, languages: str | None = None, splits: str | None = None,
+    max_length: int = 128, workers: int = 0, max_shard_mb: int = 256, overwrite: bool = False,
+) -> None:
+    """Build tokenised cells of a task from its publisher's files, from XTREME's layout, or from the hub.
+
+    source: `hub`, `hub:REPOSITORY` (a mirror, or a folder laid out like the hub's repository), or a folder of files.
+    tokenizer: a folder or a name on the hub. languages, splits: comma lists; without them, all that the source has.
+    max_length: of a model input, special tokens included. workers: processes, 0 for one per core.
+    A finished cell with the same settings is skipped; one with other settings is an error without --overwrite.
+    """
+    build_cells(task, source, tokenizer, out, languages, splits, max_length, workers, max_shard_mb, overwrite)
+
+
+def build_cells(
+    task: str, source: str, tokenizer: str, out: str, languages: str | None, splits: str | None, max_length: int,
+    workers: int, max_shard_mb: int, overwrite: bool, augmentation: Augmentation | None = None,
+) -> Counter[str]:
+    """What `build` and `augment` share; returns the counts summed over the cells that were written."""
+    console = Console(highlight=False)
+    declared, root = named_task(task), Path(out)
+    _check_numbers(max_length, workers, max_shard_mb)
+    for folder in (root, *root.parents):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"--out {out}: {folder} is a file; choose a folder")
+    cells = _cells(declared, source, split_list(languages, "languages"), split_list(splits, "splits"))
+    loaded = load_tokenizer(tokenizer)
+    described = describe_tokenizer(loaded, tokenizer)
+    plans = [_plan(declared, root, cell, described, max_length, augmentation) for cell in cells]
+    todo = [plan for plan in plans if overwrite or not _is_done(plan, console)]
+    if not todo:
+        console.print("nothing to do: every cell is finished")
+        return Counter()
+    with console.status("checking the source"):
+        todo = [_checked(plan) for plan in todo]
+    root.mkdir(parents=True, exist_ok=True)
+    keep_tokenizer(root, loaded, described.fingerprint)
+    backend = loaded.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    work = Work(declared.kind, backend, max_length, augmentation.augment if augmentation else None)
+    counts = [plan.rows for plan in todo]
+    rows = None if None in counts else sum(n for n in counts if n is not None)
+    with mapper(work, workers, rows) as encode:
+        totals, written = _write(todo, encode, rows, max_shard_mb * MEGABYTE, overwrite, console)
+    _summarise(written, console)
+    return totals
+
+
+# --- planning -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Found:
+    """One cell of a source: its place, a description for the manifest, and how to read it."""
+
+    split: str
+    language: str
+    source: str
+    read: Callable[[Counter[str]], Iterator[TextBatch]]
+    rows: int | None = None
+
+
+def _cells(
+    task: Task, source: str, languages: Sequence[str] | None, splits: Sequence[str] | None
+) -> list[_Found]:
+    """The cells of `source` that were asked for."""
+    kind, _, repo = source.partition(":")
+    if kind == "hub":
+        repo = repo or (task.hub.repo if task.hub else "")
+        chosen = choose(hub_cells(task), languages, splits, source)
+        return [_hub_cell(task, repo, split, language) for split, language in chosen]
+    found = find_sources(task, source)
+    chosen = choose([(cell.split, cell.language) for cell in found], languages, splits, source)
+    return [_file_cell(task, cell) for cell in found if (cell.split, cell.language) in chosen]
+
+
+def _file_cell(task: Task, cell: CellSource) -> _Found:
+    return _Found(cell.split, cell.language, cell.describe(), lambda skipped: read_cell(cell, task, skipped))
+
+
+def _hub_cell(task: Task, repo: str, split: str, language: str) -> _Found:
+    data = load_hub_split(task, repo, split, language)
+    name = describe_hub(task, repo, split, language)
+    return _Found(split, language, name, lambda skipped: read_hub(data, task, name, skipped), len(data))
+
+
+def _plan(
+    task: Task, root: Path, cell: _Found, tokenizer: TokenizerInfo, max_length: int,
+    augmentation: Augmentation | None,
+) -> Plan:
+    name = f"{task.name}+{augmentation.name}" if augmentation else task.name
+    draft = Manifest(
+        task=name, kind=task.kind, labels=list(task.labels), metric=task.metric, language=cell.language,
+        split=cell.split, parallel=cell.split in task.parallel and augmentation is None, max_length=max_length,
+        copies=augmentation.copies if augmentation else 0, language_info=language_info(cell.language),
+        tokenizer=tokenizer, source=cell.source + (f" + {augmentation.settings}" if augmentation else ""),
+        data_prep_version=data_prep.__version__)
+    return Plan(root / name / cell.split / cell.language, draft, cell.read, cell.rows)
+
+
+def _is_done(plan: Plan, console: Console) -> bool:
+    """Whether the cell is finished with these very settings; InputError where it is there with others."""
+    if not (plan.path / "manifest.json").exists():
+        refuse_to_replace(plan.path)
+        return False
+    there = read_manifest(plan.path)
+    pairs = [(name, getattr(there, name), getattr(plan.draft, name)) for name in SAME_SETTINGS]
+    pairs.append(("tokenizer", there.tokenizer.fingerprint[:12], plan.draft.tokenizer.fingerprint[:12]))
+    # a source that was moved is still the same one, a file of another name or size is not
+    pairs.append(("source", there.source.rpartition("/")[2], plan.draft.source.rpartition("/")[2]))
+    for name, old, new in pairs:
+        if old != new:
+            raise InputError(f"{plan.path} is finished with {name} {old}, now asked for with {new}; "
+                             "add --overwrite, or choose another --out")
+    console.print(f"skipped  {plan.path} (finished, {there.rows:,} rows)")
+    return True
+
+
+def _checked(plan: Plan) -> Plan:
+    """The plan with its row count, after reading the source through once, so that errors come before any writing."""
+    skipped: Counter[str] = Counter()
+    rows = sum(len(batch) for batch in plan.read(skipped))
+    if not rows:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in skipped.items()) or "it is empty"
+        raise InputError(f"{plan.draft.source}: no rows to build from ({reasons})")
+    if skipped["wrong number of columns"] > rows:
+        raise InputError(f"{plan.draft.source}: {skipped['wrong number of columns']} rows have another number of "
+                         f"columns than the first row, {rows} have the same; is it the right file?")
+    return Plan(plan.path, plan.draft, plan.read, rows)
+
+
+def _check_numbers(max_length: int, workers: int, max_shard_mb: int) -> None:
+    for flag, value, least in (("max_length", max_length, SHORTEST_INPUT), ("workers", workers, 0),
+                               ("max_shard_mb", max_shard_mb, 1)):
+        if value < least:
+            raise InputError(f"--{flag} must be at least {least}, found {value}")
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+def _write(
+    plans: Iterable[Plan], encode: Mapper, rows: int | None, max_shard_bytes: int, overwrite: bool, console: Console
+) -> tuple[Counter[str], list[Manifest]]:
+    totals: Counter[str] = Counter()
+    written = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("rows"),
+               TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=rows)
+        for plan in plans:
+            draft = plan.draft
+            progress.update(bar, description=f"{draft.task}/{draft.split}/{draft.language}")
+            skipped: Counter[str] = Counter()
+            counts: Counter[str] = Counter()
+
+            def batches(
+                plan: Plan = plan, skipped: Counter[str] = skipped, counts: Counter[str] = counts
+            ) -> Iterator[Mapping[str, Any]]:
+                for encoded in encode(plan.read(skipped)):
+                    counts.update(encoded.counts)
+                    progress.advance(bar, encoded.counts["rows"] / (plan.draft.copies + 1))
+                    yield columns_of(encoded)
+
+            def closing(skipped: Counter[str] = skipped, counts: Counter[str] = counts) -> Mapping[str, Any]:
+                return {"skipped": dict(skipped), "truncated": counts["truncated"]}
+
+            written.append(write_cell(plan.path, draft, batches(), max_shard_bytes, closing, overwrite))
+            totals.update(counts)
+            _report(plan, written[-1], console)
+    return totals, written
+
+
+def columns_of(encoded: Encoded) -> dict[str, Any]:
+    """The columns of a cell for one batch, without copying ids."""
+    return {"id": pa.array(encoded.ids), "first_ids": _list_column(encoded.first),
+            "second_ids": _list_column(encoded.second), "label": pa.array(encoded.labels),
+            "length": pa.array(encoded.lengths)}
+
+
+def _list_column(segments: Segments) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(segments.offsets), pa.array(segments.values))
+
+
+def _report(plan: Plan, manifest: Manifest, console: Console) -> None:
+    """One line per finished cell, and one per thing that a reader should know of it."""
+    console.print(f"written  {plan.path} ({manifest.rows:,} rows)")
+    for reason, n in sorted(manifest.skipped.items()):
+        console.print(f"         {n:,} rows left out: {reason}")
+    present = [name for name, n in manifest.label_counts.items() if n]
+    if manifest.has_labels and len(present) == 1 < len(manifest.labels) and manifest.rows >= PLACEHOLDER_FROM_ROWS:
+        console.print(f"         warning: every row has the label {present[0]!r}; is it a placeholder?")
+
+
+def _summarise(written: Sequence[Manifest], console: Console) -> None:
+    table = Table(title="built")
+    for name in ("task", "split", "language"):
+        table.add_column(name)
+    for name in ("rows", "tokens", "mean length", "truncated", "left out", "shards"):
+        table.add_column(name, justify="right")
+    table.add_column("labels")
+    for one in written:
+        labels = " ".join(f"{name}:{n:,}" for name, n in one.label_counts.items()) if one.has_labels else "none"
+        table.add_row(one.task, one.split, one.language, f"{one.rows:,}", f"{one.tokens:,}",
+                      f"{one.tokens / one.rows:.1f}", f"{one.truncated:,}", f"{sum(one.skipped.values()):,}",
+                      str(len(one.shards)), labels)
+    width = max(console.width, shutil.get_terminal_size().columns)
+    (console if console.is_terminal else Console(width=max(width, 140), highlight=False)).print(table)

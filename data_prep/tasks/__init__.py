@@ -1,0 +1,20 @@
+"""The registry of tasks: one file per task, one line here."""
+
+from __future__ import annotations
+
+from data_prep.tasks.mnli import MNLI
+from data_prep.tasks.mrpc import MRPC
+from data_prep.tasks.pawsx import PAWSX
+from data_prep.tasks.sick import SICK
+from data_prep.tasks.task import Task
+from data_prep.tasks.text import TEXT
+from data_prep.tasks.xnli import XNLI
+
+TASKS: dict[str, Task] = {
+    "xnli": XNLI,
+    "mnli": MNLI,
+    "pawsx": PAWSX,
+    "sick": SICK,
+    "mrpc": MRPC,
+    "text": TEXT,
+}

@@ -1,0 +1,24 @@
+"""Microsoft Research Paraphrase Corpus (Dolan and Brockett 2005): English paraphrase identification."""
+
+from __future__ import annotations
+
+from data_prep.tasks.task import XTREME_PAIR, Hub, Layout, Task
+
+MRPC = Task(
+    name="mrpc",
+    summary="paraphrase identification, English",
+    kind="pair",
+    metric="accuracy",
+    labels=("0", "1"),
+    aliases={"not_equivalent": "0", "equivalent": "1"},
+    languages=("en",),
+    layouts=(
+        XTREME_PAIR,
+        Layout(r"msr[-_]para(?:phrase)?[-_](?P<split>train|val|test)\.(?:tsv|txt)", language="en", header=True,
+               splits={"train": "train", "val": "dev", "test": "test"},
+               first=("#1 String",), second=("#2 String",), label=("Quality",)),
+    ),
+    hub=Hub(repo="nyu-mll/glue", config="mrpc",
+            splits={"train": "train", "dev": "validation", "test": "test"},
+            first="sentence1", second="sentence2", label="label", label_names=("0", "1")),
+)

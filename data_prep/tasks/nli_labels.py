@@ -1,0 +1,11 @@
+"""Labels of natural language inference, one set for xnli, mnli and sick.
+
+The order is shared on purpose: an encoder trained on one of them is compared with the others by label index.
+"""
+
+from __future__ import annotations
+
+LABELS = ("contradiction", "entailment", "neutral")
+ALIASES = {"contradictory": "contradiction", "c": "contradiction", "e": "entailment", "n": "neutral"}
+NO_CONSENSUS = ("-",)
+HUB_LABEL_NAMES = ("entailment", "neutral", "contradiction")

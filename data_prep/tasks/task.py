@@ -1,0 +1,85 @@
+"""What a task file says: labels, metric, and where and how its publishers and the hub keep it.
+
+Inputs and outputs: none, these are declarations; `data_prep.sources` finds files by them, `data_prep.reading` and
+`data_prep.hub` read them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+SPLITS = ("train", "dev", "test")
+LANGUAGE = r"(?P<language>[A-Za-z][A-Za-z0-9_]*)"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One file naming and column scheme.
+
+    `pattern` is matched against the whole path below the source folder and may capture `split` and `language`;
+    `splits` translates the publisher's split names. Columns are positions where there is no header line, and
+    alternatives of header names where there is one. `lines` marks unlabelled text: no columns but one text, or two
+    with a TAB between them.
+    """
+
+    pattern: str
+    splits: Mapping[str, str] = field(default_factory=lambda: {name: name for name in SPLITS})
+    split: str | None = None
+    language: str | None = None
+    header: bool = False
+    first: tuple[str, ...] | int = 0
+    second: tuple[str, ...] | int = 1
+    label: tuple[str, ...] | int = 2
+    lines: bool = False
+
+    def match(self, path: str) -> tuple[str, str] | None:
+        """(split, language) of a file that is laid out like this, None for any other file."""
+        found = re.fullmatch(self.pattern, path)
+        if found is None:
+            return None
+        groups = found.groupdict()
+        split = self.splits.get(groups["split"]) if groups.get("split") else self.split
+        language = groups.get("language") or self.language
+        return (split, language) if split and language else None
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Where the hub has the task: repository, configuration (`{language}` is filled in), splits and columns."""
+
+    repo: str
+    config: str | None
+    splits: Mapping[str, str]
+    first: str
+    second: str
+    label: str
+    label_names: tuple[str, ...]  # meaning of integer labels where the data set does not name them itself
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task. `labels` fixes the label order; `aliases` maps other spellings (lower case) to one of them.
+
+    `parallel` names the splits in which rows of equal number are translations of each other. `no_consensus` lists
+    spellings that mean the annotators did not agree; such rows are left out and counted.
+    """
+
+    name: str
+    summary: str
+    kind: Literal["pair", "mlm"]
+    metric: Literal["accuracy", "perplexity"]
+    labels: tuple[str, ...]
+    languages: tuple[str, ...]
+    layouts: tuple[Layout, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    parallel: tuple[str, ...] = ()
+    no_consensus: tuple[str, ...] = ()
+    hub: Hub | None = None
+
+
+# XTREME writes every sentence-pair task alike: no header, two columns, and a third where the label is given.
+XTREME_PAIR = Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}\.tsv")

@@ -1,0 +1,188 @@
+"""Train a SentencePiece tokenizer in XLM-R's form, load tokenizers, and keep a copy beside the cells.
+
+Inputs: text files, or the name or folder of a tokenizer. Outputs: a folder that `AutoTokenizer.from_pretrained`
+opens, with XLM-R's ids: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, then the pieces, `<mask>` last.
+
+    python -m data_prep tokenizer --texts corpus/en.txt,nli/ --vocab_size 8000 --out tokenizers/small
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+from rich.console import Console
+from sentencepiece import sentencepiece_model_pb2
+
+from data_prep.errors import InputError
+from data_prep.reading import read_lines
+from data_prep.shards import TokenizerInfo, tokenizer_dir, tokenizer_fingerprint, working_folder
+
+FRONT_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
+MASK_TOKEN = "<mask>"
+SPECIAL_TOKENS = len(FRONT_TOKENS) + 1
+SMALLEST_VOCABULARY = 2 * SPECIAL_TOKENS
+MODEL_MAX_LENGTH = 512  # XLM-R has 514 positions, two of which are not used
+LONGEST_LINE_BYTES = 1 << 14  # SentencePiece leaves longer lines out
+
+
+def tokenizer(
+    texts: str, vocab_size: int, out: str, columns: str = "1,2", model: str = "unigram", max_sentences: int = 1_000_000,
+    seed: int = 0, overwrite: bool = False,
+) -> None:
+    """Train a SentencePiece tokenizer on text files and save it as an XLM-R tokenizer.
+
+    texts: files and folders (their .txt and .tsv files) with commas between them; of .tsv files the columns named by
+    --columns are read (counted from 1), of others whole lines. vocab_size: all tokens, special ones included.
+    model: `unigram` (as XLM-R), or `word` (whole words, for made-up languages). max_sentences: how many lines, drawn
+    at random, are used. Nothing that exists is replaced without --overwrite.
+    """
+    console = Console(highlight=False)
+    files = _text_files(texts)
+    if model not in ("unigram", "word"):
+        raise InputError(f"--model must be unigram or word, found {model!r}")
+    wanted = _column_numbers(columns)
+    folder = Path(out)
+    if folder.exists() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"--out {out} exists already; choose another folder or add --overwrite")
+    trained = train_tokenizer(_sentences(files, wanted), vocab_size, model, max_sentences, seed)
+    save_tokenizer(trained, folder)
+    if len(trained) < vocab_size:
+        console.print(f"note: the texts support {len(trained):,} tokens, fewer than the {vocab_size:,} asked for")
+    console.print(f"{folder}: {len(trained):,} tokens from {len(files)} file(s), "
+                  f"fingerprint {tokenizer_fingerprint(trained)[:12]}")
+
+
+def train_tokenizer(
+    sentences: Iterable[str], vocab_size: int, model: str = "unigram", max_sentences: int = 1_000_000, seed: int = 0
+) -> Any:
+    """An XLMRobertaTokenizer trained on `sentences`; at most `vocab_size` tokens, fewer where the text has no more.
+
+    The normalisation is XLM-R's (nmt_nfkc). The same sentences, sizes and seed give the same tokenizer.
+    """
+    if vocab_size < SMALLEST_VOCABULARY:
+        raise InputError(f"--vocab_size must be at least {SMALLEST_VOCABULARY}, found {vocab_size}")
+    written = io.BytesIO()
+    sentencepiece.set_random_generator_seed(seed)
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences), model_writer=written, model_type=model,
+            vocab_size=vocab_size - SPECIAL_TOKENS + 1,  # SentencePiece counts <unk>, and none of the others
+            unk_id=0, bos_id=-1, eos_id=-1, pad_id=-1, normalization_rule_name="nmt_nfkc", hard_vocab_limit=False,
+            character_coverage=0.9995, input_sentence_size=max_sentences, shuffle_input_sentence=True,
+            max_sentence_length=LONGEST_LINE_BYTES, minloglevel=2)
+    except (RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"SentencePiece could not train {vocab_size} tokens on these texts ({reason[-160:]}); "
+                         "give it more text or another --vocab_size") from None
+    proto = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
+    proto.ParseFromString(written.getvalue())
+    pieces = [(piece.piece, piece.score) for piece in proto.pieces[1:]]
+    return make_tokenizer(pieces, proto.normalizer_spec.precompiled_charsmap)
+
+
+def make_tokenizer(pieces: Iterable[tuple[str, float]], charsmap: bytes | None = None) -> Any:
+    """An XLMRobertaTokenizer of (piece, log probability) pairs; a word begins with `▁` (U+2581).
+
+    `charsmap` is SentencePiece's compiled normalisation; without it texts are taken as they are.
+    """
+    from transformers import AddedToken, XLMRobertaTokenizer  # slow to import, and only needed here
+
+    vocabulary = [(token, 0.0) for token in FRONT_TOKENS] + [(p, float(s)) for p, s in pieces] + [(MASK_TOKEN, 0.0)]
+    names = [token for token, _ in vocabulary]
+    if len(set(names)) < len(names):
+        raise InputError("a piece occurs twice in the vocabulary, or is spelt like a special token")
+    settings: dict[str, Any] = {"_spm_precompiled_charsmap": charsmap or None, "model_max_length": MODEL_MAX_LENGTH,
+                                "mask_token": AddedToken(MASK_TOKEN, lstrip=True, special=True)}
+    return XLMRobertaTokenizer(vocab=vocabulary, **settings)
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write the tokenizer to `folder`, which appears whole; in a folder that is there, only its files are replaced."""
+    with working_folder(folder) as temporary:
+        tokenizer.save_pretrained(str(temporary))
+        if not folder.exists():
+            os.replace(temporary, folder)
+            return
+        for file in temporary.iterdir():
+            os.replace(file, folder / file.name)
+
+
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of a folder or of the hub. Raises InputError where there is none that works for an encoder."""
+    from transformers import AutoTokenizer
+
+    where = Path(name)
+    if (name.startswith((".", "/", "~")) or where.exists()) and not where.is_dir():
+        raise InputError(f"--tokenizer {name}: no such folder; train one with `python -m data_prep tokenizer`")
+    try:
+        loaded = AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # the hub, the file system and the parsers each raise their own
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"--tokenizer {name}: cannot be loaded ({type(error).__name__}: {reason}); expected a folder "
+                         "with tokenizer.json or a name on the hub") from None
+    if not getattr(loaded, "is_fast", False):
+        raise InputError(f"--tokenizer {name}: no fast tokenizer (tokenizer.json) for it; choose one that has it")
+    missing = [token for token in ("cls", "sep", "pad", "mask", "unk") if getattr(loaded, f"{token}_token_id") is None]
+    if missing:
+        raise InputError(f"--tokenizer {name}: it has no {', '.join(missing)} token; expected one like XLM-R's")
+    return loaded
+
+
+def describe_tokenizer(tokenizer: Any, name: str) -> TokenizerInfo:
+    """What a manifest says of a tokenizer."""
+    return TokenizerInfo(
+        name=name, fingerprint=tokenizer_fingerprint(tokenizer), vocab_size=len(tokenizer),
+        cls_id=tokenizer.cls_token_id, sep_id=tokenizer.sep_token_id, pad_id=tokenizer.pad_token_id,
+        mask_id=tokenizer.mask_token_id, unk_id=tokenizer.unk_token_id)
+
+
+def keep_tokenizer(root: Path, tokenizer: Any, fingerprint: str) -> Path:
+    """Save the tokenizer beside the cells below `root`, once, and return its folder."""
+    folder = tokenizer_dir(root, fingerprint)
+    if not folder.exists():
+        with working_folder(folder) as temporary:
+            tokenizer.save_pretrained(str(temporary))
+            if not folder.exists():  # another process may have been first, with the same content
+                os.replace(temporary, folder)
+    return folder
+
+
+def _text_files(texts: str) -> list[Path]:
+    files: list[Path] = []
+    for part in (Path(part.strip()) for part in texts.split(",")):
+        if part.is_dir():
+            inside = sorted(file for file in part.iterdir() if file.suffix in (".txt", ".tsv"))
+            if not inside:
+                raise InputError(f"--texts {part}: no .txt or .tsv files in this folder")
+            files += inside
+        elif part.is_file():
+            files.append(part)
+        else:
+            raise InputError(f"--texts {part}: no such file or folder")
+    return files
+
+
+def _column_numbers(columns: str) -> list[int]:
+    numbers = [part.strip() for part in columns.split(",")]
+    if not all(number.isdigit() and int(number) > 0 for number in numbers):
+        raise InputError(f"--columns must be column numbers from 1 with commas between them, found {columns!r}")
+    return [int(number) - 1 for number in numbers]
+
+
+def _sentences(files: Iterable[Path], columns: Iterable[int]) -> Iterator[str]:
+    """One text at a time. NUL, which SentencePiece takes for an end, and empty texts are left out."""
+    columns = list(columns)
+    for file in files:
+        for line in read_lines(file):
+            fields = line.split("\t")
+            if file.suffix == ".tsv":
+                fields = [fields[i] for i in columns if i < len(fields)]
+            for text in fields:
+                clean = text.replace("\0", " ").replace("\n", " ").strip()
+                if clean:
+                    yield clean

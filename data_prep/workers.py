@@ -1,0 +1,113 @@
+"""Encode batches in order, here or in forked worker processes, with a bounded number of them under way.
+
+Input: an iterator of `TextBatch`es. Output: an iterator of `Encoded` in the same order. Each worker runs the
+tokenizer on one thread, so `workers` processes use `workers` cores.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+from data_prep.encode import ENCODERS
+from data_prep.encode.segments import Encoded
+from data_prep.errors import InputError
+from data_prep.reading import TextBatch
+
+BATCHES_PER_WORKER = 3  # under way at once: enough to keep a worker busy while the parent writes
+MOST_WORKERS_UNASKED = 8
+POOL_FROM_ROWS = 20_000  # below this, starting processes costs more than it saves
+
+Augmenter = Callable[[TextBatch], tuple[TextBatch, dict[str, int]]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done with a batch: an optional augmentation, then the encoder of the task's kind."""
+
+    kind: str
+    tokenizer: Tokenizer
+    max_length: int
+    augment: Augmenter | None = None
+
+    def __call__(self, batch: TextBatch) -> Encoded:
+        counts: dict[str, int] = {}
+        if self.augment is not None:
+            batch, counts = self.augment(batch)
+        encoded = ENCODERS[self.kind](batch, self.tokenizer, self.max_length)
+        encoded.counts.update(counts)
+        return encoded
+
+
+Mapper = Callable[[Iterable[TextBatch]], Iterator[Encoded]]
+_work: Work | None = None  # set before the fork, so that the tokenizer is shared and never pickled
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def mapper(work: Work, workers: int, rows: int | None) -> Iterator[Mapper]:
+    """A function that encodes batches in order; `workers` 0 means one per core, `rows` None an unknown number."""
+    global _work
+    n = workers or min(available_cores(), MOST_WORKERS_UNASKED)
+    with _one_thread_per_process():
+        if n == 1 or (rows is not None and rows < POOL_FROM_ROWS):
+            yield lambda batches: map(work, batches)
+            return
+        _work = work
+        context = multiprocessing.get_context("fork")
+        pool = ProcessPoolExecutor(n, mp_context=context, initializer=_start_worker)
+        try:
+            yield lambda batches: _in_order(pool, batches, n * BATCHES_PER_WORKER)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            _work = None
+
+
+def _in_order(pool: ProcessPoolExecutor, batches: Iterable[TextBatch], most_under_way: int) -> Iterator[Encoded]:
+    under_way: deque[Future[Encoded]] = deque()
+    try:
+        for batch in batches:
+            under_way.append(pool.submit(_do, batch))
+            if len(under_way) >= most_under_way:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    except BrokenProcessPool:
+        raise InputError("a worker process was killed (out of memory?); start again with fewer --workers") from None
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends the pool
+
+
+def _do(batch: TextBatch) -> Encoded:
+    if _work is None:
+        raise RuntimeError("the worker was started without its work")
+    return _work(batch)
+
+
+@contextmanager
+def _one_thread_per_process() -> Iterator[None]:
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
