@@ -1,0 +1,125 @@
+"""Put a report together: sections to a document. No file is written here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from trainer.report import figures, story, tables
+from trainer.report.collect import Grid, Run, Section, missing_cells
+from trainer.report.compare import Comparison, base_label, compare
+from trainer.report.document import (
+    Block,
+    Bullets,
+    Document,
+    Drawing,
+    Drawings,
+    Folded,
+    Heading,
+    Paragraph,
+)
+from trainer.report.method import method_lines
+from trainer.report.numbers import counted
+
+TITLE = "Cross-lingual transfer report"
+
+
+def build(runs: Sequence[Run], sections: Sequence[Section], samples: int) -> Document:
+    """The whole report as plain data. Raises InputError where an outcomes file does not fit its row."""
+    blocks: list[Block] = []
+    findings: list[str] = []
+    for section in sections:
+        standard, general = compare(section.standard, samples), compare(section.generalized, samples)
+        findings += story.findings(section, standard, general)
+        blocks += _section(section, standard, general)
+    missing = missing_cells(runs)
+    if missing:
+        findings.append(f"Incomplete: {counted(len(missing), 'cell')} missing, listed under Missing cells.")
+    blocks += [Heading("Missing cells", "missing"),
+               Bullets(story.missing_lines(missing)) if missing
+               else Paragraph("None: every run has a row for every cell that any run has.")]
+    blocks += [Heading("How these numbers were made", "method"), Bullets(method_lines(samples))]
+    blocks += [Heading("Runs", "runs"), tables.runs_table(runs)]
+    labels = dict.fromkeys(row.label for run in runs for row in run.rows)
+    subtitle = f"{counted(len(runs), 'run')}, {counted(len(labels), 'label')}: {', '.join(labels)}."
+    return Document(TITLE, subtitle, findings, blocks)
+
+
+def main_tables(sections: Sequence[Section]) -> list[tables.Table]:
+    """Per task, the per-language table of the first split that has scores (test before dev): what a terminal shows."""
+    chosen: dict[str, Section] = {}
+    for section in sections:
+        if section.standard.scored:
+            chosen.setdefault(section.task, section)
+    return [table for section in chosen.values() for table in _language_tables(section)]
+
+
+def _section(section: Section, comparisons: Sequence[Comparison], general: Sequence[Comparison]) -> list[Block]:
+    anchor = _slug(section.task, section.split)
+    blocks: list[Block] = [Heading(section.title, anchor), Paragraph(story.compared(section))]
+    grid = section.standard
+    if grid.entries:
+        blocks += [Paragraph(story.summary(section, comparisons), lead=True), *_language_tables(section)]
+    if grid.scored:
+        title = f"{grid.metric.capitalize()} by language"
+        blocks.append(Drawing(f"{anchor}-languages", f"{title}. Error bars: standard deviation over seeds.",
+                              f"{title} for {', '.join(grid.labels)}", figures.accuracy_by_language(grid)))
+        blocks += tables.gap_tables(grid)
+    if comparisons:
+        blocks += _comparison_blocks(anchor, grid, comparisons)
+    groups = tables.group_tables(grid)
+    if groups:
+        blocks += [Heading("Groups of languages", f"{anchor}-groups", 3), *groups]
+    if section.generalized.entries:
+        blocks += _generalized(anchor, section.generalized, general)
+    if section.oracle.entries:
+        blocks += [Heading("Oracle", f"{anchor}-oracle", 3),
+                   Paragraph("These rows are selected on each target language's own dev set, separately per language. "
+                             "They use labels that zero-shot transfer does not have: an upper bound, "
+                             "not to be compared with the rows above as an equal."),
+                   *tables.oracle_tables(section.oracle, grid)]
+    return blocks
+
+
+def _language_tables(section: Section) -> list[tables.Table]:
+    unit = " (%)" if section.metric == "accuracy" else ""
+    return tables.language_tables(section.standard, f"{section.title}: {section.metric}{unit} by language")
+
+
+def _comparison_blocks(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> list[Block]:
+    base = comparisons[0].base
+    return [
+        Heading(f"Against {base}", f"{anchor}-against", 3),
+        Drawing(f"{anchor}-differences",
+                f"Difference to {base} with 95 % intervals, the mean first. A filled marker: reliable "
+                f"(for languages, after Holm's correction).",
+                f"Differences to {base} per language with intervals", figures.differences(grid, comparisons)),
+        *(tables.comparison_table(grid, comparison) for comparison in comparisons),
+    ]
+
+
+def _generalized(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> list[Block]:
+    """The generalized setting: heat maps per label, differences, means; every number folded away below."""
+    blocks: list[Block] = [Heading("Generalized setting", f"{anchor}-generalized", 3),
+                           Paragraph("The premise is in one language, the hypothesis in another: every ordered pair.")]
+    if not grid.scored:
+        return [*blocks, Paragraph("No pair has a score.")]
+    blocks += [Paragraph(f"{story.mean_sentence(grid, c)} {story.pairs_sentence(c)}") for c in comparisons]
+    limits, base = figures.value_range(grid), base_label(grid)
+    maps = [Drawing(f"{anchor}-map-{i}", f"{label}: {grid.metric}, mean over seeds.",
+                    f"{grid.metric} of {label} by premise and hypothesis language",
+                    figures.heat_map(grid, label, limits), wide=False)
+            for i, label in enumerate(grid.labels)]
+    changes = [Drawing(f"{anchor}-change-{i}", f"{label} minus {base}.",
+                       f"Difference between {label} and {base} by premise and hypothesis language",
+                       figures.difference_map(grid, base, label), wide=False)
+               for i, label in enumerate(grid.labels) if label != base]
+    blocks.append(tables.pair_means_table(grid))
+    blocks += [tables.comparison_table(grid, comparison) for comparison in comparisons]
+    blocks += [Drawings(group) for group in (maps, changes) if group]
+    blocks.append(Folded("All numbers by pair of languages", [tables.pair_table(grid, label) for label in grid.labels]))
+    return blocks
+
+
+def _slug(*parts: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")

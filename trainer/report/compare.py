@@ -1,0 +1,126 @@
+"""Base label against every other label: differences on the same examples, with intervals.
+
+Input: a grid and its outcome files. Output: `Comparison`s, what the tables, the figures and the summary are made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.report.collect import BASE_LABEL, Cell, Grid
+from trainer.report.statistics import Interval, holm, paired_bootstrap
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`other` minus `base` on the cells and seeds that both have."""
+
+    base: str
+    other: str
+    seeds: list[int]
+    unpaired: list[tuple[str, int]]
+    """Runs (label, seed) without a partner of equal seed: they are not in this comparison."""
+    cells: list[Cell]
+    intervals: list[Interval]
+    adjusted: list[float]
+    """Holm-corrected p-values of `intervals`."""
+    means: dict[str, tuple[list[Cell], Interval]]
+    """By name, the cells of a mean and its interval."""
+    examples: int
+    """Distinct example ids."""
+
+    def reliable(self, index: int) -> bool:
+        """Whether the cell's difference stands after Holm's correction."""
+        return self.adjusted[index] < ALPHA
+
+
+def compare(grid: Grid, samples: int) -> list[Comparison]:
+    """Every label of `grid` against the base label; empty without a base, another label, or outcomes.
+
+    The base is "plain", or else the first label. Raises InputError for outcome files that do not fit their rows.
+    """
+    labels = grid.labels
+    found = (_compare(grid, base_label(grid), other, samples) for other in labels if other != base_label(grid))
+    return [comparison for comparison in found if comparison is not None]
+
+
+def base_label(grid: Grid) -> str:
+    """The label that the others are compared with."""
+    labels = grid.labels
+    return labels[0] if labels else BASE_LABEL
+
+
+def means_over(grid: Grid, cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """The means worth reporting over `cells`, by name; a mean over the same cells as an earlier one is left out."""
+    if grid.setting == "generalized":
+        named = {
+            f"all {len(cells)} pairs": list(cells),
+            "two languages": [cell for cell in cells if cell[0] != cell[1]],
+            "one language": [cell for cell in cells if cell[0] == cell[1]],
+        }
+    else:
+        named = {f"all {len(cells)}": list(cells), f"without {grid.source}": without_source(grid, cells)}
+    kept: dict[str, list[Cell]] = {}
+    for name, members in named.items():
+        if members and members not in kept.values():
+            kept[name] = members
+    return kept
+
+
+def without_source(grid: Grid, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells of languages other than the source language."""
+    return [cell for cell in cells if cell != (grid.source, grid.source)]
+
+
+def _compare(grid: Grid, base: str, other: str, samples: int) -> Comparison | None:
+    seeds = [seed for seed in grid.seeds(base) if seed in grid.seeds(other)]
+    cells = [
+        cell for cell in grid.scored
+        if seeds and all(grid.has_outcomes(label, seed, cell) for label in (base, other) for seed in seeds)
+    ]
+    cells = [cell for cell in cells if _common_ids(grid, base, other, seeds, cell).size]
+    if not cells:
+        return None
+    ids_by_cell = [_common_ids(grid, base, other, seeds, cell) for cell in cells]
+    all_ids = np.unique(np.concatenate(ids_by_cell))
+    difference = np.zeros((len(seeds), len(cells), all_ids.size), dtype=np.int8)
+    present = np.zeros((len(cells), all_ids.size), dtype=np.bool_)
+    for c, (cell, ids) in enumerate(zip(cells, ids_by_cell, strict=True)):
+        columns = np.searchsorted(all_ids, ids)
+        present[c, columns] = True
+        for s, seed in enumerate(seeds):
+            difference[s, c, columns] = _right(grid, other, seed, cell, ids) - _right(grid, base, seed, cell, ids)
+    named = means_over(grid, cells)
+    result = paired_bootstrap(difference, present, [[cells.index(c) for c in named[n]] for n in named], samples)
+    return Comparison(
+        base=base,
+        other=other,
+        seeds=seeds,
+        unpaired=[(label, seed) for label in (base, other) for seed in grid.seeds(label) if seed not in seeds],
+        cells=cells,
+        intervals=result.cells,
+        adjusted=holm([interval.p for interval in result.cells]),
+        means={name: (named[name], interval) for name, interval in zip(named, result.means, strict=True)},
+        examples=int(all_ids.size),
+    )
+
+
+def _common_ids(grid: Grid, base: str, other: str, seeds: Sequence[int], cell: Cell) -> np.ndarray:
+    """The ids that both labels have outcomes for, with every seed."""
+    files = [grid.outcomes(label, seed, cell)[0] for label in (base, other) for seed in seeds]
+    common = files[0]
+    for ids in files[1:]:
+        if not np.array_equal(common, ids):  # the usual case: one test file for all
+            common = np.intersect1d(common, ids, assume_unique=True)
+    return common
+
+
+def _right(grid: Grid, label: str, seed: int, cell: Cell, ids: np.ndarray) -> np.ndarray:
+    """Outcomes (0 or 1, int8) of the examples `ids`, all of which the file holds."""
+    file_ids, right = grid.outcomes(label, seed, cell)
+    return right[np.searchsorted(file_ids, ids)].astype(np.int8)

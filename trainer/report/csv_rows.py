@@ -1,0 +1,29 @@
+"""Every row of every run in long format, for a spreadsheet or a statistics package: `results.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from trainer.evaluate.rows import ResultRow
+from trainer.report.collect import Run
+
+INFO = ("name", "family", "script", "resource", "morphology")
+_NESTED = ("language_info", "train_languages")
+COLUMNS = [name for name in ResultRow.model_fields if name not in _NESTED]
+HEADER = ["run_path", *COLUMNS, *(f"language_{name}" for name in INFO), "train_languages"]
+
+
+def render(runs: Sequence[Run]) -> str:
+    """CSV text: the fields of a result row as they are (accuracy as a fraction), languages joined by spaces."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(HEADER)
+    for run in runs:
+        for row in run.rows:
+            fields = row.model_dump()
+            info = [row.language_info.get(name, "") for name in INFO]
+            plain = [fields[name] for name in COLUMNS]
+            writer.writerow([run.path.as_posix(), *plain, *info, " ".join(row.train_languages)])
+    return buffer.getvalue()

@@ -1,0 +1,219 @@
+"""The figures of a report (matplotlib, no display needed) and how they become SVG.
+
+Figures are plain `matplotlib.figure.Figure` objects: the report turns them into SVG, TensorBoard into pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colors
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from trainer.report.collect import Cell, Grid
+from trainer.report.compare import Comparison
+from trainer.report.numbers import Scale, scale_of
+from trainer.report.palette import DIVERGING, SEQUENTIAL, colour_of, marker_of
+from trainer.report.statistics import summarise
+
+NUMBERS_UP_TO = 12  # languages; beyond, numbers in a heat map's cells are too small to read
+_INK, _FAINT = "#1c2330", "#d9dde3"
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, and screen readers reach it
+    "font.family": ["DejaVu Sans", "sans-serif"],
+    "font.size": 10, "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
+    "axes.edgecolor": "#9aa3af", "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white",
+    "axes.axisbelow": True, "grid.color": _FAINT, "axes.titlesize": 11, "axes.titleweight": "bold",
+    "text.parse_math": False,  # a dollar sign in a label is a dollar sign
+}
+
+
+def accuracy_by_language(grid: Grid) -> Figure:
+    """One marker per label and language, error bars the standard deviation over seeds."""
+    scale, cells = scale_of(grid.metric), grid.scored
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(max(6.4, 0.62 * len(cells) + 1.6), 3.7), layout="constrained")
+        axes = figure.add_subplot()
+        width = min(0.64, 0.16 * len(grid.labels))
+        for order, label in enumerate(grid.labels):
+            position = grid.positions[label]
+            shift = 0.0 if len(grid.labels) == 1 else width * (order / (len(grid.labels) - 1) - 0.5)
+            by_cell = [grid.values(label, cell) for cell in cells]
+            points = [(i + shift, summarise(values)) for i, values in enumerate(by_cell) if values]
+            if not points:
+                continue
+            axes.errorbar(
+                [x for x, _ in points], [scale.factor * s.mean for _, s in points],
+                yerr=[scale.factor * (s.deviation or 0.0) for _, s in points],
+                fmt=marker_of(position), color=colour_of(position), markersize=6, elinewidth=1.4, capsize=2.5,
+                label=_legend_text(label), markeredgecolor="white", markeredgewidth=0.6,
+            )
+        axes.set_xticks(range(len(cells)), [cell[0] for cell in cells])
+        axes.set_xlim(-0.6, len(cells) - 0.4)
+        axes.set_ylabel(f"{grid.metric} ({scale.unit})" if scale.unit else grid.metric)
+        axes.grid(axis="y")
+        axes.tick_params(axis="x", length=0)
+        for boundary in range(1, len(cells)):
+            axes.axvline(boundary - 0.5, color=_FAINT, linewidth=0.5, zorder=0)
+        figure.legend(loc="outside upper left", ncols=min(5, len(grid.labels)), frameon=False)
+    return figure
+
+
+def differences(grid: Grid, comparisons: Sequence[Comparison]) -> Figure:
+    """Per language, each label minus the base, with its interval; filled where it stands after Holm's correction."""
+    scale = scale_of(grid.metric)
+    cells = [cell for cell in grid.scored if any(cell in c.cells for c in comparisons)]
+    rows = [("mean", None), *((cell[0], cell) for cell in cells)]
+    with matplotlib.rc_context(_STYLE):
+        height = 1.3 + 0.2 * len(rows) * (0.6 + 0.6 * len(comparisons))
+        figure = Figure(figsize=(6.8, max(2.2, height)), layout="constrained")
+        axes = figure.add_subplot()
+        for order, comparison in enumerate(comparisons):
+            position = grid.positions[comparison.other]
+            shift = 0.0 if len(comparisons) == 1 else 0.5 * (order / (len(comparisons) - 1) - 0.5)
+            for y, (_, cell) in enumerate(rows):
+                _interval_line(axes, scale, comparison, cell, y + shift, position)
+            axes.plot([], [], marker_of(position), color=colour_of(position),
+                      label=_legend_text(f"{comparison.other} − {comparison.base}"))
+        axes.axvline(0, color=_INK, linewidth=1)
+        axes.axhline(0.5, color="#9aa3af", linewidth=0.8)
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlabel(f"difference ({scale.step})" if scale.step else "difference")
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        figure.legend(loc="outside upper left", ncols=min(3, len(comparisons)), frameon=False)
+    return figure
+
+
+def _interval_line(
+    axes: Axes, scale: Scale, comparison: Comparison, cell: Cell | None, y: float, position: int
+) -> None:
+    if cell is None:
+        _, interval = next(iter(comparison.means.values()))
+        filled = interval.excludes_zero
+    elif cell in comparison.cells:
+        index = comparison.cells.index(cell)
+        interval, filled = comparison.intervals[index], comparison.reliable(index)
+    else:
+        return
+    colour = colour_of(position)
+    axes.plot([scale.factor * interval.low, scale.factor * interval.high], [y, y], color=colour, linewidth=1.6)
+    axes.plot([scale.factor * interval.estimate], [y], marker_of(position), markersize=6, color=colour,
+              markerfacecolor=colour if filled else "white", markeredgecolor=colour)
+
+
+def value_range(grid: Grid) -> tuple[float, float]:
+    """Smallest and largest mean of a grid: one colour scale for all its heat maps."""
+    by_cell = [grid.values(label, cell) for label in grid.labels for cell in grid.scored]
+    means = [summarise(values).mean for values in by_cell if values]
+    return (min(means), max(means)) if means else (0.0, 1.0)
+
+
+def heat_map(grid: Grid, label: str, limits: tuple[float, float]) -> Figure:
+    """Mean over seeds by premise language (rows) and hypothesis language (columns)."""
+    scale = scale_of(grid.metric)
+    means = {cell: scale.factor * summarise(v).mean for cell in grid.scored if (v := grid.values(label, cell))}
+    low, high = (scale.factor * limit for limit in limits)
+    norm = colors.Normalize(low, high if high > low else low + 1)
+    return _map(grid, means, norm, SEQUENTIAL, label, f"{grid.metric} ({scale.unit})", f"{{:.{scale.digits}f}}")
+
+
+def difference_map(grid: Grid, base: str, other: str) -> Figure:
+    """`other` minus `base`, means over the seeds that both have, in points; one colour scale either side of zero."""
+    scale = scale_of(grid.metric)
+    seeds = [seed for seed in grid.seeds(base) if seed in grid.seeds(other)]
+    found: dict[Cell, float] = {}
+    for cell in grid.scored:
+        pairs = [(grid.value(other, seed, cell), grid.value(base, seed, cell)) for seed in seeds]
+        gaps = [top - below for top, below in pairs if top is not None and below is not None]
+        if gaps:
+            found[cell] = scale.factor * float(np.mean(gaps))
+    reach = max((abs(gap) for gap in found.values()), default=0.0) or 1.0
+    return _map(grid, found, colors.Normalize(-reach, reach), DIVERGING, f"{other} − {base}",
+                f"difference ({scale.step})", f"{{:+.{scale.digits}f}}")
+
+
+def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_map: str, title: str, unit: str,
+         number: str) -> Figure:
+    languages = grid.languages
+    matrix = np.full((len(languages), len(languages)), np.nan)
+    for (first, second), value in numbers.items():
+        matrix[languages.index(first), languages.index(second)] = value
+    with matplotlib.rc_context(_STYLE):
+        side = max(3.0, 0.48 * len(languages) + 1.5)
+        figure = Figure(figsize=(side + 0.7, side), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_facecolor("#eceff3")  # what has no number
+        edges = np.arange(len(languages) + 1) - 0.5
+        # Cells as paths, not as an embedded bitmap: sharp in print, and the SVG holds no image to fail.
+        mesh = axes.pcolormesh(edges, edges, np.ma.masked_invalid(matrix), norm=norm, edgecolors="white", linewidth=0.8,
+                               cmap=matplotlib.colormaps[colour_map].resampled(64))
+        axes.set_ylim(len(languages) - 0.5, -0.5)
+        axes.set_aspect("equal")
+        axes.set_xticks(range(len(languages)), languages, rotation=90 if max(map(len, languages)) > 3 else 0)
+        axes.set_yticks(range(len(languages)), languages)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel("hypothesis")
+        axes.set_ylabel("premise")
+        axes.set_title(title)
+        if len(languages) <= NUMBERS_UP_TO:
+            _write_numbers(axes, matrix, mesh.cmap, norm, number)
+        bar = figure.colorbar(mesh, ax=axes, label=unit, shrink=0.82)
+        bar.outline.set_visible(False)
+        if bar.solids is not None:
+            bar.solids.set_edgecolor("face")  # else white seams between its steps
+    return figure
+
+
+def _write_numbers(axes: Axes, matrix: npt.NDArray[np.float64], colour_map: colors.Colormap, norm: colors.Normalize,
+                   number: str) -> None:
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isnan(value):
+            axes.text(column, row, "–", ha="center", va="center", fontsize=8, color=_INK)
+            continue
+        red, green, blue = colors.to_rgb(colour_map(norm(value)))
+        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
+        axes.text(column, row, number.format(value).replace("-", "−"), ha="center", va="center", fontsize=8,
+                  color="white" if dark else _INK)
+
+
+def to_svg(figure: Figure, name: str) -> str:
+    """The figure as a stand-alone SVG document; the same figure gives the same text."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def inline_svg(svg: str, name: str, alt: str) -> str:
+    """A stand-alone SVG as an element of an HTML page.
+
+    Ids get the figure's name in front (a page must not repeat them), the size becomes the page's business, and the
+    preamble with its addresses goes: HTML needs none of it.
+    """
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
+    body = re.sub(r'\bid="', f'id="{name}-', body)
+    body = re.sub(r"url\(#", f"url(#{name}-", body)
+    body = re.sub(r'xlink:href="#', f'href="#{name}-', body)
+    opening, rest = body.split(">", 1)
+    box = re.search(r'viewBox="([\d. ]+)"', opening)
+    if box is None:
+        raise ValueError(f"figure {name} has no viewBox")
+    natural = float(box.group(1).split()[2]) * 4 / 3  # points to CSS pixels
+    style = f"max-width:{natural:.0f}px"
+    return f'<svg viewBox="{box.group(1)}" role="img" aria-label="{alt}" style="{style}">{rest}'.strip()
+
+
+def _legend_text(label: str) -> str:
+    """A leading underscore would hide a label from matplotlib's legends."""
+    return f"\u200b{label}" if label.startswith("_") else label

@@ -1,0 +1,104 @@
+"""A report as one HTML file: its style and figures are inside, it loads nothing and runs no script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from trainer.report.document import (
+    Block,
+    Bullets,
+    Document,
+    Drawing,
+    Drawings,
+    Entry,
+    Folded,
+    Heading,
+    Paragraph,
+    Table,
+)
+from trainer.report.figures import inline_svg
+from trainer.report.style import CSS
+
+
+def render(document: Document, svgs: dict[str, str]) -> str:
+    """The whole page. `svgs`: stand-alone SVG text by figure name."""
+    body = [f"<header><h1>{escape(document.title)}</h1><p>{escape(document.subtitle)}</p></header>"]
+    body.append(_contents(document.blocks))
+    if document.findings:
+        body.append(f'<section class="findings"><h2>In short</h2>{_list(document.findings)}</section>')
+    body += [_block(block, svgs) for block in document.blocks]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light">\n'
+        '<link rel="icon" href="data:,">\n'  # no icon: else a browser asks the server for one
+        f"<title>{escape(document.title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(body)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _contents(blocks: Sequence[Block]) -> str:
+    links = [f'<a href="#{block.anchor}">{escape(block.text)}</a>'
+             for block in blocks if isinstance(block, Heading) and block.level == 2]
+    return f'<nav aria-label="Contents">{" ".join(links)}</nav>'
+
+
+def _block(block: Block, svgs: dict[str, str]) -> str:
+    match block:
+        case Heading():
+            return f'<h{block.level} id="{block.anchor}">{escape(block.text)}</h{block.level}>'
+        case Paragraph():
+            return f"<p{' class=lead' if block.lead else ''}>{escape(block.text)}</p>"
+        case Bullets():
+            return _list(block.items)
+        case Table():
+            return _table(block)
+        case Drawing():
+            return _drawing(block, svgs[block.name])
+        case Drawings():
+            return f'<div class="row">{"".join(_block(drawing, svgs) for drawing in block.drawings)}</div>'
+        case Folded():
+            inner = "\n".join(_block(part, svgs) for part in block.blocks)
+            return f"<details><summary>{escape(block.summary)}</summary>{inner}</details>"
+
+
+def _list(items: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+
+
+def _drawing(drawing: Drawing, svg: str) -> str:
+    image = inline_svg(svg, drawing.name, escape(drawing.alt, quote=True))
+    kind = "wide" if drawing.wide else "narrow"
+    return (f'<figure class="{kind}"><div class="scroll" tabindex="0">{image}</div>'
+            f"<figcaption>{escape(drawing.caption)}</figcaption></figure>")
+
+
+def _table(table: Table) -> str:
+    head = "".join(f'<th scope="col"{_hint(name)}>{_mark(name)}{escape(name.text)}</th>' for name in table.columns)
+    rows = "".join(f"<tr>{_row(row)}</tr>" for row in table.rows)
+    notes = f'<p class="note">{escape(" ".join(table.notes))}</p>' if table.notes else ""
+    kind = ' class="words"' if table.words else ""
+    title = escape(table.title)
+    return (f'<div class="block"><h4>{title}</h4><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
+            f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{notes}</div>")
+
+
+def _row(row: Sequence[Entry]) -> str:
+    name, *values = row
+    return f'<th scope="row"{_hint(name)}>{_mark(name)}{escape(name.text)}</th>' + "".join(map(_cell, values))
+
+
+def _cell(entry: Entry) -> str:
+    tone = f' class="{entry.tone}"' if entry.tone else ""
+    below = f"<small>{escape(entry.below)}</small>" if entry.below else ""
+    return f"<td{tone}{_hint(entry)}>{escape(entry.text)}{below}</td>"
+
+
+def _hint(entry: Entry) -> str:
+    return f' title="{escape(entry.hint, quote=True)}"' if entry.hint else ""
+
+
+def _mark(entry: Entry) -> str:
+    return f'<i class="mark" style="background:{entry.colour}"></i>' if entry.colour else ""

@@ -1,0 +1,69 @@
+"""A report as Markdown (GitHub's flavour): tables as pipes, figures as links to `figures/<name>.svg`."""
+
+from __future__ import annotations
+
+import re
+
+from trainer.report.document import (
+    Block,
+    Bullets,
+    Document,
+    Drawing,
+    Drawings,
+    Entry,
+    Folded,
+    Heading,
+    Paragraph,
+    Table,
+)
+
+FIGURES = "figures"
+
+
+def render(document: Document) -> str:
+    """The whole report as Markdown text."""
+    parts = [f"# {escape(document.title)}", escape(document.subtitle)]
+    if document.findings:
+        parts.append("\n".join(f"- {escape(line)}" for line in document.findings))
+    parts += [_block(block) for block in document.blocks]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text in which Markdown finds no markup of its own: run and label names are the user's."""
+    return re.sub(r"[\\`*|]|<(?=[A-Za-z/!?])", r"\\\g<0>", text.replace("\n", " ")).replace("](", "]\\(")
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Heading():
+            return f"{'#' * block.level} {escape(block.text)}"
+        case Paragraph():
+            return escape(block.text)
+        case Bullets():
+            return "\n".join(f"- {escape(item)}" for item in block.items)
+        case Table():
+            return _table(block)
+        case Drawing():
+            return f"![{escape(block.alt)}]({FIGURES}/{block.name}.svg)\n\n*{escape(block.caption)}*"
+        case Drawings():
+            return "\n\n".join(_block(drawing) for drawing in block.drawings)
+        case Folded():
+            return "\n\n".join([f"**{escape(block.summary)}**", *(_block(inner) for inner in block.blocks)])
+
+
+def _table(table: Table) -> str:
+    align = ["---", *(["---" if table.words else "---:"] * (len(table.columns) - 1))]
+    lines = [_line([escape(column.text) for column in table.columns]), _line(align)]
+    lines += [_line([_entry(entry) for entry in row]) for row in table.rows]
+    notes = [f"\n{escape(' '.join(table.notes))}"] if table.notes else []
+    return "\n".join([f"**{escape(table.title)}**\n", *lines, *notes])
+
+
+def _line(texts: list[str]) -> str:
+    return "| " + " | ".join(texts) + " |"
+
+
+def _entry(entry: Entry) -> str:
+    text = escape(f"{entry.text} {entry.below}".strip())
+    return f"**{text}**" if entry.tone in ("gain", "loss") else text

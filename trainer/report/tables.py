@@ -1,0 +1,263 @@
+"""The tables of a report, from grids and comparisons.
+
+Rows are labels and columns languages, except where there are many columns of numbers per language (comparisons).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from trainer.evaluate.rows import NO_LABEL
+from trainer.report.collect import Cell, Grid, Run
+from trainer.report.compare import Comparison, means_over, without_source
+from trainer.report.document import Entry, Table
+from trainer.report.numbers import Scale, listed, p_value, scale_of
+from trainer.report.palette import colour_of
+from trainer.report.statistics import Interval, Summary, summarise
+
+LANGUAGES_PER_TABLE = 16  # what fits a page across; more are continued in a further table
+FACETS = {"family": "family", "script": "script", "resource": "resource class", "morphology": "morphology"}
+UNKNOWN = "unknown"
+
+
+def language_tables(grid: Grid, title: str) -> list[Table]:
+    """Mean and standard deviation over seeds per label and language, averages first."""
+    scale, shared = scale_of(grid.metric), grid.shared
+    named = means_over(grid, shared)
+    rows = {
+        label: [label_entry(grid, label), seeds_entry(grid, label),
+                *(_summary_entry(scale, grid.means(label, cells), grid.seeds(label)) for cells in named.values())]
+        for label in grid.labels
+    }
+    averages = (Entry(f"mean, {name}", hint=_names(cells)) for name, cells in named.items())
+    head = [Entry("label"), Entry("seeds"), *averages]
+    return _by_language(title, grid, grid.cells, head, rows, _notes(grid, shared),
+                        lambda label, cell: value_entry(grid, scale, label, cell))
+
+
+def gap_tables(grid: Grid) -> list[Table]:
+    """How far each language lies behind the source language; empty where there is none or nothing beside it."""
+    source = (grid.source or "", grid.source or "")
+    others = without_source(grid, grid.scored)
+    if source not in grid.scored or not others:
+        return []
+    scale = scale_of(grid.metric)
+    shared = without_source(grid, grid.shared) if source in grid.shared else []
+
+    def gap(label: str, cells: Sequence[Cell]) -> list[float]:
+        sign = 1 if scale.higher_is_better else -1
+        pairs = ((grid.value(label, s, source), [grid.value(label, s, c) for c in cells]) for s in grid.seeds(label))
+        full = [(top, [v for v in row if v is not None]) for top, row in pairs if top is not None and None not in row]
+        return [sign * (top - sum(row) / len(row)) for top, row in full if row]
+
+    def entry(label: str, cell: Cell) -> Entry:
+        return _summary_entry(scale, gap(label, [cell]), grid.seeds(label), signed=True)
+
+    rows = {label: [label_entry(grid, label), _summary_entry(scale, gap(label, shared), grid.seeds(label), signed=True)]
+            for label in grid.labels}
+    name = _language_name(grid, grid.source or "")
+    head = [Entry("label"), Entry(f"mean gap of {len(shared)}", hint=_names(shared))]
+    notes = [f"{name} minus the language, per seed, then averaged; 0 would be perfect transfer."
+             if scale.higher_is_better else f"The language minus {name}, per seed, then averaged."]
+    return _by_language(f"Transfer gap to {name}", grid, others, head, rows, notes, entry)
+
+
+def comparison_table(grid: Grid, comparison: Comparison) -> Table:
+    """Difference, interval and p-values per language, and of the means over languages."""
+    first = "mean" if grid.setting == "generalized" else "language"
+    columns = [Entry(name) for name in (first, comparison.base, comparison.other, "difference", "95 % interval",
+                                        "p", "p (Holm)", "verdict")]
+    rows = []
+    for name, (cells, interval) in comparison.means.items():
+        rows.append([Entry(name if grid.setting == "generalized" else f"mean, {name}"), *_difference(grid, comparison, cells, interval), Entry("–", tone="muted"),
+                     verdict(interval.excludes_zero, interval.estimate)])
+    if grid.setting != "generalized":  # hundreds of pairs: the difference heat map shows them
+        for index, (cell, interval) in enumerate(zip(comparison.cells, comparison.intervals, strict=True)):
+            rows.append([_language_entry(grid, cell[0]), *_difference(grid, comparison, [cell], interval),
+                         Entry(p_value(comparison.adjusted[index])),
+                         verdict(comparison.reliable(index), interval.estimate)])
+    return Table(f"{comparison.other} against {comparison.base}", columns, rows, _comparison_notes(comparison))
+
+
+def verdict(reliable: bool, difference: float) -> Entry:
+    """The word for a difference: "gain" or "loss" only where it is reliable."""
+    if not reliable:
+        return Entry("not reliable", tone="muted")
+    return Entry("gain", tone="gain") if difference > 0 else Entry("loss", tone="loss")
+
+
+def group_tables(grid: Grid) -> list[Table]:
+    """Averages over groups of languages (source language left out), one table per facet with at least two groups."""
+    scale, tables = scale_of(grid.metric), []
+    cells = without_source(grid, grid.shared)
+    for facet, name in FACETS.items():
+        groups: dict[str, list[Cell]] = {}
+        for cell in cells:
+            groups.setdefault(grid.info(cell[0]).get(facet) or UNKNOWN, []).append(cell)
+        if len(groups.keys() - {UNKNOWN}) < 1 or len(groups) < 2:
+            continue
+        ordered = sorted(groups, key=lambda group: group == UNKNOWN)
+        rows = [[Entry(group), Entry(", ".join(cell[0] for cell in groups[group])),
+                 *(_summary_entry(scale, grid.means(label, groups[group]), grid.seeds(label)) for label in grid.labels)]
+                for group in ordered]
+        columns = [Entry(name), Entry("languages"), *(label_entry(grid, label) for label in grid.labels)]
+        tables.append(Table(f"By {name}", columns, rows))
+    return tables
+
+
+def oracle_tables(grid: Grid, standard: Grid) -> list[Table]:
+    """Oracle rows, and what they gain over the checkpoint chosen on the source language, where both are known."""
+    tables = language_tables(grid, "Oracle: checkpoint chosen per target language")
+    scale = scale_of(grid.metric)
+
+    def gain(label: str, cell: Cell) -> Entry:
+        values = [top - best for seed in grid.seeds(label) if (top := grid.value(label, seed, cell)) is not None
+                  and (best := standard.value(label, seed, cell)) is not None]
+        return _summary_entry(scale, values, grid.seeds(label), signed=True)
+
+    if any(standard.values(label, cell) for label in grid.labels for cell in grid.scored):
+        rows = {label: [label_entry(grid, label)] for label in grid.labels}
+        title = "Oracle minus the chosen checkpoint"
+        tables += _by_language(title, grid, grid.scored, [Entry("label")], rows, [], gain)
+    return tables
+
+
+def pair_means_table(grid: Grid) -> Table:
+    """Means of the generalized setting: all pairs, two languages, one language."""
+    scale, shared = scale_of(grid.metric), grid.shared
+    named = means_over(grid, shared)
+    columns = [Entry("label"), Entry("seeds"), *(Entry(f"mean, {name}") for name in named)]
+    rows = [[label_entry(grid, label), seeds_entry(grid, label),
+             *(_summary_entry(scale, grid.means(label, cells), grid.seeds(label)) for cells in named.values())]
+            for label in grid.labels]
+    excluded = sorted({row.excluded for _, row in grid.entries.values()})
+    notes = _notes(grid, shared)
+    if excluded and excluded[-1]:
+        notes.append(f"Up to {excluded[-1]:,} examples of a pair are left out, because a row is absent in one language "
+                     f"or the labels of the two differ.")
+    return Table("Means over pairs of languages", columns, rows, notes)
+
+
+def pair_table(grid: Grid, label: str) -> Table:
+    """All numbers of one heat map: rows are the premise's language, columns the hypothesis'."""
+    scale, cells = scale_of(grid.metric), set(grid.cells)
+    rows = [[Entry(first), *(value_entry(grid, scale, label, (first, second)) if (first, second) in cells
+                             else Entry("–", tone="muted") for second in grid.languages)]
+            for first in grid.languages]
+    return Table(f"{label}: premise (rows), hypothesis (columns)",
+                 [Entry("premise"), *(Entry(language) for language in grid.languages)], rows)
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """What was compared, run by run."""
+    columns = [Entry(name) for name in ("run", "label", "method", "seed", "trained on", "checkpoint", "cells")]
+    rows = []
+    for run in runs:
+        first = run.rows[0]
+        steps = sorted({row.step for row in run.rows if row.selection == "best"})
+        rows.append([Entry(first.run), Entry(first.label), Entry(first.method), Entry(str(first.seed)),
+                     Entry(", ".join(first.train_languages) or "unknown"),
+                     Entry("step " + ", ".join(f"{step:,}" for step in steps) if steps else "–"),
+                     Entry(str(len(run.rows)))])
+    return Table("Runs", columns, rows, words=True)
+
+
+def label_entry(grid: Grid, label: str) -> Entry:
+    return Entry(label, colour=colour_of(grid.positions[label]))
+
+
+def seeds_entry(grid: Grid, label: str) -> Entry:
+    seeds = grid.seeds(label)
+    return Entry("one seed" if len(seeds) == 1 else str(len(seeds)), hint="seed " + ", ".join(map(str, seeds)))
+
+
+def value_entry(grid: Grid, scale: Scale, label: str, cell: Cell) -> Entry:
+    """Mean and deviation of a cell, or the word for why there is none."""
+    values = grid.values(label, cell)
+    if not values:
+        return Entry(grid.why_empty(label, cell), tone="muted")
+    return _summary_entry(scale, values, grid.seeds(label))
+
+
+def _summary_entry(scale: Scale, values: Sequence[float], seeds: Sequence[int], signed: bool = False) -> Entry:
+    if not values:
+        return Entry("–", tone="muted")
+    summary: Summary = summarise(values)
+    below = scale.deviation(summary)
+    if summary.count < len(seeds):
+        below = f"{below} ({summary.count} of {len(seeds)} seeds)".strip()
+    return Entry(scale.signed(summary.mean) if signed else scale.value(summary.mean), below)
+
+
+def _by_language(
+    title: str,
+    grid: Grid,
+    cells: Sequence[Cell],
+    head: list[Entry],
+    rows: dict[str, list[Entry]],
+    notes: list[str],
+    entry: Callable[[str, Cell], Entry],
+) -> list[Table]:
+    """Label rows and language columns: `head` and `rows` hold the columns before the languages, in the first table."""
+    tables = []
+    for start in range(0, max(1, len(cells)), LANGUAGES_PER_TABLE):
+        block = cells[start : start + LANGUAGES_PER_TABLE]
+        columns = [*(head if start == 0 else head[:1]), *(_language_entry(grid, cell[0]) for cell in block)]
+        lines = [[*(first if start == 0 else first[:1]), *(entry(label, cell) for cell in block)]
+                 for label, first in rows.items()]
+        part = f" (languages {start + 1} to {start + len(block)} of {len(cells)})" if len(block) < len(cells) else ""
+        tables.append(Table(title + part, columns, lines, notes if start == 0 else []))
+    return tables
+
+
+def _notes(grid: Grid, shared: Sequence[Cell]) -> list[str]:
+    """What a reader must know to read the numbers of a grid."""
+    most = max((len(grid.seeds(label)) for label in grid.labels), default=0)
+    several = "Mean over seeds, ± the standard deviation over seeds."
+    notes = [several if most > 1 else "One seed per label: no deviation."]
+    left_out = [cell for cell in grid.scored if cell not in shared]
+    if left_out:
+        notes.append(f"Averages are over the {len(shared)} of {len(grid.scored)} cells that every run has; "
+                     f"left out: {_names(left_out)}.")
+    unlabelled = [cell for cell in grid.cells if any(grid.why_empty(label, cell) == NO_LABEL for label in grid.labels)]
+    if unlabelled:
+        notes.append(f"No label in {_names(unlabelled)}: predictions are written, there is nothing to score.")
+    return notes
+
+
+def _comparison_notes(comparison: Comparison) -> list[str]:
+    seeds = comparison.seeds
+    notes = [f"Paired on {comparison.examples:,} examples and "
+             + (f"seed {seeds[0]}: the interval covers the choice of examples, not the luck of training."
+                if len(seeds) == 1 else f"seeds {listed([str(seed) for seed in seeds])}.")]
+    if comparison.unpaired:
+        runs = listed([f"{label} seed {seed}" for label, seed in comparison.unpaired])
+        notes.append(f"Without a partner of equal seed, so not in this comparison: {runs}.")
+    return notes
+
+
+def _names(cells: Sequence[Cell]) -> str:
+    return ", ".join(first if first == second else f"{first}→{second}" for first, second in cells)
+
+
+def _language_name(grid: Grid, language: str) -> str:
+    name = grid.info(language).get("name", UNKNOWN)
+    return language if name == UNKNOWN else name
+
+
+def _language_entry(grid: Grid, language: str) -> Entry:
+    name = _language_name(grid, language)
+    return Entry(language, hint=name if name != language else "")
+
+
+def _difference(grid: Grid, comparison: Comparison, cells: Sequence[Cell], interval: Interval) -> list[Entry]:
+    """Base, other, difference, interval and p of one line of a comparison."""
+    scale = scale_of(grid.metric)
+    both = (_paired_mean(grid, label, comparison.seeds, cells) for label in (comparison.base, comparison.other))
+    return [*(Entry(scale.value(mean)) for mean in both), Entry(scale.signed(interval.estimate)),
+            Entry(scale.interval(interval)), Entry(p_value(interval.p))]
+
+
+def _paired_mean(grid: Grid, label: str, seeds: Sequence[int], cells: Sequence[Cell]) -> float:
+    values = [v for seed in seeds for cell in cells if (v := grid.value(label, seed, cell)) is not None]
+    return sum(values) / len(values)
