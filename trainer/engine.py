@@ -104,7 +104,9 @@ class Engine:
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_course(recipe.schedule, updates))
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False)
-        self._clip_norm = recipe.optimizer.clip_norm
+        # DeepSpeed measures the norm itself everywhere but here.
+        self._measures_norm = self.stage == 0 and recipe.engine.precision == "fp32"
+        self._norm: Tensor | float = float("nan")
         self.ranks = ranks
         self.device: torch.device = self._engine.device
 
@@ -125,13 +127,15 @@ class Engine:
 
     def step(self) -> None:
         """Clip, update the parameters, advance the learning rate, and clear the gradients."""
+        if self._measures_norm:
+            gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+            self._norm = torch.nn.utils.get_total_norm(gradients)
         self._engine.step()
 
     @property
-    def gradient_norm(self) -> float | None:
-        """Global L2 norm of the last update's gradient before clipping, where the engine measured it."""
-        norm = self._engine.get_global_grad_norm()
-        return None if norm is None else float(norm)
+    def gradient_norm(self) -> float:
+        """Global L2 norm of the last update's gradient before clipping."""
+        return float(self._norm if self._measures_norm else self._engine.get_global_grad_norm())
 
     @property
     def learning_rate(self) -> float:

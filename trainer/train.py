@@ -30,12 +30,17 @@ from trainer.telemetry.metrics import Metrics
 from trainer.telemetry.record import write_json, write_record
 
 
-def train(recipe: str, **overrides: str) -> int:
+def train(
+    recipe: str, *, name: str | None = None, label: str | None = None, seed: int | None = None,
+    output: str | None = None, init_from: str | None = None, kernels: str | None = None, **overrides: str,
+) -> int:
     """Train one run from a RECIPE (a YAML file, or the name of one that ships), and keep its best checkpoint.
 
-    Any key of the recipe can be set on the command line: --optimizer.lr=1e-5 --robust.method=pgd --seed.=3
+    Any other key of the recipe is set by its dotted name: --optimizer.lr=1e-5 --robust.method=pgd
     """
-    settings = load_recipe(recipe, overrides)
+    top = {"name": name, "label": label, "seed": seed, "output": output, "init_from": init_from, "kernels": kernels}
+    given = {key: str(value) for key, value in top.items() if value is not None}
+    settings = load_recipe(recipe, {**given, **overrides})
     ranks = find_ranks()
     status = run_dir.inspect(settings)
     if status == "done":
@@ -78,6 +83,7 @@ def train(recipe: str, **overrides: str) -> int:
     if ranks.is_main:
         _finish(folder, state, data)
     engine.barrier()
+    engine.close()
     return 0
 
 

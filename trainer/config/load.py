@@ -22,7 +22,7 @@ RECIPES = Path(__file__).parent / "recipes"
 def load_recipe(source: str, overrides: Mapping[str, str] | None = None) -> Recipe:
     """The recipe at `source` (a path, or the bare name of one that ships), with `overrides` on top.
 
-    overrides: dotted key -> text, read as YAML (`{"robust.epsilon": "0.2"}`).
+    overrides: dotted key -> text, as typed (`{"robust.epsilon": "0.2", "data.train": "[xnli/train/en]"}`).
     Raises InputError for a missing file, broken YAML, an unknown key, or a value of the wrong kind.
     """
     path = find_recipe(source)
@@ -69,12 +69,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _parse_value(dotted: str, text: str) -> Any:
+    """Lists, mappings and null are read as YAML; all else stays text, which pydantic turns into what is wanted.
+
+    YAML's own guesses would make 7 of a run named 007, and a word of 1e-5.
+    """
+    if text.lower() in ("null", "none", "~"):
+        return None
+    if not text.startswith(("[", "{")):
+        return text
     try:
-        value = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError:
         raise InputError(f"--{dotted}: cannot read {text!r} as YAML") from None
-    # YAML 1.1 reads 1e-5 as a string; pydantic turns it into a number where a number is wanted.
-    return value
 
 
 def _set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
