@@ -100,15 +100,15 @@ def _course(update: int, updates: int, warmup_share: float) -> float:
     return (update + 1) / (warmup + 1) if update < warmup else (updates - update) / (updates - warmup)
 
 
-# --- Philox 4x32-10 in numpy, from the algorithm's description (Salmon et al. 2011) ------------------------------------
+# --- Philox 4x32-10 in numpy, from the algorithm's description (Salmon et al. 2011) ----------------------------------
 def _words(seed: int, update: int, ids: np.ndarray, length: int, dims: int, stream: int) -> np.ndarray:
-    """uint64 array (B, L, D) of 32-bit words; counter (token * blocks + dim // 4, id, update, stream + id's high bits)."""
+    """uint64 (B, L, D) of 32-bit words; counter (token * blocks + dim // 4, id, update, stream + id's high bits)."""
     blocks = -(-dims // 4)
     shape = (len(ids), length * blocks)
     c = [np.broadcast_to(np.arange(length * blocks, dtype=np.uint64), shape),
          np.broadcast_to(ids.astype(np.uint64)[:, None] & np.uint64(0xFFFFFFFF), shape),
          np.full(shape, update, dtype=np.uint64),
-         np.broadcast_to(np.uint64(stream) | ((ids.astype(np.uint64)[:, None] >> np.uint64(32)) << np.uint64(16)), shape)]
+         np.broadcast_to(np.uint64(stream) | (ids.astype(np.uint64)[:, None] >> np.uint64(32) << np.uint64(16)), shape)]
     k = [seed & 0xFFFFFFFF, seed >> 32]
     low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
     for _ in range(10):

@@ -6,9 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from trainer.checkpoint.export import export
+from trainer.evaluate.run import evaluate
+from trainer.report import report
 from trainer.train import train
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train,
+    "evaluate": evaluate,
+    "report": report,
     "export": export,
 }

@@ -78,7 +78,7 @@ def split_batch(size: int, micro_size: int | None, world_size: int) -> tuple[int
     Raises InputError where they do not divide.
     """
     if size % world_size:
-        raise InputError(f"batch.size {size} does not divide among {world_size} ranks; choose a multiple of {world_size}")
+        raise InputError(f"batch.size {size} does not divide among {world_size} ranks; choose a multiple of that")
     share = size // world_size
     micro = share if micro_size is None else micro_size
     if share % micro:
@@ -111,10 +111,9 @@ class Engine:
         self.device: torch.device = self._engine.device
 
     @property
-    def module(self) -> nn.Module:
+    def module(self) -> Any:
         """The model, for ascent passes and evaluation: calls through it leave no trace in the engine."""
-        module: nn.Module = self._engine.module
-        return module
+        return self._engine.module
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The update's forward pass, with gradients to the parameters."""

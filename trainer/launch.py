@@ -39,13 +39,13 @@ def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
         env["WORLD_SIZE"] = env["SLURM_STEP_NUM_TASKS"]
         env["LOCAL_RANK"] = env.get("SLURM_LOCALID", "0")
         if "MASTER_ADDR" not in env or "MASTER_PORT" not in env:
-            raise InputError("under srun with several tasks, set MASTER_ADDR (first node) and MASTER_PORT (a free port)")
+            raise InputError("under srun with several tasks, set MASTER_ADDR (first node) and MASTER_PORT")
     if "RANK" not in env:
         env.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
     try:
         ranks = Ranks(int(env["RANK"]), int(env["WORLD_SIZE"]), int(env.get("LOCAL_RANK", "0")))
     except (KeyError, ValueError) as error:
-        raise InputError(f"launcher variables are incomplete: {error}; start through deepspeed, torchrun or srun") from None
+        raise InputError(f"launcher variables are incomplete ({error}); use deepspeed, torchrun or srun") from None
     if not 0 <= ranks.rank < ranks.world_size:
         raise InputError(f"launcher variables contradict: RANK {ranks.rank} of WORLD_SIZE {ranks.world_size}")
     return ranks

@@ -176,8 +176,8 @@ class Watcher:
         improved = chosen is None or not state.selected or \
             better * state.oracle[chosen]["value"] > better * state.selected["value"]
         if improved:
-            value = state.oracle[chosen]["value"] if chosen else None
-            state.selected = {"cell": chosen, "metric": metric, "value": value, "step": state.update}
+            best_here = state.oracle[chosen]["value"] if chosen else None
+            state.selected = {"cell": chosen, "metric": metric, "value": best_here, "step": state.update}
             self.save_best()
         if self.engine.ranks.is_main and figures:
             shown = "  ".join(f"{name.split('/')[-1]} {value:.3f}" for name, value in figures.items() if value)

@@ -48,7 +48,7 @@ def train(
         return 0
     data = open_training_data(settings.data)
     updates = count_updates(settings, data)
-    kernels_name, kernels = dispatch.select(settings.kernels)
+    backend_name, backend = dispatch.select(settings.kernels)
     split_batch(settings.batch.size, settings.batch.micro_size, ranks.world_size)
     read_engine_config(settings.engine.config)
     model, origin = build_model(settings, data.manifest, data.max_length)
@@ -65,7 +65,7 @@ def train(
     if settings.robust.relative and settings.robust.method != "plain" and state.site_norm is None:
         state.site_norm = measure_site_norm(engine, examples, settings.evaluation.batch_size)
     if ranks.is_main:
-        write_record(folder / run_dir.RECORD, _record(settings, data, updates, kernels_name, origin, engine))
+        write_record(folder / run_dir.RECORD, _record(settings, data, updates, backend_name, origin, engine))
         _announce(folder, data, updates, state, origin, engine)
 
     def save_best() -> None:
@@ -79,7 +79,7 @@ def train(
                                ranks.rank, ranks.world_size, engine.accumulation)
     with Metrics(folder, active=ranks.is_main, resume_from=state.update) as metrics:
         watcher = Watcher(engine, settings, data, dev, state, updates, metrics, folder, save_best)
-        run_updates(engine, settings, batches, state, updates, kernels, watcher)
+        run_updates(engine, settings, batches, state, updates, backend, watcher)
     if ranks.is_main:
         _finish(folder, state, data)
     engine.barrier()

@@ -1,4 +1,4 @@
-"""Trains several recipes one after the other in one process, or in several ranks: a start costs seconds, a case does not.
+"""Trains several recipes one after the other in one process or several ranks: a start costs seconds, a case little.
 
     RANK=0 WORLD_SIZE=2 ... python tests/distributed/run_cases.py cases.json
 

@@ -88,8 +88,9 @@ def run_on_ranks(world: int, cases: list[list[object]], file: Path) -> None:
 
 @pytest.fixture(scope="session")
 def oracles(recipe_file: Path) -> dict[tuple[str, str], tuple[dict[str, torch.Tensor], list[float]]]:
-    return {(method, optimizer): oracle.train(load_recipe(str(recipe_file), overrides_of(method, 0, 1, None, optimizer)))
-            for method in METHODS for optimizer in ("sgd", "adamw")}
+    cases = [(method, optimizer) for method in METHODS for optimizer in ("sgd", "adamw")]
+    return {case: oracle.train(load_recipe(str(recipe_file), overrides_of(case[0], 0, 1, None, case[1])))
+            for case in cases}
 
 
 @pytest.mark.parametrize("micro", MICRO_SIZES)

@@ -1,1 +1,1 @@
-"""Checkpoints: their `layout` on disk, saving and restoring them (`store`), and plain transformers folders (`export`)."""
+"""Checkpoints: their `layout` on disk, saving and restoring (`store`), plain transformers folders (`export`)."""

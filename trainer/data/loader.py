@@ -7,6 +7,7 @@ iterators of `Batch`. Cells are Arrow files mapped into memory; only the rows of
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def segments(table: pa.Table) -> list[tuple[np.ndarray, np.ndarray]]:
         ids = table[name].combine_chunks()
         offsets = ids.offsets.to_numpy()
         values = ids.values.to_numpy()
-        columns.append([values[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)])
+        columns.append([values[a:b] for a, b in itertools.pairwise(offsets)])
     return list(zip(*columns, strict=True))
 
 

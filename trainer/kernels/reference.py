@@ -28,7 +28,7 @@ def perturb_init(
     about epsilon, and is projected onto the ball; L-infinity clips standard deviation epsilon. d counts the
     dimensions that share a ball. The noise of an example depends on (seed, update, id, token, dimension, draw).
     """
-    B, L, H = x_BLH.shape
+    _, L, H = x_BLH.shape
     work = torch.promote_types(x_BLH.dtype, torch.float32)
     mask = m_BL.unsqueeze(-1).to(work)
     stream = philox.STREAM_NOISE + draw
@@ -41,13 +41,11 @@ def perturb_init(
             radius = philox.uniform(
                 philox.counter_bits(seed, update, example_ids_B, L if scope == "token" else 1, 1,
                                     philox.STREAM_RADIUS + draw)).to(work)
-            dims = torch.full_like(radius, H) if scope == "token" else H * mask.sum(dim=1, keepdim=True).clamp(min=1)
-            delta = delta * (epsilon * radius.pow(1.0 / dims) / _length(delta, "l2", scope))
+            delta = delta * (epsilon * radius.pow(1.0 / _dims(mask, H, scope)) / _length(delta, "l2", scope))
         elif norm == "linf":
             delta = delta * epsilon
         else:
-            dims = H if scope == "token" else H * mask.sum(dim=1, keepdim=True).clamp(min=1)
-            delta = delta * (epsilon / dims**0.5)
+            delta = delta * (epsilon / _dims(mask, H, scope).sqrt())
     delta = perturb_project(delta, m_BL, epsilon, norm, scope).to(x_BLH.dtype)
     return x_BLH + delta, delta
 
@@ -86,6 +84,12 @@ def perturb_project(delta_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, 
         return delta.clamp(-epsilon, epsilon).to(delta_BLH.dtype)
     size = _length(delta, "l2", scope)
     return (delta * torch.where(size > epsilon, epsilon / size, 1.0)).to(delta_BLH.dtype)
+
+
+def _dims(mask_BL1: Tensor, width: int, scope: str) -> Tensor:
+    """Dimensions that share a ball: the width, or that times an example's content tokens; broadcasts over (B, L, 1)."""
+    tokens = torch.ones_like(mask_BL1[:1, :1]) if scope == "token" else mask_BL1.sum(dim=1, keepdim=True)
+    return width * tokens.clamp(min=1)
 
 
 def _length(delta_BLH: Tensor, norm: str, scope: str) -> Tensor:

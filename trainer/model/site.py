@@ -12,6 +12,7 @@ Shapes: B batch, L length, H width, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ class SiteModel(nn.Module):
 
     def __init__(self, model: PreTrainedModel, head: Head, site: str) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model  # transformers' classes differ per head; Any spares casts to each
         self.head = head
         self.site = Site.parse(site, model.config.num_hidden_layers)
 

@@ -36,7 +36,8 @@ def transfer_encoder(folder: Path, model: PreTrainedModel) -> dict[str, Any]:
         raise InputError(f"{weights}: {len(left)} encoder weights have no place here, e.g. {left[0]}")
     for key in sorted(wanted):
         if encoder[key].shape != new[key].shape:
-            raise InputError(f"{weights}: {key} has shape {tuple(encoder[key].shape)}, expected {tuple(new[key].shape)}")
+            found, expected = tuple(encoder[key].shape), tuple(new[key].shape)
+            raise InputError(f"{weights}: {key} has shape {found}, expected {expected}")
     with torch.no_grad():
         for key, value in encoder.items():
             new[key].copy_(value)

@@ -8,6 +8,8 @@ epsilon / sqrt(d) and projected onto the ball, so that epsilon stays a true radi
 
 from __future__ import annotations
 
+import torch
+
 from trainer.robust.plain import step as plain_step
 from trainer.robust.protocol import Context, Figures
 from trainer.robust.terms import perturbation_figures
@@ -19,7 +21,7 @@ def step(ctx: Context) -> Figures:
         return plain_step(ctx)
     s = ctx.settings
     deltas = [ctx.noise(s.noise, draw) for draw in range(s.draws)]
-    noisy = sum(ctx.loss(delta)[0] for delta in deltas) / s.draws
+    noisy = torch.stack([ctx.loss(delta)[0] for delta in deltas]).mean()
     total = noisy
     figures = {"noisy_loss": (noisy.detach(), ctx.weight)}
     if s.clean_weight:

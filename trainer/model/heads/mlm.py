@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoModelForMaskedLM
 
 from trainer.data.collate import IGNORED, Batch
 from trainer.model.heads.protocol import Head
 
 
-def logits(model: PreTrainedModel, hidden_BLH: Tensor, batch: Batch) -> Tensor:
+def logits(model: Any, hidden_BLH: Tensor, batch: Batch) -> Tensor:
     """(P, V) logits of the P masked tokens; with a vocabulary of 250,002 the others would cost most of the step."""
     scores: Tensor = model.lm_head(hidden_BLH[batch.labels != IGNORED])
     return scores

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification
 
 from trainer.data.collate import Batch
 from trainer.model.heads.protocol import Head
 
 
-def logits(model: PreTrainedModel, hidden_BLH: Tensor, batch: Batch) -> Tensor:
+def logits(model: Any, hidden_BLH: Tensor, batch: Batch) -> Tensor:
     """(B, C) logits from the first token, through transformers' own classification head."""
     scores: Tensor = model.classifier(hidden_BLH)
     return scores

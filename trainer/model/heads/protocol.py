@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
-from transformers import PreTrainedModel
 
 if TYPE_CHECKING:
     from trainer.data.collate import Batch
@@ -19,7 +18,7 @@ class Head:
 
     auto_class: type
     """The transformers Auto class whose checkpoints hold this head; exported runs load through it."""
-    logits: Callable[[PreTrainedModel, Tensor, Batch], Tensor]
+    logits: Callable[[Any, Tensor, Batch], Tensor]
     """(model, hidden_BLH, batch) -> logits (P, C)."""
     loss_sum: Callable[[Tensor, Batch], Tensor]
     """(logits, batch) -> loss summed over the P predictions, fp32 scalar."""

@@ -1,0 +1,187 @@
+"""`python -m trainer evaluate RUN --tasks xnli [--languages en,de] [--splits test] [--generalized]`.
+
+Inputs: a run's `best/` and built cells. Outputs, below `<run>/eval/`: predictions in XTREME's format, outcomes per
+example, and one row per cell in `results.jsonl`. Every input is checked before the first prediction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from rich.progress import track
+
+from data_prep.errors import InputError
+from data_prep.shards import Cell, find_cells, open_cell
+from trainer.data.collate import Masking
+from trainer.data.loader import Examples
+from trainer.evaluate.crossed import CrossedExamples, column
+from trainer.evaluate.predict import Predictions, predict
+from trainer.evaluate.predictions import outcomes_path, predictions_path, write_outcomes, write_predictions
+from trainer.evaluate.rows import NO_LABEL, RESULTS_FILE, ResultRow, merge_rows
+from trainer.launch import Ranks
+from trainer.model.build import BEST_FOLDER
+from trainer.model.heads import HEADS
+from trainer.model.site import SiteModel
+from trainer.run_dir import DONE, RECORD
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def evaluate(
+    run: str, *, tasks: str, languages: str | None = None, splits: str = "test", generalized: bool = False,
+    shards: str | None = None, batch_size: int = 64, precision: str = "fp32",
+) -> int:
+    """Predict with a run's best checkpoint: a prediction file and a result row per language, or pair of languages.
+
+    tasks, languages, splits: comma lists; without languages, all that were built. generalized: also every ordered
+    pair, premise in one language and hypothesis in the other. shards: the folder that holds the cells (default:
+    the one the run was trained from).
+    """
+    folder = Path(run)
+    record = read_record(folder)
+    if precision not in DTYPES:
+        raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}")
+    if batch_size < 1:
+        raise InputError(f"--batch_size must be at least 1, found {batch_size}")
+    root = Path(shards or record["shards_root"])
+    cells = [cell for task in _words(tasks) for split in _words(splits)
+             for cell in _open_cells(root, task, split, _words(languages or ""), record)]
+    jobs = list(_jobs(cells, generalized, record))
+    model, device = load_best(folder, record, DTYPES[precision])
+    rows = _oracle_rows(record)
+    for job in track(jobs, description=f"{record['name']}: evaluating", transient=True):
+        predictions = predict(model, job.examples, batch_size, device, Ranks(0, 1, 0))
+        rows.append(_write(folder / "eval", job, predictions, record))
+    merge_rows(folder / "eval" / RESULTS_FILE, rows)
+    _print_rows(folder, [row for row in rows if row.selection == "best"])
+    return 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of the results: what to predict on, and what it is called."""
+
+    cell: Cell
+    language_2: str
+    setting: Literal["standard", "generalized"]
+    examples: Examples
+    ids: np.ndarray
+    excluded: int
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of a finished run. Raises InputError where there is none."""
+    if not (folder / DONE).is_file() or not (folder / RECORD).is_file():
+        raise InputError(f"{folder} is not a finished run (no {DONE}); run `python -m trainer train` to its end first")
+    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return record
+
+
+def load_best(folder: Path, record: dict[str, Any], dtype: torch.dtype) -> tuple[SiteModel, torch.device]:
+    """The run's best checkpoint on the best device here."""
+    head = HEADS[record["kind"]]
+    loader: Any = head.auto_class
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = loader.from_pretrained(folder / BEST_FOLDER, local_files_only=True, trust_remote_code=False, dtype=dtype)
+    return SiteModel(model, head, "word_embeddings").to(device), device
+
+
+def _open_cells(root: Path, task: str, split: str, languages: list[str], record: dict[str, Any]) -> list[Cell]:
+    """The cells of one task and split, English first, checked against the run."""
+    built = {path.name: path for path in find_cells(root, task, split)}
+    wanted = languages or sorted(built, key=lambda language: (language != "en", language))
+    missing = [language for language in wanted if language not in built]
+    if missing or not wanted:
+        raise InputError(f"{root}: no finished cell {task}/{split}/{missing[0] if missing else '*'}; built: "
+                         f"{', '.join(built) or 'none'}; build it with `python -m data_prep build`")
+    cells = [open_cell(built[language]) for language in wanted]
+    for cell in cells:
+        for what in ("kind", "labels"):
+            if getattr(cell.manifest, what) != record[what]:
+                raise InputError(f"{cell.path}: {what} {getattr(cell.manifest, what)}, the run was trained with "
+                                 f"{record[what]}")
+        if cell.manifest.tokenizer.fingerprint != record["tokenizer"]["fingerprint"]:
+            raise InputError(f"{cell.path} was built with another tokenizer ({cell.manifest.tokenizer.name}) than the "
+                             f"run's ({record['tokenizer']['name']}); build it with the run's")
+    return cells
+
+
+def _jobs(cells: list[Cell], generalized: bool, record: dict[str, Any]) -> Iterator[Job]:
+    """Every cell in the standard setting, then every ordered pair of different languages of a task and split.
+
+    The diagonal of the generalized setting is the standard setting, so it is not predicted twice.
+    """
+    masking = Masking(0.15, 0) if record["kind"] == "mlm" else None
+    for cell in cells:
+        examples = Examples([cell], record["max_length"], masking=masking)
+        yield Job(cell, cell.manifest.language, "standard", examples, column(cell, "id"), 0)
+    if not generalized:
+        return
+    if record["kind"] != "pair":
+        raise InputError(f"--generalized pairs two sentences; a task of kind {record['kind']!r} has one")
+    for first in cells:
+        for second in cells:
+            same = (first.manifest.task, first.manifest.split) == (second.manifest.task, second.manifest.split)
+            if same and first is not second:
+                crossed = CrossedExamples(first, second, record["max_length"])
+                yield Job(first, second.manifest.language, "generalized", crossed, crossed.ids, crossed.excluded)
+
+
+def _write(folder: Path, job: Job, predictions: Predictions, record: dict[str, Any]) -> ResultRow:
+    """Write the files of one cell and return its row; without labels there are predictions and no score."""
+    manifest = job.cell.manifest
+    labelled = manifest.has_labels or manifest.kind == "mlm"
+    names = (manifest.task, manifest.split, manifest.language, job.language_2 if job.setting == "generalized" else None)
+    predicted_file = outcome_file = None
+    if manifest.kind == "pair":
+        order = np.argsort(job.ids, kind="stable")
+        predicted_file = predictions_path(*names)
+        write_predictions(folder / predicted_file, [record["labels"][i] for i in predictions.predicted[order]])
+        if labelled:
+            outcome_file = outcomes_path(*names)
+            write_outcomes(folder / outcome_file, job.ids[order], predictions.score[order])
+    return ResultRow(
+        **_identity(record), task=manifest.task, metric=manifest.metric, split=manifest.split, setting=job.setting,
+        language=manifest.language, language_2=job.language_2,
+        value=predictions.metric(manifest.metric) if labelled else None, note="" if labelled else NO_LABEL,
+        n=len(job.ids), excluded=job.excluded, step=record["selection"]["step"], predictions=predicted_file,
+        outcomes=outcome_file, language_info=manifest.language_info.model_dump())
+
+
+def _oracle_rows(record: dict[str, Any]) -> list[ResultRow]:
+    """What each dev cell's own best checkpoint reached in training: an upper bound, out of reach of zero-shot."""
+    rows = []
+    for name, best in record["oracle_by_cell"].items():
+        task, split, language = name.split("/")
+        rows.append(ResultRow(
+            **_identity(record), task=task, metric=record["metric"], split=split, language=language,
+            language_2=language, value=best["value"], n=0, step=best["step"], selection="oracle"))
+    return rows
+
+
+def _identity(record: dict[str, Any]) -> dict[str, Any]:
+    return {"run": record["name"], "label": record["label"], "method": record["method"], "seed": record["seed"],
+            "kind": record["kind"], "train_languages": record["train_languages"]}
+
+
+def _print_rows(folder: Path, rows: list[ResultRow]) -> None:
+    for row in rows:
+        if row.setting == "standard":
+            value = row.note if row.value is None else f"{row.value:.4f}"
+            print(f"{row.task}/{row.split}/{row.language}  {row.metric} {value}  ({row.n} rows)")
+    crossed = [row.value for row in rows if row.setting == "generalized" and row.value is not None]
+    if crossed:
+        print(f"generalized: mean {np.mean(crossed):.4f} over {len(crossed)} pairs of different languages")
+    print(f"{folder / 'eval' / RESULTS_FILE}: {len(rows)} rows")
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
