@@ -178,7 +178,7 @@ def _is_done(plan: Plan, console: Console) -> bool:
         if old != new:
             raise InputError(f"{plan.path} is finished with {name} {old}, now asked for with {new}; "
                              "add --overwrite, or choose another --out")
-    console.print(f"skipped  {plan.path} (finished, {there.rows:,} rows)")
+    console.print(f"skipped  {plan.path} (finished, {there.rows:,} rows)", soft_wrap=True)
     return True
 
 
@@ -248,12 +248,13 @@ def _list_column(segments: Segments) -> pa.ListArray:
 
 def _report(plan: Plan, manifest: Manifest, console: Console) -> None:
     """One line per finished cell, and one per thing that a reader should know of it."""
-    console.print(f"written  {plan.path} ({manifest.rows:,} rows)")
+    console.print(f"written  {plan.path} ({manifest.rows:,} rows)", soft_wrap=True)
     for reason, n in sorted(manifest.skipped.items()):
-        console.print(f"         {n:,} rows left out: {reason}")
+        console.print(f"         {n:,} rows left out: {reason}", soft_wrap=True)
     present = [name for name, n in manifest.label_counts.items() if n]
     if manifest.has_labels and len(present) == 1 < len(manifest.labels) and manifest.rows >= PLACEHOLDER_FROM_ROWS:
-        console.print(f"         warning: every row has the label {present[0]!r}; is it a placeholder?")
+        console.print(f"         warning: every row has the label {present[0]!r}; is it a placeholder?",
+                      soft_wrap=True)
 
 
 def _summarise(written: Sequence[Manifest], console: Console) -> None:

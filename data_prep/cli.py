@@ -24,11 +24,12 @@ from fire.decorators import SetParseFn
 from data_prep.errors import InputError
 
 Command = Callable[..., Any]
+Commands = Mapping[str, "Command | Commands"]
 EXIT_BAD_INPUT = 2
 
 
-def main(commands: Mapping[str, Command], argv: Sequence[str], prog: str) -> int:
-    """Run one command of `commands` with the words of `argv`; return the process's exit code.
+def main(commands: Commands, argv: Sequence[str], prog: str) -> int:
+    """Run one command of `commands` (a table may hold tables) with the words of `argv`; return the exit code.
 
     A command may return an int, which becomes the exit code; None means 0. `InputError` is printed as one line
     and becomes 2. A reader that closes our output early (`... | head`) is no error.
@@ -42,6 +43,8 @@ def main(commands: Mapping[str, Command], argv: Sequence[str], prog: str) -> int
             raise InputError(f"no command {name!r} in {prog}{_did_you_mean(name, commands)}; "
                              f"commands: {', '.join(commands)}")
         command = commands[name]
+        if isinstance(command, Mapping):
+            return main(command, words, f"{prog} {name}")
         if any(word in ("-h", "--help") for word in words):
             print(_usage(command, f"{prog} {name}"))
             return 0
@@ -70,18 +73,14 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> None:
     named = {n: p for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     positional = [n for n, p in named.items() if p.default is p.empty]  # what has a default is a flag, never a word
     given: set[str] = set()
-    plain = 0
+    plain: list[str] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if not word.startswith("--") or word == "--":
             if word.startswith("-") and len(word) > 1 and not _is_number(word):
                 raise InputError(f"{prog}: flags are spelt with two dashes, found {word!r}")
-            plain += 1
-            if plain > len(positional) and not takes_words:
-                raise InputError(f"{prog}: stray word {word!r}; it takes {_take(positional)}")
-            if plain <= len(positional):
-                given.add(positional[plain - 1])
+            plain.append(word)
             continue
         flag, equals, _ = word[2:].partition("=")
         name = flag.replace("-", "_")
@@ -102,6 +101,10 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> None:
             rest.pop(0)
         elif not equals and rest and rest[0].lower() in ("true", "false"):
             rest.pop(0)
+    open_words = [name for name in positional if name not in given]  # Fire fills these, then flags: so no more words
+    if len(plain) > len(open_words) and not takes_words:
+        raise InputError(f"{prog}: stray word {plain[len(open_words)]!r}; it takes {_take(positional)}")
+    given.update(open_words[: len(plain)])
     missing = [n for n, p in named.items() if p.default is p.empty and n not in given]
     if missing:
         raise InputError(f"{prog}: missing {', '.join(missing)}; see {prog} --help")
@@ -174,11 +177,13 @@ def _take(positional: Sequence[str]) -> str:
     return "no plain words" if not positional else "at most " + " ".join(p.upper() for p in positional)
 
 
-def _first_line(command: Command) -> str:
+def _first_line(command: Command | Commands) -> str:
+    if isinstance(command, Mapping):
+        return "one of: " + ", ".join(command)
     return (inspect.getdoc(command) or "").split("\n")[0]
 
 
-def _overview(commands: Mapping[str, Command], prog: str) -> str:
+def _overview(commands: Commands, prog: str) -> str:
     width = max(len(name) for name in commands)
     lines = [f"usage: {prog} COMMAND [flags]", ""]
     lines += [f"  {name:<{width}}  {_first_line(command)}" for name, command in commands.items()]

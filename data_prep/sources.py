@@ -84,11 +84,15 @@ def choose(
         if split not in SPLITS:
             raise InputError(f"--splits: no split {split!r}; splits: {', '.join(SPLITS)}")
     chosen = [(s, lg) for s, lg in there if (not splits or s in splits) and (not languages or lg in languages)]
-    for what, wanted, column in (("split", splits, 0), ("language", languages, 1)):
-        for name in wanted or ():
-            if name not in {pair[column] for pair in chosen}:
-                found = ", ".join(sorted({pair[column] for pair in there}))
-                raise InputError(f"{where}: nothing for {what} {name!r} with this selection; it has: {found}")
+    wanted = [("split", name, 0) for name in splits or ()] + [("language", name, 1) for name in languages or ()]
+    for what, name, column in wanted:
+        if name not in {pair[column] for pair in there}:
+            found = ", ".join(sorted({pair[column] for pair in there}))
+            raise InputError(f"{where}: nothing for {what} {name!r}; it has: {found}")
+    for what, name, column in wanted:
+        if name not in {pair[column] for pair in chosen}:
+            found = ", ".join(f"{s}-{lg}" for s, lg in there)
+            raise InputError(f"{where}: {what} {name!r} is there, but not in this selection; it has: {found}")
     return chosen
 
 

@@ -54,7 +54,7 @@ def tokenizer(
     if len(trained) < vocab_size:
         console.print(f"note: the texts support {len(trained):,} tokens, fewer than the {vocab_size:,} asked for")
     console.print(f"{folder}: {len(trained):,} tokens from {len(files)} file(s), "
-                  f"fingerprint {tokenizer_fingerprint(trained)[:12]}")
+                  f"fingerprint {tokenizer_fingerprint(trained)[:12]}", soft_wrap=True)
 
 
 def train_tokenizer(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from data_prep.tasks.task import LANGUAGE, Layout, Task
 
+CODE = r"(?P<language>[a-z]{2,3}(?:_[A-Za-z]+)?)"  # names without a split: real codes only, so no "readme"
+
 TEXT = Task(
     name="text",
     summary="unlabelled lines, one text or two (TAB) per line",
@@ -14,7 +16,7 @@ TEXT = Task(
     layouts=(
         Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}\.txt", lines=True),
         Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}/[^/]+\.txt", lines=True),
-        Layout(rf"{LANGUAGE}\.txt", split="train", lines=True),
-        Layout(rf"{LANGUAGE}/[^/]+\.txt", split="train", lines=True),
+        Layout(rf"{CODE}\.txt", split="train", lines=True),
+        Layout(rf"{CODE}/[^/]+\.txt", split="train", lines=True),
     ),
 )

@@ -1,0 +1,44 @@
+"""Augmented cells: the rows of a task and perturbed copies of them, as cells of the task `<task>+<method>`.
+
+Inputs: a method, a task with its source, and the method's own file. Outputs: cells as `build` writes them; row r
+becomes the rows r * (copies + 1) (the clean one) to r * (copies + 1) + copies.
+
+    python -m data_prep augment synonyms xnli --source data/xnli --neighbours words.txt --tokenizer DIR --out shards
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+
+from data_prep.augment import synonyms
+from data_prep.build import Augmentation, build_cells
+from data_prep.errors import InputError
+from data_prep.workers import Augmenter
+
+# name -> function of (file of neighbours, copies, most neighbours, seed) that gives the augmenter and its settings
+METHODS: dict[str, Callable[[str, int, int, int], tuple[Augmenter, str]]] = {
+    "synonyms": synonyms.make,
+}
+
+
+def augment(
+    method: str, task: str, source: str, neighbours: str, tokenizer: str, out: str, copies: int = 3,
+    max_neighbours: int = 8, seed: int = 0, languages: str | None = "en", splits: str | None = "train",
+    max_length: int = 128, workers: int = 0, max_shard_mb: int = 256, overwrite: bool = False,
+) -> None:
+    """Write a task's rows with perturbed copies of each, as cells of `<task>+<method>`.
+
+    method: `synonyms` (RS-DA: each word drawn from itself and its neighbours). neighbours: a JSON dictionary
+    {word: [neighbour, ...]} or a list with two words per line. copies: perturbed rows beside each clean one.
+    The other words and flags are those of `build`; by default only the English training split is written.
+    """
+    if method not in METHODS:
+        raise InputError(f"no augmentation {method!r}; there are: {', '.join(METHODS)}")
+    augmenter, settings = METHODS[method](neighbours, copies, max_neighbours, seed)
+    counts = build_cells(task, source, tokenizer, out, languages, splits, max_length, workers, max_shard_mb, overwrite,
+                         Augmentation(method, copies, settings, augmenter))
+    if counts["words"]:
+        share = counts["words_with_neighbour"] / counts["words"]
+        Console(highlight=False).print(f"{share:.1%} of {counts['words']:,} words have a neighbour")

@@ -1,0 +1,127 @@
+"""RS-DA: copies of each row in which every word is a uniform draw from itself and its neighbours.
+
+Source: Huang et al. 2021 (arXiv 2104.08645), randomized smoothing by data augmentation. Input: batches of text and a
+list of neighbours. Output: batches with the clean row and `copies` perturbed ones after it. The draw is a function
+of seed, row and copy alone, so neither workers nor batches change it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.errors import InputError
+from data_prep.reading import TextBatch, read_lines
+
+# a run of letters and digits, with single apostrophes and hyphens inside it: "don't", "well-known"; punctuation
+# around it stays where it is
+WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
+
+Neighbours = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Synonyms:
+    """The augmentation of a batch (see the module's first lines); callable in worker processes."""
+
+    neighbours: Neighbours
+    copies: int
+    seed: int
+
+    def __call__(self, batch: TextBatch) -> tuple[TextBatch, dict[str, int]]:
+        result = TextBatch()
+        counts = {"words": 0, "words_with_neighbour": 0}
+        for row, first, second, label in zip(batch.ids, batch.first, batch.second, batch.labels, strict=True):
+            for text in (first, second):
+                words = WORD.findall(text)
+                counts["words"] += len(words)
+                counts["words_with_neighbour"] += sum(bool(self._choices(word)) for word in words)
+            result.add(row * (self.copies + 1), first, second, label)
+            for copy in range(1, self.copies + 1):
+                draw = random.Random(f"{self.seed}/{row}/{copy}")
+                result.add(row * (self.copies + 1) + copy, self.perturb(first, draw), self.perturb(second, draw), label)
+        return result, counts
+
+    def perturb(self, text: str, draw: random.Random) -> str:
+        """`text` with each word replaced by a uniform draw from itself and its neighbours, in the word's case."""
+
+        def replace(found: re.Match[str]) -> str:
+            word = found[0]
+            choices = self._choices(word)
+            if not choices:
+                return word
+            at = int(draw.random() * (len(choices) + 1))
+            return word if at == len(choices) else _in_case_of(word, choices[at])
+
+        return WORD.sub(replace, text)
+
+    def _choices(self, word: str) -> Sequence[str]:
+        return self.neighbours.get(word) or self.neighbours.get(word.lower()) or ()
+
+
+def _in_case_of(word: str, other: str) -> str:
+    """`other` written in capitals, with a capital, or as it is, as `word` is."""
+    if len(word) > 1 and word.isupper():
+        return other.upper()
+    return other[:1].upper() + other[1:] if word[:1].isupper() else other
+
+
+def make(neighbours: str, copies: int, max_neighbours: int, seed: int) -> tuple[Synonyms, str]:
+    """The augmentation and its settings in words (for the manifest), from a file of neighbours."""
+    for flag, value, least in (("copies", copies, 1), ("max_neighbours", max_neighbours, 1)):
+        if value < least:
+            raise InputError(f"--{flag} must be at least {least}, found {value}")
+    file = Path(neighbours)
+    if not file.is_file():
+        raise InputError(f"--neighbours {neighbours}: no such file; expected a JSON dictionary or two words per line")
+    listed = load_neighbours(file)
+    kept = {word: others[:max_neighbours] for word, others in listed.items()}
+    content = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+    settings = f"synonyms from {file.name} ({content}), {copies} copies, {max_neighbours} neighbours, seed {seed}"
+    return Synonyms(kept, copies, seed), settings
+
+
+def load_neighbours(file: Path) -> dict[str, list[str]]:
+    """word -> neighbours, in the order of the file and never the word itself.
+
+    A `.json` file is a dictionary {word: [neighbour, ...]}, taken as it is; any other file is a list of pairs, two
+    words per line, where each is a neighbour of the other. Raises InputError, naming the place, for anything else.
+    """
+    neighbours = _from_json(file) if file.suffix == ".json" else _from_pairs(file)
+    neighbours = {word: others for word, others in neighbours.items() if others}
+    if not neighbours:
+        raise InputError(f"{file}: no word has a neighbour in it; expected a JSON dictionary or two words per line")
+    return neighbours
+
+
+def _from_json(file: Path) -> dict[str, list[str]]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file}: not readable as JSON ({error}); expected {{word: [neighbour, ...]}}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: a JSON {type(content).__name__}, expected a dictionary {{word: [neighbour, ...]}}")
+    for word, others in content.items():
+        if not isinstance(others, list) or not all(isinstance(other, str) and other for other in others):
+            raise InputError(f"{file}: the entry {word!r} is no list of words; expected {{word: [neighbour, ...]}}")
+    return {word: [other for other in dict.fromkeys(others) if other != word] for word, others in content.items()}
+
+
+def _from_pairs(file: Path) -> dict[str, list[str]]:
+    found: dict[str, dict[str, None]] = {}  # dictionaries as sets that keep the order
+    for number, line in enumerate(read_lines(file), start=1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) != 2:
+            raise InputError(f"{file}, line {number}: {len(words)} words, expected two")
+        one, other = words
+        if one != other:
+            found.setdefault(one, {})[other] = None
+            found.setdefault(other, {})[one] = None
+    return {word: list(others) for word, others in found.items()}

@@ -1,0 +1,131 @@
+"""Look at finished cells: re-hash them with histograms of labels and lengths, or show a few decoded rows.
+
+    python -m data_prep verify shards
+    python -m data_prep peek shards/xnli/dev/en --rows 3
+
+Input: cells. Output: the terminal; nothing is written. `verify` ends with code 2 where a cell is not what its
+manifest says, after it has looked at all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from data_prep.errors import InputError
+from data_prep.shards import MANIFEST_FILE, Cell, find_cells, open_cell, tokenizer_dir
+from data_prep.tokenizer import load_tokenizer
+
+BAR_CELLS = 40
+LENGTH_BINS = 8
+
+
+def verify(folder: str) -> None:
+    """Re-hash every cell below a folder and show histograms of labels and lengths; exit code 2 on a mismatch.
+
+    folder: what `build` was given as --out, or one cell.
+    """
+    console = Console(highlight=False)
+    cells = _cells_below(Path(folder))
+    broken: list[str] = []
+    for path in track(cells, "hashing", console=console, transient=True, disable=not console.is_terminal):
+        try:
+            cell = open_cell(path, verify="sha256")
+            _check_tokenizer(cell)
+            counts, histogram, edges = _figures(cell)
+        except InputError as error:
+            broken.append(str(error))
+            console.print(f"[red]BAD[/red]  {escape(str(path))}: {escape(str(error))}", soft_wrap=True)
+            continue
+        console.print(f"ok   {escape(str(path))}: {len(cell):,} rows, {len(cell.manifest.shards)} shard(s)",
+                      soft_wrap=True)
+        console.print(_histogram("label", list(counts.items())))
+        names = [f"{low}-{high - 1}" for low, high in pairwise(edges)]
+        console.print(_histogram("length", list(zip(names, histogram, strict=True))))
+    console.print(f"{len(cells) - len(broken)} of {len(cells)} cells are whole")
+    if broken:
+        raise InputError(f"{len(broken)} of {len(cells)} cells below {folder} do not match their manifest, the first: "
+                         f"{broken[0]}")
+
+
+def peek(cell: str, rows: int = 5) -> None:
+    """Show the first rows of a cell: texts decoded from their ids, label, and the ids themselves."""
+    if rows < 1:
+        raise InputError(f"--rows must be at least 1, found {rows}")
+    console = Console(highlight=False)
+    opened = open_cell(cell)
+    manifest = opened.manifest
+    tokenizer = load_tokenizer(str(_tokenizer_of(opened)))
+    console.print(f"{manifest.task} {manifest.split} {manifest.language}: {manifest.rows:,} rows, "
+                  f"kind {manifest.kind}, tokenizer {manifest.tokenizer.fingerprint[:12]}", soft_wrap=True)
+    for row in opened.dataset.select(range(min(rows, len(opened)))):
+        label = manifest.labels[row["label"]] if row["label"] >= 0 else "no label"
+        console.print(f"\n[bold]{row['id']}[/bold]  {escape(label)}  ({row['length']} tokens)")
+        for name in ("first", "second"):
+            ids = row[f"{name}_ids"]
+            if ids:
+                console.print(f"  {name:<6} {escape(tokenizer.decode(ids))}", soft_wrap=True)
+                console.print(f"  {'':<6} [dim]{' '.join(map(str, ids))}[/dim]", soft_wrap=True)
+
+
+def _cells_below(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected what `build` was given as --out")
+    if (folder / MANIFEST_FILE).exists():
+        return [folder]
+    found = find_cells(folder)
+    if not found:  # the folder of one task, or of one split of it
+        found = sorted(file.parent for file in folder.glob(f"**/{MANIFEST_FILE}")
+                       if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+    if not found:
+        raise InputError(f"{folder}: no finished cells below it; run `python -m data_prep build`")
+    return found
+
+
+def _tokenizer_of(cell: Cell) -> Path:
+    folder = tokenizer_dir(cell.path.absolute().parents[2], cell.manifest.tokenizer.fingerprint)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: the tokenizer of {cell.path} is missing; copy it back or build again")
+    return folder
+
+
+def _check_tokenizer(cell: Cell) -> None:
+    """InputError where the cell's own tokenizer is not beside it, or ids lie outside its vocabulary."""
+    _tokenizer_of(cell)
+    size = cell.manifest.tokenizer.vocab_size
+    for name in ("first_ids", "second_ids"):
+        for chunk in cell.dataset.data.column(name).chunks:
+            ids = chunk.flatten().to_numpy()
+            if ids.size and (ids.min() < 0 or ids.max() >= size):
+                raise InputError(f"{cell.path}: {name} {ids.min()}..{ids.max()} outside a vocabulary of {size}")
+
+
+def _figures(cell: Cell) -> tuple[dict[str, int], list[int], list[int]]:
+    """Rows per label, rows per bin of length, and the bins' edges; InputError where labels differ from the manifest."""
+    manifest, table = cell.manifest, cell.dataset.data
+    labels = np.concatenate([chunk.to_numpy() for chunk in table.column("label").chunks])
+    lengths = np.concatenate([chunk.to_numpy() for chunk in table.column("length").chunks])
+    counts = {name: int((labels == i).sum()) for i, name in enumerate(manifest.labels)}
+    if counts != manifest.label_counts:
+        raise InputError(f"{cell.path}: labels {counts}, the manifest says {manifest.label_counts}; build it again")
+    if (labels < 0).any():
+        counts = {**{name: n for name, n in counts.items() if n}, "no label": int((labels < 0).sum())}
+    step = max(1, -(-(int(lengths.max()) + 1) // LENGTH_BINS))
+    edges = [step * i for i in range(LENGTH_BINS + 1)]
+    histogram, _ = np.histogram(lengths, bins=edges)
+    return counts, [int(n) for n in histogram], edges
+
+
+def _histogram(title: str, bars: Sequence[tuple[str, int]]) -> Table:
+    most = max((n for _, n in bars), default=1) or 1
+    table = Table(box=None, padding=(0, 1), show_header=False)
+    for position, (name, n) in enumerate(bars):
+        table.add_row("     " + (title if position == 0 else ""), name, f"{n:,}", "█" * round(BAR_CELLS * n / most))
+    return table

@@ -1,0 +1,292 @@
+"""`build` from the command line: what it writes, skips and refuses, and that nothing half-done looks whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from data_prep import build, shards, workers
+from data_prep.__main__ import main
+from data_prep.reading import TextBatch
+from data_prep.tokenizer import load_tokenizer
+
+from .conftest import sentences
+
+ROOT = Path(__file__).resolve().parents[2]
+LABELS = ("neutral", "contradiction", "entailment")
+
+
+def pairs(n: int, seed: int = 0, labelled: bool = True) -> str:
+    rows = zip(sentences(n, seed), sentences(n, seed + 1), strict=True)
+    return "".join(f"{a}\t{b}" + (f"\t{LABELS[i % 3]}" if labelled else "") + "\n" for i, (a, b) in enumerate(rows))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for name, labelled in (("train-en", True), ("dev-en", True), ("dev-d30", True), ("test-en", False)):
+        (folder / f"{name}.tsv").write_text(pairs(60, labelled=labelled), encoding="utf-8")
+    return folder
+
+
+def words(source: Path, tokenizer: Path, out: Path, *more: str, task: str = "xnli") -> list[str]:
+    return ["build", task, "--source", str(source), "--tokenizer", str(tokenizer), "--out", str(out), *more]
+
+
+def below(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*")) if folder.exists() else []
+
+
+def test_cells_of_a_folder(source: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(words(source, tokenizer_folder, out, "--max_length", "24", "--workers", "1")) == 0
+    names = ["xnli/dev/d30", "xnli/dev/en", "xnli/test/en", "xnli/train/en"]
+    assert [p.relative_to(out).as_posix() for p in shards.find_cells(out)] == names
+    cell = shards.open_cell(out / "xnli" / "dev" / "d30", verify="sha256")
+    manifest = cell.manifest
+    assert (manifest.kind, manifest.metric, manifest.rows) == ("pair", "accuracy", 60)
+    assert manifest.labels == ["contradiction", "entailment", "neutral"]
+    assert manifest.label_counts == {"contradiction": 20, "entailment": 20, "neutral": 20}
+    assert manifest.has_labels
+    assert manifest.parallel
+    assert manifest.language_info.name == "unknown"
+    tokenizer = load_tokenizer(str(shards.tokenizer_dir(out, manifest.tokenizer.fingerprint)))
+    assert shards.tokenizer_fingerprint(tokenizer) == manifest.tokenizer.fingerprint
+    assert manifest.tokenizer.vocab_size == len(tokenizer)
+    lines = (source / "dev-d30.tsv").read_text(encoding="utf-8").split("\n")
+    for row in cell.dataset:
+        first, second, label = lines[row["id"]].split("\t")
+        own = tokenizer(first, second, truncation="longest_first", max_length=24)["input_ids"]
+        built = shards.assemble(row["first_ids"], row["second_ids"], 24, tokenizer.cls_token_id, tokenizer.sep_token_id)
+        assert built.tolist() == own
+        assert row["length"] == len(own)
+        assert manifest.labels[row["label"]] == label
+    test = shards.open_cell(out / "xnli" / "test" / "en")
+    assert not test.manifest.has_labels
+    assert set(test.dataset["label"]) == {-1}
+    assert shards.open_cell(out / "xnli" / "dev" / "en").manifest.language_info.resource == "class 5"
+
+
+def test_selection_and_resume(
+    source: Path, tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(words(source, tokenizer_folder, out, "--languages", "d30", "--splits", "dev")) == 0
+    assert len(shards.find_cells(out)) == 1
+    stamp = (out / "xnli/dev/d30/manifest.json").stat().st_mtime_ns
+    capsys.readouterr()
+    assert main(words(source, tokenizer_folder, out)) == 0
+    printed = capsys.readouterr().out
+    assert "skipped" in printed
+    assert len(shards.find_cells(out)) == 4
+    assert (out / "xnli/dev/d30/manifest.json").stat().st_mtime_ns == stamp
+    assert main(words(source, tokenizer_folder, out)) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_other_settings_need_overwrite(
+    source: Path, tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(words(source, tokenizer_folder, out, "--splits", "dev")) == 0
+    before = below(out)
+    assert main(words(source, tokenizer_folder, out, "--max_length", "16")) == 2
+    assert "max_length 128" in capsys.readouterr().err
+    assert below(out) == before, "not even the cells that were free are written"
+    (source / "dev-en.tsv").write_text(pairs(61), encoding="utf-8")
+    assert main(words(source, tokenizer_folder, out, "--splits", "dev")) == 2
+    assert "source" in capsys.readouterr().err
+    assert main(words(source, tokenizer_folder, out, "--splits", "dev", "--overwrite")) == 0
+    assert len(shards.open_cell(out / "xnli/dev/en", verify="sha256")) == 61
+
+
+def test_left_out_rows_are_printed_and_kept_in_the_manifest(
+    source: Path, tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "dev-en.tsv").write_text(pairs(30) + "a\tb\t-\n\na\tb\tneutral\n", encoding="utf-8")
+    out = tmp_path / "out"
+    assert main(words(source, tokenizer_folder, out, "--languages", "en", "--splits", "dev")) == 0
+    assert "1 rows left out: no consensus" in capsys.readouterr().out
+    cell = shards.open_cell(out / "xnli/dev/en")
+    assert cell.manifest.skipped == {"no consensus": 1, "blank line": 1}
+    assert cell.dataset["id"][-1] == 32
+
+
+def test_a_placeholder_label_is_pointed_out(
+    tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "test-de.tsv").write_text("a dog\ta cat\t0\n" * 30, encoding="utf-8")
+    assert main(words(tmp_path / "s", tokenizer_folder, tmp_path / "out", task="pawsx")) == 0
+    assert "placeholder" in capsys.readouterr().out
+
+
+def test_text(tokenizer_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    lines = [*sentences(40), "the dog\tder Hund"]
+    (tmp_path / "s" / "train-en.txt").write_text("\n".join(lines), encoding="utf-8")
+    assert main(words(tmp_path / "s", tokenizer_folder, tmp_path / "out", "--max_length", "16", task="text")) == 0
+    cell = shards.open_cell(tmp_path / "out/text/train/en")
+    assert (cell.manifest.kind, cell.manifest.metric, cell.manifest.labels) == ("mlm", "perplexity", [])
+    assert not cell.manifest.has_labels
+    tokenizer = load_tokenizer(str(tokenizer_folder))
+    for row, line in zip(cell.dataset, lines, strict=True):
+        first, _, second = line.partition("\t")
+        own = tokenizer(first, second or None, truncation="longest_first", max_length=16)["input_ids"]
+        assert shards.assemble(row["first_ids"], row["second_ids"], 16, 0, 2).tolist() == own
+
+
+def test_worker_processes_write_the_same_cells(
+    source: Path, tokenizer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "POOL_FROM_ROWS", 0)
+    monkeypatch.setattr("data_prep.reading.BATCH_ROWS", 7)
+    assert main(words(source, tokenizer_folder, tmp_path / "one", "--workers", "1")) == 0
+    assert main(words(source, tokenizer_folder, tmp_path / "two", "--workers", "2")) == 0
+    for cell in shards.find_cells(tmp_path / "one"):
+        other = tmp_path / "two" / cell.relative_to(tmp_path / "one")
+        assert shards.read_manifest(cell) == shards.read_manifest(other), "the sha256 of each shard included"
+
+
+def test_batches_under_way_are_bounded(tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "POOL_FROM_ROWS", 0)
+    drawn = 0
+
+    def endless() -> Iterator[TextBatch]:
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield TextBatch([drawn], ["the dog"], ["a cat"], [0])
+
+    work = workers.Work("pair", load_tokenizer(str(tokenizer_folder)).backend_tokenizer, 16)
+    with workers.mapper(work, 2, None) as encode:
+        results = encode(endless())
+        for taken in range(1, 40):
+            assert next(results).ids.tolist() == [taken]
+            assert drawn - taken < 2 * workers.BATCHES_PER_WORKER
+
+
+def test_shards_are_capped(
+    source: Path, tokenizer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "MEGABYTE", 1024)
+    monkeypatch.setattr("data_prep.reading.BATCH_ROWS", 10)
+    assert main(words(source, tokenizer_folder, tmp_path / "out", "--max_shard_mb", "3", "--splits", "train")) == 0
+    cell = shards.open_cell(tmp_path / "out/xnli/train/en", verify="sha256")
+    assert len(cell.manifest.shards) > 1
+    assert cell.dataset["id"][:] == list(range(60))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from data_prep import build, shards
+real = shards.write_json
+if sys.argv[2] == "before the manifest":
+    shards.write_json = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+elif sys.argv[2] == "before the rename":
+    shards.put_in_place = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+else:
+    columns = build.columns_of
+    def killed(encoded):
+        if encoded.ids[0] > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return columns(encoded)
+    build.columns_of = killed
+import data_prep.reading
+data_prep.reading.BATCH_ROWS = 20
+from data_prep.__main__ import main
+main(sys.argv[3:])
+"""
+
+
+@pytest.mark.parametrize("when", ["in mid-file", "before the manifest", "before the rename"])
+def test_killed_half_way(source: Path, tokenizer_folder: Path, tmp_path: Path, when: str) -> None:
+    out = tmp_path / "out"
+    command = words(source, tokenizer_folder, out, "--splits", "train", "--workers", "1")
+    ended = subprocess.run([sys.executable, "-c", KILLED, "-", when, *command], cwd=ROOT, timeout=120, check=False)
+    assert ended.returncode == -9
+    assert shards.find_cells(out) == []
+    assert any(".en.tmp-" in name for name in below(out)), "it was killed while it wrote"
+    with pytest.raises(shards.InputError, match="no such folder"):
+        shards.open_cell(out / "xnli/train/en")
+    assert main(command) == 0
+    assert len(shards.open_cell(out / "xnli/train/en", verify="sha256")) == 60
+    assert not any("tmp" in name for name in below(out)), "the dead process's leavings are cleared"
+
+
+def test_bad_label_late_in_the_second_file_writes_nothing(
+    source: Path, tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open(source / "train-en.tsv", "a", encoding="utf-8") as stream:
+        stream.write("a\tb\tperhaps\n")
+    assert main(words(source, tokenizer_folder, tmp_path / "out")) == 2
+    error = capsys.readouterr().err
+    assert "train-en.tsv, line 61: label 'perhaps'" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    (["--language", "en"], "no flag --language"), (["stray"], "stray word"),
+    (["--local_rank=0"], "no flag --local_rank"),
+    (["--languages", "sw"], "nothing for language 'sw'"), (["--languages", "en,,"], "names with commas"),
+    (["--splits", "dev,validation"], "no split 'validation'"), (["--max_length", "4"], "at least 8"),
+    (["--max_length", "x"], "whole number"), (["--workers", "-1"], "at least 0"),
+    (["--max_shard_mb", "0"], "at least 1"),
+])
+def test_wrong_flags_write_nothing(
+    source: Path, tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str],
+    message: str,
+) -> None:
+    before = below(tmp_path)
+    assert main([*words(source, tokenizer_folder, tmp_path / "out"), *more]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert below(tmp_path) == before
+
+
+@pytest.mark.parametrize(("task", "flag", "value", "message"), [
+    ("xlni", None, None, "no task 'xlni'"), ("xnli", "--source", "absent", "no such folder"),
+    ("text", "--source", "hub", "not on the hub"), ("sick", None, None, None),
+    ("xnli", "--tokenizer", "./absent", "no such folder"),
+    ("xnli", "--tokenizer", "source", "cannot be loaded"), ("xnli", "--out", "source/dev-en.tsv", "is a file"),
+    ("xnli", "--out", "source/dev-en.tsv/x", "is a file"),
+])
+def test_wrong_places_write_nothing(
+    source: Path, tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, task: str, flag: str | None, value: str | None, message: str | None,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = below(tmp_path)
+    if message is None:  # a folder without a file of the task
+        (source / "empty").mkdir()
+        before, flag, value, message = below(tmp_path), "--source", "source/empty", "no files of sick"
+    given = {"--source": str(source), "--tokenizer": str(tokenizer_folder), "--out": str(tmp_path / "out")}
+    if flag and value:
+        given[flag] = value
+    assert main(["build", task, *[word for pair in given.items() for word in pair]]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert below(tmp_path) == before
+
+
+def test_two_files_for_one_cell(source: Path, tokenizer_folder: Path, tmp_path: Path,
+                                capsys: pytest.CaptureFixture[str]) -> None:
+    (source / "multinli.train.en.tsv").write_text("premise\thypo\tlabel\na\tb\tneutral\n", encoding="utf-8")
+    assert main(words(source, tokenizer_folder, tmp_path / "out")) == 2
+    assert "two files" in capsys.readouterr().err
+
+
+def test_tasks_lists_every_task(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("xnli", "mnli", "pawsx", "sick", "mrpc", "text", "accuracy", "perplexity", "pair", "mlm"):
+        assert name in printed

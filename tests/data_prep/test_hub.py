@@ -1,0 +1,99 @@
+"""The hub's path through `datasets.load_dataset`, with local folders of the same schema standing in for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from data_prep import shards
+from data_prep.__main__ import main
+from data_prep.tasks import TASKS
+
+HUB_ORDER = ["entailment", "neutral", "contradiction"]  # unlike ours: indices must go by name
+
+
+@pytest.fixture(autouse=True)
+def _cache_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def stand_in(folder: Path, config: str | None, splits: dict[str, dict[str, list[Any]]], labels: list[str]) -> None:
+    """Parquet files and the card that names them, as a data repository has them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [f"- config_name: {config or 'default'}", "  data_files:"]
+    for split, columns in splits.items():
+        file = folder / f"{config or 'default'}-{split}.parquet"
+        data = datasets.Dataset.from_dict(columns)
+        if labels:
+            data = data.cast_column("label", datasets.ClassLabel(names=labels))
+        data.to_parquet(str(file))
+        lines += [f"  - split: {split}", f"    path: {file.name}"]
+    card = folder / "README.md"
+    old = card.read_text().removesuffix("---\n") if card.exists() else "---\nconfigs:\n"
+    card.write_text(old + "\n".join(lines) + "\n---\n")
+
+
+def build(task: str, folder: Path, tokenizer: Path, out: Path, *more: str) -> int:
+    return main(["build", task, "--source", f"hub:{folder}", "--tokenizer", str(tokenizer), "--out", str(out), *more])
+
+
+def test_xnli_by_language(tokenizer_folder: Path, tmp_path: Path) -> None:
+    for language in ("en", "de"):
+        stand_in(tmp_path / "hub", language, {
+            "validation": {"premise": ["the dog", 'a "cat'], "hypothesis": ["a dog", "no cat"], "label": [0, 2]},
+            "test": {"premise": ["the dog"] * 3, "hypothesis": ["a dog"] * 3, "label": [1, -1, 1]},
+        }, HUB_ORDER)
+    out = tmp_path / "out"
+    assert build("xnli", tmp_path / "hub", tokenizer_folder, out, "--languages", "en,de", "--splits", "dev,test") == 0
+    assert len(shards.find_cells(out)) == 4
+    dev = shards.open_cell(out / "xnli/dev/de")
+    assert [dev.manifest.labels[i] for i in dev.dataset["label"]] == ["entailment", "contradiction"]
+    assert shards.open_cell(out / "xnli/test/en").dataset["label"][:] == [2, -1, 2]
+    assert dev.manifest.source.startswith("hub:")
+    assert build("xnli", tmp_path / "hub", tokenizer_folder, out, "--languages", "en,de", "--splits", "dev,test") == 0
+
+
+@pytest.mark.parametrize("task", ["mnli", "mrpc", "sick", "pawsx"])
+def test_schema_of_each_task(task: str, tokenizer_folder: Path, tmp_path: Path) -> None:
+    hub = TASKS[task].hub
+    assert hub is not None
+    config = hub.config.format(language="en") if hub.config else None
+    names = {"mnli": HUB_ORDER, "sick": HUB_ORDER, "mrpc": ["not_equivalent", "equivalent"], "pawsx": ["0", "1"]}[task]
+    stand_in(tmp_path / "hub", config, {
+        hub.splits["dev"]: {hub.first: ["the dog", "a cat"], hub.second: ["a dog", "a man"], "label": [0, 1]}}, names)
+    out = tmp_path / "out"
+    assert build(task, tmp_path / "hub", tokenizer_folder, out, "--languages", "en", "--splits", "dev") == 0
+    cell = shards.open_cell(out / task / "dev" / "en")
+    found = [cell.manifest.labels[i] for i in cell.dataset["label"]]
+    assert found == (["entailment", "neutral"] if task in ("mnli", "sick") else ["0", "1"])
+
+
+def test_labels_without_names_use_the_tasks(tokenizer_folder: Path, tmp_path: Path) -> None:
+    stand_in(tmp_path / "hub", "en", {"validation": {"premise": ["a"], "hypothesis": ["b"], "label": [2]}}, [])
+    more = ("--languages", "en", "--splits", "dev")
+    assert build("xnli", tmp_path / "hub", tokenizer_folder, tmp_path / "out", *more) == 0
+    cell = shards.open_cell(tmp_path / "out/xnli/dev/en")
+    assert cell.manifest.label_counts["contradiction"] == 1
+
+
+@pytest.mark.parametrize(("columns", "more", "message"), [
+    ({"premise": ["a"], "hypothesis": ["b"], "label": [7]}, [], "label 7 is not one of"),
+    ({"premise": ["a"], "conclusion": ["b"], "label": [0]}, [], "no column hypothesis"),
+    ({"premise": ["a"], "hypothesis": ["b"], "label": [0]}, ["--splits", "test"], "cannot be loaded"),
+    ({"premise": ["a"], "hypothesis": ["b"], "label": [0]}, ["--languages", "tlh"], "nothing for language 'tlh'"),
+])
+def test_what_the_hub_lacks_is_one_line(
+    tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], columns: dict[str, list[Any]],
+    more: list[str], message: str,
+) -> None:
+    stand_in(tmp_path / "hub", "en", {"validation": columns}, [])
+    flags = {"--languages": "en", "--splits": "dev", **dict(zip(more[::2], more[1::2], strict=True))}
+    words = [word for pair in flags.items() for word in pair]
+    assert build("xnli", tmp_path / "hub", tokenizer_folder, tmp_path / "out", *words) == 2
+    error = capsys.readouterr().err.strip().split("\n")[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (tmp_path / "out").exists()
