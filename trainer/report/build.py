@@ -13,10 +13,10 @@ from trainer.report.document import (
     Bullets,
     Document,
     Drawing,
-    Drawings,
     Folded,
     Heading,
     Paragraph,
+    Row,
 )
 from trainer.report.method import method_lines
 from trainer.report.numbers import counted
@@ -59,7 +59,9 @@ def _section(section: Section, comparisons: Sequence[Comparison], general: Seque
     blocks: list[Block] = [Heading(section.title, anchor), Paragraph(story.compared(section))]
     grid = section.standard
     if grid.entries:
-        blocks += [Paragraph(story.summary(section, comparisons), lead=True), *_language_tables(section)]
+        changes = story.changes(grid, comparisons)
+        blocks += [Paragraph(story.summary(section, comparisons), lead=True), *([Bullets(changes)] if changes else []),
+                   *_language_tables(section)]
     if grid.scored:
         title = f"{grid.metric.capitalize()} by language"
         blocks.append(Drawing(f"{anchor}-languages", f"{title}. Error bars: standard deviation over seeds.",
@@ -69,7 +71,7 @@ def _section(section: Section, comparisons: Sequence[Comparison], general: Seque
         blocks += _comparison_blocks(anchor, grid, comparisons)
     groups = tables.group_tables(grid)
     if groups:
-        blocks += [Heading("Groups of languages", f"{anchor}-groups", 3), *groups]
+        blocks += [Heading("Groups of languages", f"{anchor}-groups", 3), Row(groups)]
     if section.generalized.entries:
         blocks += _generalized(anchor, section.generalized, general)
     if section.oracle.entries:
@@ -105,18 +107,19 @@ def _generalized(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> 
     if not grid.scored:
         return [*blocks, Paragraph("No pair has a score.")]
     blocks += [Paragraph(f"{story.mean_sentence(grid, c)} {story.pairs_sentence(c)}") for c in comparisons]
-    limits, base = figures.value_range(grid), base_label(grid)
+    base = base_label(grid)
+    limits, reach = figures.value_range(grid), figures.difference_reach(grid, base)
     maps = [Drawing(f"{anchor}-map-{i}", f"{label}: {grid.metric}, mean over seeds.",
                     f"{grid.metric} of {label} by premise and hypothesis language",
                     figures.heat_map(grid, label, limits), wide=False)
             for i, label in enumerate(grid.labels)]
     changes = [Drawing(f"{anchor}-change-{i}", f"{label} minus {base}.",
                        f"Difference between {label} and {base} by premise and hypothesis language",
-                       figures.difference_map(grid, base, label), wide=False)
+                       figures.difference_map(grid, base, label, reach), wide=False)
                for i, label in enumerate(grid.labels) if label != base]
     blocks.append(tables.pair_means_table(grid))
     blocks += [tables.comparison_table(grid, comparison) for comparison in comparisons]
-    blocks += [Drawings(group) for group in (maps, changes) if group]
+    blocks += [Row(group) for group in (maps, changes) if group]
     blocks.append(Folded("All numbers by pair of languages", [tables.pair_table(grid, label) for label in grid.labels]))
     return blocks
 

@@ -58,13 +58,16 @@ def base_label(grid: Grid) -> str:
 def means_over(grid: Grid, cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     """The means worth reporting over `cells`, by name; a mean over the same cells as an earlier one is left out."""
     if grid.setting == "generalized":
+        off = [cell for cell in cells if cell[0] != cell[1]]
+        diagonal = [cell for cell in cells if cell[0] == cell[1]]
         named = {
             f"all {len(cells)} pairs": list(cells),
-            "two languages": [cell for cell in cells if cell[0] != cell[1]],
-            "one language": [cell for cell in cells if cell[0] == cell[1]],
+            f"{len(off)} off-diagonal": off,
+            f"{len(diagonal)} diagonal": diagonal,
         }
     else:
-        named = {f"all {len(cells)}": list(cells), f"without {grid.source}": without_source(grid, cells)}
+        others = without_source(grid, cells)
+        named = {f"all {len(cells)}": list(cells), f"{len(others)} non-{grid.source}": others}
     kept: dict[str, list[Cell]] = {}
     for name, members in named.items():
         if members and members not in kept.values():

@@ -32,8 +32,8 @@ class Table:
     columns: list[Entry]
     rows: list[list[Entry]]
     notes: list[str] = field(default_factory=list)
-    words: bool = False
-    """Text rather than numbers: aligned to the left."""
+    text_columns: int = 1
+    """How many columns from the left hold words rather than numbers."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Drawings:
-    """Figures that belong together, side by side where there is room."""
+class Row:
+    """Figures or tables that belong together, side by side where there is room."""
 
-    drawings: list[Drawing]
+    parts: list[Drawing] | list[Table]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Folded:
     blocks: list[Block]
 
 
-Block = Heading | Paragraph | Bullets | Table | Drawing | Drawings | Folded
+Block = Heading | Paragraph | Bullets | Table | Drawing | Row | Folded
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ def _drawings(blocks: list[Block]) -> list[Drawing]:
     for block in blocks:
         if isinstance(block, Drawing):
             found.append(block)
-        elif isinstance(block, Drawings):
-            found.extend(block.drawings)
+        elif isinstance(block, Row):
+            found.extend(part for part in block.parts if isinstance(part, Drawing))
         elif isinstance(block, Folded):
             found.extend(_drawings(block.blocks))
     return found

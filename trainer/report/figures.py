@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -33,6 +33,7 @@ _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True, "grid.color": _FAINT, "axes.titlesize": 11, "axes.titleweight": "bold",
     "text.parse_math": False,  # a dollar sign in a label is a dollar sign
 }
+_LEGEND: dict[str, Any] = {"frameon": False, "handlelength": 1, "handletextpad": 0.5, "columnspacing": 1.4}
 
 
 def accuracy_by_language(grid: Grid) -> Figure:
@@ -62,7 +63,7 @@ def accuracy_by_language(grid: Grid) -> Figure:
         axes.tick_params(axis="x", length=0)
         for boundary in range(1, len(cells)):
             axes.axvline(boundary - 0.5, color=_FAINT, linewidth=0.5, zorder=0)
-        figure.legend(loc="outside upper left", ncols=min(5, len(grid.labels)), frameon=False)
+        figure.legend(loc="outside upper left", ncols=min(5, len(grid.labels)), **_LEGEND)
     return figure
 
 
@@ -89,7 +90,7 @@ def differences(grid: Grid, comparisons: Sequence[Comparison]) -> Figure:
         axes.set_xlabel(f"difference ({scale.step})" if scale.step else "difference")
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
-        figure.legend(loc="outside upper left", ncols=min(3, len(comparisons)), frameon=False)
+        figure.legend(loc="outside upper left", ncols=min(3, len(comparisons)), **_LEGEND)
     return figure
 
 
@@ -120,29 +121,39 @@ def value_range(grid: Grid) -> tuple[float, float]:
 def heat_map(grid: Grid, label: str, limits: tuple[float, float]) -> Figure:
     """Mean over seeds by premise language (rows) and hypothesis language (columns)."""
     scale = scale_of(grid.metric)
-    means = {cell: scale.factor * summarise(v).mean for cell in grid.scored if (v := grid.values(label, cell))}
-    low, high = (scale.factor * limit for limit in limits)
-    norm = colors.Normalize(low, high if high > low else low + 1)
-    return _map(grid, means, norm, SEQUENTIAL, label, f"{grid.metric} ({scale.unit})", f"{{:.{scale.digits}f}}")
+    means = {cell: summarise(v).mean for cell in grid.scored if (v := grid.values(label, cell))}
+    low, high = limits
+    norm = colors.Normalize(low, high if high > low else low + 0.01)
+    return _map(grid, means, norm, SEQUENTIAL, label, f"{grid.metric} ({scale.unit})", scale.value)
 
 
-def difference_map(grid: Grid, base: str, other: str) -> Figure:
-    """`other` minus `base`, means over the seeds that both have, in points; one colour scale either side of zero."""
+def difference_reach(grid: Grid, base: str) -> float:
+    """The largest difference to `base` in any cell: one colour scale for all difference maps."""
+    found = [abs(gap) for label in grid.labels for gap in _differences(grid, base, label).values()]
+    return max(found, default=0.0) or 0.01
+
+
+def difference_map(grid: Grid, base: str, other: str, reach: float) -> Figure:
+    """`other` minus `base` over the seeds that both have; the colours reach as far on either side of zero."""
     scale = scale_of(grid.metric)
+    return _map(grid, _differences(grid, base, other), colors.Normalize(-reach, reach), DIVERGING, f"{other} − {base}",
+                f"difference ({scale.step})", scale.signed)
+
+
+def _differences(grid: Grid, base: str, other: str) -> dict[Cell, float]:
     seeds = [seed for seed in grid.seeds(base) if seed in grid.seeds(other)]
     found: dict[Cell, float] = {}
     for cell in grid.scored:
         pairs = [(grid.value(other, seed, cell), grid.value(base, seed, cell)) for seed in seeds]
         gaps = [top - below for top, below in pairs if top is not None and below is not None]
         if gaps:
-            found[cell] = scale.factor * float(np.mean(gaps))
-    reach = max((abs(gap) for gap in found.values()), default=0.0) or 1.0
-    return _map(grid, found, colors.Normalize(-reach, reach), DIVERGING, f"{other} − {base}",
-                f"difference ({scale.step})", f"{{:+.{scale.digits}f}}")
+            found[cell] = float(np.mean(gaps))
+    return found
 
 
 def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_map: str, title: str, unit: str,
-         number: str) -> Figure:
+         written: Callable[[float], str]) -> Figure:
+    factor = scale_of(grid.metric).factor
     languages = grid.languages
     matrix = np.full((len(languages), len(languages)), np.nan)
     for (first, second), value in numbers.items():
@@ -166,8 +177,9 @@ def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_
         axes.set_ylabel("premise")
         axes.set_title(title)
         if len(languages) <= NUMBERS_UP_TO:
-            _write_numbers(axes, matrix, mesh.cmap, norm, number)
-        bar = figure.colorbar(mesh, ax=axes, label=unit, shrink=0.82)
+            _write_numbers(axes, matrix, mesh.cmap, norm, written)
+        bar = figure.colorbar(mesh, ax=axes, label=unit, shrink=0.82,
+                              format=lambda tick, _: f"{factor * tick:g}".replace("-", "−"))
         bar.outline.set_visible(False)
         if bar.solids is not None:
             bar.solids.set_edgecolor("face")  # else white seams between its steps
@@ -175,15 +187,15 @@ def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_
 
 
 def _write_numbers(axes: Axes, matrix: npt.NDArray[np.float64], colour_map: colors.Colormap, norm: colors.Normalize,
-                   number: str) -> None:
+                   written: Callable[[float], str]) -> None:
     for (row, column), value in np.ndenumerate(matrix):
         if np.isnan(value):
             axes.text(column, row, "–", ha="center", va="center", fontsize=8, color=_INK)
             continue
-        red, green, blue = colors.to_rgb(colour_map(norm(value)))
-        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
-        axes.text(column, row, number.format(value).replace("-", "−"), ha="center", va="center", fontsize=8,
-                  color="white" if dark else _INK)
+        linear = np.asarray(colors.to_rgb(colour_map(norm(value)))) ** 2.2
+        luminance = float(linear @ (0.2126, 0.7152, 0.0722))  # where black and white contrast alike: 0.18 (WCAG 2)
+        axes.text(column, row, written(value), ha="center", va="center", fontsize=8,
+                  color="white" if luminance < 0.19 else "black")
 
 
 def to_svg(figure: Figure, name: str) -> str:

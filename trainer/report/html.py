@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -10,11 +11,11 @@ from trainer.report.document import (
     Bullets,
     Document,
     Drawing,
-    Drawings,
     Entry,
     Folded,
     Heading,
     Paragraph,
+    Row,
     Table,
 )
 from trainer.report.figures import inline_svg
@@ -50,22 +51,28 @@ def _block(block: Block, svgs: dict[str, str]) -> str:
         case Heading():
             return f'<h{block.level} id="{block.anchor}">{escape(block.text)}</h{block.level}>'
         case Paragraph():
-            return f"<p{' class=lead' if block.lead else ''}>{escape(block.text)}</p>"
+            return f"<p{' class=lead' if block.lead else ''}>{_prose(block.text)}</p>"
         case Bullets():
             return _list(block.items)
         case Table():
             return _table(block)
         case Drawing():
             return _drawing(block, svgs[block.name])
-        case Drawings():
-            return f'<div class="row">{"".join(_block(drawing, svgs) for drawing in block.drawings)}</div>'
+        case Row():
+            kind = "row tables" if block.parts and isinstance(block.parts[0], Table) else "row"
+            return f'<div class="{kind}">{"".join(_block(part, svgs) for part in block.parts)}</div>'
         case Folded():
             inner = "\n".join(_block(part, svgs) for part in block.blocks)
             return f"<details><summary>{escape(block.summary)}</summary>{inner}</details>"
 
 
 def _list(items: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+    return f"<ul>{''.join(f'<li>{_prose(item)}</li>' for item in items)}</ul>"
+
+
+def _prose(text: str) -> str:
+    """Escaped text in which a number and its unit, and the two ends of an interval, stay on one line."""
+    return re.sub(r"(?<=\d) (?=(?:%|points?)\b|%)|(?<=\d,) (?=[+−\d.]+\])", "\u00a0", escape(text))
 
 
 def _drawing(drawing: Drawing, svg: str) -> str:
@@ -76,22 +83,28 @@ def _drawing(drawing: Drawing, svg: str) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col"{_hint(name)}>{_mark(name)}{escape(name.text)}</th>' for name in table.columns)
-    rows = "".join(f"<tr>{_row(row)}</tr>" for row in table.rows)
+    head = "".join(
+        f'<th scope="col"{_text_class(position, table)}{_hint(name)}>{_name(name)}</th>'
+        for position, name in enumerate(table.columns))
+    rows = "".join(f"<tr>{_row(row, table)}</tr>" for row in table.rows)
     notes = f'<p class="note">{escape(" ".join(table.notes))}</p>' if table.notes else ""
-    kind = ' class="words"' if table.words else ""
     title = escape(table.title)
     return (f'<div class="block"><h4>{title}</h4><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
-            f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{notes}</div>")
+            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{notes}</div>")
 
 
-def _row(row: Sequence[Entry]) -> str:
+def _row(row: Sequence[Entry], table: Table) -> str:
     name, *values = row
-    return f'<th scope="row"{_hint(name)}>{_mark(name)}{escape(name.text)}</th>' + "".join(map(_cell, values))
+    cells = (_cell(entry, _text_class(position, table)) for position, entry in enumerate(values, start=1))
+    return f'<th scope="row"{_hint(name)}>{_name(name)}</th>' + "".join(cells)
 
 
-def _cell(entry: Entry) -> str:
-    tone = f' class="{entry.tone}"' if entry.tone else ""
+def _text_class(position: int, table: Table) -> str:
+    return ' class="text"' if position < table.text_columns else ""
+
+
+def _cell(entry: Entry, text_class: str) -> str:
+    tone = f' class="{entry.tone}"' if entry.tone else text_class
     below = f"<small>{escape(entry.below)}</small>" if entry.below else ""
     return f"<td{tone}{_hint(entry)}>{escape(entry.text)}{below}</td>"
 
@@ -100,5 +113,8 @@ def _hint(entry: Entry) -> str:
     return f' title="{escape(entry.hint, quote=True)}"' if entry.hint else ""
 
 
-def _mark(entry: Entry) -> str:
-    return f'<i class="mark" style="background:{entry.colour}"></i>' if entry.colour else ""
+def _name(entry: Entry) -> str:
+    if not entry.colour:
+        return escape(entry.text)
+    mark = f'<i class="mark" style="background:{entry.colour}"></i>'
+    return f'<span class="label">{mark}{escape(entry.text)}</span>'

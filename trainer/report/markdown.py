@@ -9,11 +9,11 @@ from trainer.report.document import (
     Bullets,
     Document,
     Drawing,
-    Drawings,
     Entry,
     Folded,
     Heading,
     Paragraph,
+    Row,
     Table,
 )
 
@@ -46,14 +46,14 @@ def _block(block: Block) -> str:
             return _table(block)
         case Drawing():
             return f"![{escape(block.alt)}]({FIGURES}/{block.name}.svg)\n\n*{escape(block.caption)}*"
-        case Drawings():
-            return "\n\n".join(_block(drawing) for drawing in block.drawings)
+        case Row():
+            return "\n\n".join(_block(part) for part in block.parts)
         case Folded():
             return "\n\n".join([f"**{escape(block.summary)}**", *(_block(inner) for inner in block.blocks)])
 
 
 def _table(table: Table) -> str:
-    align = ["---", *(["---" if table.words else "---:"] * (len(table.columns) - 1))]
+    align = ["---" if position < table.text_columns else "---:" for position in range(len(table.columns))]
     lines = [_line([escape(column.text) for column in table.columns]), _line(align)]
     lines += [_line([_entry(entry) for entry in row]) for row in table.rows]
     notes = [f"\n{escape(' '.join(table.notes))}"] if table.notes else []

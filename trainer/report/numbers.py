@@ -32,8 +32,8 @@ class Scale:
         return text[1:] if float(text) == 0 else text.replace("-", "−")
 
     def deviation(self, summary: Summary) -> str:
-        """ "± 0.4" (unbreakable), or nothing for a single value."""
-        return "" if summary.deviation is None else f"±\u00a0{self.factor * summary.deviation:.{self.digits}f}"
+        """ "± 0.4", or nothing for a single value."""
+        return "" if summary.deviation is None else f"± {self.factor * summary.deviation:.{self.digits}f}"
 
     def interval(self, interval: Interval) -> str:
         return f"[{self.signed(interval.low)}, {self.signed(interval.high)}]"

@@ -34,15 +34,19 @@ def compared(section: Section) -> str:
 
 
 def summary(section: Section, comparisons: Sequence[Comparison]) -> str:
-    """One paragraph on the standard setting: the base label's level, then what each other label changes."""
+    """A paragraph on the standard setting: where the base label stands, and what to be careful about."""
     grid = section.standard
     if not grid.scored:
         return "No label here: predictions are written, there is nothing to score."
     sentences = [_level(grid, label) for label in (grid.labels if not comparisons else [base_label(grid)])]
-    sentences += [f"{mean_sentence(grid, c)} {_languages_sentence(grid, c)}".strip() for c in comparisons]
     if not comparisons and len(grid.labels) > 1:
         sentences.append(f"Without outcomes per example and equal seeds there is no interval for {grid.metric}.")
     return " ".join([*(s for s in sentences if s), *_cautions(grid)])
+
+
+def changes(grid: Grid, comparisons: Sequence[Comparison]) -> list[str]:
+    """What each other label changes, on the mean and in single languages."""
+    return [f"{mean_sentence(grid, c)} {_languages_sentence(grid, c)}".strip() for c in comparisons]
 
 
 def findings(section: Section, comparisons: Sequence[Comparison], general: Sequence[Comparison]) -> list[str]:

@@ -34,24 +34,28 @@ table { border-collapse: separate; border-spacing: 0; font-size: .9rem; font-var
 th, td { padding: .42rem .7rem; text-align: right; white-space: nowrap; vertical-align: top;
   border-bottom: 1px solid var(--line); background: #fff; }
 tbody tr:last-child > * { border-bottom: 0; }
-thead th { position: sticky; top: 0; z-index: 1; background: var(--panel); font-weight: 600; }
+thead th { white-space: normal; vertical-align: bottom; line-height: 1.3; font-weight: 600;
+  position: sticky; top: 0; z-index: 1; background: var(--panel); }
 th:first-child { position: sticky; left: 0; text-align: left; border-right: 1px solid var(--line); }
 thead th:first-child { z-index: 2; }
 tbody th { font-weight: 600; }
 tbody tr:hover > * { background: #eef3f7; }
-table.words th, table.words td { text-align: left; }
+th.text, td.text { text-align: left; }
 td small { display: block; color: var(--soft); font-size: .78rem; line-height: 1.25; }
 td.muted { color: var(--soft); }
 td.gain { color: var(--gain); font-weight: 650; }
 td.loss { color: var(--loss); font-weight: 650; }
 th[title], td[title] { text-decoration: underline dotted #9aa3af; text-underline-offset: .25em; }
+.label { white-space: nowrap; }
 .mark { display: inline-block; width: .7em; height: .7em; border-radius: 2px; margin-right: .5em; }
 .note { color: var(--soft); font-size: .86rem; margin: .45rem 0 0; }
 figure { margin: 1.8rem 0; }
 figure svg { display: block; width: 100%; height: auto; }
 figure.wide svg { min-width: 34rem; }
 figcaption { color: var(--soft); font-size: .86rem; margin-top: .3rem; max-width: 48rem; }
-.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 0 1.6rem; }
+.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); gap: 0 1.6rem; }
+.row.tables { display: flex; flex-wrap: wrap; }
+.row .block { max-width: 100%; margin: .8rem 0; min-width: 0; }
 .row figure { margin: .8rem 0; min-width: 0; }
 details { margin: 1.6rem 0; }
 summary { cursor: pointer; color: var(--accent); }
@@ -75,6 +79,7 @@ summary { cursor: pointer; color: var(--accent); }
   figure, tr, .findings { break-inside: avoid; }
   h2, h3, h4 { break-after: avoid; }
   figure.wide svg { min-width: 0; }
+  details::details-content { content-visibility: visible; }
   a { color: inherit; text-decoration: none; }
 }
 """

@@ -65,17 +65,19 @@ def gap_tables(grid: Grid) -> list[Table]:
 def comparison_table(grid: Grid, comparison: Comparison) -> Table:
     """Difference, interval and p-values per language, and of the means over languages."""
     first = "mean" if grid.setting == "generalized" else "language"
-    columns = [Entry(name) for name in (first, comparison.base, comparison.other, "difference", "95 % interval",
-                                        "p", "p (Holm)", "verdict")]
+    columns = [Entry(name) for name in (first, "difference", "95 % interval", "verdict", "p", "p (Holm)",
+                                        comparison.base, comparison.other)]
     rows = []
     for name, (cells, interval) in comparison.means.items():
-        rows.append([Entry(name if grid.setting == "generalized" else f"mean, {name}"), *_difference(grid, comparison, cells, interval), Entry("–", tone="muted"),
-                     verdict(interval.excludes_zero, interval.estimate)])
+        title = Entry(name if grid.setting == "generalized" else f"mean, {name}", hint=_names(cells))
+        word = verdict(interval.excludes_zero, interval.estimate)
+        rows.append([title, *_difference(grid, comparison, cells, interval, word, "–")])
     if grid.setting != "generalized":  # hundreds of pairs: the difference heat map shows them
         for index, (cell, interval) in enumerate(zip(comparison.cells, comparison.intervals, strict=True)):
-            rows.append([_language_entry(grid, cell[0]), *_difference(grid, comparison, [cell], interval),
-                         Entry(p_value(comparison.adjusted[index])),
-                         verdict(comparison.reliable(index), interval.estimate)])
+            word = verdict(comparison.reliable(index), interval.estimate)
+            adjusted = p_value(comparison.adjusted[index])
+            rows.append([_language_entry(grid, cell[0]),
+                         *_difference(grid, comparison, [cell], interval, word, adjusted)])
     return Table(f"{comparison.other} against {comparison.base}", columns, rows, _comparison_notes(comparison))
 
 
@@ -101,7 +103,7 @@ def group_tables(grid: Grid) -> list[Table]:
                  *(_summary_entry(scale, grid.means(label, groups[group]), grid.seeds(label)) for label in grid.labels)]
                 for group in ordered]
         columns = [Entry(name), Entry("languages"), *(label_entry(grid, label) for label in grid.labels)]
-        tables.append(Table(f"By {name}", columns, rows))
+        tables.append(Table(f"By {name}", columns, rows, text_columns=2))
     return tables
 
 
@@ -159,7 +161,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
                      Entry(", ".join(first.train_languages) or "unknown"),
                      Entry("step " + ", ".join(f"{step:,}" for step in steps) if steps else "–"),
                      Entry(str(len(run.rows)))])
-    return Table("Runs", columns, rows, words=True)
+    return Table("Runs", columns, rows, text_columns=7)
 
 
 def label_entry(grid: Grid, label: str) -> Entry:
@@ -250,12 +252,14 @@ def _language_entry(grid: Grid, language: str) -> Entry:
     return Entry(language, hint=name if name != language else "")
 
 
-def _difference(grid: Grid, comparison: Comparison, cells: Sequence[Cell], interval: Interval) -> list[Entry]:
-    """Base, other, difference, interval and p of one line of a comparison."""
+def _difference(
+    grid: Grid, comparison: Comparison, cells: Sequence[Cell], interval: Interval, word: Entry, adjusted: str
+) -> list[Entry]:
+    """One line of a comparison, but for its name."""
     scale = scale_of(grid.metric)
     both = (_paired_mean(grid, label, comparison.seeds, cells) for label in (comparison.base, comparison.other))
-    return [*(Entry(scale.value(mean)) for mean in both), Entry(scale.signed(interval.estimate)),
-            Entry(scale.interval(interval)), Entry(p_value(interval.p))]
+    return [Entry(scale.signed(interval.estimate)), Entry(scale.interval(interval)), word, Entry(p_value(interval.p)),
+            Entry(adjusted), *(Entry(scale.value(mean)) for mean in both)]
 
 
 def _paired_mean(grid: Grid, label: str, seeds: Sequence[int], cells: Sequence[Cell]) -> float:

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from trainer.report.document import Table
 
-_COLUMN_WIDTH = 8  # a number, its deviation, the space around them
+_COLUMN_WIDTH = 7  # a number, its deviation, the space around them
 _TONES = {"muted": "dim", "gain": "bold green", "loss": "bold red", "": ""}
 
 
@@ -20,24 +20,25 @@ def show(tables: Sequence[Table], findings: Sequence[str], console: rich.console
     """Print tables, then the findings."""
     console = console or rich.console.Console()
     for table in (part for whole in tables for part in _fitting(whole, console.width)):
-        shown = rich.table.Table(title=escape(table.title), title_justify="left", caption=escape(" ".join(table.notes)),
-                                 caption_justify="left", header_style="bold", box=rich.box.SIMPLE_HEAD)
+        shown = rich.table.Table(title=escape(table.title), title_justify="left", title_style="bold",
+                                 header_style="bold", box=rich.box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
         for position, column in enumerate(table.columns):
             shown.add_column(escape(column.text), justify="left" if position == 0 else "right", no_wrap=position == 0)
         for row in table.rows:
-            cells = [escape(f"{entry.text}\n{entry.below}".strip()) for entry in row]
+            cells = [escape(f"{entry.text}\n{entry.below}".strip()).replace("± ", "±\u00a0") for entry in row]
             styles = [_TONES[entry.tone] for entry in row]
             pairs = zip(cells, styles, strict=True)
             shown.add_row(*(f"[{style}]{cell}[/]" if style else cell for cell, style in pairs))
         console.print(shown)
-        console.print()
+        if table.notes:
+            console.print(" ".join(table.notes) + "\n", markup=False, highlight=False, style="dim")
     for line in findings:
         console.print(f"- {line}", markup=False, highlight=False)
 
 
 def _fitting(table: Table, width: int) -> list[Table]:
     """`table` in parts that fit `width` characters, each with the column of names."""
-    names = 2 + max(len(row[0].text) for row in [table.columns, *table.rows])
+    names = 2 + max(len(row[0].text) for row in (table.columns, *table.rows))
     each = max(1, (width - names) // _COLUMN_WIDTH)
     parts = []
     for start in range(1, max(2, len(table.columns)), each):
