@@ -11,8 +11,11 @@ from data_prep import cli
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code. Launchers' own `--local_rank` is taken out first."""
     # Imported here, not above: `--help` and a mistyped command should not wait for torch.
+    from transformers.utils import logging
+
     from trainer.commands import COMMANDS
 
+    logging.disable_progress_bar()  # bars for loading and saving tear the lines of training apart
     return cli.main(COMMANDS, take_local_rank(argv), "python -m trainer")
 
 

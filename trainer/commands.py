@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
+from data_prep.cli import Commands
+from trainer.bench.loader import bench_loader
 from trainer.checkpoint.export import export
+from trainer.doctor import doctor
 from trainer.evaluate.run import evaluate
 from trainer.report import report
 from trainer.train import train
 
-COMMANDS: dict[str, Callable[..., Any]] = {
+COMMANDS: Commands = {
     "train": train,
     "evaluate": evaluate,
     "report": report,
     "export": export,
+    "bench": {"loader": bench_loader},
+    "doctor": doctor,
 }

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from trainer.launch import Ranks
 
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
 import deepspeed  # noqa: E402  (the accelerator must be chosen before)
 from deepspeed.utils import safe_get_full_fp32_param  # noqa: E402
 

@@ -28,6 +28,7 @@ from trainer.robust import METHODS
 from trainer.state import TrainState
 from trainer.telemetry.metrics import Metrics
 
+PRINT_SECONDS = 5.0  # at most one progress line in the terminal per this time; metrics.jsonl has them all
 SITE_NORM_EXAMPLES = 512  # examples behind the mean norm that a relative epsilon refers to
 
 
@@ -134,6 +135,7 @@ class Watcher:
         self.evaluate_every = recipe.evaluation.every or max(1, updates // 10)
         self.checkpoint_every = recipe.checkpoint.every or max(1, updates // 4)
         self._clock = time.monotonic()
+        self._printed = 0.0
 
     def __call__(self, window: Window) -> None:
         """Called by the loop after every update, on every rank."""
@@ -155,7 +157,9 @@ class Watcher:
         figures["train/epsilon"] = radius(self.recipe.robust, (self.state.update - 1) / self.updates,
                                           self.state.site_norm)
         self.metrics.write(self.state.update, figures)
-        if self.engine.ranks.is_main:
+        now = time.monotonic()
+        if self.engine.ranks.is_main and (now - self._printed > PRINT_SECONDS or self.state.update == self.updates):
+            self._printed = now
             speed = figures["speed/examples_per_second"] or 0.0
             print(f"update {self.state.update:>6}/{self.updates}  loss {figures.get('train/loss') or 0:.4f}  "
                   f"{speed:.0f} examples/s", flush=True)
@@ -171,7 +175,8 @@ class Watcher:
             best = state.oracle.get(name)
             if best is None or better * value > better * best["value"]:
                 state.oracle[name] = {"value": value, "step": state.update}
-        self.metrics.write(state.update, figures)
+        if figures:
+            self.metrics.write(state.update, figures)
         chosen = self.data.select_on
         improved = chosen is None or not state.selected or \
             better * state.oracle[chosen]["value"] > better * state.selected["value"]

@@ -20,3 +20,9 @@ def select(name: str) -> tuple[str, ModuleType]:
     if name not in BACKENDS:
         raise InputError(f"kernel backend {name!r} is not available here; available: {', '.join(BACKENDS)}")
     return name, BACKENDS[name]
+
+
+def why_not() -> dict[str, str]:
+    """Backends that cannot run here, with the reason."""
+    return {"cpu": "the fused C++ backend is not part of this version",
+            "triton": "the Triton backend is not part of this version"}

@@ -1,0 +1,88 @@
+"""`python -m trainer bench loader CELL`: what batches of like length save, in the whole training step.
+
+Three ways to batch the same examples: of like length, at random padded to the longest of the batch, and at random
+padded to the maximum. Each runs the product's own loop on the same model; turns are interleaved.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from data_prep.errors import InputError
+from data_prep.shards import open_cell
+from trainer.config import Recipe
+from trainer.data.collate import Masking
+from trainer.data.loader import Examples
+from trainer.data.sampler import epoch_batches
+from trainer.engine import Engine, start_distributed
+from trainer.kernels import reference
+from trainer.launch import find_ranks
+from trainer.loop import run_updates
+from trainer.model.build import SIZES, build_model
+from trainer.model.heads import HEADS
+from trainer.model.site import SiteModel
+from trainer.state import TrainState
+
+
+def bench_loader(cell: str, *, size: str = "tiny", batch_size: int = 32, updates: int = 12, rounds: int = 3) -> int:
+    """Examples per second with batches of like length against padding to the maximum, on one CELL folder.
+
+    size: tiny, base or large (random weights). updates: per way and round; rounds: the median one is printed.
+    """
+    if size not in SIZES:
+        raise InputError(f"--size must be one of {', '.join(SIZES)}, found {size!r}")
+    opened = open_cell(Path(cell))
+    manifest = opened.manifest
+    masking = Masking(0.15, 0) if manifest.kind == "mlm" else None
+    plain = Examples([opened], manifest.max_length, masking=masking)
+    padded = Examples([opened], manifest.max_length, pad_to=manifest.max_length, masking=masking)
+    recipe = Recipe.model_validate({
+        "model": {"random": size}, "data": {"train": ["none"]}, "batch": {"size": batch_size},
+        "schedule": {"updates": updates}})
+    ranks = find_ranks()
+    start_distributed(ranks)
+    model, _ = build_model(recipe, manifest, manifest.max_length)
+    engine = Engine(SiteModel(model, HEADS[manifest.kind], "word_embeddings"), recipe, ranks, updates)
+
+    alike, shuffled = _same_examples(plain.lengths, batch_size, updates)
+    ways = {"like length": (plain, alike), "longest of the batch": (plain, shuffled),
+            "maximum length": (padded, shuffled)}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds + 1):  # the first round warms up caches and is dropped
+        for way, (examples, batches) in ways.items():
+            start = time.perf_counter()
+            run_updates(engine, recipe, ([examples[0, indices]] for indices in batches), TrainState(), updates,
+                        reference, lambda window: None)
+            seconds[way].append(time.perf_counter() - start)
+
+    table = Table("padded to", "padding share", "examples/s", "ratio", title=f"{cell}, {size}, batch {batch_size}")
+    medians = {way: float(np.median(times[1:])) for way, times in seconds.items()}
+    for way, (examples, batches) in ways.items():
+        table.add_row(way, f"{_padding(examples, batches):.1%}", f"{updates * batch_size / medians[way]:.1f}",
+                      f"{medians['maximum length'] / medians[way]:.2f}")
+    epoch = epoch_batches(plain.lengths, batch_size, 0, 0, True)
+    console = Console()
+    console.print(table)
+    console.print(f"padding over the whole first epoch, like length: {_padding(plain, list(epoch)):.1%}")
+    return 0
+
+
+def _same_examples(lengths: np.ndarray, batch_size: int, updates: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """`updates` batches of like length, evenly chosen from short to long, and the same examples at random."""
+    epoch = epoch_batches(lengths, batch_size, 0, 0, True)
+    by_length = epoch[np.argsort([lengths[batch].max() for batch in epoch], kind="stable")]
+    chosen = by_length[np.linspace(0, len(by_length) - 1, updates).round().astype(int)]
+    mixed = np.random.default_rng(0).permutation(chosen.ravel()).reshape(updates, batch_size)
+    return list(chosen), list(mixed)
+
+
+def _padding(examples: Examples, batches: list[np.ndarray]) -> float:
+    """Share of the tokens in `batches` that are padding."""
+    tokens = sum(int(examples.lengths[batch].sum()) for batch in batches)
+    width = [examples.pad_to or int(examples.lengths[batch].max()) for batch in batches]
+    return 1 - tokens / sum(w * len(batch) for w, batch in zip(width, batches, strict=True))

@@ -1,0 +1,108 @@
+"""Looks at the machine and prints what it finds, a line each."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from trainer.kernels.dispatch import BACKENDS, why_not
+from trainer.launch import free_port
+from trainer.telemetry.record import versions
+
+SELFTEST_RANKS = 2
+SELFTEST_SECONDS = 300
+TOLERANCE = 1e-5  # relative, on parameters after the self-test's updates; as in tests/distributed
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `ok` None means that it is for information only."""
+
+    subject: str
+    ok: bool | None
+    text: str
+
+
+def doctor(*, selftest: bool = True) -> int:
+    """Say whether this machine can train: versions, accelerators, kernel backends, launcher, a two-rank self-test."""
+    table = Table("", "what", "finding", show_edge=False, pad_edge=False)
+    marks = {True: "[green]ok[/]", False: "[red]no[/]", None: ""}
+    healthy = True
+    for finding in examine(selftest):
+        table.add_row(marks[finding.ok], finding.subject, finding.text)
+        healthy &= finding.ok is not False
+    Console().print(table)
+    print("ready to train" if healthy else "not ready: see the lines marked 'no'")
+    return 0 if healthy else 1
+
+
+def examine(selftest: bool) -> Iterator[Finding]:
+    """All findings, cheap ones first."""
+    for package, version in versions().items():
+        yield Finding(package, None if package in ("python", "commit") else version != "not installed", version)
+    yield Finding("accelerators", None, _accelerators())
+    yield Finding("memory", None, _memory())
+    for name in BACKENDS:
+        yield Finding(f"kernels: {name}", True, "available")
+    for name, reason in why_not().items():
+        yield Finding(f"kernels: {name}", None, f"not available: {reason}")
+    launcher = _launcher()
+    yield Finding("deepspeed launcher", launcher is not None, launcher or
+                  "not on the PATH; activate the environment that requirements.txt was installed into")
+    if launcher is not None and selftest:
+        yield from _selftest(launcher)
+
+
+def _accelerators() -> str:
+    if not torch.cuda.is_available():
+        return f"none; CPU with {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f"{len(names)} x {names[0]}" if len(set(names)) == 1 else ", ".join(names)
+
+
+def _memory() -> str:
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return f"{pages * size / 2**30:.0f} GiB; disk free here {shutil.disk_usage('.').free / 2**30:.0f} GiB"
+
+
+def _launcher() -> str | None:
+    """The `deepspeed` program of this very environment, else one on the PATH."""
+    beside = Path(sys.executable).with_name("deepspeed")
+    return str(beside) if beside.exists() else shutil.which("deepspeed")
+
+
+def _selftest(launcher: str) -> Iterator[Finding]:
+    """Train two ranks at each ZeRO stage and compare with one process: rule 1, on this machine."""
+    environment = dict(os.environ)
+    if torch.cuda.device_count() < SELFTEST_RANKS:
+        environment |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "selftest.json"
+        command = [launcher, "--num_accelerators", str(SELFTEST_RANKS), "--master_port", str(free_port()),
+                   "--module", "trainer.doctor.selftest", str(result)]
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False,
+                                  timeout=SELFTEST_SECONDS, cwd=Path(__file__).parents[2])
+        except subprocess.TimeoutExpired:
+            yield Finding("two-rank self-test", False, f"did not end within {SELFTEST_SECONDS} s: do the ranks reach "
+                          "each other? (firewall on the loopback address, NCCL_SOCKET_IFNAME)")
+            return
+        if done.returncode or not result.exists():
+            lines = [line for line in (done.stderr + done.stdout).split("\n") if line.strip()]
+            wrong = [line for line in lines if "Error" in line] or lines or ["no output"]
+            yield Finding("two-rank self-test", False, f"the launcher failed: {wrong[0].strip()[:200]}")
+            return
+        for stage, error in json.loads(result.read_text(encoding="utf-8")).items():
+            yield Finding(f"exactness, ZeRO {stage}", error <= TOLERANCE,
+                          f"pgd on {SELFTEST_RANKS} ranks equals one process to {error:.1e} (bound {TOLERANCE:.0e})")
