@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 
@@ -38,8 +39,10 @@ def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
         env["RANK"] = env["SLURM_PROCID"]
         env["WORLD_SIZE"] = env["SLURM_STEP_NUM_TASKS"]
         env["LOCAL_RANK"] = env.get("SLURM_LOCALID", "0")
-        if "MASTER_ADDR" not in env or "MASTER_PORT" not in env:
-            raise InputError("under srun with several tasks, set MASTER_ADDR (first node) and MASTER_PORT")
+        env.setdefault("MASTER_ADDR", _first_node(env.get("SLURM_STEP_NODELIST", "")))
+        # Job steps follow one another: a port of the step's own is not held by the last one's closing sockets.
+        step = int(env.get("SLURM_JOB_ID", "0")) * 7 + int(env.get("SLURM_STEP_ID", "0"))
+        env.setdefault("MASTER_PORT", str(20_000 + step % 20_000))
     if "RANK" not in env:
         env.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
     try:
@@ -49,6 +52,17 @@ def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
     if not 0 <= ranks.rank < ranks.world_size:
         raise InputError(f"launcher variables contradict: RANK {ranks.rank} of WORLD_SIZE {ranks.world_size}")
     return ranks
+
+
+def _first_node(node_list: str) -> str:
+    """The first host of a SLURM node list such as `node[01-04]`; SLURM itself knows how to read it."""
+    try:
+        hosts = subprocess.run(["scontrol", "show", "hostnames", node_list], capture_output=True, text=True,
+                               check=True, timeout=30).stdout.split()
+        return hosts[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        raise InputError(f"cannot read SLURM's node list {node_list!r} with scontrol; set MASTER_ADDR to the first "
+                         "node of the job") from None
 
 
 def free_port() -> int:
