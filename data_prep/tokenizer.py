@@ -147,6 +147,9 @@ def keep_tokenizer(root: Path, tokenizer: Any, fingerprint: str) -> Path:
     if not folder.exists():
         with working_folder(folder) as temporary:
             tokenizer.save_pretrained(str(temporary))
+            if tokenizer_fingerprint(load_tokenizer(str(temporary))) != fingerprint:
+                raise InputError("this tokenizer changes when it is saved and loaded; save it with save_pretrained, "
+                                 "and give that folder as --tokenizer")
             if not folder.exists():  # another process may have been first, with the same content
                 os.replace(temporary, folder)
     return folder

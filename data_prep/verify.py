@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
@@ -110,17 +111,28 @@ def _check_tokenizer(cell: Cell) -> None:
 def _figures(cell: Cell) -> tuple[dict[str, int], list[int], list[int]]:
     """Rows per label, rows per bin of length, and the bins' edges; InputError where labels differ from the manifest."""
     manifest, table = cell.manifest, cell.dataset.data
-    labels = np.concatenate([chunk.to_numpy() for chunk in table.column("label").chunks])
-    lengths = np.concatenate([chunk.to_numpy() for chunk in table.column("length").chunks])
-    counts = {name: int((labels == i).sum()) for i, name in enumerate(manifest.labels)}
+    per_label = _counted(table.column("label"), 1 + len(manifest.labels), shift=1)  # shifted: -1 means no label
+    per_length = _counted(table.column("length"), manifest.max_length + 1)
+    counts = {name: int(per_label[i + 1]) for i, name in enumerate(manifest.labels)}
     if counts != manifest.label_counts:
         raise InputError(f"{cell.path}: labels {counts}, the manifest says {manifest.label_counts}; build it again")
-    if (labels < 0).any():
-        counts = {**{name: n for name, n in counts.items() if n}, "no label": int((labels < 0).sum())}
-    step = max(1, -(-(int(lengths.max()) + 1) // LENGTH_BINS))
+    if per_label[0]:
+        counts = {**{name: n for name, n in counts.items() if n}, "no label": int(per_label[0])}
+    step = -(-(int(np.flatnonzero(per_length).max()) + 1) // LENGTH_BINS)
     edges = [step * i for i in range(LENGTH_BINS + 1)]
-    histogram, _ = np.histogram(lengths, bins=edges)
-    return counts, [int(n) for n in histogram], edges
+    return counts, [int(per_length[low:high].sum()) for low, high in pairwise(edges)], edges
+
+
+def _counted(column: pa.ChunkedArray, size: int, shift: int = 0) -> np.ndarray:
+    """How often each value from -shift on occurs, chunk by chunk; InputError for a value outside `size`."""
+    counts = np.zeros(size, dtype=np.int64)
+    for chunk in column.chunks:
+        values = chunk.to_numpy() + shift
+        if values.size and (values.min() < 0 or values.max() >= size):
+            raise InputError(f"values {values.min() - shift}..{values.max() - shift} in a column that ends at "
+                             f"{size - 1 - shift}; build the cell again")
+        counts += np.bincount(values, minlength=size)
+    return counts
 
 
 def _histogram(title: str, bars: Sequence[tuple[str, int]]) -> Table:
