@@ -111,11 +111,11 @@ def _generalized(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> 
     limits, reach = figures.value_range(grid), figures.difference_reach(grid, base)
     maps = [Drawing(f"{anchor}-map-{i}", f"{label}: {grid.metric}, mean over seeds.",
                     f"{grid.metric} of {label} by premise and hypothesis language",
-                    figures.heat_map(grid, label, limits), wide=False)
+                    figures.heat_map(grid, label, limits))
             for i, label in enumerate(grid.labels)]
     changes = [Drawing(f"{anchor}-change-{i}", f"{label} minus {base}.",
                        f"Difference between {label} and {base} by premise and hypothesis language",
-                       figures.difference_map(grid, base, label, reach), wide=False)
+                       figures.difference_map(grid, base, label, reach))
                for i, label in enumerate(grid.labels) if label != base]
     blocks.append(tables.pair_means_table(grid))
     blocks += [tables.comparison_table(grid, comparison) for comparison in comparisons]

@@ -110,6 +110,14 @@ class Grid:
         complete = ([v for v in row if v is not None] for row in per_seed)
         return [float(np.mean(row)) for row in complete if cells and len(row) == len(cells)]
 
+    def gaps(self, label: str, cells: Sequence[Cell]) -> list[float]:
+        """Per seed, the source language's value minus the mean over `cells`; seeds that lack one are left out."""
+        source = (self.source or "", self.source or "")
+        tops = ((self.value(label, seed, source), seed) for seed in self.seeds(label))
+        rows = [(top, [self.value(label, seed, cell) for cell in cells]) for top, seed in tops if top is not None]
+        full = ((top, [v for v in row if v is not None]) for top, row in rows)
+        return [top - float(np.mean(row)) for top, row in full if cells and len(row) == len(cells)]
+
     def why_empty(self, label: str, cell: Cell) -> str:
         """Why `label` has no number in `cell`: "no label", or "missing"."""
         rows = [self.entries[key][1] for seed in self.seeds(label) if (key := (label, seed, cell)) in self.entries]

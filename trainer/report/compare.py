@@ -33,6 +33,13 @@ class Comparison:
     """By name, the cells of a mean and its interval."""
     examples: int
     """Distinct example ids."""
+    samples: int
+    """Resamples of the bootstrap."""
+
+    @property
+    def too_coarse(self) -> bool:
+        """Whether even the smallest p that so many resamples can give fails Holm's correction over these cells."""
+        return 2 * len(self.cells) / (self.samples + 1) >= ALPHA
 
     def reliable(self, index: int) -> bool:
         """Whether the cell's difference stands after Holm's correction."""
@@ -110,6 +117,7 @@ def _compare(grid: Grid, base: str, other: str, samples: int) -> Comparison | No
         adjusted=holm([interval.p for interval in result.cells]),
         means={name: (named[name], interval) for name, interval in zip(named, result.means, strict=True)},
         examples=int(all_ids.size),
+        samples=samples,
     )
 
 

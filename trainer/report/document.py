@@ -65,8 +65,6 @@ class Drawing:
     caption: str
     alt: str
     figure: Figure
-    wide: bool = True
-    """As wide as the page; otherwise several stand side by side."""
 
 
 @dataclass(frozen=True)

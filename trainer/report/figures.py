@@ -24,6 +24,7 @@ from trainer.report.palette import DIVERGING, SEQUENTIAL, colour_of, marker_of
 from trainer.report.statistics import summarise
 
 NUMBERS_UP_TO = 12  # languages; beyond, numbers in a heat map's cells are too small to read
+SMALLEST = 0.7  # of its natural size a figure can be read; where there is less room, it scrolls
 _INK, _FAINT = "#1c2330", "#d9dde3"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and screen readers reach it
@@ -159,7 +160,7 @@ def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_
     for (first, second), value in numbers.items():
         matrix[languages.index(first), languages.index(second)] = value
     with matplotlib.rc_context(_STYLE):
-        side = max(3.0, 0.48 * len(languages) + 1.5)
+        side = max(3.0, (0.48 if len(languages) <= NUMBERS_UP_TO else 0.23) * len(languages) + 1.5)
         figure = Figure(figsize=(side + 0.7, side), layout="constrained")
         axes = figure.add_subplot()
         axes.set_facecolor("#eceff3")  # what has no number
@@ -171,7 +172,7 @@ def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_
         axes.set_aspect("equal")
         axes.set_xticks(range(len(languages)), languages, rotation=90 if max(map(len, languages)) > 3 else 0)
         axes.set_yticks(range(len(languages)), languages)
-        axes.tick_params(length=0)
+        axes.tick_params(length=0, labelsize=10 if len(languages) <= NUMBERS_UP_TO else 8)
         axes.spines[:].set_visible(False)
         axes.set_xlabel("hypothesis")
         axes.set_ylabel("premise")
@@ -206,11 +207,16 @@ def to_svg(figure: Figure, name: str) -> str:
     return buffer.getvalue()
 
 
+def least_width(figure: Figure) -> float:
+    """The width in CSS pixels below which a figure is not shrunk."""
+    return SMALLEST * 96 * float(figure.get_size_inches()[0])
+
+
 def inline_svg(svg: str, name: str, alt: str) -> str:
     """A stand-alone SVG as an element of an HTML page.
 
-    Ids get the figure's name in front (a page must not repeat them), the size becomes the page's business, and the
-    preamble with its addresses goes: HTML needs none of it.
+    Ids get the figure's name in front (a page must not repeat them), the size may shrink to SMALLEST of the natural
+    one, and the preamble with its addresses goes: HTML needs none of it.
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
@@ -222,7 +228,7 @@ def inline_svg(svg: str, name: str, alt: str) -> str:
     if box is None:
         raise ValueError(f"figure {name} has no viewBox")
     natural = float(box.group(1).split()[2]) * 4 / 3  # points to CSS pixels
-    style = f"max-width:{natural:.0f}px"
+    style = f"min-width:{SMALLEST * natural:.0f}px;max-width:{natural:.0f}px"
     return f'<svg viewBox="{box.group(1)}" role="img" aria-label="{alt}" style="{style}">{rest}'.strip()
 
 

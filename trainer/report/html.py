@@ -18,7 +18,7 @@ from trainer.report.document import (
     Row,
     Table,
 )
-from trainer.report.figures import inline_svg
+from trainer.report.figures import inline_svg, least_width
 from trainer.report.style import CSS
 
 
@@ -59,11 +59,18 @@ def _block(block: Block, svgs: dict[str, str]) -> str:
         case Drawing():
             return _drawing(block, svgs[block.name])
         case Row():
-            kind = "row tables" if block.parts and isinstance(block.parts[0], Table) else "row"
-            return f'<div class="{kind}">{"".join(_block(part, svgs) for part in block.parts)}</div>'
+            return _side_by_side(block, svgs)
         case Folded():
             inner = "\n".join(_block(part, svgs) for part in block.blocks)
             return f"<details><summary>{escape(block.summary)}</summary>{inner}</details>"
+
+
+def _side_by_side(row: Row, svgs: dict[str, str]) -> str:
+    inner = "".join(_block(part, svgs) for part in row.parts)
+    widths = [least_width(part.figure) for part in row.parts if isinstance(part, Drawing)]
+    if not widths:
+        return f'<div class="row tables">{inner}</div>'
+    return f'<div class="row" style="--least:{max(widths):.0f}px">{inner}</div>'
 
 
 def _list(items: Sequence[str]) -> str:
@@ -77,14 +84,13 @@ def _prose(text: str) -> str:
 
 def _drawing(drawing: Drawing, svg: str) -> str:
     image = inline_svg(svg, drawing.name, escape(drawing.alt, quote=True))
-    kind = "wide" if drawing.wide else "narrow"
-    return (f'<figure class="{kind}"><div class="scroll" tabindex="0">{image}</div>'
+    return (f'<figure><div class="scroll" tabindex="0">{image}</div>'
             f"<figcaption>{escape(drawing.caption)}</figcaption></figure>")
 
 
 def _table(table: Table) -> str:
     head = "".join(
-        f'<th scope="col"{_text_class(position, table)}{_hint(name)}>{_name(name)}</th>'
+        f'<th scope="col"{_text_class(position, table)}{_hint(name)}>{_name(name).replace(", ", ",<br>")}</th>'
         for position, name in enumerate(table.columns))
     rows = "".join(f"<tr>{_row(row, table)}</tr>" for row in table.rows)
     notes = f'<p class="note">{escape(" ".join(table.notes))}</p>' if table.notes else ""

@@ -20,6 +20,11 @@ class Scale:
     """After a difference, as in "+0.8 points"."""
     higher_is_better: bool
 
+    @property
+    def sign(self) -> int:
+        """1 where a higher value is better, else -1: turns a difference into "how much worse"."""
+        return 1 if self.higher_is_better else -1
+
     def value(self, value: float) -> str:
         return f"{self.factor * value:.{self.digits}f}"
 

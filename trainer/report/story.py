@@ -23,7 +23,7 @@ def compared(section: Section) -> str:
     same = len({tuple(s) for s in seeds.values()}) == 1
     first = seeds[grid.labels[0]]
     shown = (f"{counted(len(first), 'seed')} each ({', '.join(map(str, first))})" if same
-             else "seeds " + "; ".join(f"{label}: {', '.join(map(str, s))}" for label, s in seeds.items()))
+             else f"different seeds ({'; '.join(f'{label} {listed(list(map(str, s)))}' for label, s in seeds.items())})")
     sizes = grid.examples()
     count = " to ".join(f"{size:,}" for size in dict.fromkeys([*sizes[:1], *sizes[-1:]]))
     size = f"; {count} examples per language" if sizes and sizes != [0] else ""
@@ -92,9 +92,8 @@ def _level(grid: Grid, label: str) -> str:
     scale, source = scale_of(grid.metric), (grid.source or "", grid.source or "")
     others = without_source(grid, grid.shared)
     top, rest = grid.values(label, source), grid.means(label, others)
-    if top and rest:
-        sign = 1 if scale.higher_is_better else -1
-        gap = sign * (summarise(top).mean - summarise(rest).mean)
+    if grid.gaps(label, others):
+        gap = scale.sign * summarise(grid.gaps(label, others)).mean
         return (f"{label} reaches {scale.with_unit(summarise(top).mean)} in {grid.source} and "
                 f"{scale.with_unit(summarise(rest).mean)} on average over {counted(len(others), 'other language')}, "
                 f"a gap of {scale.signed(gap).lstrip('+')} {scale.step}".rstrip() + ".")
@@ -122,7 +121,8 @@ def _languages_sentence(grid: Grid, comparison: Comparison) -> str:
         return "After Holm's correction no single language differs reliably."
     parts = [f"{name} ({scale_of(grid.metric).signed(estimate)})" for name, estimate in reliable]
     verb = "differs" if len(parts) == 1 else "differ"
-    return f"After Holm's correction {listed(parts)} {verb} reliably, of {counted(len(comparison.cells), 'language')}."
+    return (f"After Holm's correction {len(parts)} of {counted(len(comparison.cells), 'language')} {verb} reliably: "
+            f"{listed(parts)}.")
 
 
 def _cautions(grid: Grid) -> list[str]:

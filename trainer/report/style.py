@@ -34,7 +34,7 @@ table { border-collapse: separate; border-spacing: 0; font-size: .9rem; font-var
 th, td { padding: .42rem .7rem; text-align: right; white-space: nowrap; vertical-align: top;
   border-bottom: 1px solid var(--line); background: #fff; }
 tbody tr:last-child > * { border-bottom: 0; }
-thead th { white-space: normal; vertical-align: bottom; line-height: 1.3; font-weight: 600;
+thead th { vertical-align: bottom; line-height: 1.3; font-weight: 600;
   position: sticky; top: 0; z-index: 1; background: var(--panel); }
 th:first-child { position: sticky; left: 0; text-align: left; border-right: 1px solid var(--line); }
 thead th:first-child { z-index: 2; }
@@ -51,9 +51,8 @@ th[title], td[title] { text-decoration: underline dotted #9aa3af; text-underline
 .note { color: var(--soft); font-size: .86rem; margin: .45rem 0 0; }
 figure { margin: 1.8rem 0; }
 figure svg { display: block; width: 100%; height: auto; }
-figure.wide svg { min-width: 34rem; }
 figcaption { color: var(--soft); font-size: .86rem; margin-top: .3rem; max-width: 48rem; }
-.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); gap: 0 1.6rem; }
+.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--least)), 1fr)); gap: 0 1.6rem; }
 .row.tables { display: flex; flex-wrap: wrap; }
 .row .block { max-width: 100%; margin: .8rem 0; min-width: 0; }
 .row figure { margin: .8rem 0; min-width: 0; }
@@ -78,7 +77,7 @@ summary { cursor: pointer; color: var(--accent); }
   thead th, th:first-child { position: static; }
   figure, tr, .findings { break-inside: avoid; }
   h2, h3, h4 { break-after: avoid; }
-  figure.wide svg { min-width: 0; }
+  figure svg { min-width: 0 !important; }
   details::details-content { content-visibility: visible; }
   a { color: inherit; text-decoration: none; }
 }

@@ -44,22 +44,17 @@ def gap_tables(grid: Grid) -> list[Table]:
     scale = scale_of(grid.metric)
     shared = without_source(grid, grid.shared) if source in grid.shared else []
 
-    def gap(label: str, cells: Sequence[Cell]) -> list[float]:
-        sign = 1 if scale.higher_is_better else -1
-        pairs = ((grid.value(label, s, source), [grid.value(label, s, c) for c in cells]) for s in grid.seeds(label))
-        full = [(top, [v for v in row if v is not None]) for top, row in pairs if top is not None and None not in row]
-        return [sign * (top - sum(row) / len(row)) for top, row in full if row]
+    def entry(label: str, cells: Sequence[Cell]) -> Entry:
+        gaps = [scale.sign * gap for gap in grid.gaps(label, cells)]
+        return _summary_entry(scale, gaps, grid.seeds(label), signed=True)
 
-    def entry(label: str, cell: Cell) -> Entry:
-        return _summary_entry(scale, gap(label, [cell]), grid.seeds(label), signed=True)
-
-    rows = {label: [label_entry(grid, label), _summary_entry(scale, gap(label, shared), grid.seeds(label), signed=True)]
-            for label in grid.labels}
+    rows = {label: [label_entry(grid, label), entry(label, shared)] for label in grid.labels}
     name = _language_name(grid, grid.source or "")
-    head = [Entry("label"), Entry(f"mean gap of {len(shared)}", hint=_names(shared))]
+    head = [Entry("label"), Entry(f"mean of {len(shared)}", hint=_names(shared))]
     notes = [f"{name} minus the language, per seed, then averaged; 0 would be perfect transfer."
              if scale.higher_is_better else f"The language minus {name}, per seed, then averaged."]
-    return _by_language(f"Transfer gap to {name}", grid, others, head, rows, notes, entry)
+    return _by_language(f"Transfer gap to {name}", grid, others, head, rows, notes,
+                        lambda label, cell: entry(label, [cell]))
 
 
 def comparison_table(grid: Grid, comparison: Comparison) -> Table:
@@ -187,7 +182,7 @@ def _summary_entry(scale: Scale, values: Sequence[float], seeds: Sequence[int], 
     summary: Summary = summarise(values)
     below = scale.deviation(summary)
     if summary.count < len(seeds):
-        below = f"{below} ({summary.count} of {len(seeds)} seeds)".strip()
+        below = f"{below} (n={summary.count})".strip()
     return Entry(scale.signed(summary.mean) if signed else scale.value(summary.mean), below)
 
 
@@ -217,10 +212,12 @@ def _notes(grid: Grid, shared: Sequence[Cell]) -> list[str]:
     most = max((len(grid.seeds(label)) for label in grid.labels), default=0)
     several = "Mean over seeds, ± the standard deviation over seeds."
     notes = [several if most > 1 else "One seed per label: no deviation."]
+    if any(0 < len(grid.values(label, cell)) < len(grid.seeds(label)) for label in grid.labels for cell in grid.scored):
+        notes.append("n: the number of seeds, where a cell has fewer than its label.")
     left_out = [cell for cell in grid.scored if cell not in shared]
     if left_out:
         notes.append(f"Averages are over the {len(shared)} of {len(grid.scored)} cells that every run has; "
-                     f"left out: {_names(left_out)}.")
+                     f"left out: {_names(left_out) if len(left_out) <= 12 else 'see Missing cells'}.")
     unlabelled = [cell for cell in grid.cells if any(grid.why_empty(label, cell) == NO_LABEL for label in grid.labels)]
     if unlabelled:
         notes.append(f"No label in {_names(unlabelled)}: predictions are written, there is nothing to score.")
@@ -232,6 +229,9 @@ def _comparison_notes(comparison: Comparison) -> list[str]:
     notes = [f"Paired on {comparison.examples:,} examples and "
              + (f"seed {seeds[0]}: the interval covers the choice of examples, not the luck of training."
                 if len(seeds) == 1 else f"seeds {listed([str(seed) for seed in seeds])}.")]
+    if comparison.too_coarse:
+        notes.append(f"With {comparison.samples:,} resamples no single cell of {len(comparison.cells)} can be called "
+                     f"reliable after Holm's correction: take more.")
     if comparison.unpaired:
         runs = listed([f"{label} seed {seed}" for label, seed in comparison.unpaired])
         notes.append(f"Without a partner of equal seed, so not in this comparison: {runs}.")

@@ -103,6 +103,13 @@ def test_a_run_without_a_partner_is_named(tmp_path: Path) -> None:
     assert "not in this comparison: plain seed 1 and pgd seed 4" in text
 
 
+def test_too_few_resamples_for_so_many_languages_are_named(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("plain", "pgd"), seeds=(1, 2), generalized=True, oracle=False)
+    text = render(paths)
+    assert f"With {SAMPLES} resamples no single cell of 36 can be called reliable" in text
+    assert "no single cell of 6 " not in text
+
+
 def test_no_seed_in_common_means_no_interval(tmp_path: Path) -> None:
     paths = make_runs(tmp_path, labels=("plain",), seeds=(1,), generalized=False, oracle=False)
     paths += make_runs(tmp_path, labels=("pgd",), seeds=(2,), generalized=False, oracle=False)
@@ -170,7 +177,7 @@ def test_missing_cells_are_listed_by_name(tmp_path: Path) -> None:
     assert "- plain-s2 (plain, seed 2): xnli / test: tr (not evaluated)" in text
     assert "- pgd-s1 (pgd, seed 1): xnli / test: zh (no shards for zh)" in text
     assert "- Incomplete: 3 cells missing" in text
-    assert "(1 of 2 seeds)" in text
+    assert "(n=1)" in text
     assert "Averages are over the 4 of 6 cells that every run has; left out: tr, zh." in text
 
 
