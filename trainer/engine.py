@@ -12,6 +12,8 @@ how to run and holds "auto" for these. What each ZeRO stage allows is laid down 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import os
@@ -201,7 +203,8 @@ def start_distributed(ranks: Ranks) -> None:
         torch.cuda.set_device(ranks.local_rank)
     if not torch.distributed.is_initialized():
         backend = "nccl" if torch.cuda.is_available() else "gloo"
-        deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+        with contextlib.redirect_stdout(io.StringIO()):  # on CPUs DeepSpeed compiles an operator, and says so
+            deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
 
 
 def build_optimizer(model: nn.Module, section: OptimizerSection) -> torch.optim.Optimizer:
