@@ -22,8 +22,9 @@ def compared(section: Section) -> str:
     seeds = {label: grid.seeds(label) for label in grid.labels}
     same = len({tuple(s) for s in seeds.values()}) == 1
     first = seeds[grid.labels[0]]
+    by_label = "; ".join(f"{label} {listed([str(seed) for seed in s])}" for label, s in seeds.items())
     shown = (f"{counted(len(first), 'seed')} each ({', '.join(map(str, first))})" if same
-             else f"different seeds ({'; '.join(f'{label} {listed(list(map(str, s)))}' for label, s in seeds.items())})")
+             else f"different seeds ({by_label})")
     sizes = grid.examples()
     count = " to ".join(f"{size:,}" for size in dict.fromkeys([*sizes[:1], *sizes[-1:]]))
     size = f"; {count} examples per language" if sizes and sizes != [0] else ""
