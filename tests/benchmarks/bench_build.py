@@ -113,18 +113,26 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=15_000)
     parser.add_argument("--large", type=int, default=1_500_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if asked.what == "speed":
             file = repeat_file(asked.file, folder / "in", asked.rows)
             empty = repeat_file(asked.file, folder / "start", 1)
-            starting, _ = build(empty, asked.tokenizer, folder / "out-start", asked.workers)
-            seconds, _ = build(file, asked.tokenizer, folder / "out", asked.workers)
-            bare = bare_rows_per_second(file, asked.tokenizer, asked.workers)
-            print(f"workers {asked.workers}: bare encode_batch {bare:,.0f} rows/s; build {asked.rows / seconds:,.0f} "
-                  f"rows/s whole ({asked.rows / seconds / bare:.0%}), {asked.rows / (seconds - starting):,.0f} rows/s "
-                  f"without the {starting:.1f} s of starting ({asked.rows / (seconds - starting) / bare:.0%})")
+            measured = []
+            for turn in range(asked.repeats):  # in turns, so that other work on the machine meets all of them
+                measured.append((
+                    build(empty, asked.tokenizer, folder / f"start-{turn}", asked.workers)[0],
+                    build(file, asked.tokenizer, folder / f"out-{turn}", asked.workers)[0],
+                    asked.rows / bare_rows_per_second(file, asked.tokenizer, asked.workers)))
+                print(f"turn {turn}: start {measured[-1][0]:.1f} s, build {measured[-1][1]:.1f} s, bare "
+                      f"{measured[-1][2]:.1f} s, load {os.getloadavg()[0]:.1f}", flush=True)
+            starting, seconds, bare = (min(column) for column in zip(*measured, strict=True))
+            print(f"workers {asked.workers}, best of {asked.repeats}: encode_batch {asked.rows / bare:,.0f} rows/s; "
+                  f"build {asked.rows / seconds:,.0f} rows/s whole ({bare / seconds:.0%}), "
+                  f"{asked.rows / (seconds - starting):,.0f} rows/s without the {starting:.1f} s of starting "
+                  f"({bare / (seconds - starting):.0%})")
         else:
             peaks = []
             for rows in (asked.small, asked.large):
