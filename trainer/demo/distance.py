@@ -1,0 +1,159 @@
+"""Give a pre-trained model the words of distance languages: a model folder in, a model folder out.
+
+Every word of a distance language becomes a token of its own, whose row in the embedding table is the English row
+plus `sigma` x (mean length of the English rows) x (a unit vector). The unit vector belongs to the English word and is
+the same for all distance languages, so that they lie on a ray from English, and the distance alone sets them apart.
+Everything else in the folder stays as it is; to every other program it is an ordinary model with a larger vocabulary.
+
+Inputs: a transformers folder of an XLM-R masked language model with a fast tokenizer, and languages. Outputs: a folder
+of the same kind. The new tokens stand before `<mask>`, which stays last, as in XLM-R's own vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from data_prep.errors import InputError
+from data_prep.shards import working_folder
+from data_prep.tokenizer import load_tokenizer
+from trainer.demo.languages import Language
+
+EMBEDDINGS = "roberta.embeddings.word_embeddings.weight"
+# All tensors with one row per token. The head's matrix is tied to the embeddings and so usually not in the file.
+HEAD_MATRIX, HEAD_BIASES = "lm_head.decoder.weight", ("lm_head.bias", "lm_head.decoder.bias")
+WORD_START = "\u2581"  # SentencePiece's mark for the beginning of a word
+SURE_SCORE = 0.0  # log probability 1: no way to cut a word in pieces scores higher than the word itself
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What `extend` did."""
+
+    tokens: int
+    """Tokens added."""
+    mean_norm: float
+    """Mean L2 norm of the rows of the English words; distances are multiples of it."""
+
+
+def extend(model_dir: Path, out_dir: Path, languages: Sequence[Language], seed: int) -> Extension:
+    """Write the model in `model_dir` to `out_dir` with the words of `languages` in its vocabulary.
+
+    Raises InputError, before anything is written, where `model_dir` is no model with a fast tokenizer, an English word
+    is not a single token of it, a language has no `sigma`, or `out_dir` exists. `seed` fixes the unit vectors.
+    """
+    for language in languages:
+        if language.sigma is None:
+            raise InputError(f"language {language.code} has no distance; only distance languages can be added")
+    if out_dir.exists():
+        raise InputError(f"{out_dir} exists already; remove it or choose another folder")
+    tree, weights, config = _read_folder(model_dir)
+    ids = english_ids(tree, sorted({word for language in languages for word in language.lexicon}))
+    rows, mean_norm = _rows(weights[EMBEDDINGS], ids, languages, seed)
+    sources = torch.tensor([ids[english] for language in languages for english in language.lexicon])
+    words = [word for language in languages for word in language.lexicon.values()]
+    _add_words(tree, words)
+    weights = {name: _with_rows(name, tensor, rows, sources) for name, tensor in weights.items()}
+    config["vocab_size"] = len(weights[EMBEDDINGS])
+
+    with working_folder(out_dir) as folder:
+        shutil.copytree(model_dir, folder, dirs_exist_ok=True)
+        (folder / "tokenizer.json").write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
+        _check_words(folder, words, first_id=config["vocab_size"] - 1 - len(words))
+        os.replace(folder, out_dir)
+    return Extension(len(words), mean_norm)
+
+
+def unit_vectors(words: Sequence[str], width: int, seed: int) -> dict[str, Tensor]:
+    """One fixed random direction per word: word -> (width,) float32 of length 1, a function of seed and words."""
+    generator = np.random.default_rng([seed, 30])
+    vectors = generator.standard_normal((len(words), width))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return {word: torch.from_numpy(vector).float() for word, vector in zip(sorted(words), vectors, strict=True)}
+
+
+def english_ids(tree: Mapping[str, Any], words: Sequence[str]) -> dict[str, int]:
+    """Word -> its token id in the tokenizer `tree` (tokenizer.json); InputError where one is not a single token."""
+    places = {piece: index for index, (piece, _) in enumerate(tree["model"]["vocab"])}
+    missing = [word for word in words if WORD_START + word not in places]
+    if missing:
+        raise InputError(f"{len(missing)} English words are not single tokens, e.g. {missing[0]!r}; train the "
+                         "tokenizer on whole words (--model word) with a larger --vocab_size")
+    return {word: places[WORD_START + word] for word in words}
+
+
+def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """(tokenizer.json, weights, config.json) of a model folder, known to belong together."""
+    for name in ("tokenizer.json", "model.safetensors", "config.json"):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder / name} is missing; expected a transformers folder with a fast tokenizer")
+    tree = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    weights = load_file(str(folder / "model.safetensors"))
+    if tree.get("model", {}).get("type") != "Unigram":
+        raise InputError(f"{folder}: expected a Unigram tokenizer like XLM-R's")
+    if EMBEDDINGS not in weights:
+        raise InputError(f"{folder}: no {EMBEDDINGS} in its weights; expected an XLM-R masked language model")
+    pieces = len(tree["model"]["vocab"])
+    if not len(weights[EMBEDDINGS]) == config["vocab_size"] == pieces:
+        raise InputError(f"{folder}: {len(weights[EMBEDDINGS])} embedding rows and vocab_size {config['vocab_size']}, "
+                         f"but {pieces} tokens in its tokenizer; expected one row per token")
+    return tree, weights, config
+
+
+def _rows(table: Tensor, ids: Mapping[str, int], languages: Sequence[Language], seed: int) -> tuple[Tensor, float]:
+    """The new rows in the order of `languages` and their lexicons, and the mean norm of the English rows."""
+    mean_norm = float(torch.stack([table[index].double().norm() for index in ids.values()]).mean())
+    directions = unit_vectors(list(ids), table.shape[1], seed)
+    rows = [
+        table[ids[english]] + language.sigma * mean_norm * directions[english]
+        for language in languages if language.sigma is not None for english in language.lexicon
+    ]
+    return torch.stack(rows).to(table.dtype), mean_norm
+
+
+def _with_rows(name: str, tensor: Tensor, rows: Tensor, sources: Tensor) -> Tensor:
+    """`tensor` with an entry for each new token before its last one, `<mask>`; others are returned as they are."""
+    if name in (EMBEDDINGS, HEAD_MATRIX):
+        new = rows
+    elif name in HEAD_BIASES:
+        new = tensor[sources]  # a new word is as likely as its English counterpart
+    else:
+        return tensor
+    return torch.cat([tensor[:-1], new.to(tensor.dtype), tensor[-1:]])
+
+
+def _add_words(tree: dict[str, Any], words: Sequence[str]) -> None:
+    """Put `words` into the tokenizer `tree` as pieces before the last one, and move that one's id along."""
+    vocabulary = tree["model"]["vocab"]
+    last_piece, last_id = vocabulary[-1][0], len(vocabulary) - 1
+    pieces = Counter([piece for piece, _ in vocabulary] + [WORD_START + word for word in words])
+    clash = [word for word in words if pieces[WORD_START + word] > 1]
+    if clash:
+        raise InputError(f"{clash[0]!r} is a token already; distance languages need words of their own")
+    vocabulary[last_id:last_id] = [[WORD_START + word, SURE_SCORE] for word in words]
+    for token in tree.get("added_tokens", []):
+        if token["content"] == last_piece and token["id"] == last_id:
+            token["id"] = len(vocabulary) - 1
+
+
+def _check_words(folder: Path, words: Sequence[str], first_id: int) -> None:
+    """Refuse a folder whose tokenizer, as every other program will load it, does not give each word its token."""
+    encoded = load_tokenizer(str(folder))(list(words), add_special_tokens=False)["input_ids"]
+    wrong = [word for index, (word, ids) in enumerate(zip(words, encoded, strict=True)) if ids != [first_id + index]]
+    if wrong:
+        raise InputError(f"{len(wrong)} new words are not single tokens, e.g. {wrong[0]!r}; "
+                         "this tokenizer cannot be extended")

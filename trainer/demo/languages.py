@@ -1,0 +1,132 @@
+"""The demo's pseudo-languages: two ways in which a language can differ from English, each with a dial.
+
+*Distance languages* have English grammar and a word of their own for every English word; what sets them apart is
+where those words lie in the embedding table, `sigma` mean row lengths from the English ones (`distance.py` puts them
+there). This is the picture of misaligned representations of Huang et al. 2021 (arXiv 2104.08645), with the distance
+as a dial. *Grammar languages* are real to the model only through text: a lexicon of invented words with a share of
+English ones ("anchors": loan words, names, numbers in real languages), another word order, case suffixes.
+
+Inputs: a seed. Outputs: languages that render an English sentence of the world.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from trainer.demo.world import NOUN_WORDS, WORDS, Sentence
+
+ENGLISH = "en"
+SIGMAS = (0.3, 0.5, 0.7, 0.9, 1.2)
+
+# Word orders, as indices into the English slots A1 N1 AUX V A2 N2 PLACE.
+ENGLISH_ORDER = (0, 1, 2, 3, 4, 5, 6)
+NOUN_FIRST = (1, 0, 2, 3, 5, 4, 6)  # adjectives follow their nouns, verb in the middle
+VERB_LAST = (0, 1, 4, 5, 6, 2, 3)  # subject, object, place, verb
+NOUN_FIRST_VERB_LAST = (1, 0, 5, 4, 6, 2, 3)
+AGENT_SLOT, PATIENT_SLOT = 1, 5
+SYLLABLES = (3, 4)
+ONSETS, VOWELS = "bdfgjklmnprstvz", "aeiou"
+
+
+@dataclass(frozen=True)
+class Language:
+    """A way to say the world's sentences.
+
+    lexicon: English word -> its word here, one to one. order: which English slot each place of the sentence takes.
+    suffixes: English slot -> the case ending its nouns take. sigma: distance from English in the embedding table,
+    None for languages learnt from text. anchors: English words that this language shares (but for case endings).
+    """
+
+    code: str
+    lexicon: Mapping[str, str]
+    order: tuple[int, ...] = ENGLISH_ORDER
+    suffixes: Mapping[int, str] = field(default_factory=dict)
+    sigma: float | None = None
+    anchors: frozenset[str] = frozenset()
+
+    def render(self, sentence: Sequence[str]) -> str:
+        """`sentence`, an English one, in this language."""
+        return " ".join(self.word(sentence[slot], slot) for slot in self.order)
+
+    def word(self, english: str, slot: int) -> str:
+        """The word for `english` in English slot `slot`, with the case ending of that slot."""
+        return self.lexicon[english] + self.suffixes.get(slot, "")
+
+    def forms(self) -> set[str]:
+        """Every word of the language, nouns with the case endings they take."""
+        nouns = {self.word(noun, slot) for noun in NOUN_WORDS for slot in (AGENT_SLOT, PATIENT_SLOT)}
+        return nouns | {self.lexicon[word] for word in WORDS if word not in NOUN_WORDS}
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """The dials of a grammar language."""
+
+    code: str
+    anchor_share: float
+    order: tuple[int, ...]
+    suffixes: tuple[tuple[int, str], ...] = ()
+
+
+# From close to English to far from it. Endings hold letters that no invented word has: none is taken for another.
+GRAMMARS: tuple[Grammar, ...] = (
+    Grammar("ga", 0.30, ENGLISH_ORDER),
+    Grammar("gb", 0.15, NOUN_FIRST),
+    Grammar("gc", 0.05, VERB_LAST, ((AGENT_SLOT, "uh"), (PATIENT_SLOT, "ix"))),
+)
+
+
+def english() -> Language:
+    """English itself."""
+    return Language(ENGLISH, {word: word for word in WORDS}, anchors=frozenset(WORDS))
+
+
+def distance_code(sigma: float) -> str:
+    """`d30` for a sigma of 0.3."""
+    return f"d{round(100 * sigma)}"
+
+
+def distance_language(sigma: float) -> Language:
+    """The language whose words lie `sigma` from the English ones; "dog30" is "dog" at a sigma of 0.3."""
+    return Language(distance_code(sigma), {word: f"{word}{round(100 * sigma)}" for word in WORDS}, sigma=sigma)
+
+
+def grammar_language(grammar: Grammar, seed: int) -> Language:
+    """The language that `grammar` describes, with invented words and anchors drawn from `seed` and its code.
+
+    Invented words differ from all English words, from each other and from those of other grammar languages, whose
+    first letters differ.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(grammar.code.encode())])
+    shared = rng.permutation(len(WORDS))[: round(grammar.anchor_share * len(WORDS))]
+    anchors = frozenset(WORDS[i] for i in shared)
+    lexicon: dict[str, str] = {}
+    taken = set(WORDS)
+    for word in WORDS:
+        lexicon[word] = word if word in anchors else _invent(grammar.code, rng, taken)
+        taken.add(lexicon[word])
+    return Language(grammar.code, lexicon, grammar.order, dict(grammar.suffixes), anchors=anchors)
+
+
+def languages(seed: int, sigmas: Sequence[float] = SIGMAS, grammars: Sequence[Grammar] = GRAMMARS) -> list[Language]:
+    """English, the distance languages from near to far, the grammar languages from near to far."""
+    return [english(), *map(distance_language, sigmas), *(grammar_language(g, seed) for g in grammars)]
+
+
+def code_mixed(sentence: Sentence, other: Language, share: float, rng: np.random.Generator) -> str:
+    """The English `sentence` with each word replaced by that of `other` with probability `share`."""
+    return " ".join(other.word(word, slot) if rng.random() < share else word for slot, word in enumerate(sentence))
+
+
+def _invent(code: str, rng: np.random.Generator, taken: set[str]) -> str:
+    """A word of three or four syllables that is not in `taken`; the first one is the language's own."""
+    while True:
+        count = int(rng.integers(SYLLABLES[0], SYLLABLES[1] + 1))
+        word = f"{code[-1]}o" + "".join(
+            ONSETS[rng.integers(len(ONSETS))] + VOWELS[rng.integers(len(VOWELS))] for _ in range(count - 1))
+        if word not in taken:
+            return word

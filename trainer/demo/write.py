@@ -1,0 +1,111 @@
+"""Write the demo's world as raw benchmark files, in the layouts that `python -m data_prep build` reads.
+
+Inputs: a folder, a seed, languages. Outputs below the folder:
+
+    text/train-<lg>.txt, text/dev-en.txt    unlabelled documents, two sentences with a TAB between them
+    pawsx/train-en.tsv, pawsx/dev-en.tsv    the intermediate task, paraphrase: sentence1, sentence2, 0 or 1
+    xnli/train-en.tsv                       the target task: premise, hypothesis, label
+    xnli/dev-<lg>.tsv, xnli/test-<lg>.tsv   the same rows in every language
+    words.tsv                               the lexicon: a line per English word, a column per language
+
+The text of English is English alone. That of a grammar language is half its own, a quarter documents with one
+sentence in each language, and a quarter English with some words of the language mixed in. Distance languages have no
+text: their words are put into the model after it has learnt from text (`distance.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trainer.demo import world
+from trainer.demo.languages import ENGLISH, Language, code_mixed
+from trainer.demo.world import Pair
+
+OWN_DOCUMENTS, TRANSLATED_DOCUMENTS = 0.5, 0.25  # what is left is mixed
+MIXED_WORDS = 0.3
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything is written, in rows."""
+
+    documents: int = 60_000
+    """Unlabelled documents over all languages."""
+    english_share: float = 0.5
+    """Share of English among them; the grammar languages have equal parts of the rest."""
+    text_dev: int = 500
+    paraphrases: int = 10_000
+    paraphrases_dev: int = 500
+    pairs: int = 10_000
+    """Labelled English pairs of the target task."""
+    dev: int = 300
+    """Per language, the same rows in each."""
+    test: int = 900
+    """Per language, the same rows in each."""
+
+
+def write_world(folder: Path, seed: int, languages: Sequence[Language], sizes: Sizes = Sizes()) -> None:
+    """Write all raw files below `folder` (see above); the same seed, languages and sizes give the same files.
+
+    `languages` starts with English. Rows of the test and dev sets do not occur in training sets.
+    """
+    rng = np.random.default_rng([seed, 1])
+    home, learnt = languages[0], [language for language in languages if language.sigma is None]
+    _write_text(folder / "text", home, learnt[1:], sizes, rng)
+    train = world.draw_pairs(world.paraphrase_pair, world.PARAPHRASE_LABELS, sizes.paraphrases, rng)
+    dev = world.draw_pairs(
+        world.paraphrase_pair, world.PARAPHRASE_LABELS, sizes.paraphrases_dev, rng, avoid=frozenset(train))
+    _write_pairs(folder / "pawsx" / f"train-{ENGLISH}.tsv", train, home)
+    _write_pairs(folder / "pawsx" / f"dev-{ENGLISH}.tsv", dev, home)
+
+    train = world.draw_pairs(world.inference_pair, world.LABELS, sizes.pairs, rng)
+    dev = world.draw_pairs(world.inference_pair, world.LABELS, sizes.dev, rng, avoid=frozenset(train))
+    test = world.draw_pairs(world.inference_pair, world.LABELS, sizes.test, rng, avoid=frozenset([*train, *dev]))
+    _write_pairs(folder / "xnli" / f"train-{ENGLISH}.tsv", train, home)
+    for language in languages:
+        _write_pairs(folder / "xnli" / f"dev-{language.code}.tsv", dev, language)
+        _write_pairs(folder / "xnli" / f"test-{language.code}.tsv", test, language)
+    header = "\t".join(language.code for language in languages)
+    _write_lines(folder / "words.tsv", [header, *(
+        "\t".join(language.lexicon[word] for language in languages) for word in world.WORDS)])
+
+
+def _write_text(
+    folder: Path, home: Language, others: Sequence[Language], sizes: Sizes, rng: np.random.Generator
+) -> None:
+    """The unlabelled documents of every language learnt from text, and English ones to watch."""
+    english = round(sizes.documents * (sizes.english_share if others else 1.0))
+    _write_lines(folder / f"train-{ENGLISH}.txt", _documents(home, home, english, rng))
+    _write_lines(folder / f"dev-{ENGLISH}.txt", _documents(home, home, sizes.text_dev, rng))
+    for number, language in enumerate(others):
+        count = (sizes.documents - english + number) // len(others)  # parts that add up to the whole
+        _write_lines(folder / f"train-{language.code}.txt", _documents(home, language, count, rng))
+
+
+def _documents(home: Language, language: Language, count: int, rng: np.random.Generator) -> Iterable[str]:
+    for _ in range(count):
+        first, second = world.document(rng)
+        kind = rng.random()
+        if language is home or kind < OWN_DOCUMENTS:
+            texts = [language.render(first), language.render(second)]
+        elif kind < OWN_DOCUMENTS + TRANSLATED_DOCUMENTS:
+            texts = [language.render(first), home.render(second)]
+            if rng.random() < 0.5:
+                texts = [home.render(first), language.render(second)]
+        else:
+            texts = [code_mixed(sentence, language, MIXED_WORDS, rng) for sentence in (first, second)]
+        yield "\t".join(texts)
+
+
+def _write_pairs(path: Path, pairs: Sequence[Pair], language: Language) -> None:
+    _write_lines(path, (
+        f"{language.render(pair.premise)}\t{language.render(pair.hypothesis)}\t{pair.label}" for pair in pairs))
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
