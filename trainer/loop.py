@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,6 +42,19 @@ class Window:
     tokens: int = 0
     padded_tokens: int = 0
     started: float = field(default_factory=time.monotonic)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return {"sums": {name: values.tolist() for name, values in self.sums.items()}, "examples": self.examples,
+                "tokens": self.tokens, "padded_tokens": self.padded_tokens,
+                "seconds": time.monotonic() - self.started}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Window:
+        """The window that `to_dict` described."""
+        sums = {name: torch.tensor(pair, dtype=torch.float64) for name, pair in values["sums"].items()}
+        return cls(sums, values["examples"], values["tokens"], values["padded_tokens"],
+                   time.monotonic() - values["seconds"])
 
     def add(self, figures: dict[str, tuple[Tensor | float, Tensor | float]]) -> None:
         """Add one micro-batch's (sum, weight) pairs."""
@@ -73,12 +87,13 @@ def run_updates(
 ) -> None:
     """Do updates `state.update` + 1 .. `updates`; `after_update` is called after each with the open window."""
     method = METHODS[recipe.robust.method]
-    window = Window()
+    window = Window.from_dict(state.windows[engine.ranks.rank]) if state.windows else Window()
     engine.module.train()
     while state.update < updates:
-        # Dropout masks are a function of seed, update and rank: nothing to save, nothing to restore.
-        torch.manual_seed(hash((recipe.seed, state.update, engine.ranks.rank)) & (2**63 - 1))
         micro_batches = [batch.to(engine.device) for batch in next(batches)]
+        # Dropout masks are a function of seed, update and rank: nothing to save, nothing to restore. Seeded after the
+        # data came in, since a loader draws a number when it starts, which is at another update after a resume.
+        torch.manual_seed(hash((recipe.seed, state.update, engine.ranks.rank)) & (2**63 - 1))
         weight = engine.sum_over_ranks(torch.stack([b.predictions for b in micro_batches]).sum().to(engine.device))
         epsilon = radius(recipe.robust, state.update / updates, state.site_norm)
         for number, batch in enumerate(micro_batches):
@@ -148,6 +163,8 @@ class Watcher:
         if update % self.checkpoint_every == 0 or last:
             self.state.seconds += time.monotonic() - self._clock
             self._clock = time.monotonic()
+            rest = Window() if update % self.recipe.logging.every == 0 else window
+            self.state.windows = self.engine.gather_objects(rest.to_dict())
             save_checkpoint(self.engine, self.state, self.run_dir, self.recipe.checkpoint.keep)
 
     def _log(self, window: Window) -> None:

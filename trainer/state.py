@@ -26,6 +26,9 @@ class TrainState:
     """The best checkpoint on the selection cell so far: {"value", "step"}; empty before the first evaluation."""
     oracle: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Per dev cell, the best value and its step, chosen on that very cell."""
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    """Per rank, the figures since the last line of the log: the next line is the same whether or not there was a
+    resume in between."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""

@@ -31,7 +31,8 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return manifest if isinstance(manifest, dict) and manifest.get("format_version") == FORMAT_VERSION else None
+    known = isinstance(manifest, dict) and manifest.get("format_version") == FORMAT_VERSION
+    return manifest if known and isinstance(manifest.get("files"), dict) else None
 
 
 def is_complete(path: Path) -> bool:

@@ -1,0 +1,165 @@
+"""A run that dies anywhere and is started again ends with the same numbers, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from data_prep.errors import InputError
+from tests.trainer.small_runs import (
+    PGD,
+    TEXT,
+    killed_at,
+    metrics_of,
+    run,
+    tree_of,
+    weights_of,
+    write_recipe,
+)
+from trainer.checkpoint import layout
+
+DROPOUT = {"model.dropout": "0.1"}
+KINDS = {
+    "plain": DROPOUT,
+    "pgd": {**DROPOUT, **PGD, "batch.micro_size": "4", "robust.ramp_end": "0.5"},
+    "noise": {**DROPOUT, "robust.method": "random_noise", "engine.config": "zero2", "engine.precision": "bf16"},
+    "mlm": {**DROPOUT, **TEXT},
+    "windows": {**DROPOUT, "logging.every": "4", "optimizer.name": "sgd", "engine.config": "zero1"},
+    "zero3": {**DROPOUT, "engine.config": "zero3"},
+}
+DEATHS = {"before the first checkpoint": ((2,), False), "with a checkpoint": ((3,), False), "twice": ((4, 7), False),
+          "before it is logged": ((8,), True), "before the last is kept": ((10,), True), "at the end": ((10,), False)}
+CASES = [(kind, death) for kind in KINDS for death in DEATHS
+         if kind in ("plain", "windows") or death == "twice" or (death == "before it is logged" and kind != "zero3")]
+
+
+@pytest.fixture(scope="module")
+def whole(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every kind of run, never interrupted."""
+    recipe = write_recipe(tmp_path_factory.mktemp("whole"), shards)
+    return {kind: run(recipe, kind, overrides) for kind, overrides in KINDS.items()}
+
+
+def last_state(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights after the last update, whether or not they were the best."""
+    newest = layout.complete_checkpoints(folder)[-1]
+    assert layout.update_of(newest) == 10
+    files = [torch.load(path, weights_only=False, map_location="cpu") for path in sorted(newest.glob("*.pt"))]
+    found: dict[str, torch.Tensor] = {}
+
+    def collect(value: object, name: str) -> None:
+        if isinstance(value, torch.Tensor):
+            found[name] = value
+        elif isinstance(value, dict):
+            for key, part in value.items():
+                collect(part, f"{name}/{key}")
+        elif isinstance(value, list | tuple):
+            for number, part in enumerate(value):
+                collect(part, f"{name}/{number}")
+
+    collect(files, "")
+    assert len(found) > 20
+    return found
+
+
+def assert_same(folder: Path, expected: Path) -> None:
+    assert metrics_of(folder) == metrics_of(expected)
+    for one, other in ((weights_of(folder), weights_of(expected)), (last_state(folder), last_state(expected))):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    done, done_there = (json.loads((path / "done.json").read_text()) for path in (folder, expected))
+    del done["wall_seconds"], done_there["wall_seconds"]
+    assert done == done_there
+
+
+@pytest.mark.parametrize(("kind", "death"), CASES)
+def test_the_same_numbers_whenever_it_dies(recipe: Path, whole: dict[str, Path], kind: str, death: str) -> None:
+    updates, unlogged = DEATHS[death]
+    for update in updates:
+        with killed_at(update, before_it_is_logged=unlogged):
+            run(recipe, kind, KINDS[kind])
+    assert not (recipe.parent / "runs" / kind / "done.json").exists()
+    assert_same(run(recipe, kind, KINDS[kind]), whole[kind])
+
+
+def test_a_finished_run_says_so_and_changes_nothing(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run(recipe, "done", {"schedule.updates": "2"})
+    before = tree_of(folder)
+    capsys.readouterr()
+    run(recipe, "done", {"schedule.updates": "2"})
+    assert capsys.readouterr().out == f"{folder} is done; nothing to do\n"
+    assert tree_of(folder) == before
+
+
+def test_a_half_written_checkpoint_is_never_chosen(recipe: Path, whole: dict[str, Path],
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    with killed_at(7):
+        run(recipe, "plain", KINDS["plain"])
+    folder = recipe.parent / "runs" / "plain"
+    three, six = layout.complete_checkpoints(folder)
+    assert (layout.update_of(three), layout.update_of(six)) == (3, 6)
+    nine = six.with_name(layout.checkpoint_name(9))  # later, but without a manifest
+    shutil.copytree(six, nine)
+    (nine / layout.MANIFEST).unlink()
+    largest = max(six.glob("*.pt"), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1])  # and one cut short
+    assert layout.complete_checkpoints(folder) == [three]
+    capsys.readouterr()
+    assert_same(run(recipe, "plain", KINDS["plain"]), whole["plain"])
+    assert "resumed after update 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["missing file", "no manifest", "broken manifest", "another format", "no files"])
+def test_what_counts_as_whole(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / layout.FOLDER / layout.checkpoint_name(5)
+    path.mkdir(parents=True)
+    (path / "a.pt").write_bytes(b"123")
+    manifest = {"format_version": layout.FORMAT_VERSION, "update": 5, "files": {"a.pt": 3}}
+    (path / layout.MANIFEST).write_text(json.dumps(manifest))
+    assert layout.complete_checkpoints(tmp_path) == [path]
+    if damage == "missing file":
+        (path / "a.pt").unlink()
+    elif damage == "no manifest":
+        (path / layout.MANIFEST).unlink()
+    else:
+        text = {"broken manifest": "{", "another format": json.dumps({**manifest, "format_version": 99}),
+                "no files": json.dumps({"format_version": layout.FORMAT_VERSION})}[damage]
+        (path / layout.MANIFEST).write_text(text)
+    assert layout.complete_checkpoints(tmp_path) == []
+
+
+def test_the_newest_are_kept_and_nothing_else_lies_about(whole: dict[str, Path]) -> None:
+    for folder in whole.values():
+        kept = sorted(path.name for path in (folder / layout.FOLDER).iterdir() if path.is_dir())
+        assert kept == [layout.checkpoint_name(9), layout.checkpoint_name(10)]
+        assert not list(folder.rglob(".*"))
+
+
+def partial(recipe: Path) -> Path:
+    with killed_at(4):
+        run(recipe, "partial")
+    return recipe.parent / "runs" / "partial"
+
+
+def test_another_recipe_in_the_folder_is_refused(recipe: Path) -> None:
+    folder = partial(recipe)
+    before = tree_of(folder)
+    with pytest.raises(InputError, match=r"another recipe \(optimizer.lr: 0.001 there, 0.002 here\)"):
+        run(recipe, "partial", {"optimizer.lr": "0.002"})
+    assert tree_of(folder) == before
+
+
+@pytest.mark.parametrize(("key", "word"), [("world_size", "ranks 2, this start has 1"),
+                                           ("zero_stage", "ZeRO stage 2, this start has 0")])
+def test_another_world_is_refused_in_clear_words(recipe: Path, key: str, word: str) -> None:
+    folder = partial(recipe)
+    manifest = layout.complete_checkpoints(folder)[-1] / layout.MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), key: 2}))
+    before = tree_of(folder)
+    with pytest.raises(InputError, match=word):
+        run(recipe, "partial")
+    assert tree_of(folder) == before
