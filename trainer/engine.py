@@ -57,7 +57,8 @@ def read_engine_config(name: str) -> dict[str, Any]:
     for key in ("optimizer", "scheduler"):
         if key in config:
             raise InputError(f"{path}: {key!r} belongs into the recipe, not into a DeepSpeed configuration")
-    numbers = {key: config[key] for key in _auto_values(1, 1, None, "fp32") if config.get(key, AUTO) != AUTO}
+    recipe_keys = ("train_batch_size", *_auto_values(1, 1, None, "fp32"))
+    numbers = {key: config[key] for key in recipe_keys if config.get(key, AUTO) != AUTO}
     for key in ("fp16", "bf16"):
         if isinstance(numbers.get(key), dict) and numbers[key].get("enabled", AUTO) == AUTO:
             del numbers[key]
@@ -74,6 +75,12 @@ def _auto_values(micro_size: int, accumulation: int, clip_norm: float | None, pr
         "fp16": {"enabled": precision == "fp16"},
         "bf16": {"enabled": precision == "bf16"},
     }
+
+
+def check_precision(precision: str) -> None:
+    """Refuse fp16 where the accelerator has none (a CPU), before DeepSpeed does so halfway through."""
+    if precision == "fp16" and not deepspeed.accelerator.get_accelerator().is_fp16_supported():
+        raise InputError("engine.precision: this device has no fp16; set it to bf16 or fp32")
 
 
 def split_batch(size: int, micro_size: int | None, world_size: int) -> tuple[int, int]:
@@ -174,7 +181,7 @@ class Engine:
             state = {name: value.detach().float().cpu().clone() if value.is_floating_point() else value.cpu().clone()
                      for name, value in model.state_dict().items()} if self.ranks.is_main else {}
         if self._engine.bfloat16_enabled() or self._engine.fp16_enabled():
-            for name, parameter in model.named_parameters():
+            for name, parameter in model.named_parameters(remove_duplicate=False):  # tied weights have two names
                 master = safe_get_full_fp32_param(parameter) if parameter.requires_grad else None
                 if master is not None and self.ranks.is_main:
                     state[name] = master.detach().float().cpu().clone()

@@ -18,7 +18,7 @@ from trainer.config import Recipe, load_recipe
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples, TrainingData, open_training_data, training_batches
 from trainer.data.sampler import updates_per_epoch
-from trainer.engine import Engine, read_engine_config, split_batch, start_distributed
+from trainer.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
 from trainer.kernels import dispatch
 from trainer.launch import find_ranks
 from trainer.loop import Watcher, measure_site_norm, run_updates
@@ -51,6 +51,7 @@ def train(
     backend_name, backend = dispatch.select(settings.kernels)
     split_batch(settings.batch.size, settings.batch.micro_size, ranks.world_size)
     read_engine_config(settings.engine.config)
+    check_precision(settings.engine.precision)
     model, origin = build_model(settings, data.manifest, data.max_length)
     site_model = SiteModel(model, HEADS[data.manifest.kind], settings.robust.site)
 
@@ -114,10 +115,10 @@ def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, orig
         "task": manifest.task, "kind": manifest.kind, "labels": manifest.labels, "metric": manifest.metric,
         "train_cells": [str(cell.path) for cell in data.train],
         "train_languages": sorted({cell.manifest.language for cell in data.train}),
-        "max_length": data.max_length, "tokenizer": manifest.tokenizer.model_dump(),
-        "shards_root": recipe.data.shards, "updates": updates, "world_size": engine.ranks.world_size,
-        "zero_stage": engine.stage, "device": str(engine.device), "precision": recipe.engine.precision,
-        "kernels": kernels, "weights_from": origin,
+        "max_length": data.max_length, "mask_share": recipe.data.mask_share,
+        "tokenizer": manifest.tokenizer.model_dump(), "shards_root": recipe.data.shards, "updates": updates,
+        "world_size": engine.ranks.world_size, "zero_stage": engine.stage, "device": str(engine.device),
+        "precision": recipe.engine.precision, "kernels": kernels, "weights_from": origin,
     }
 
 

@@ -6,6 +6,7 @@ Output: config.json, model.safetensors and the tokenizer's files, loadable witho
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from pathlib import Path
@@ -26,7 +27,12 @@ def write_transformers_folder(
     """
     temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
+    dtype = next(iter(state.values())).dtype  # before saving, which empties the dictionary
     model.save_pretrained(temporary, state_dict=state)
+    config = copy.deepcopy(model.config)
+    # transformers notes the type the model was trained in; from_pretrained would round these weights to it.
+    config.dtype = dtype
+    config.save_pretrained(temporary)
     if tokenizer is not None and tokenizer.is_dir():
         shutil.copytree(tokenizer, temporary, dirs_exist_ok=True)
     _put(temporary, folder)

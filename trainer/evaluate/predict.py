@@ -5,6 +5,7 @@ Inputs: a SiteModel, `Examples`. Outputs: arrays in row order, and the metric.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +31,9 @@ class Predictions:
     def metric(self, name: str) -> float:
         """The value of `name`, a key of METRICS; raises ValueError where rows have no label."""
         if name == "perplexity":
-            return METRICS[name](max(0.0, -float(self.score.sum() / self.weight.sum())))
+            nats = -float(self.score.sum()) / max(1.0, float(self.weight.sum()))
+            # max() would turn the NaN of a diverged model into 0, the perplexity of a perfect one.
+            return math.inf if math.isnan(nats) else METRICS[name](max(0.0, nats))
         return METRICS[name](self.predicted, self.gold)
 
 
