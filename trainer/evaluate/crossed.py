@@ -28,7 +28,10 @@ class CrossedExamples(Examples):
         ids, in_first, in_second = np.intersect1d(column(first, "id"), column(second, "id"), return_indices=True)
         agree = column(first, "label")[in_first] == column(second, "label")[in_second]
         self.ids = ids[agree]
-        self.excluded = max(len(first), len(second)) - len(self.ids)
+        if not agree.any():
+            raise InputError(f"{first.path} and {second.path} have no row in common whose labels agree; "
+                             "the generalized setting needs row-aligned cells")
+        self.excluded = len(first) + len(second) - len(ids) - len(self.ids)  # rows of either, less those kept
         self.labels = column(first, "label")[in_first][agree]
         self._rows = (in_first[agree], in_second[agree])
         self._tables = (first.dataset.with_format("arrow"), second.dataset.with_format("arrow"))

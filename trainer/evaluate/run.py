@@ -7,6 +7,7 @@ example, and one row per cell in `results.jsonl`. Every input is checked before 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from trainer.data.loader import Examples
 from trainer.evaluate.crossed import CrossedExamples, column
 from trainer.evaluate.predict import Predictions, predict
 from trainer.evaluate.predictions import outcomes_path, predictions_path, write_outcomes, write_predictions
-from trainer.evaluate.rows import NO_LABEL, RESULTS_FILE, ResultRow, merge_rows
+from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ResultRow, merge_rows
 from trainer.launch import Ranks
 from trainer.model.build import BEST_FOLDER
 from trainer.model.heads import HEADS
@@ -117,7 +118,7 @@ def _jobs(cells: list[Cell], generalized: bool, record: dict[str, Any]) -> Itera
 
     The diagonal of the generalized setting is the standard setting, so it is not predicted twice.
     """
-    masking = Masking(0.15, 0) if record["kind"] == "mlm" else None
+    masking = Masking(record["mask_share"], 0) if record["kind"] == "mlm" else None
     for cell in cells:
         examples = Examples([cell], record["max_length"], masking=masking)
         yield Job(cell, cell.manifest.language, "standard", examples, column(cell, "id"), 0)
@@ -146,10 +147,10 @@ def _write(folder: Path, job: Job, predictions: Predictions, record: dict[str, A
         if labelled:
             outcome_file = outcomes_path(*names)
             write_outcomes(folder / outcome_file, job.ids[order], predictions.score[order])
+    value, note = _score(predictions.metric(manifest.metric), manifest.metric) if labelled else (None, NO_LABEL)
     return ResultRow(
         **_identity(record), task=manifest.task, metric=manifest.metric, split=manifest.split, setting=job.setting,
-        language=manifest.language, language_2=job.language_2,
-        value=predictions.metric(manifest.metric) if labelled else None, note="" if labelled else NO_LABEL,
+        language=manifest.language, language_2=job.language_2, value=value, note=note,
         n=len(job.ids), excluded=job.excluded, step=record["selection"]["step"], predictions=predicted_file,
         outcomes=outcome_file, language_info=manifest.language_info.model_dump())
 
@@ -159,10 +160,16 @@ def _oracle_rows(record: dict[str, Any]) -> list[ResultRow]:
     rows = []
     for name, best in record["oracle_by_cell"].items():
         task, split, language = name.split("/")
+        value, note = _score(best["value"], record["metric"])
         rows.append(ResultRow(
             **_identity(record), task=task, metric=record["metric"], split=split, language=language,
-            language_2=language, value=best["value"], n=0, step=best["step"], selection="oracle"))
+            language_2=language, value=value, note=note, n=0, step=best["step"], selection="oracle"))
     return rows
+
+
+def _score(value: float, metric: str) -> tuple[float | None, str]:
+    """(value, note) of a row; the perplexity of a diverged model is infinite, which is no score."""
+    return (value, "") if math.isfinite(value) else (None, f"{MISSING}{metric} is not finite")
 
 
 def _identity(record: dict[str, Any]) -> dict[str, Any]:
@@ -182,6 +189,6 @@ def _print_rows(folder: Path, rows: list[ResultRow]) -> None:
 
 
 def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 

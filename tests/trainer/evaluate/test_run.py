@@ -1,0 +1,211 @@
+"""`evaluate`: a row per cell that an independent reckoning agrees with, and nothing written where inputs are wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+
+from data_prep.errors import InputError
+from data_prep.shards import open_cell, write_cell
+from tests.random_cells import LABELS, TOKENIZER, write_random_cell
+from tests.trainer.small_runs import TEXT, run, tree_of, write_recipe
+from trainer.data.collate import Masking
+from trainer.data.loader import Examples
+from trainer.evaluate.predictions import read_outcomes, read_predictions
+from trainer.evaluate.rows import ResultRow, read_rows
+from trainer.evaluate.run import evaluate
+
+EN, DE = list(range(12)), [11, 3, 4, 5, 6, 20, 7, 8, 9, 10, 2]  # ids as they stand in the file; 20 is German only
+
+
+def write_pairs(root: Path, language: str, ids: Sequence[int], labels: Sequence[int], split: str = "test") -> None:
+    """A cell of pairs with these ids and labels; -1 for none."""
+    draft = open_cell(root / "xnli/dev/en").manifest.model_copy(
+        update={"language": language, "split": split, "shards": [], "tokenizer": TOKENIZER})
+    generator = np.random.default_rng(len(ids) + len(language + split))
+    first = [generator.integers(4, 59, 3 + i % 7).astype(np.int32) for i in ids]
+    second = [generator.integers(4, 59, 1 + i % 5).astype(np.int32) for i in ids]
+    write_cell(root / "xnli" / split / language, draft, [{
+        "id": np.array(ids), "first_ids": first, "second_ids": second, "label": np.array(labels),
+        "length": np.array([len(a) + len(b) + 4 for a, b in zip(first, second, strict=True)], dtype=np.int32)}])
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("evaluate") / "shards"
+    write_random_cell(root, "xnli/train/en", 60)
+    write_random_cell(root, "xnli/dev/en", 20)
+    english = [i % 3 for i in EN]
+    write_pairs(root, "en", EN, english)
+    write_pairs(root, "de", DE, [(i + (i in (4, 9))) % 3 for i in DE])  # 4 and 9 are labelled otherwise in German
+    write_pairs(root, "sw", EN, [-1] * 12)
+    write_pairs(root, "ur", EN, [-1] * 12)
+    write_random_cell(root, "text/train/en", 60, kind="mlm")
+    write_random_cell(root, "text/dev/en", 20, kind="mlm")
+    write_random_cell(root, "text/test/en", 20, kind="mlm", seed=3)
+    write_random_cell(root, "pawsx/test/fr", 9, fingerprint="1" * 64)
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(root: Path) -> dict[str, Path]:
+    recipe = write_recipe(root.parent, root)
+    long = {"optimizer.lr": "0.003", "schedule.updates": "120", "evaluation.every": "60", "checkpoint.every": "120"}
+    return {"pair": run(recipe, "pair", long),
+            "mlm": run(recipe, "mlm", {**TEXT, "optimizer.lr": "0.01", "data.mask_share": "0.4"})}
+
+
+@pytest.fixture
+def pair(finished: dict[str, Path], tmp_path: Path) -> Path:
+    """A finished run of its own, not evaluated yet."""
+    shutil.copytree(finished["pair"], tmp_path / "run")
+    return tmp_path / "run"
+
+
+def rows_of(folder: Path, **wanted: str) -> dict[tuple[str, str], ResultRow]:
+    rows = read_rows(folder / "eval" / "results.jsonl")
+    wanted = {"selection": "best", **wanted}
+    return {(row.language, row.language_2): row for row in rows
+            if all(getattr(row, key) == value for key, value in wanted.items())}
+
+
+def reckoned(folder: Path, root: Path, first: str, second: str) -> tuple[list[int], list[int], list[int]]:
+    """(ids, predictions, gold) of a pair of languages, one row at a time through transformers alone."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "best").eval()
+    premise, hypothesis = ({row["id"]: row for row in open_cell(root / "xnli/test" / language).dataset}
+                           for language in (first, second))
+    ids = sorted(i for i in premise.keys() & hypothesis.keys() if premise[i]["label"] == hypothesis[i]["label"])
+    predicted = []
+    for i in ids:
+        tokens = [0, *premise[i]["first_ids"], 2, 2, *hypothesis[i]["second_ids"], 2]
+        with torch.no_grad():
+            predicted.append(int(model(torch.tensor([tokens])).logits.argmax()))
+    return ids, predicted, [premise[i]["label"] for i in ids]
+
+
+def test_standard_and_generalized_rows(pair: Path, root: Path) -> None:
+    assert evaluate(str(pair), tasks="xnli", generalized=True, batch_size=5, languages="en,de") == 0
+    standard, crossed = rows_of(pair, setting="standard"), rows_of(pair, setting="generalized")
+    assert list(standard) == [("en", "en"), ("de", "de")]
+    assert list(crossed) == [("en", "de"), ("de", "en")]
+    for (first, second), row in {**standard, **crossed}.items():
+        ids, predicted, gold = reckoned(pair, root, first, second)
+        assert row.n == len(ids)
+        assert row.value == pytest.approx(np.mean(np.array(predicted) == gold))
+        stem = first if row.setting == "standard" else f"{first}-{second}"
+        assert row.predictions == f"predictions/xnli/test-{stem}.tsv"
+        assert read_predictions(pair / "eval" / row.predictions) == [LABELS[i] for i in predicted]
+        found_ids, right = read_outcomes(pair / "eval" / str(row.outcomes))
+        assert found_ids.tolist() == ids
+        assert right.tolist() == [p == g for p, g in zip(predicted, gold, strict=True)]
+        assert row.step == json.loads((pair / "done.json").read_text())["selection"]["step"]
+    said = {label for row in standard.values() for label in read_predictions(pair / "eval" / str(row.predictions))}
+    assert len(said) == 3, "a model that always says the same would pass with rows mixed up"
+    assert {row.excluded for row in standard.values()} == {0}
+    # left out: 4 and 9 for their labels; 0 and 1 are English only, 20 German only
+    assert {(row.n, row.excluded) for row in crossed.values()} == {(8, 5)}
+
+
+def test_the_oracle_row_comes_from_training(pair: Path) -> None:
+    evaluate(str(pair), tasks="xnli", languages="en")
+    (row,) = rows_of(pair, selection="oracle").values()
+    best = json.loads((pair / "run.json").read_text())["oracle_by_cell"]["xnli/dev/en"]
+    assert (row.split, row.language, row.value, row.step, row.n) == ("dev", "en", best["value"], best["step"], 0)
+
+
+def test_without_labels_there_are_predictions_and_no_score(pair: Path) -> None:
+    evaluate(str(pair), tasks="xnli", languages="sw,ur", generalized=True)
+    rows = {**rows_of(pair, setting="standard"), **rows_of(pair, setting="generalized")}
+    assert len(rows) == 4
+    for row in rows.values():
+        assert (row.value, row.note, row.outcomes, row.n) == (None, "no label", None, 12)
+        assert len(read_predictions(pair / "eval" / str(row.predictions))) == 12
+    assert not (pair / "eval" / "outcomes").exists()
+
+
+def test_predictions_do_not_depend_on_the_batch(pair: Path) -> None:
+    found = []
+    for batch_size in (1, 3, 64):
+        evaluate(str(pair), tasks="xnli", generalized=True, languages="en,de", batch_size=batch_size)
+        found.append({path.name: content for path, (_, content) in
+                      ((Path(name), entry) for name, entry in tree_of(pair / "eval").items())})
+    assert found[0] == found[1] == found[2]
+
+
+def test_evaluating_more_merges_and_again_replaces(pair: Path) -> None:
+    evaluate(str(pair), tasks="xnli", languages="en")
+    evaluate(str(pair), tasks="xnli", languages="de,de", splits="test")
+    evaluate(str(pair), tasks="xnli", languages="de")
+    evaluate(str(pair), tasks="xnli", splits="dev")
+    rows = read_rows(pair / "eval" / "results.jsonl")
+    assert sorted((row.split, row.language, row.selection) for row in rows) == [
+        ("dev", "en", "best"), ("dev", "en", "oracle"), ("test", "de", "best"), ("test", "en", "best")]
+    best, oracle = (row.value for row in rows if row.split == "dev")
+    assert best == oracle  # one dev cell, so its best is the run's best: training and evaluation reckon alike
+
+
+def test_perplexity(finished: dict[str, Path], root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mlm"
+    shutil.copytree(finished["mlm"], folder)
+    evaluate(str(folder), tasks="text", splits="dev,test", batch_size=7)
+    rows = {row.split: row for row in read_rows(folder / "eval" / "results.jsonl") if row.selection == "best"}
+    model: Any = AutoModelForMaskedLM.from_pretrained(folder / "best").eval()
+    examples = Examples([open_cell(root / "text/test/en")], 24, masking=Masking(0.4, 0))
+    batch = examples[0, np.arange(20)]
+    with torch.no_grad():
+        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long()).logits
+    nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
+    assert rows["test"].value == pytest.approx(float(nats.exp()), rel=1e-4)
+    assert rows["test"].predictions is rows["test"].outcomes is None
+    trained = json.loads((folder / "run.json").read_text())["selection"]["value"]
+    assert rows["dev"].value == pytest.approx(trained, rel=1e-4)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"tasks": "pawsx"}, "pawsx/test/fr was built with another tokenizer"),
+    ({"tasks": "text"}, "text/test/en: kind mlm, the run was trained with pair"),
+    ({"tasks": "nothing"}, "no finished cell nothing/test/"),
+    ({"languages": "en,fr"}, r"no finished cell xnli/test/fr; built: "),
+    ({"splits": "test,final"}, "no finished cell xnli/final/"),
+    ({"batch_size": 0}, "--batch_size must be at least 1"),
+    ({"precision": "fp8"}, "--precision must be one of fp32"),
+    ({"shards": "/nowhere"}, "/nowhere: no finished cell"),
+    ({"languages": "en,sw", "generalized": True}, "no row in common whose labels agree"),
+    ({"languages": "en", "splits": "train,test", "generalized": True}, None),
+])
+def test_inputs_are_checked_before_anything_is_written(pair: Path, changes: dict[str, Any],
+                                                       message: str | None) -> None:
+    before = tree_of(pair)
+    if message is None:  # one language per split: no pairs, and no complaint
+        evaluate(str(pair), **{"tasks": "xnli", **changes})
+        assert not rows_of(pair, setting="generalized")
+        return
+    with pytest.raises(InputError, match=message) as caught:
+        evaluate(str(pair), **{"tasks": "xnli", **changes})
+    assert "\n" not in str(caught.value)
+    assert tree_of(pair) == before
+
+
+def test_rows_that_are_not_parallel_are_not_paired(pair: Path, tmp_path: Path) -> None:
+    for language in ("en", "de"):
+        write_random_cell(tmp_path / "cells", f"sick/train/{language}", 5)
+    before = tree_of(pair)
+    with pytest.raises(InputError, match="not marked as parallel"):
+        evaluate(str(pair), tasks="sick", splits="train", generalized=True, shards=str(tmp_path / "cells"))
+    assert tree_of(pair) == before
+
+
+def test_an_unfinished_run_is_refused(pair: Path) -> None:
+    (pair / "done.json").unlink()
+    before = tree_of(pair)
+    with pytest.raises(InputError, match="is not a finished run"):
+        evaluate(str(pair), tasks="xnli")
+    assert tree_of(pair) == before
