@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, XLMRobertaConfig
 
 from data_prep.errors import InputError
@@ -23,6 +24,7 @@ from trainer.model.transfer import transfer_encoder
 SIZES = {"tiny": (64, 2, 4, 128), "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096)}
 MODEL_TYPE = "xlm-roberta"
 BEST_FOLDER = "best"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "sentencepiece.bpe.model")
 
 
 def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[PreTrainedModel, dict[str, Any]]:
@@ -36,12 +38,8 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     auto_class: Any = HEADS[manifest.kind].auto_class
     torch.manual_seed(recipe.seed)
     if recipe.model.name is not None:
-        model, info = auto_class.from_pretrained(
-            recipe.model.name, config=config, output_loading_info=True, trust_remote_code=False, dtype=torch.float32)
+        model, info = _load_weights(auto_class, recipe.model.name, config)
         origin |= {"new_keys": sorted(info["missing_keys"]), "dropped_keys": sorted(info["unexpected_keys"])}
-        encoder = [key for key in info["missing_keys"] if key.startswith(f"{model.base_model_prefix}.")]
-        if encoder:
-            raise InputError(f"{recipe.model.name}: {len(encoder)} encoder weights are missing, e.g. {encoder[0]}")
     else:
         model = auto_class.from_config(config)
         if recipe.init_from is not None:
@@ -51,6 +49,22 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     if recipe.model.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model, origin
+
+
+def _load_weights(auto_class: Any, name: str, config: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """(model, loading report); a head of another shape is dropped, an encoder that is not whole is refused."""
+    try:
+        model, info = auto_class.from_pretrained(
+            name, config=config, output_loading_info=True, trust_remote_code=False, dtype=torch.float32,
+            ignore_mismatched_sizes=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"model.name: cannot load {name!r}: {' '.join(str(error).split())[:200]}") from None
+    misshaped = {key for key, *_ in info["mismatched_keys"]}
+    new, dropped = misshaped | set(info["missing_keys"]), misshaped | set(info["unexpected_keys"])
+    if broken := sorted(key for key in new if key.startswith(f"{model.base_model_prefix}.")):
+        raise InputError(f"model.name: {len(broken)} encoder weights of {name} are missing or misshaped, "
+                         f"e.g. {broken[0]}")
+    return model, {"missing_keys": new, "unexpected_keys": dropped}
 
 
 def _configuration(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Any, dict[str, Any]]:
@@ -108,6 +122,8 @@ def _check_run_tokenizer(run: Path, manifest: Manifest) -> None:
 def _check_model_tokenizer(source: str, manifest: Manifest) -> None:
     """Refuse shards made with another tokenizer; a model folder without one is taken at its vocabulary's size."""
     try:
+        if Path(source).is_dir() and not any((Path(source) / file).is_file() for file in TOKENIZER_FILES):
+            raise OSError("transformers would make one up")
         found = tokenizer_fingerprint(AutoTokenizer.from_pretrained(source, trust_remote_code=False))
     except (OSError, ValueError, AttributeError):
         print(f"warning: {source} has no tokenizer to compare with the shards'", file=sys.stderr)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
@@ -25,7 +26,10 @@ def transfer_encoder(folder: Path, model: PreTrainedModel) -> dict[str, Any]:
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise InputError(f"{weights} is missing; expected the weights of a finished run")
-    old = load_file(str(weights))
+    try:
+        old = load_file(str(weights))
+    except SafetensorError as error:
+        raise InputError(f"{weights}: not readable ({error}); expected the weights of a finished run") from None
     prefix = f"{model.base_model_prefix}."
     encoder = {key: value for key, value in old.items() if key.startswith(prefix)}
     new = model.state_dict()

@@ -1,0 +1,149 @@
+"""The forward pass that can be cut at the site equals transformers' own, and delta enters where it should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from data_prep.errors import InputError
+from data_prep.shards import open_cell
+from trainer.config import load_recipe
+from trainer.data.collate import Batch, Masking
+from trainer.data.loader import Examples
+from trainer.model.build import build_model
+from trainer.model.heads import HEADS
+from trainer.model.site import Site, SiteModel, content_norm
+
+SITES = ["word_embeddings", "embeddings", "layer:1", "layer:2"]
+KINDS = ["pair", "mlm"]
+
+
+@pytest.fixture(scope="module")
+def models(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Batch]]:
+    """Per kind a tiny model in evaluation mode and a batch with much padding."""
+    path = tmp_path_factory.mktemp("site") / "r.yaml"
+    path.write_text("model: {random: tiny}\nschedule: {updates: 1}\ndata: {train: [a/b/c]}\n")
+    found = {}
+    for kind, name in (("pair", "xnli/train/en"), ("mlm", "text/train/en")):
+        cell = open_cell(shards / name)
+        model, _ = build_model(load_recipe(str(path)), cell.manifest, 24)
+        examples = Examples([cell], 24, masking=Masking(0.3, 0) if kind == "mlm" else None)
+        batch = examples[0, np.argsort(examples.lengths)[[0, 1, -1, -2]]]
+        assert (~batch.attention_mask).sum() > 5
+        found[kind] = (model.eval(), batch)
+    return found
+
+
+def theirs(model: Any, batch: Batch, **inputs: Tensor) -> Tensor:
+    """transformers' own logits from nothing but ids (or embeddings) and the mask."""
+    given = inputs or {"input_ids": batch.input_ids}
+    logits: Tensor = model(**given, attention_mask=batch.attention_mask.long()).logits
+    return logits[batch.labels != -100] if logits.dim() == 3 else logits
+
+
+def site_model(model: Any, kind: str, site: str) -> SiteModel:
+    return SiteModel(model, HEADS[kind], site).eval()
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_perturbation_it_is_transformers_own(models: Any, kind: str, site: str) -> None:
+    model, batch = models[kind]
+    ours = site_model(model, kind, site)
+    loss, logits = ours(batch)
+    expected = theirs(model, batch)
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
+    gold = batch.labels[batch.labels != -100]
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(expected, gold, reduction="sum"))
+    x = ours(batch, only_below=True)
+    torch.testing.assert_close(ours(batch, None, x)[1], logits, rtol=0, atol=0)
+    torch.testing.assert_close(ours(batch, torch.zeros_like(x), x)[1], logits, rtol=0, atol=0)
+
+
+@contextmanager
+def added(module: torch.nn.Module, delta: Tensor) -> Iterator[None]:
+    """Within, the module's output is moved by delta: perturbation by a hook, independent of SiteModel."""
+    handle = module.register_forward_hook(lambda _module, _inputs, output: (
+        (output[0] + delta, *output[1:]) if isinstance(output, tuple) else output + delta))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_delta_is_added_at_the_site(models: Any, kind: str, site: str) -> None:
+    model, batch = models[kind]
+    ours = site_model(model, kind, site)
+    module = {"word_embeddings": model.roberta.embeddings.word_embeddings, "embeddings": model.roberta.embeddings,
+              "layer:1": model.roberta.encoder.layer[0], "layer:2": model.roberta.encoder.layer[1]}[site]
+    delta = 0.1 * torch.randn(*batch.input_ids.shape, model.config.hidden_size) * batch.content_mask[..., None]
+    with added(module, delta):
+        expected = theirs(model, batch)
+    _, logits = ours(batch, delta)
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
+    if kind == "pair" and site == "layer:2":  # after the last layer only the first token counts, which is special
+        torch.testing.assert_close(logits, ours(batch)[1])
+    else:
+        assert (logits - ours(batch)[1]).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize("site", SITES[:3])
+def test_delta_on_one_example_moves_only_that_one(models: Any, site: str) -> None:
+    model, batch = models["pair"]
+    ours = site_model(model, "pair", site)
+    delta = torch.zeros(*batch.input_ids.shape, model.config.hidden_size)
+    delta[2, 1:3] = torch.randn(2, model.config.hidden_size)
+    moved = (ours(batch, delta)[1] - ours(batch)[1]).abs().amax(dim=1)
+    assert moved[2] > 1e-5
+    assert moved[[0, 1, 3]].max() < 1e-7
+
+
+@pytest.mark.parametrize("site", SITES[:3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_input_gradients_are_the_same_from_a_kept_site(models: Any, kind: str, site: str) -> None:
+    model, batch = models[kind]
+    ours = site_model(model, kind, site)
+    x = ours(batch, only_below=True).detach()
+    start = 0.1 * torch.randn_like(x)
+
+    def gradient(x_BLH: Tensor | None) -> Tensor:
+        delta = start.clone().requires_grad_(True)
+        return torch.autograd.grad(ours(batch, delta, x_BLH)[0], delta)[0]
+
+    torch.testing.assert_close(gradient(x), gradient(None), rtol=1e-5, atol=1e-7)
+    assert gradient(x)[batch.content_mask].abs().max() > 0
+    # numerically, along the gradient itself
+    step = 1e-2 * gradient(None) / gradient(None).norm()
+    with torch.no_grad():
+        rise = ours(batch, start + step)[0] - ours(batch, start - step)[0]
+    torch.testing.assert_close(rise / 2e-2, gradient(None).norm(), rtol=2e-2, atol=1e-4)
+
+
+def test_the_update_reaches_the_layers_below_the_site_and_a_detached_site_does_not(models: Any) -> None:
+    model, batch = models["pair"]
+    ours = site_model(model, "pair", "layer:1")
+    words, first = model.roberta.embeddings.word_embeddings.weight, model.roberta.encoder.layer[0].output.dense.weight
+    x = ours(batch, only_below=True)
+    assert all(g is not None for g in torch.autograd.grad(ours(batch, None, x)[0], [words, first]))
+    assert torch.autograd.grad(ours(batch, None, x.detach())[0], [words, first], allow_unused=True) == (None, None)
+
+
+def test_sites_that_are_not_there() -> None:
+    assert Site.parse("layer:2", 2) == Site("layer", 2)
+    for text in ("layer:0", "layer:3"):
+        with pytest.raises(InputError, match="layers 1 to 2"):
+            Site.parse(text, 2)
+
+
+def test_the_mean_norm_counts_content_tokens_only() -> None:
+    x = torch.tensor([[[3.0, 4.0], [30.0, 40.0], [0.0, 1.0]]])
+    assert content_norm(x, torch.tensor([[True, False, True]])) == (6.0, 2)
