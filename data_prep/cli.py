@@ -78,7 +78,7 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> None:
     while rest:
         word = rest.pop(0)
         if not word.startswith("--") or word == "--":
-            if word.startswith("-") and len(word) > 1 and not _is_number(word):
+            if word.startswith("-") and not _is_number(word):  # a lone "-" would make Fire start over
                 raise InputError(f"{prog}: flags are spelt with two dashes, found {word!r}")
             plain.append(word)
             continue

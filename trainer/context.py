@@ -31,7 +31,8 @@ class StepContext:
         self._seed = seed
         self._update = update
         # Ranks are averaged by the engine, micro-batches are added: this makes both a mean over the global batch.
-        self._scale = engine.ranks.world_size / global_weight
+        # A global batch without a single prediction (mlm on empty texts) has a loss, and a gradient, of zero.
+        self._scale = engine.ranks.world_size / max(1.0, global_weight)
         self._ends_update = ends_update
         self._site: Tensor | None = None
 

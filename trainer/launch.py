@@ -35,11 +35,12 @@ def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
     else alone. Raises InputError where the variables are incomplete or contradict each other.
     """
     env = os.environ if environment is None else environment
-    if "RANK" not in env and "SLURM_PROCID" in env and int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+    if "RANK" not in env and "SLURM_PROCID" in env and env.get("SLURM_STEP_NUM_TASKS", "1") != "1":
         env["RANK"] = env["SLURM_PROCID"]
         env["WORLD_SIZE"] = env["SLURM_STEP_NUM_TASKS"]
         env["LOCAL_RANK"] = env.get("SLURM_LOCALID", "0")
-        env.setdefault("MASTER_ADDR", _first_node(env.get("SLURM_STEP_NODELIST", "")))
+        if "MASTER_ADDR" not in env:
+            env["MASTER_ADDR"] = _first_node(env.get("SLURM_STEP_NODELIST", ""))
         # Job steps follow one another: a port of the step's own is not held by the last one's closing sockets.
         step = int(env.get("SLURM_JOB_ID", "0")) * 7 + int(env.get("SLURM_STEP_ID", "0"))
         env.setdefault("MASTER_PORT", str(20_000 + step % 20_000))

@@ -34,6 +34,9 @@ def inspect(recipe: Recipe) -> Literal["new", "partial", "done"]:
     Raises InputError where the folder holds a run of another recipe, or something that is no run.
     """
     folder = run_dir_of(recipe)
+    for parent in folder.parents:
+        if parent.exists() and not parent.is_dir():
+            raise InputError(f"output: {parent} is a file; expected a folder for the runs")
     if not folder.exists():
         return "new"
     if not folder.is_dir():

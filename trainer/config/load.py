@@ -73,7 +73,7 @@ def _parse_value(dotted: str, text: str) -> Any:
 
     YAML's own guesses would make 7 of a run named 007, and a word of 1e-5.
     """
-    if text.lower() in ("null", "none", "~"):
+    if text in ("null", "~"):  # as in YAML; `none` is a word, and a value of data.verify
         return None
     if not text.startswith(("[", "{")):
         return text

@@ -1,0 +1,122 @@
+"""Recipes: defaults, a YAML file, dotted overrides; one clear line for everything that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from data_prep.errors import InputError
+from trainer.config import Recipe, load_recipe
+from trainer.config.load import RECIPES, dump, known_keys
+from trainer.robust import METHODS
+
+MINIMAL = "data: {train: [xnli/train/en]}\nmodel: {random: tiny}\nschedule: {updates: 5}\n"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text(MINIMAL, encoding="utf-8")
+    return str(path)
+
+
+def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
+    inner = [field.annotation for field in model.model_fields.values()
+             if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)]
+    return [model, *inner]
+
+
+@pytest.mark.parametrize("section", sections(Recipe), ids=lambda section: section.__name__)
+def test_every_setting_is_described(section: type[BaseModel]) -> None:
+    undescribed = [name for name, field in section.model_fields.items()
+                   if not field.description and not (isinstance(field.annotation, type)
+                                                     and issubclass(field.annotation, BaseModel))]
+    assert not undescribed
+    assert section.model_config["extra"] == "forbid"
+    assert section.__doc__
+
+
+def test_overrides_go_on_top_and_the_rest_is_default(recipe: str) -> None:
+    found = load_recipe(recipe, {"optimizer.lr": "1e-5", "robust.method": "pgd", "data.dev": "[a/dev/en, a/dev/de]",
+                                 "optimizer.clip_norm": "null", "robust.relative": "false", "seed": "3"})
+    assert (found.optimizer.lr, found.robust.method, found.data.dev) == (1e-5, "pgd", ["a/dev/en", "a/dev/de"])
+    assert found.optimizer.clip_norm is None
+    assert found.robust.relative is False
+    assert found.optimizer.beta2 == 0.999
+    assert found.schedule.updates == 5
+    assert (found.name, found.label) == ("mine-seed3", "pgd")
+
+
+@pytest.mark.parametrize("name", ["007", "1e5", "true", "2024-01-01", "1_000"])
+def test_names_stay_as_they_were_typed(recipe: str, name: str) -> None:
+    assert load_recipe(recipe, {"name": name}).name == name
+
+
+def test_a_dump_loads_as_the_same_recipe(recipe: str, tmp_path: Path) -> None:
+    found = load_recipe(recipe, {"optimizer.eps": "1e-8", "name": "007", "label": "ä: #1"})
+    (tmp_path / "again.yaml").write_text(dump(found), encoding="utf-8")
+    assert load_recipe(str(tmp_path / "again.yaml")) == found
+
+
+@pytest.mark.parametrize(("overrides", "message"), [
+    ({"robust.epslion": "0.5"}, "unknown key 'robust.epslion', did you mean 'robust.epsilon'?"),
+    ({"lr": "0.5"}, "unknown key 'lr', did you mean 'optimizer.lr'?"),
+    ({"optimizer.lr": "nan"}, "optimizer.lr: Input should be a finite number"),
+    ({"optimizer.lr": "inf"}, "optimizer.lr: Input should be a finite number"),
+    ({"optimizer.lr": "0"}, "optimizer.lr: .*greater than 0"),
+    ({"batch.size": "8.5"}, "batch.size: .*integer"),
+    ({"data.train": "[]"}, "data.train: .*at least 1 item"),
+    ({"data.train": "xnli/train/en"}, "data.train: .*list"),
+    ({"data.train": "[xnli"}, "--data.train: cannot read"),
+    ({"robust.method": "pdg"}, "robust.method: .*'plain', 'pgd'"),
+    ({"robust.site": "layer:x"}, "robust.site must be word_embeddings, embeddings or layer:K"),
+    ({"robust.ramp_start": "0.5", "robust.ramp_end": "0.2"}, "ramp_end must not lie before"),
+    ({"checkpoint.keep": "1"}, "checkpoint.keep: .*greater than or equal to 2"),
+    ({"name": "../elsewhere"}, "name: .*match pattern"),
+    ({"name": ".hidden"}, "name: .*match pattern"),
+    ({"seed": "-1"}, "seed: .*greater than or equal to 0"),
+    ({"schedule.epochs": "2"}, "exactly one of schedule.updates and schedule.epochs"),
+    ({"schedule.updates": "null"}, "exactly one of schedule.updates and schedule.epochs"),
+    ({"seed": "1", "seed.x": "1"}, "--seed.x: 'seed' is a value, not a section"),
+    ({"model.random": "null"}, "exactly one of model.name, model.random, init_from; found none"),
+    ({"init_from": "runs/a"}, "exactly one of .* found model.random, init_from"),
+    ({"model.name": "xlm-roberta-base"}, "exactly one of .* found model.name, model.random"),
+])
+def test_what_is_wrong_is_said_in_one_line(recipe: str, overrides: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        load_recipe(recipe, overrides)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a\n", "", "\x00"])
+def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"bad\.yaml") as caught:
+        load_recipe(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_recipe_names_the_shipped_ones() -> None:
+    with pytest.raises(InputError, match=r"no recipe 'nope'.*xnli_pgd"):
+        load_recipe("nope")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_recipes_hold_differences_only(path: Path) -> None:
+    recipe = load_recipe(path.stem)
+    default = Recipe.model_validate({"model": {"random": "tiny"}, "data": {"train": ["a/b/c"]},
+                                     "schedule": {"updates": 1}})
+    written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for section, values in written.items():
+        for key, value in values.items() if isinstance(values, dict) else ():
+            assert value != getattr(getattr(default, section), key), f"{section}.{key} is the default"
+    assert recipe.name == f"{path.stem}-seed0"
+
+
+def test_the_recipe_and_the_registry_know_the_same_methods() -> None:
+    assert set(Recipe.model_fields["robust"].annotation.model_fields["method"].annotation.__args__) == set(METHODS)
+    assert "robust.epsilon" in set(known_keys(Recipe))

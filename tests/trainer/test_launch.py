@@ -1,0 +1,61 @@
+"""Ranks from the environment: alone, deepspeed or torchrun, srun, and what is incomplete."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_prep.errors import InputError
+from trainer.__main__ import take_local_rank
+from trainer.launch import Ranks, find_ranks
+
+SRUN = {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "1"}
+WHERE = {"MASTER_ADDR": "node1", "MASTER_PORT": "29500"}
+
+
+def test_alone() -> None:
+    env: dict[str, str] = {}
+    assert find_ranks(env) == Ranks(0, 1, 0)
+    assert env["WORLD_SIZE"] == "1"
+    assert 1024 <= int(env["MASTER_PORT"]) < 65536
+    assert find_ranks(env) == Ranks(0, 1, 0)  # a second command in one process finds itself again
+
+
+def test_under_the_deepspeed_launcher_or_torchrun() -> None:
+    env = {"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "1", **WHERE}
+    ranks = find_ranks(env)
+    assert ranks == Ranks(2, 4, 1)
+    assert not ranks.is_main
+    assert env["MASTER_ADDR"] == "node1"
+
+
+def test_a_launcher_inside_a_slurm_step_wins() -> None:
+    assert find_ranks({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", **WHERE, **SRUN}) == Ranks(1, 2, 1)
+
+
+def test_under_srun() -> None:
+    env = {**SRUN, **WHERE}
+    assert find_ranks(env) == Ranks(3, 4, 1)
+    assert (env["RANK"], env["WORLD_SIZE"], env["LOCAL_RANK"]) == ("3", "4", "1")
+
+
+def test_a_batch_script_or_a_step_of_one_task_is_alone() -> None:
+    assert find_ranks({"SLURM_PROCID": "0"}) == Ranks(0, 1, 0)
+    assert find_ranks({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}) == Ranks(0, 1, 0)
+
+
+@pytest.mark.parametrize(("env", "message"), [
+    ({**SRUN, "SLURM_STEP_NODELIST": "no such list"}, "set MASTER_ADDR"),
+    ({"RANK": "0"}, "incomplete"),
+    ({"RANK": "zero", "WORLD_SIZE": "1"}, "incomplete"),
+    ({"RANK": "2", "WORLD_SIZE": "2", **WHERE}, "contradict: RANK 2 of WORLD_SIZE 2"),
+    ({**SRUN, "SLURM_STEP_NUM_TASKS": "many", **WHERE}, "incomplete"),
+])
+def test_what_is_incomplete_is_refused(env: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find_ranks(dict(env))
+
+
+def test_the_launchers_own_argument_is_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert take_local_rank(["train", "--local_rank=1", "r.yaml"]) == ["train", "r.yaml"]
+    assert find_ranks({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", **WHERE}).local_rank == 1
