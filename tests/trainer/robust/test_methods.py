@@ -1,0 +1,161 @@
+"""The robust methods against losses whose worst case is known in closed form, on a context of a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainer.config.schema import RobustSection
+from trainer.kernels import reference
+from trainer.loop import radius
+from trainer.robust import METHODS
+from trainer.robust.protocol import Figures
+
+B, L, H, EPSILON = 3, 5, 8, 0.3
+
+
+class FakeContext:
+    """A micro-batch whose loss is a given function of x + delta; records what a method asks for."""
+
+    def __init__(self, loss: Callable[[Tensor], Tensor], epsilon: float = EPSILON, **settings: Any) -> None:
+        self.settings = RobustSection(**settings)
+        self.kernels = reference
+        self.epsilon = epsilon
+        self.weight = torch.tensor(B)
+        self.x = torch.randn(B, L, H, generator=torch.Generator().manual_seed(0))
+        self.m = torch.ones(B, L, dtype=torch.bool)
+        self.m[:, 0] = self.m[0, 3:] = False
+        self.theta = torch.tensor(1.0, requires_grad=True)
+        self._loss = loss
+        self.asked: list[str] = []
+        self.deltas: list[Tensor] = []
+        self.update: Tensor | None = None
+
+    def site(self) -> tuple[Tensor, Tensor]:
+        return self.x, self.m
+
+    def loss(self, delta_BLH: Tensor | None = None, *, ascent: bool = False) -> tuple[Tensor, Tensor]:
+        self.asked.append("ascent" if ascent else "clean" if delta_BLH is None else "update")
+        if delta_BLH is not None and not ascent:
+            assert not delta_BLH.requires_grad, "the update must not differentiate through the perturbation"
+            self.deltas.append(delta_BLH)
+        value = self.theta * self._loss(self.x if delta_BLH is None else self.x + delta_BLH)
+        return value, value
+
+    def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:
+        return torch.autograd.grad(loss, delta_BLH)[0]
+
+    def backward(self, loss: Tensor, *, last: bool = True) -> None:
+        assert last
+        assert self.update is None, "one backward per step"
+        self.update = loss
+        loss.backward()
+
+    def noise(self, kind: str, draw: int) -> Tensor:
+        s = self.settings
+        return reference.perturb_init(self.x, self.m, self.epsilon, s.norm, s.scope, kind, 0, 0, torch.arange(B),
+                                      draw)[1]
+
+
+W = torch.randn(B, L, H, generator=torch.Generator().manual_seed(1))
+
+
+def linear(x: Tensor) -> Tensor:
+    return (W * x).sum()
+
+
+def step(ctx: FakeContext, method: str = "pgd") -> Figures:
+    figures = METHODS[method](ctx)
+    assert ctx.theta.grad is not None
+    torch.testing.assert_close(ctx.theta.grad, ctx.update)  # d(theta * loss) / d theta at theta = 1
+    return figures
+
+
+@pytest.mark.parametrize("scope", ["token", "sequence"])
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize(("steps", "start"), [(1, "zero"), (3, "zero"), (4, "uniform"), (1, "gaussian")])
+def test_pgd_finds_the_worst_case_of_a_linear_loss(norm: str, scope: str, steps: int, start: str) -> None:
+    ctx = FakeContext(linear, method="pgd", norm=norm, scope=scope, steps=steps, start=start,
+                      step_size=None if start == "zero" else 1e4)  # from elsewhere one giant step gets there
+    figures = step(ctx)
+    w = W * ctx.m[..., None]
+    dims = (-1,) if scope == "token" else (-2, -1)
+    expected = EPSILON * (w.sign() if norm == "linf" else w / w.norm(dim=dims, keepdim=True).clamp(min=1e-30))
+    torch.testing.assert_close(ctx.deltas[0], expected, rtol=1e-5, atol=1e-6 if start == "zero" else 1e-4)
+    gain = w.abs().sum() if norm == "linf" else w.norm(dim=dims).sum()
+    torch.testing.assert_close(figures["adversarial_loss"][0], linear(ctx.x) + EPSILON * gain, rtol=1e-4, atol=1e-4)
+    assert ctx.asked == ["ascent"] * steps + ["update"]
+    total, weight = figures["boundary_share"]
+    assert float(total / weight) == 1.0
+    total, weight = figures["perturbation_norm"]
+    assert float(weight) == (ctx.m.sum() if scope == "token" else B)
+    assert float(total / weight) == pytest.approx(EPSILON, rel=1e-4)
+
+
+def test_pgd_walks_to_a_known_maximum_outside_the_ball_of_a_concave_loss() -> None:
+    target = 10 * W
+    ctx = FakeContext(lambda x: -0.5 * (x - target).square().sum(), method="pgd", steps=3)
+    step(ctx)
+    away = (target - ctx.x) * ctx.m[..., None]
+    expected = EPSILON * away / away.norm(dim=-1, keepdim=True).clamp(min=1e-30)
+    torch.testing.assert_close(ctx.deltas[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pgd_takes_steps_of_the_length_asked_for() -> None:
+    ctx = FakeContext(linear, method="pgd", steps=2, step_size=0.25)
+    step(ctx)
+    norms = ctx.deltas[0].norm(dim=-1)
+    torch.testing.assert_close(norms[ctx.m], torch.full_like(norms[ctx.m], 0.5 * EPSILON))
+    assert (ctx.deltas[0][~ctx.m] == 0).all()
+
+
+def test_clean_loss_is_known_for_free_from_a_single_step_from_zero() -> None:
+    ctx = FakeContext(linear, method="pgd")
+    torch.testing.assert_close(step(ctx)["clean_loss"][0], linear(ctx.x))
+    assert "clean" not in ctx.asked
+    assert "clean_loss" not in step(FakeContext(linear, method="pgd", start="uniform"))
+
+
+@pytest.mark.parametrize("method", ["pgd", "random_noise"])
+def test_clean_weight_adds_the_clean_loss(method: str) -> None:
+    ctx = FakeContext(linear, method=method, clean_weight=2.0)
+    figures = step(ctx, method)
+    perturbed = figures["adversarial_loss" if method == "pgd" else "noisy_loss"][0]
+    torch.testing.assert_close(figures["loss"][0], perturbed + 2 * linear(ctx.x))
+    torch.testing.assert_close(ctx.update, figures["loss"][0])
+    assert ctx.asked.count("clean") == 1
+
+
+def test_random_noise_averages_independent_draws() -> None:
+    ctx = FakeContext(linear, method="random_noise", draws=3)
+    figures = step(ctx, "random_noise")
+    assert ctx.asked == ["update"] * 3
+    assert len({float(delta.sum()) for delta in ctx.deltas}) == 3
+    expected = sum(linear(ctx.x + delta) for delta in ctx.deltas) / 3
+    torch.testing.assert_close(figures["noisy_loss"][0], expected)
+    for delta in ctx.deltas:
+        assert (delta.norm(dim=-1) <= EPSILON * (1 + 1e-6)).all()
+        assert (delta[~ctx.m] == 0).all()
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_radius_of_zero_is_plain_training(method: str) -> None:
+    ctx = FakeContext(linear, epsilon=0.0, method=method, draws=2, steps=3, clean_weight=1.0)
+    figures = step(ctx, method)
+    assert ctx.asked == ["clean"]
+    assert set(figures) == {"loss"}
+    torch.testing.assert_close(ctx.update, linear(ctx.x))
+
+
+def test_the_radius_is_off_then_grows_then_full() -> None:
+    ramp = RobustSection(epsilon=0.2, ramp_start=0.25, ramp_end=0.75)
+    found = [radius(ramp, progress, 5.0) for progress in (0.0, 0.2499, 0.25, 0.5, 0.75, 0.9)]
+    assert found == pytest.approx([0, 0, 0, 0.5, 1.0, 1.0])
+    assert radius(RobustSection(epsilon=0.2), 0.0, 5.0) == pytest.approx(1.0)
+    assert radius(RobustSection(epsilon=0.2, relative=False), 0.0, 5.0) == 0.2
+    sharp = RobustSection(epsilon=0.2, relative=False, ramp_start=0.5, ramp_end=0.5)
+    assert [radius(sharp, progress, None) for progress in (0.49, 0.5)] == [0.0, 0.2]
