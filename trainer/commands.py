@@ -5,6 +5,7 @@ from __future__ import annotations
 from data_prep.cli import Commands
 from trainer.bench.loader import bench_loader
 from trainer.checkpoint.export import export
+from trainer.demo import demo
 from trainer.doctor import doctor
 from trainer.evaluate.run import evaluate
 from trainer.report import report
@@ -17,4 +18,5 @@ COMMANDS: Commands = {
     "export": export,
     "bench": {"loader": bench_loader},
     "doctor": doctor,
+    "demo": demo,
 }

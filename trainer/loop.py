@@ -120,6 +120,14 @@ def radius(settings: RobustSection, progress: float, site_norm: float | None) ->
     return full * (progress - settings.ramp_start) / (settings.ramp_end - settings.ramp_start)
 
 
+def counts_for_selection(settings: RobustSection, progress: float) -> bool:
+    """Whether a checkpoint at `progress` may be selected: before the radius is full it is not yet the method's.
+
+    English dev is often best before robust training begins; without this rule all methods would be the plain one.
+    """
+    return settings.method == "plain" or progress >= settings.ramp_end
+
+
 def measure_site_norm(engine: Engine, examples: Examples, batch_size: int) -> float:
     """Mean L2 norm of content tokens at the site, over the first rows of the training cells, without dropout.
 
@@ -184,20 +192,20 @@ class Watcher:
     def _evaluate(self) -> None:
         state, metric = self.state, self.data.manifest.metric
         better = 1.0 if self.engine.module.head.higher_is_better else -1.0
+        counts = counts_for_selection(self.recipe.robust, state.update / self.updates)
         figures: dict[str, float | None] = {}
         for name, examples in self.dev.items():
             value = predict(self.engine.module, examples, self.recipe.evaluation.batch_size, self.engine.device,
                             self.engine.ranks, self.engine.gather_objects).metric(metric)
             figures[f"dev/{metric}/{name}"] = value
             best = state.oracle.get(name)
-            if best is None or better * value > better * best["value"]:
+            if counts and (best is None or better * value >= better * best["value"]):
                 state.oracle[name] = {"value": value, "step": state.update}
         if figures:
             self.metrics.write(state.update, figures)
         chosen = self.data.select_on
-        improved = chosen is None or not state.selected or \
-            better * state.oracle[chosen]["value"] > better * state.selected["value"]
-        if improved:
+        # Of equals the latest is taken: it has seen the most of what the method teaches.
+        if counts and (chosen is None or state.oracle[chosen]["step"] == state.update):
             best_here = state.oracle[chosen]["value"] if chosen else None
             state.selected = {"cell": chosen, "metric": metric, "value": best_here, "step": state.update}
             self.save_best()

@@ -69,10 +69,13 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_scores_equal_those_recomputed_from_the_prediction_files(chain: Path) -> None:
     expected = rescore(chain / "runs/sick-seed0", DATA / "xnli")
     lines = (chain / "runs/sick-seed0/eval/results.jsonl").read_text(encoding="utf-8").split("\n")
-    rows = [row for row in map(json.loads, filter(None, lines)) if row["selection"] == "best"]
+    results = [json.loads(line) for line in lines if line]
+    rows = [row for row in results if row["selection"] == "best" and row["setting"] == "generalized"]
+    standard = {row["language"]: row["value"] for row in results if row["setting"] == "standard" and row["n"]}
     found = {(row["language"], row["language_2"]): (row["value"], row["n"]) for row in rows}
     assert len(expected) == len(LANGUAGES) ** 2
     assert found.keys() == expected.keys()
+    assert standard == {row["language"]: row["value"] for row in rows if row["language"] == row["language_2"]}
     for pair, (accuracy, count) in expected.items():
         assert found[pair] == (pytest.approx(accuracy, abs=1e-12), count), pair
 

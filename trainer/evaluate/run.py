@@ -41,8 +41,8 @@ def evaluate(
     """Predict with a run's best checkpoint: a prediction file and a result row per language, or pair of languages.
 
     tasks, languages, splits: comma lists; without languages, all that were built. generalized: also every ordered
-    pair, premise in one language and hypothesis in the other. shards: the folder that holds the cells (default:
-    the one the run was trained from).
+    pair, premise in one language and hypothesis in the other, the diagonal included. shards: the folder that holds
+    the cells (default: the one the run was trained from).
     """
     folder = Path(run)
     record = read_record(folder)
@@ -58,7 +58,10 @@ def evaluate(
     rows = _oracle_rows(record)
     for job in track(jobs, description=f"{record['name']}: evaluating", transient=True):
         predictions = predict(model, job.examples, batch_size, device, Ranks(0, 1, 0))
-        rows.append(_write(folder / "eval", job, predictions, record))
+        row = _write(folder / "eval", job, predictions, record)
+        rows.append(row)
+        if generalized and row.setting == "standard":  # the diagonal of the pairs: the same predictions
+            rows.append(row.model_copy(update={"setting": "generalized"}))
     merge_rows(folder / "eval" / RESULTS_FILE, rows)
     _print_rows(folder, [row for row in rows if row.selection == "best"])
     return 0
@@ -116,7 +119,7 @@ def _open_cells(root: Path, task: str, split: str, languages: list[str], record:
 def _jobs(cells: list[Cell], generalized: bool, record: dict[str, Any]) -> Iterator[Job]:
     """Every cell in the standard setting, then every ordered pair of different languages of a task and split.
 
-    The diagonal of the generalized setting is the standard setting, so it is not predicted twice.
+    The diagonal of the generalized setting is the standard setting, so it is no job of its own.
     """
     masking = Masking(record["mask_share"], 0) if record["kind"] == "mlm" else None
     for cell in cells:
@@ -184,7 +187,7 @@ def _print_rows(folder: Path, rows: list[ResultRow]) -> None:
             print(f"{row.task}/{row.split}/{row.language}  {row.metric} {value}  ({row.n} rows)")
     crossed = [row.value for row in rows if row.setting == "generalized" and row.value is not None]
     if crossed:
-        print(f"generalized: mean {np.mean(crossed):.4f} over {len(crossed)} pairs of different languages")
+        print(f"generalized: mean {np.mean(crossed):.4f} over {len(crossed)} pairs")
     print(f"{folder / 'eval' / RESULTS_FILE}: {len(rows)} rows")
 
 

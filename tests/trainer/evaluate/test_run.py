@@ -95,12 +95,14 @@ def test_standard_and_generalized_rows(pair: Path, root: Path) -> None:
     assert evaluate(str(pair), tasks="xnli", generalized=True, batch_size=5, languages="en,de") == 0
     standard, crossed = rows_of(pair, setting="standard"), rows_of(pair, setting="generalized")
     assert list(standard) == [("en", "en"), ("de", "de")]
-    assert list(crossed) == [("en", "de"), ("de", "en")]
+    assert set(crossed) == {("en", "en"), ("en", "de"), ("de", "en"), ("de", "de")}
+    for language, row in standard.items():  # the diagonal is the standard setting, not another prediction
+        assert crossed[language] == row.model_copy(update={"setting": "generalized"})
     for (first, second), row in {**standard, **crossed}.items():
         ids, predicted, gold = reckoned(pair, root, first, second)
         assert row.n == len(ids)
         assert row.value == pytest.approx(np.mean(np.array(predicted) == gold))
-        stem = first if row.setting == "standard" else f"{first}-{second}"
+        stem = first if first == second else f"{first}-{second}"
         assert row.predictions == f"predictions/xnli/test-{stem}.tsv"
         assert read_predictions(pair / "eval" / row.predictions) == [LABELS[i] for i in predicted]
         found_ids, right = read_outcomes(pair / "eval" / str(row.outcomes))
@@ -184,9 +186,9 @@ def test_perplexity(finished: dict[str, Path], root: Path, tmp_path: Path) -> No
 def test_inputs_are_checked_before_anything_is_written(pair: Path, changes: dict[str, Any],
                                                        message: str | None) -> None:
     before = tree_of(pair)
-    if message is None:  # one language per split: no pairs, and no complaint
+    if message is None:  # one language per split: no pairs but the diagonal, and no complaint
         evaluate(str(pair), **{"tasks": "xnli", **changes})
-        assert not rows_of(pair, setting="generalized")
+        assert set(rows_of(pair, setting="generalized")) == {("en", "en")}
         return
     with pytest.raises(InputError, match=message) as caught:
         evaluate(str(pair), **{"tasks": "xnli", **changes})

@@ -1,0 +1,163 @@
+"""Runs the demo: writes the world, then prepares, trains, evaluates and reports through the ordinary commands.
+
+Input: a seed. Output: `demo_output/` with raw/, tokenizer/, shards/, model/, runs/, report/ and logs/. Every command is
+printed as it could be typed. A demo that was stopped goes on where it was when it is started again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.errors import InputError
+from trainer.demo.languages import languages
+from trainer.demo.world import WORDS
+from trainer.demo.write import write_world
+
+RECIPES = Path(__file__).parent / "recipes"
+ROOT = Path(__file__).parents[2]
+MARKER = "demo.json"  # written when the raw files are whole
+METHODS = ("plain", "random_noise", "pgd")
+MAX_LENGTH = 32
+VOCABULARY_LIMIT = 2000  # more than the world has words: every word becomes a token
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the demo: branches run side by side, the commands of a branch one after the other."""
+
+    title: str
+    branches: tuple[tuple[tuple[str, ...], ...], ...] = ()
+    """Words after `python -m`, per command, per branch."""
+    action: Callable[[], None] | None = None
+    """Work of the demo's own, where the step is no command."""
+    shown: bool = False
+    """Whether the commands' output goes to the terminal too."""
+
+
+def demo(*, out: str = "demo_output", seed: int = 0) -> int:
+    """Pre-train, train and compare plain and robust fine-tuning on made-up languages, offline, in minutes.
+
+    out: folder for everything it makes. seed: of the world, the weights and the order of the data.
+    """
+    folder = Path(out)
+    _check(folder, seed)
+    started = time.monotonic()
+    stages = list(_stages(folder, seed))
+    for number, stage in enumerate(stages, start=1):
+        print(f"\n[{number}/{len(stages)}] {stage.title}", flush=True)
+        begun = time.monotonic()
+        if stage.action is not None:
+            stage.action()
+        _run_branches(stage, folder / "logs" / f"{number:02d}.log")
+        print(f"      {time.monotonic() - begun:.0f} s", flush=True)
+    print(f"\nThe demo took {time.monotonic() - started:.0f} s.\n"
+          f"The report, for a browser:     {folder / 'report' / 'report.html'}\n"
+          f"Training curves and figures:   tensorboard --logdir {folder}")
+    return 0
+
+
+def _stages(folder: Path, seed: int) -> Iterator[Stage]:
+    raw, shards, runs, model = folder / "raw", folder / "shards", folder / "runs", folder / "model"
+    tokenizer = folder / "tokenizer"
+
+    def prepare(task: str, tokenizer_folder: Path) -> tuple[str, ...]:
+        return ("data_prep", "build", task, "--source", str(raw / task), "--tokenizer", str(tokenizer_folder),
+                "--out", str(shards), "--max_length", str(MAX_LENGTH))
+
+    def train(recipe: str, *more: str) -> tuple[str, ...]:
+        return ("trainer", "train", str((RECIPES / f"{recipe}.yaml").relative_to(ROOT)), "--seed", str(seed),
+                "--output", str(runs), "--data.shards", str(shards), *more)
+
+    def run(name: str) -> str:
+        return str(runs / f"{name}-seed{seed}")
+
+    yield Stage(f"A world of {len(WORDS)} English words, and its sentences in other languages, as raw benchmark files",
+                action=lambda: _write(folder, seed))
+    tokenizer_command = ("data_prep", "tokenizer", "--texts", str(raw / "text"), "--model", "word",
+                         "--vocab_size", str(VOCABULARY_LIMIT), "--out", str(tokenizer))
+    yield Stage("A tokenizer from its text, and sharded text",
+                ((() if tokenizer.is_dir() else (tokenizer_command,)) + (prepare("text", tokenizer),),))
+    yield Stage("A tiny XLM-R learns from unlabelled text (masked language modelling)", ((train("mlm"),),))
+    yield Stage("Languages at a chosen distance: their words are put into the model's table",
+                action=lambda: _extend(Path(run("mlm")) / "best", model, seed))
+    yield Stage("Sharded labelled data for the intermediate task and the target task",
+                ((prepare("pawsx", model),), (prepare("xnli", model),)))
+    yield Stage("Intermediate training: paraphrase detection, in English",
+                ((train("paraphrase", "--model.name", str(model)),),))
+    yield Stage("Fine-tuning on English inference, plainly and robustly, then evaluation in every language and pair",
+                tuple((train(method, "--init_from", run("paraphrase")),
+                       ("trainer", "evaluate", run(method), "--tasks", "xnli", "--generalized"))
+                      for method in reversed(METHODS)))
+    yield Stage("The report", ((("trainer", "report", *map(run, METHODS), "--out", str(folder / "report")),),),
+                shown=True)
+
+
+def _check(folder: Path, seed: int) -> None:
+    """Refuse a folder that holds something else, before anything is written."""
+    marker = folder / MARKER
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out: {folder} is a file; expected a folder, or nothing")
+    if marker.exists():
+        found = json.loads(marker.read_text(encoding="utf-8"))
+        if found != {"format": FORMAT, "seed": seed}:
+            raise InputError(f"{folder} holds a demo of {found}; choose another --out, or remove it")
+    elif folder.exists() and any(path.name not in ("raw", "logs") for path in folder.iterdir()):
+        raise InputError(f"{folder} exists and holds no demo; choose another --out")
+
+
+def _write(folder: Path, seed: int) -> None:
+    if (folder / MARKER).exists():
+        return
+    write_world(folder / "raw", seed, languages(seed))
+    (folder / MARKER).write_text(json.dumps({"format": FORMAT, "seed": seed}) + "\n", encoding="utf-8")
+
+
+def _extend(pretrained: Path, model: Path, seed: int) -> None:
+    if model.exists():
+        return
+    from trainer.demo.distance import extend  # imports torch, which takes seconds
+
+    far = [language for language in languages(seed) if language.sigma is not None]
+    done = extend(pretrained, model, far, seed)
+    print(f"      {done.tokens} tokens added; mean norm of the English rows {done.mean_norm:.2f}")
+
+
+def _run_branches(stage: Stage, log: Path) -> None:
+    """Run the branches side by side, at most one per core; InputError names the log of a command that failed."""
+    for branch in stage.branches:
+        for words in branch:
+            print(f"      $ python -m {shlex.join(words)}", flush=True)
+    if not stage.branches:
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    cores = max(1, min(len(stage.branches), os.cpu_count() or 1))
+    logs = [log.with_suffix(f".{number}.log") for number in range(1, len(stage.branches) + 1)]
+    with ThreadPoolExecutor(cores) as pool:
+        results = list(pool.map(_run_branch, stage.branches, logs, [stage.shown] * len(logs)))
+    for failed, file in zip(results, logs, strict=True):
+        if failed is not None:
+            tail = file.read_text(encoding="utf-8").strip().split("\n")[-1] if not stage.shown else ""
+            raise InputError(f"`python -m {shlex.join(failed)}` failed: {tail} (all of it in {file})")
+
+
+def _run_branch(branch: Sequence[Sequence[str]], log: Path, shown: bool) -> Sequence[str] | None:
+    """Run the commands of one branch; returns the one that failed, or None."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with log.open("w", encoding="utf-8") as stream:
+        for words in branch:
+            output = None if shown else stream
+            done = subprocess.run([sys.executable, "-m", *words], env=environment, check=False,
+                                  stdout=output, stderr=subprocess.STDOUT if not shown else None)
+            if done.returncode:
+                return words
+    return None
