@@ -45,7 +45,6 @@ FEATURES = datasets.Features({
 })
 PAIR_SPECIAL_TOKENS = 4  # <s> first </s></s> second </s>
 SINGLE_SPECIAL_TOKENS = 2  # <s> first </s>
-HASH_BLOCK_BYTES = 1 << 20
 
 
 class _Strict(pydantic.BaseModel):
@@ -394,8 +393,5 @@ def check_shard(file: Path, shard: ShardInfo, verify: str) -> None:
 
 def file_sha256(path: Path) -> str:
     """sha256 (hex) of a file, read in blocks."""
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while block := stream.read(HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -20,11 +20,13 @@ def main(argv: list[str]) -> int:
 
 
 def take_local_rank(argv: list[str]) -> list[str]:
-    """`argv` without the `--local_rank=N` that the deepspeed launcher adds; it goes where torchrun puts it."""
-    kept = []
-    for word in argv:
-        if word.startswith("--local_rank="):
-            os.environ.setdefault("LOCAL_RANK", word.partition("=")[2])
+    """`argv` without a launcher's local rank, in any of its spellings; it goes where torchrun puts it."""
+    kept: list[str] = []
+    words = iter(argv)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag in ("--local_rank", "--local-rank"):
+            os.environ.setdefault("LOCAL_RANK", value if equals else next(words, ""))
         else:
             kept.append(word)
     return kept

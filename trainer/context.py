@@ -53,8 +53,13 @@ class StepContext:
 
     def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:
         """d loss / d delta; weight gradients are not computed, so an ascent step costs two thirds of a full step."""
-        (grad,) = torch.autograd.grad(loss, delta_BLH)
-        return grad
+        scale = self._engine.loss_scale
+        if scale == 1.0:
+            (grad,) = torch.autograd.grad(loss, delta_BLH)
+            return grad
+        # fp16: gradients this small would round to zero on their way down; scaled on the way, unscaled in fp32.
+        (grad,) = torch.autograd.grad(loss * scale, delta_BLH)
+        return grad.float() / scale
 
     def backward(self, loss: Tensor, *, last: bool = True) -> None:
         """Add the gradient of this share of the global mean."""

@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,14 @@ def _auto_values(micro_size: int, accumulation: int, clip_norm: float | None, pr
     }
 
 
-def check_precision(precision: str) -> None:
-    """Refuse fp16 where the accelerator has none (a CPU), before DeepSpeed does so halfway through."""
+def check_precision(precision: str, config: Mapping[str, Any]) -> None:
+    """Refuse a precision that would fail halfway or quietly lose digits.
+
+    A CPU has no fp16. Without ZeRO, DeepSpeed's fp32 copies of half-precision weights cannot be read back (bf16), or
+    the optimiser does not move them (fp16); ZeRO 1 costs nothing more on one device, and does both.
+    """
+    if precision != "fp32" and not int(config.get("zero_optimization", {}).get("stage", 0)):
+        raise InputError(f"engine.precision {precision} needs ZeRO: set engine.config to zero1 (or 2, 3)")
     if precision == "fp16" and not deepspeed.accelerator.get_accelerator().is_fp16_supported():
         raise InputError("engine.precision: this device has no fp16; set it to bf16 or fp32")
 
@@ -146,6 +153,11 @@ class Engine:
     def gradient_norm(self) -> float:
         """Global L2 norm of the last update's gradient before clipping."""
         return float(self._norm if self._measures_norm else self._engine.get_global_grad_norm())
+
+    @property
+    def loss_scale(self) -> float:
+        """What fp16 losses are multiplied by on their way through the backward pass; 1 in fp32 and bf16."""
+        return float(self._engine.optimizer.loss_scale) if self._engine.fp16_enabled() else 1.0
 
     @property
     def learning_rate(self) -> float:

@@ -46,8 +46,9 @@ def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
         env.setdefault("MASTER_PORT", str(20_000 + step % 20_000))
     if "RANK" not in env:
         env.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
+    env.setdefault("LOCAL_RANK", "0")  # DeepSpeed wants it, and not every launcher sets it
     try:
-        ranks = Ranks(int(env["RANK"]), int(env["WORLD_SIZE"]), int(env.get("LOCAL_RANK", "0")))
+        ranks = Ranks(int(env["RANK"]), int(env["WORLD_SIZE"]), int(env["LOCAL_RANK"]))
     except (KeyError, ValueError) as error:
         raise InputError(f"launcher variables are incomplete ({error}); use deepspeed, torchrun or srun") from None
     if not 0 <= ranks.rank < ranks.world_size:

@@ -18,26 +18,28 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint.store import save_checkpoint
-from trainer.config.schema import Recipe, RobustSection
+from trainer.config.schema import Recipe
 from trainer.context import StepContext
 from trainer.data.collate import Batch
-from trainer.data.loader import Examples, TrainingData, evaluation_batches
+from trainer.data.loader import Examples, TrainingData
 from trainer.engine import Engine
 from trainer.evaluate.predict import predict
-from trainer.model.site import content_norm
+from trainer.radius import counts_for_selection, radius
 from trainer.robust import METHODS
 from trainer.state import TrainState
 from trainer.telemetry.metrics import Metrics
 
 PRINT_SECONDS = 5.0  # at most one progress line in the terminal per this time; metrics.jsonl has them all
-SITE_NORM_EXAMPLES = 512  # examples behind the mean norm that a relative epsilon refers to
 
 
 @dataclass
 class Window:
     """Figures since the last line of the log: sums and weights by name, and what passed through."""
 
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     sums: dict[str, Tensor] = field(default_factory=dict)
+    learning_rate: float = 0.0
+    """The rate of the latest update."""
     examples: int = 0
     tokens: int = 0
     padded_tokens: int = 0
@@ -50,20 +52,21 @@ class Window:
                 "seconds": time.monotonic() - self.started}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Window:
+    def from_dict(cls, values: dict[str, Any], device: torch.device) -> Window:
         """The window that `to_dict` described."""
-        sums = {name: torch.tensor(pair, dtype=torch.float64) for name, pair in values["sums"].items()}
-        return cls(sums, values["examples"], values["tokens"], values["padded_tokens"],
-                   time.monotonic() - values["seconds"])
+        sums = {name: torch.tensor(pair, dtype=torch.float64, device=device) for name, pair in values["sums"].items()}
+        return cls(device, sums, examples=values["examples"], tokens=values["tokens"],
+                   padded_tokens=values["padded_tokens"], started=time.monotonic() - values["seconds"])
 
     def add(self, figures: dict[str, tuple[Tensor | float, Tensor | float]]) -> None:
         """Add one micro-batch's (sum, weight) pairs."""
         for name, pair in figures.items():
-            values = torch.stack([torch.as_tensor(value, dtype=torch.float64).cpu() for value in pair])
-            self.sums[name] = self.sums.get(name, torch.zeros(2, dtype=torch.float64)) + values
+            # Kept where they are: fetching them from a GPU would make every micro-batch wait for it.
+            values = torch.stack([torch.as_tensor(value, device=self.device).double() for value in pair])
+            self.sums[name] = self.sums[name] + values if name in self.sums else values
 
     def add_batch(self, batch: Batch) -> None:
-        """Count the batch's examples, tokens and padding."""
+        """Count the examples, tokens and padding of a batch that is still on the CPU."""
         self.examples += batch.input_ids.shape[0]
         self.tokens += int(batch.attention_mask.sum())
         self.padded_tokens += batch.input_ids.numel()
@@ -72,7 +75,7 @@ class Window:
         """The window's means over all ranks, and its speeds; every rank must call it."""
         names = list(self.sums)
         counts = torch.tensor([self.examples, self.tokens, self.padded_tokens], dtype=torch.float64)
-        flat = torch.cat([counts, *(self.sums[name] for name in names)]).to(engine.device)
+        flat = torch.cat([counts.to(self.device), *(self.sums[name] for name in names)])
         examples, tokens, padded, *rest = engine.sum_over_ranks(flat).tolist()
         seconds = time.monotonic() - self.started
         means = {f"train/{name}": total / weight if weight else None
@@ -87,63 +90,37 @@ def run_updates(
 ) -> None:
     """Do updates `state.update` + 1 .. `updates`; `after_update` is called after each with the open window."""
     method = METHODS[recipe.robust.method]
-    window = Window.from_dict(state.windows[engine.ranks.rank]) if state.windows else Window()
+    device = engine.device
+    window = Window.from_dict(state.windows[engine.ranks.rank], device) if state.windows else Window(device)
     engine.module.train()
     while state.update < updates:
-        micro_batches = [batch.to(engine.device) for batch in next(batches)]
+        micro_batches = next(batches)
         # Dropout masks are a function of seed, update and rank: nothing to save, nothing to restore. Seeded after the
         # data came in, since a loader draws a number when it starts, which is at another update after a resume.
         torch.manual_seed(hash((recipe.seed, state.update, engine.ranks.rank)) & (2**63 - 1))
-        weight = engine.sum_over_ranks(torch.stack([b.predictions for b in micro_batches]).sum().to(engine.device))
+        weight = global_weight(engine, recipe, micro_batches)
         epsilon = radius(recipe.robust, state.update / updates, state.site_norm)
         for number, batch in enumerate(micro_batches):
-            context = StepContext(
-                engine, kernels, recipe.robust, batch, epsilon=epsilon, seed=recipe.seed, update=state.update,
-                global_weight=float(weight), ends_update=number == len(micro_batches) - 1)
-            window.add(dict(method(context)))
             window.add_batch(batch)
+            context = StepContext(
+                engine, kernels, recipe.robust, batch.to(device), epsilon=epsilon, seed=recipe.seed,
+                update=state.update, global_weight=weight, ends_update=number == len(micro_batches) - 1)
+            window.add(dict(method(context)))
+        window.learning_rate = engine.learning_rate
         engine.step()
         state.update += 1
         state.examples += recipe.batch.size
         after_update(window)
         if state.update % recipe.logging.every == 0:
-            window = Window()
+            window = Window(device)
 
 
-def radius(settings: RobustSection, progress: float, site_norm: float | None) -> float:
-    """The ball's absolute radius when `progress` (0..1) of the run is done: zero, then a linear ramp, then full."""
-    if progress < settings.ramp_start:
-        return 0.0
-    full = settings.epsilon * (site_norm or 1.0 if settings.relative else 1.0)
-    if progress >= settings.ramp_end:
-        return full
-    return full * (progress - settings.ramp_start) / (settings.ramp_end - settings.ramp_start)
-
-
-def counts_for_selection(settings: RobustSection, progress: float) -> bool:
-    """Whether a checkpoint at `progress` may be selected: before the radius is full it is not yet the method's.
-
-    English dev is often best before robust training begins; without this rule all methods would be the plain one.
-    """
-    return settings.method == "plain" or progress >= settings.ramp_end
-
-
-def measure_site_norm(engine: Engine, examples: Examples, batch_size: int) -> float:
-    """Mean L2 norm of content tokens at the site, over the first rows of the training cells, without dropout.
-
-    Every rank computes the same batches, so that all use the same number to the last bit.
-    """
-    engine.module.eval()
-    total, count = 0.0, 0
-    with torch.no_grad():
-        for rows, batch in evaluation_batches(examples.head(SITE_NORM_EXAMPLES), batch_size):
-            del rows
-            on_device = batch.to(engine.device)
-            x_BLH = engine.module(on_device, only_below=True)
-            part, tokens = content_norm(x_BLH, on_device.content_mask)
-            total, count = total + part, count + tokens
-    engine.module.train()
-    return total / max(1, count)
+def global_weight(engine: Engine, recipe: Recipe, micro_batches: list[Batch]) -> float:
+    """Predictions in the update's global batch: its examples, or its masked tokens counted over all ranks."""
+    if micro_batches[0].labels.dim() == 1:
+        return float(recipe.batch.size)
+    masked = torch.tensor(sum(int(batch.predictions) for batch in micro_batches), device=engine.device)
+    return float(engine.sum_over_ranks(masked))
 
 
 class Watcher:
@@ -171,16 +148,17 @@ class Watcher:
         if update % self.checkpoint_every == 0 or last:
             self.state.seconds += time.monotonic() - self._clock
             self._clock = time.monotonic()
-            rest = Window() if update % self.recipe.logging.every == 0 else window
+            rest = Window(window.device) if update % self.recipe.logging.every == 0 else window
             self.state.windows = self.engine.gather_objects(rest.to_dict())
             save_checkpoint(self.engine, self.state, self.run_dir, self.recipe.checkpoint.keep)
 
     def _log(self, window: Window) -> None:
         figures = window.close(self.engine)
-        figures["train/learning_rate"] = self.engine.learning_rate
+        figures["train/learning_rate"] = window.learning_rate
         figures["train/gradient_norm"] = self.engine.gradient_norm
-        figures["train/epsilon"] = radius(self.recipe.robust, (self.state.update - 1) / self.updates,
-                                          self.state.site_norm)
+        if self.recipe.robust.method != "plain":
+            progress = (self.state.update - 1) / self.updates
+            figures["train/epsilon"] = radius(self.recipe.robust, progress, self.state.site_norm)
         self.metrics.write(self.state.update, figures)
         now = time.monotonic()
         if self.engine.ranks.is_main and (now - self._printed > PRINT_SECONDS or self.state.update == self.updates):

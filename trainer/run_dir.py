@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +19,10 @@ from trainer.config.load import dump
 CONFIG = "config.yaml"
 RECORD = "run.json"
 DONE = "done.json"
+BEST = "best"
 
 # Settings that change where or how a run executes, not what it learns: they may differ between lives of a run.
-FREE_SETTINGS = (("logging",), ("checkpoint",), ("data", "workers"), ("data", "verify"))
+FREE_SETTINGS = (("logging",), ("checkpoint",), ("data", "workers"), ("data", "verify"), ("output",), ("name",))
 
 
 def run_dir_of(recipe: Recipe) -> Path:
@@ -46,7 +48,11 @@ def inspect(recipe: Recipe) -> Literal["new", "partial", "done"]:
         if any(path for path in folder.iterdir() if not path.name.startswith(".")):
             raise InputError(f"{folder} exists and holds no {CONFIG}; choose another name or output")
         return "new"
-    differences = _differences(yaml.safe_load(config.read_text(encoding="utf-8")), recipe.model_dump(mode="json"))
+    try:
+        old = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError, UnicodeDecodeError):
+        raise InputError(f"{config} cannot be read; remove {folder}, or choose another name") from None
+    differences = _differences(old, recipe.model_dump(mode="json"))
     if differences:
         raise InputError(f"{folder} holds a run with another recipe ({'; '.join(differences[:3])}); "
                          "choose another name, or remove that run")
@@ -57,6 +63,8 @@ def create(recipe: Recipe) -> Path:
     """Make the run's folder and write its merged recipe; an existing recipe stays as it is."""
     folder = run_dir_of(recipe)
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f".{BEST}.*"):  # of a life that was killed while it saved: gigabytes, for a large model
+        shutil.rmtree(left, ignore_errors=True)
     if not (folder / CONFIG).exists():
         temporary = folder / f".{CONFIG}.tmp-{os.getpid()}"
         temporary.write_text(dump(recipe), encoding="utf-8")

@@ -21,10 +21,11 @@ from trainer.data.sampler import updates_per_epoch
 from trainer.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
 from trainer.kernels import dispatch
 from trainer.launch import find_ranks
-from trainer.loop import Watcher, measure_site_norm, run_updates
-from trainer.model.build import BEST_FOLDER, build_model
+from trainer.loop import Watcher, run_updates
+from trainer.model.build import build_model
 from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
+from trainer.radius import measure_site_norm
 from trainer.state import TrainState
 from trainer.telemetry.metrics import Metrics
 from trainer.telemetry.record import write_json, write_record
@@ -50,8 +51,7 @@ def train(
     updates = count_updates(settings, data)
     backend_name, backend = dispatch.select(settings.kernels)
     split_batch(settings.batch.size, settings.batch.micro_size, ranks.world_size)
-    read_engine_config(settings.engine.config)
-    check_precision(settings.engine.precision)
+    check_precision(settings.engine.precision, read_engine_config(settings.engine.config))
     model, origin = build_model(settings, data.manifest, data.max_length)
     site_model = SiteModel(model, HEADS[data.manifest.kind], settings.robust.site)
 
@@ -64,17 +64,18 @@ def train(
     dev = {name: Examples([cell], data.max_length, masking=_fixed_masking(settings, data))
            for name, cell in data.dev.items()}
     if settings.robust.relative and settings.robust.method != "plain" and state.site_norm is None:
-        state.site_norm = measure_site_norm(engine, examples, settings.evaluation.batch_size)
+        state.site_norm = measure_site_norm(
+            engine, examples, settings.robust, settings.evaluation.batch_size, settings.seed)
     if ranks.is_main:
         write_record(folder / run_dir.RECORD, _record(settings, data, updates, backend_name, origin, engine))
-        _announce(folder, data, updates, state, origin, engine)
+        _announce(folder, settings.data.shards, data, updates, state, origin, engine)
 
     def save_best() -> None:
         weights = engine.full_state(site_model.model)
         if ranks.is_main:
             fingerprint = data.manifest.tokenizer.fingerprint
             write_transformers_folder(model, weights, tokenizer_dir(settings.data.shards, fingerprint),
-                                      folder / BEST_FOLDER)
+                                      folder / run_dir.BEST)
 
     batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.update, updates,
                                ranks.rank, ranks.world_size, engine.accumulation)
@@ -82,7 +83,7 @@ def train(
         watcher = Watcher(engine, settings, data, dev, state, updates, metrics, folder, save_best)
         run_updates(engine, settings, batches, state, updates, backend, watcher)
     if ranks.is_main:
-        _finish(folder, state, data)
+        _finish(folder, state)
     engine.barrier()
     engine.close()
     return 0
@@ -122,21 +123,21 @@ def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, orig
     }
 
 
-def _announce(folder: Path, data: TrainingData, updates: int, state: TrainState, origin: dict[str, Any],
+def _announce(folder: Path, shards: str, data: TrainingData, updates: int, state: TrainState, origin: dict[str, Any],
               engine: Engine) -> None:
     start = f"resumed after update {state.update}" if state.update else "new run"
     print(f"{folder}: {start}, {updates} updates, {sum(len(cell) for cell in data.train)} training rows, "
           f"{engine.ranks.world_size} rank(s), ZeRO {engine.stage}, {engine.device}", flush=True)
+    if not tokenizer_dir(shards, data.manifest.tokenizer.fingerprint).is_dir():
+        print(f"warning: no tokenizer beside the shards in {shards}; {folder / run_dir.BEST} will not hold one")
     if "encoder_keys" in origin:
         print(f"took {origin['encoder_keys']} encoder weights from {origin['init_from']}; dropped "
               f"{', '.join(origin['dropped_keys']) or 'nothing'}; new {', '.join(origin['new_keys'])}", flush=True)
 
 
-def _finish(folder: Path, state: TrainState, data: TrainingData) -> None:
+def _finish(folder: Path, state: TrainState) -> None:
     """Close the record, then mark the run as done."""
-    oracle = {data.dev[name].manifest.language if data.dev[name].manifest.task == data.manifest.task else name: best
-              for name, best in state.oracle.items()}
-    outcome = {"selection": state.selected, "oracle": oracle, "oracle_by_cell": state.oracle,
+    outcome = {"selection": state.selected, "oracle_by_cell": state.oracle,
                "site_norm": state.site_norm, "examples": state.examples, "wall_seconds": round(state.seconds, 3)}
     write_record(folder / run_dir.RECORD, outcome)
     write_json(folder / run_dir.DONE, {"update": state.update, **outcome})

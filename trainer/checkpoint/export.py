@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from data_prep.errors import InputError
-from trainer.model.build import BEST_FOLDER
+from trainer.run_dir import BEST
 
 
 def write_transformers_folder(
@@ -43,7 +43,7 @@ def export(run: str, *, out: str, overwrite: bool = False) -> int:
 
     Raises InputError where the run has none yet, or where OUT exists and --overwrite is not given.
     """
-    best, target = Path(run) / BEST_FOLDER, Path(out)
+    best, target = Path(run) / BEST, Path(out)
     if not (best / "model.safetensors").is_file():
         raise InputError(f"{best} holds no model; expected the folder of a run that has been evaluated at least once")
     if target.exists() and not overwrite:

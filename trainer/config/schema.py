@@ -135,9 +135,9 @@ class RobustSection(Section):
     site: str = "word_embeddings"
     """Where the perturbation enters: `word_embeddings`, `embeddings` (the block's output) or `layer:K`."""
     epsilon: float = Field(default=0.1, gt=0)
-    """Radius of the ball; with `relative`, as a share of the mean L2 norm of content tokens at the site."""
+    """Radius of the ball; with `relative`, as a share of the mean norm (of this norm and scope) at the site."""
     relative: bool = True
-    """Whether epsilon is a share of the mean norm at the site, measured once when training starts."""
+    """Whether epsilon is such a share, measured once when training starts, or an absolute length."""
     norm: Literal["l2", "linf"] = "l2"
     """Which norm the ball has."""
     scope: Literal["token", "sequence"] = "token"
@@ -150,7 +150,7 @@ class RobustSection(Section):
     """pgd: where the ascent starts. With `zero` the first gradient is the clean one."""
     noise: Literal["uniform", "gaussian"] = "uniform"
     """random_noise: the distribution in the ball."""
-    draws: int = Field(default=1, ge=1)
+    draws: int = Field(default=1, ge=1, lt=4096)
     """random_noise: independent draws M whose losses are averaged."""
     clean_weight: float = Field(default=0.0, ge=0)
     """Weight of the loss on the clean input, added to the loss on the perturbed one."""

@@ -88,6 +88,7 @@ def collate(
     targets = torch.from_numpy(np.asarray(labels, dtype=np.int64))
     if masking is not None:
         ids, targets = mask_tokens(ids, content, keys, tokens, masking, epoch)
+        content &= ids != tokens.mask_id  # a mask is no content any more: there is nothing to perturb
     return Batch(
         input_ids=ids,
         attention_mask=torch.from_numpy(real),

@@ -6,7 +6,6 @@ iterators of `Batch`. Cells are Arrow files mapped into memory; only the rows of
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,12 +42,6 @@ class Examples(Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.lengths)
-
-    def head(self, rows: int) -> Examples:
-        """The first `rows` rows, as examples of their own."""
-        part = copy.copy(self)
-        part.lengths = self.lengths[:rows]
-        return part
 
     def __getitem__(self, item: tuple[int, np.ndarray]) -> Batch:
         epoch, indices = item
@@ -109,7 +102,7 @@ def open_training_data(section: DataSection) -> TrainingData:
     if section.max_length and section.max_length > longest:
         raise InputError(f"data.max_length {section.max_length}, but {train[0].path} was built with max_length "
                          f"{longest}; build it again with --max_length {section.max_length}")
-    return TrainingData(train, dev, _selection(section, dev), section.max_length or longest)
+    return TrainingData(train, dev, _selection(section, dev, first.task), section.max_length or longest)
 
 
 def training_batches(
@@ -117,9 +110,9 @@ def training_batches(
     rank: int, world_size: int, accumulation: int,
 ) -> Iterator[list[Batch]]:
     """For each update from `first_update` on, this rank's `accumulation` micro-batches."""
-    order = list(sampler.micro_batches(
+    order = sampler.micro_batches(
         examples.lengths, batch_size, seed, section.bucket_by_length, first_update, updates,
-        rank, world_size, accumulation))
+        rank, world_size, accumulation)
     loader = DataLoader(examples, sampler=order, batch_size=None, num_workers=section.workers,
                         pin_memory=torch.cuda.is_available(), persistent_workers=False)
     batches = iter(loader)
@@ -178,16 +171,18 @@ def _check_alike(first: Manifest, cell: Cell) -> None:
                          f"first training cell ({first.tokenizer.name}); build both with the same one")
 
 
-def _selection(section: DataSection, dev: dict[str, Cell]) -> str | None:
-    """The dev cell to select on: the one asked for, else the English one of the training task, else the only one."""
+def _selection(section: DataSection, dev: dict[str, Cell], task: str) -> str | None:
+    """The dev cell to select on: the one asked for, the English one (of `task`, if several), or the only one."""
     if section.select_on is not None:
         if section.select_on not in dev:
             raise InputError(f"data.select_on {section.select_on!r} is not among data.dev: {', '.join(dev) or 'none'}")
         return section.select_on
     english = [name for name, cell in dev.items() if cell.manifest.language == "en"]
+    own = [name for name in english if dev[name].manifest.task == task.partition("+")[0]]
+    english = own if len(english) > 1 else english
     if len(english) == 1 or len(dev) == 1:
         return (english or list(dev))[0]
     if dev:
         raise InputError("data.select_on: name the dev cell that picks the best checkpoint; "
-                         f"{len(english)} English cells among {', '.join(dev)}")
+                         f"English ones, {len(english)} of task {task}, among {', '.join(dev)}")
     return None

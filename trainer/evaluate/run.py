@@ -25,11 +25,10 @@ from trainer.evaluate.crossed import CrossedExamples, column
 from trainer.evaluate.predict import Predictions, predict
 from trainer.evaluate.predictions import outcomes_path, predictions_path, write_outcomes, write_predictions
 from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ResultRow, merge_rows
-from trainer.launch import Ranks
-from trainer.model.build import BEST_FOLDER
+from trainer.launch import find_ranks
 from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
-from trainer.run_dir import DONE, RECORD
+from trainer.run_dir import BEST, DONE, RECORD
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -50,6 +49,9 @@ def evaluate(
         raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}")
     if batch_size < 1:
         raise InputError(f"--batch_size must be at least 1, found {batch_size}")
+    if (ranks := find_ranks()).world_size > 1:
+        raise InputError(f"evaluate runs in one process, found {ranks.world_size} ranks; start it without a launcher, "
+                         "several at once with --languages each")
     root = Path(shards or record["shards_root"])
     cells = [cell for task in _words(tasks) for split in _words(splits)
              for cell in _open_cells(root, task, split, _words(languages or ""), record)]
@@ -57,7 +59,7 @@ def evaluate(
     model, device = load_best(folder, record, DTYPES[precision])
     rows = _oracle_rows(record)
     for job in track(jobs, description=f"{record['name']}: evaluating", transient=True):
-        predictions = predict(model, job.examples, batch_size, device, Ranks(0, 1, 0))
+        predictions = predict(model, job.examples, batch_size, device, ranks)
         row = _write(folder / "eval", job, predictions, record)
         rows.append(row)
         if generalized and row.setting == "standard":  # the diagonal of the pairs: the same predictions
@@ -83,7 +85,10 @@ def read_record(folder: Path) -> dict[str, Any]:
     """The record of a finished run. Raises InputError where there is none."""
     if not (folder / DONE).is_file() or not (folder / RECORD).is_file():
         raise InputError(f"{folder} is not a finished run (no {DONE}); run `python -m trainer train` to its end first")
-    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        raise InputError(f"{folder / RECORD} cannot be read; train the run again") from None
     return record
 
 
@@ -92,7 +97,7 @@ def load_best(folder: Path, record: dict[str, Any], dtype: torch.dtype) -> tuple
     head = HEADS[record["kind"]]
     loader: Any = head.auto_class
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = loader.from_pretrained(folder / BEST_FOLDER, local_files_only=True, trust_remote_code=False, dtype=dtype)
+    model = loader.from_pretrained(folder / BEST, local_files_only=True, trust_remote_code=False, dtype=dtype)
     return SiteModel(model, head, "word_embeddings").to(device), device
 
 

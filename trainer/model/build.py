@@ -19,11 +19,11 @@ from data_prep.shards import Manifest, tokenizer_fingerprint
 from trainer.config.schema import Recipe
 from trainer.model.heads import HEADS
 from trainer.model.transfer import transfer_encoder
+from trainer.run_dir import BEST, RECORD
 
 # Hidden size, layers, heads, feed-forward width. `tiny` is for laptops and tests, the others are XLM-R's own shapes.
 SIZES = {"tiny": (64, 2, 4, 128), "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096)}
 MODEL_TYPE = "xlm-roberta"
-BEST_FOLDER = "best"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "sentencepiece.bpe.model")
 
 
@@ -43,7 +43,7 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     else:
         model = auto_class.from_config(config)
         if recipe.init_from is not None:
-            origin |= transfer_encoder(Path(recipe.init_from) / BEST_FOLDER, model)
+            origin |= transfer_encoder(Path(recipe.init_from) / BEST, model)
     if recipe.model.freeze_word_embeddings:
         model.get_input_embeddings().weight.requires_grad_(False)
     if recipe.model.gradient_checkpointing:
@@ -78,7 +78,7 @@ def _configuration(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple
             eos_token_id=manifest.tokenizer.sep_id)
         return config, {"random": recipe.model.random}
     if recipe.init_from is not None:
-        source, key = str(Path(recipe.init_from) / BEST_FOLDER), "init_from"
+        source, key = str(Path(recipe.init_from) / BEST), "init_from"
         if not (Path(source) / "config.json").is_file():
             raise InputError(f"init_from: {source} holds no model; expected the folder of a finished run")
         _check_run_tokenizer(Path(recipe.init_from), manifest)
@@ -112,7 +112,10 @@ def _apply(config: Any, recipe: Recipe, manifest: Manifest) -> None:
 
 
 def _check_run_tokenizer(run: Path, manifest: Manifest) -> None:
-    record = json.loads((run / "run.json").read_text(encoding="utf-8")) if (run / "run.json").is_file() else {}
+    try:
+        record = json.loads((run / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(f"init_from: {run / RECORD} cannot be read; expected the folder of a finished run") from None
     found = record.get("tokenizer", {}).get("fingerprint")
     if found is not None and found != manifest.tokenizer.fingerprint:
         raise InputError(f"init_from: {run} was trained with tokenizer {found[:12]}, the shards were built with "

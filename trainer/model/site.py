@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
@@ -94,9 +93,3 @@ class SiteModel(nn.Module):
         for layer in self.model.roberta.encoder.layer[first:last]:
             x_BLH = layer(x_BLH, mask)
         return x_BLH
-
-
-def content_norm(x_BLH: Tensor, m_BL: Tensor) -> tuple[float, int]:
-    """(sum of L2 norms of the content tokens' rows, their number): what a relative epsilon is measured against."""
-    norms = torch.linalg.vector_norm(x_BLH.float(), dim=-1)[m_BL]
-    return float(norms.double().sum()), norms.numel()

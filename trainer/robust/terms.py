@@ -14,15 +14,18 @@ def perturbation_figures(ctx: Context, delta_BLH: Tensor) -> Figures:
     A ball is a content token or a whole sequence, as the settings' scope says; its norm is the settings' norm.
     """
     _, m_BL = ctx.site()
-    s = ctx.settings
-    order = float("inf") if s.norm == "linf" else 2.0
-    delta = delta_BLH.detach().float()
-    if s.scope == "token":
-        sizes = torch.linalg.vector_norm(delta, order, dim=-1)[m_BL]
-    else:
-        sizes = torch.linalg.vector_norm(delta, order, dim=(-2, -1))
-    count = torch.tensor(float(sizes.numel()), device=delta.device)
+    sizes = ball_norms(delta_BLH.detach(), m_BL, ctx.settings.norm, ctx.settings.scope)
+    count = torch.tensor(float(sizes.numel()), device=sizes.device)
     return {
         "perturbation_norm": (sizes.sum(), count),
         "boundary_share": ((sizes >= 0.99 * ctx.epsilon).sum(), count),
     }
+
+
+def ball_norms(x_BLH: Tensor, m_BL: Tensor, norm: str, scope: str) -> Tensor:
+    """The norms of all balls of a batch in fp32, shape (balls,): one per content token, or one per example."""
+    order = float("inf") if norm == "linf" else 2.0
+    x = torch.where(m_BL.unsqueeze(-1), x_BLH.float(), 0.0)
+    if scope == "token":
+        return torch.linalg.vector_norm(x, order, dim=-1)[m_BL]
+    return torch.linalg.vector_norm(x, order, dim=(-2, -1))

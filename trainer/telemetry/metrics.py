@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -61,4 +62,6 @@ def _drop_after(path: Path, update: int) -> None:
             continue
         if record["update"] <= update:
             kept.append(line + "\n")
-    path.write_text("".join(kept), encoding="utf-8")
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    os.replace(temporary, path)

@@ -122,6 +122,8 @@ def test_folders_that_hold_no_such_model(recipe: Path, manifest: Manifest, pretr
     shutil.copytree(pretrained / "best", cut)
     (cut / "model.safetensors").write_bytes((cut / "model.safetensors").read_bytes()[:5000])
     refused(recipe, manifest, "model.name: cannot load", **{"model.name": str(cut)})
+    refused(recipe, manifest, r"run\.json cannot be read", init_from=str(tmp_path / "cut"))
+    shutil.copy(pretrained / "run.json", tmp_path / "cut")
     refused(recipe, manifest, r"model\.safetensors: not readable", init_from=str(tmp_path / "cut"))
 
 

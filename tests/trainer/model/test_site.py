@@ -19,7 +19,7 @@ from trainer.data.collate import Batch, Masking
 from trainer.data.loader import Examples
 from trainer.model.build import build_model
 from trainer.model.heads import HEADS
-from trainer.model.site import Site, SiteModel, content_norm
+from trainer.model.site import Site, SiteModel
 
 SITES = ["word_embeddings", "embeddings", "layer:1", "layer:2"]
 KINDS = ["pair", "mlm"]
@@ -142,8 +142,3 @@ def test_sites_that_are_not_there() -> None:
     for text in ("layer:0", "layer:3"):
         with pytest.raises(InputError, match="layers 1 to 2"):
             Site.parse(text, 2)
-
-
-def test_the_mean_norm_counts_content_tokens_only() -> None:
-    x = torch.tensor([[[3.0, 4.0], [30.0, 40.0], [0.0, 1.0]]])
-    assert content_norm(x, torch.tensor([[True, False, True]])) == (6.0, 2)

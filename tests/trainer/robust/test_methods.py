@@ -11,9 +11,10 @@ from torch import Tensor
 
 from trainer.config.schema import RobustSection
 from trainer.kernels import reference
-from trainer.loop import radius
+from trainer.radius import radius
 from trainer.robust import METHODS
 from trainer.robust.protocol import Figures
+from trainer.robust.terms import ball_norms
 
 B, L, H, EPSILON = 3, 5, 8, 0.3
 
@@ -159,3 +160,12 @@ def test_the_radius_is_off_then_grows_then_full() -> None:
     assert radius(RobustSection(epsilon=0.2, relative=False), 0.0, 5.0) == 0.2
     sharp = RobustSection(epsilon=0.2, relative=False, ramp_start=0.5, ramp_end=0.5)
     assert [radius(sharp, progress, None) for progress in (0.49, 0.5)] == [0.0, 0.2]
+
+
+def test_balls_are_measured_on_content_tokens_in_their_own_norm_and_scope() -> None:
+    x = torch.tensor([[[3.0, 4.0], [30.0, 40.0], [0.0, 1.0]]])
+    m = torch.tensor([[True, False, True]])
+    expected = {("l2", "token"): [5.0, 1.0], ("linf", "token"): [4.0, 1.0],
+                ("l2", "sequence"): [26.0**0.5], ("linf", "sequence"): [4.0]}
+    for (norm, scope), norms in expected.items():
+        assert ball_norms(x, m, norm, scope).tolist() == pytest.approx(norms)
