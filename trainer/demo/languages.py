@@ -86,8 +86,8 @@ def english() -> Language:
 
 
 def distance_code(sigma: float) -> str:
-    """`d30` for a sigma of 0.3."""
-    return f"d{round(100 * sigma)}"
+    """`d030` for a sigma of 0.3: codes in alphabetical order are in the order of their distance."""
+    return f"d{round(100 * sigma):03d}"
 
 
 def distance_language(sigma: float) -> Language:

@@ -51,11 +51,26 @@ LABELS = ("contradiction", "entailment", "neutral")
 PARAPHRASE_LABELS = ("0", "1")
 
 PREMISE_CLASS_WORD, PREMISE_MODIFIER, PREMISE_NEGATED = 0.2, 0.5, 0.4
-HYPOTHESIS_CLASS_WORD, HYPOTHESIS_KEEPS_MODIFIER, HYPOTHESIS_SYNONYM = 0.25, 0.6, 0.2
 PARAPHRASE_CHANGED, PARAPHRASE_SYNONYM = 0.3, 0.3
 # Neighbouring sentences of a text mostly agree. Where text is as contradictory as the labelled pairs, a word and its
 # opposite keep the same company, and the model often never learns to tell them apart.
-TEXT_ENTAILED, TEXT_SYNONYM = 0.75, 0.3
+TEXT_ENTAILED = 0.75
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How a sentence that follows from another is worded."""
+
+    class_word: float = 0.25
+    """Probability that a noun or verb gives way to the word of its class."""
+    keeps_modifier: float = 0.6
+    """Probability that an adjective or place is not left out."""
+    synonym: float = 0.2
+    """Probability that a word gives way to its synonym."""
+
+
+HYPOTHESIS = Wording()
+TEXT = Wording(keeps_modifier=0.85, synonym=0.3)
 
 
 class Sentence(NamedTuple):
@@ -119,16 +134,16 @@ def premise(rng: np.random.Generator) -> Sentence:
     )
 
 
-def entailed(sentence: Sentence, rng: np.random.Generator, synonym_share: float = HYPOTHESIS_SYNONYM) -> Sentence:
+def entailed(sentence: Sentence, rng: np.random.Generator, wording: Wording = HYPOTHESIS) -> Sentence:
     """A sentence that `sentence` entails: class words for members, modifiers left out, some synonyms.
 
     The verb of a negated sentence is kept: "not watch" does not entail "not perceive".
     """
     def wider(word: str) -> str:
-        return CLASS_WORD.get(word, word) if _chance(rng, HYPOTHESIS_CLASS_WORD) else word
+        return CLASS_WORD.get(word, word) if _chance(rng, wording.class_word) else word
 
     def kept(word: str, nothing: str) -> str:
-        return word if _chance(rng, HYPOTHESIS_KEEPS_MODIFIER) else nothing
+        return word if _chance(rng, wording.keeps_modifier) else nothing
 
     result = Sentence(
         kept(sentence.a1, ANY_QUALITY),
@@ -139,7 +154,7 @@ def entailed(sentence: Sentence, rng: np.random.Generator, synonym_share: float 
         wider(sentence.n2),
         kept(sentence.place, ANY_PLACE),
     )
-    return reworded(result, rng, synonym_share)
+    return reworded(result, rng, wording.synonym)
 
 
 def reworded(sentence: Sentence, rng: np.random.Generator, share: float) -> Sentence:
@@ -147,16 +162,17 @@ def reworded(sentence: Sentence, rng: np.random.Generator, share: float) -> Sent
     return Sentence(*(SYNONYM.get(word, word) if _chance(rng, share) else word for word in sentence))
 
 
-def inference_pair(label: str, rng: np.random.Generator, synonym_share: float = HYPOTHESIS_SYNONYM) -> Pair:
+def inference_pair(label: str, rng: np.random.Generator, wording: Wording = HYPOTHESIS) -> Pair:
     """A premise and a hypothesis related as `label` (one of LABELS) says.
 
     The hypothesis follows from the premise but for one thing. Neutral: it says more (a member for a class word, a
     quality of the agent, or a place). Contradiction: an opposite quality, or the other polarity.
     """
     edits = _EDITS[label]
-    while True:  # drawn again where the premise leaves nothing to change that way
+    edit = edits[int(rng.integers(len(edits)))]
+    while True:  # the premise is drawn again, not the edit: rare ways to be neutral would be too rare to learn
         first = premise(rng)
-        second = edits[int(rng.integers(len(edits)))](first, entailed(first, rng, synonym_share), rng)
+        second = edit(first, entailed(first, rng, wording), rng)
         if second is not None:
             return Pair(first, second, label)
 
@@ -165,7 +181,7 @@ def document(rng: np.random.Generator) -> tuple[Sentence, Sentence]:
     """Two neighbouring sentences of unlabelled text: the second follows from the first in three of four cases."""
     others = [label for label in LABELS if label != "entailment"]
     label = "entailment" if _chance(rng, TEXT_ENTAILED) else _pick(rng, others)
-    pair = inference_pair(label, rng, TEXT_SYNONYM)
+    pair = inference_pair(label, rng, TEXT)
     return pair.premise, pair.hypothesis
 
 

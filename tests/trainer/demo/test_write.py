@@ -43,7 +43,7 @@ def test_the_preparation_finds_every_file(raw: Path, world_languages: list[Langu
 
 def test_row_counts(raw: Path) -> None:
     assert len(rows(raw / "xnli/train-en.tsv")) == 300
-    assert len(rows(raw / "xnli/test-d90.tsv")) == 60
+    assert len(rows(raw / "xnli/test-d090.tsv")) == 60
     counts = [len(rows(raw / f"text/train-{code}.txt")) for code in ("en", "ga", "gb", "gc")]
     assert sum(counts) == 401
     assert max(counts[1:]) - min(counts[1:]) <= 1
