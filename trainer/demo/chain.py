@@ -91,11 +91,11 @@ def _stages(folder: Path, seed: int) -> Iterator[Stage]:
     yield Stage("Languages at a chosen distance: their words are put into the model's table",
                 action=lambda: _extend(Path(run("mlm")) / "best", model, seed))
     yield Stage("Sharded labelled data for the intermediate task and the target task",
-                ((prepare("pawsx", model),), (prepare("xnli", model),)))
-    yield Stage("Intermediate training: paraphrase detection, in English",
-                ((train("paraphrase", "--model.name", str(model)),),))
+                ((prepare("mnli", model),), (prepare("xnli", model),)))
+    yield Stage("Intermediate training: an easier inference task, in English",
+                ((train("intermediate", "--model.name", str(model)),),))
     yield Stage("Fine-tuning on English inference, plainly and robustly, then evaluation in every language and pair",
-                tuple((train(method, "--init_from", run("paraphrase")),
+                tuple((train(method, "--init_from", run("intermediate")),
                        ("trainer", "evaluate", run(method), "--tasks", "xnli", "--generalized"))
                       for method in reversed(METHODS)))
     yield Stage("The report", ((("trainer", "report", *map(run, METHODS), "--out", str(folder / "report")),),),

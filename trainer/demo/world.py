@@ -48,10 +48,8 @@ PLACES: tuple[tuple[str, str], ...] = (
 ANY_QUALITY, ANY_PLACE = "certain", "somewhere"
 DOES, NOT = "does", "not"
 LABELS = ("contradiction", "entailment", "neutral")
-PARAPHRASE_LABELS = ("0", "1")
 
 PREMISE_CLASS_WORD, PREMISE_MODIFIER, PREMISE_NEGATED = 0.2, 0.5, 0.4
-PARAPHRASE_CHANGED, PARAPHRASE_SYNONYM = 0.3, 0.3
 # Neighbouring sentences of a text mostly agree. Where text is as contradictory as the labelled pairs, a word and its
 # opposite keep the same company, and the model often never learns to tell them apart.
 TEXT_ENTAILED = 0.75
@@ -70,6 +68,7 @@ class Wording:
 
 
 HYPOTHESIS = Wording()
+EASIER = Wording(class_word=0.1, keeps_modifier=0.9, synonym=0.1)  # hypotheses close to their premises
 TEXT = Wording(keeps_modifier=0.85, synonym=0.3)
 
 
@@ -185,26 +184,16 @@ def document(rng: np.random.Generator) -> tuple[Sentence, Sentence]:
     return pair.premise, pair.hypothesis
 
 
-def paraphrase_pair(label: str, rng: np.random.Generator) -> Pair:
-    """Two sentences of one meaning ("1"), or two that differ in that of some slots ("0").
-
-    Words are replaced by their synonyms in either case, so only the meaning tells.
-    """
-    first = premise(rng)
-    second = first if label == "1" else _changed(first, rng)
-    return Pair(first, reworded(second, rng, PARAPHRASE_SYNONYM), label)
-
-
 def draw_pairs(
-    make: Callable[[str, np.random.Generator], Pair], labels: Sequence[str], count: int, rng: np.random.Generator,
-    avoid: frozenset[Pair] = frozenset(),
+    count: int, rng: np.random.Generator, wording: Wording = HYPOTHESIS, avoid: frozenset[Pair] = frozenset()
 ) -> list[Pair]:
-    """`count` pairs of `make`, the labels as evenly spread as `count` allows, in random order, none in `avoid`."""
+    """`count` labelled pairs, the labels as evenly spread as `count` allows, in random order, none in `avoid`."""
     pairs = []
     for i in rng.permutation(count):
-        pair = make(labels[i % len(labels)], rng)
+        label = LABELS[i % len(LABELS)]
+        pair = inference_pair(label, rng, wording)
         while pair in avoid:
-            pair = make(labels[i % len(labels)], rng)
+            pair = inference_pair(label, rng, wording)
         pairs.append(pair)
     return pairs
 
@@ -247,28 +236,6 @@ _EDITS: dict[str, tuple[_Edit, ...]] = {
     "neutral": (_noun_narrowed, _quality_added, _place_added),
     "contradiction": (_quality_reversed, _polarity_reversed),
 }
-
-
-def _changed(sentence: Sentence, rng: np.random.Generator) -> Sentence:
-    """`sentence` with another meaning in at least one slot, in each with probability PARAPHRASE_CHANGED."""
-    certain = _pick(rng, Sentence._fields)
-    slots = [slot for slot in Sentence._fields if slot == certain or _chance(rng, PARAPHRASE_CHANGED)]
-    return sentence._replace(**{slot: _other_meaning(slot, getattr(sentence, slot), rng) for slot in slots})
-
-
-def _other_meaning(slot: str, word: str, rng: np.random.Generator) -> str:
-    """A word for `slot` that means something else than `word`, but not far from it: telling them apart takes a look."""
-    choices: tuple[str, ...]
-    if slot == "aux":
-        choices = (DOES, NOT)
-    elif slot in ("a1", "a2"):
-        choices = OPPOSITES.get(word, _QUALITIES)
-    elif slot == "place":
-        choices = (*_PLACE_WORDS, ANY_PLACE)
-    else:  # another member of the same class, or the class itself
-        top = CLASS_WORD.get(word, word)
-        choices = (*_MEMBERS[top], top)
-    return _pick(rng, [choice for choice in choices if choice not in (word, SYNONYM.get(word))])
 
 
 def _noun(rng: np.random.Generator) -> str:

@@ -3,7 +3,7 @@
 Inputs: a folder, a seed, languages. Outputs below the folder:
 
     text/train-<lg>.txt, text/dev-en.txt    unlabelled documents, two sentences with a TAB between them
-    pawsx/train-en.tsv, pawsx/dev-en.tsv    the intermediate task, paraphrase: sentence1, sentence2, 0 or 1
+    mnli/multinli.{train,dev}.en.tsv        the intermediate task, easier inference: premise, hypo, label (header)
     xnli/train-en.tsv                       the target task: premise, hypothesis, label
     xnli/dev-<lg>.tsv, xnli/test-<lg>.tsv   the same rows in every language
     words.tsv                               the lexicon: a line per English word, a column per language
@@ -27,6 +27,7 @@ from trainer.demo.world import Pair
 
 OWN_DOCUMENTS, TRANSLATED_DOCUMENTS = 0.5, 0.25  # what is left is mixed
 MIXED_WORDS = 0.3
+MNLI_HEADER = ("premise\thypo\tlabel",)
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Sizes:
     english_share: float = 0.5
     """Share of English among them; the grammar languages have equal parts of the rest."""
     text_dev: int = 500
-    paraphrases: int = 10_000
-    paraphrases_dev: int = 500
+    easier_pairs: int = 10_000
+    """Labelled English pairs of the intermediate task."""
+    easier_dev: int = 300
     pairs: int = 10_000
     """Labelled English pairs of the target task."""
     dev: int = 300
@@ -56,15 +58,14 @@ def write_world(folder: Path, seed: int, languages: Sequence[Language], sizes: S
     rng = np.random.default_rng([seed, 1])
     home, learnt = languages[0], [language for language in languages if language.sigma is None]
     _write_text(folder / "text", home, learnt[1:], sizes, rng)
-    train = world.draw_pairs(world.paraphrase_pair, world.PARAPHRASE_LABELS, sizes.paraphrases, rng)
-    dev = world.draw_pairs(
-        world.paraphrase_pair, world.PARAPHRASE_LABELS, sizes.paraphrases_dev, rng, avoid=frozenset(train))
-    _write_pairs(folder / "pawsx" / f"train-{ENGLISH}.tsv", train, home)
-    _write_pairs(folder / "pawsx" / f"dev-{ENGLISH}.tsv", dev, home)
+    easier = world.draw_pairs(sizes.easier_pairs, rng, world.EASIER)
+    easier_dev = world.draw_pairs(sizes.easier_dev, rng, world.EASIER, avoid=frozenset(easier))
+    _write_pairs(folder / "mnli" / f"multinli.train.{ENGLISH}.tsv", easier, home, MNLI_HEADER)
+    _write_pairs(folder / "mnli" / f"multinli.dev.{ENGLISH}.tsv", easier_dev, home, MNLI_HEADER)
 
-    train = world.draw_pairs(world.inference_pair, world.LABELS, sizes.pairs, rng)
-    dev = world.draw_pairs(world.inference_pair, world.LABELS, sizes.dev, rng, avoid=frozenset(train))
-    test = world.draw_pairs(world.inference_pair, world.LABELS, sizes.test, rng, avoid=frozenset([*train, *dev]))
+    train = world.draw_pairs(sizes.pairs, rng)
+    dev = world.draw_pairs(sizes.dev, rng, avoid=frozenset([*easier, *train]))
+    test = world.draw_pairs(sizes.test, rng, avoid=frozenset([*easier, *train, *dev]))
     _write_pairs(folder / "xnli" / f"train-{ENGLISH}.tsv", train, home)
     for language in languages:
         _write_pairs(folder / "xnli" / f"dev-{language.code}.tsv", dev, language)
@@ -101,9 +102,9 @@ def _documents(home: Language, language: Language, count: int, rng: np.random.Ge
         yield "\t".join(texts)
 
 
-def _write_pairs(path: Path, pairs: Sequence[Pair], language: Language) -> None:
-    _write_lines(path, (
-        f"{language.render(pair.premise)}\t{language.render(pair.hypothesis)}\t{pair.label}" for pair in pairs))
+def _write_pairs(path: Path, pairs: Sequence[Pair], language: Language, header: Sequence[str] = ()) -> None:
+    _write_lines(path, [*header, *(
+        f"{language.render(pair.premise)}\t{language.render(pair.hypothesis)}\t{pair.label}" for pair in pairs)])
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:

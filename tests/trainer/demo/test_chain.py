@@ -31,7 +31,7 @@ def test_a_demo_of_another_seed_is_left_alone(tmp_path: Path) -> None:
 
 def test_methods_differ_in_the_method_only() -> None:
     """The comparison is fair: same data, same updates, same everything but `robust` and the label."""
-    needed = {"init_from": "runs/paraphrase"}
+    needed = {"init_from": "runs/intermediate"}
     plain, *others = (load_recipe(str(RECIPES / f"{name}.yaml"), needed).model_dump() for name in METHODS)
     assert [recipe["robust"]["method"] for recipe in (plain, *others)] == list(METHODS)
     for recipe in others:

@@ -13,7 +13,7 @@ from trainer.demo.languages import Language, languages
 from trainer.demo.world import WORDS
 from trainer.demo.write import Sizes, write_world
 
-SIZES = Sizes(documents=401, text_dev=20, paraphrases=200, paraphrases_dev=20, pairs=300, dev=30, test=60)
+SIZES = Sizes(documents=401, text_dev=20, easier_pairs=210, easier_dev=21, pairs=300, dev=30, test=60)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,9 @@ def rows(path: Path) -> list[list[str]]:
 def test_the_preparation_finds_every_file(raw: Path, world_languages: list[Language]) -> None:
     codes = [language.code for language in world_languages]
     found = {task: {(cell.split, cell.language) for cell in find_sources(TASKS[task], str(raw / task))}
-             for task in ("xnli", "pawsx", "text")}
+             for task in ("xnli", "mnli", "text")}
     assert found["xnli"] == {("train", "en")} | {(split, code) for split in ("dev", "test") for code in codes}
-    assert found["pawsx"] == {("train", "en"), ("dev", "en")}
+    assert found["mnli"] == {("train", "en"), ("dev", "en")}
     assert found["text"] == {("train", code) for code in ("en", "ga", "gb", "gc")} | {("dev", "en")}
 
 
@@ -60,7 +60,8 @@ def test_rows_are_parallel_over_languages(raw: Path, world_languages: list[Langu
 def test_labels_are_balanced(raw: Path) -> None:
     assert Counter(row[2] for row in rows(raw / "xnli/test-en.tsv")) == {
         "contradiction": 20, "entailment": 20, "neutral": 20}
-    assert Counter(row[2] for row in rows(raw / "pawsx/train-en.tsv")) == {"0": 100, "1": 100}
+    assert Counter(row[2] for row in rows(raw / "mnli/multinli.train.en.tsv")) == {
+        "label": 1, "contradiction": 70, "entailment": 70, "neutral": 70}
 
 
 def test_nothing_held_out_is_trained_on(raw: Path) -> None:
@@ -69,7 +70,9 @@ def test_nothing_held_out_is_trained_on(raw: Path) -> None:
 
     train, dev, test = (keys(f"xnli/{split}-en.tsv") for split in ("train", "dev", "test"))
     assert not train & dev and not train & test and not dev & test  # noqa: PT018
-    assert not keys("pawsx/train-en.tsv") & keys("pawsx/dev-en.tsv")
+    header = {("premise", "hypo", "label")}
+    assert keys("mnli/multinli.train.en.tsv") & keys("mnli/multinli.dev.en.tsv") == header
+    assert not keys("mnli/multinli.train.en.tsv") & (dev | test)
 
 
 def test_english_text_is_english_alone(raw: Path) -> None:
