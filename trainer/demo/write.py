@@ -42,7 +42,7 @@ class Sizes:
     easier_pairs: int = 10_000
     """Labelled English pairs of the intermediate task."""
     easier_dev: int = 300
-    pairs: int = 10_000
+    pairs: int = 40_000
     """Labelled English pairs of the target task."""
     dev: int = 300
     """Per language, the same rows in each."""
