@@ -27,7 +27,7 @@ def train(recipe: Recipe) -> tuple[dict[str, torch.Tensor], list[float]]:
     model.train()
     examples = Examples(data.train, data.max_length)
     optimizer = _optimizer(model, recipe)
-    epsilon = recipe.robust.epsilon * (_mean_norm(model, examples) if recipe.robust.relative else 1.0)
+    epsilon = recipe.robust.epsilon * (_mean_norm(model, examples, recipe) if recipe.robust.relative else 1.0)
     updates = int(recipe.schedule.updates or 0)
     per_epoch = len(examples) // recipe.batch.size
     losses = []
@@ -35,7 +35,8 @@ def train(recipe: Recipe) -> tuple[dict[str, torch.Tensor], list[float]]:
         epoch = update // per_epoch
         order = epoch_batches(examples.lengths, recipe.batch.size, recipe.seed, epoch, recipe.data.bucket_by_length)
         batch = examples[epoch, order[update % per_epoch]]
-        loss = _update_loss(model, batch, recipe, epsilon, update)
+        step = Step(model, batch, recipe, epsilon, update)
+        loss = METHODS[recipe.robust.method](step)
         optimizer.zero_grad()
         loss.backward()
         if recipe.optimizer.clip_norm:
@@ -47,43 +48,150 @@ def train(recipe: Recipe) -> tuple[dict[str, torch.Tensor], list[float]]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}, losses
 
 
-def _update_loss(model: Any, batch: Batch, recipe: Recipe, epsilon: float, update: int) -> torch.Tensor:
-    s = recipe.robust
-    words = model.roberta.embeddings.word_embeddings(batch.input_ids)
-    m = batch.content_mask.unsqueeze(-1).float()
-    if s.method == "plain":
-        return _loss(model, batch, words)
-    if s.method == "random_noise":
-        draws = [_uniform_ball(recipe.seed, update, batch, words.shape[2], epsilon, draw) for draw in range(s.draws)]
-        total = sum(_loss(model, batch, words + delta * m) for delta in draws) / s.draws
-    else:
-        delta = _uniform_ball(recipe.seed, update, batch, words.shape[2], epsilon, 0) * m \
-            if s.start == "uniform" else torch.zeros_like(words)
-        step = (s.step_size or (1.0 if s.steps == 1 else 2.5 / s.steps)) * epsilon
-        for _ in range(s.steps):
-            # Madry et al. 2018: x <- Proj(x + alpha g / ||g||), per token, on content tokens
+class Step:
+    """One update's whole global batch: forward passes with a perturbation at the site, and one ascent step."""
+
+    def __init__(self, model: Any, batch: Batch, recipe: Recipe, epsilon: float, update: int) -> None:
+        self.model, self.batch, self.recipe, self.epsilon, self.update = model, batch, recipe, epsilon, update
+        self.s = recipe.robust
+        self.m = batch.content_mask.unsqueeze(-1).float()
+        self.width = model.config.hidden_size
+
+    def logits(self, delta: torch.Tensor | None = None) -> torch.Tensor:
+        """transformers' own forward pass, with delta added to the output of the module at the site by a hook."""
+        def add(module: Any, inputs: Any, output: Any) -> Any:
+            return output if delta is None else output + delta
+
+        handle = _site(self.model, self.s.site).register_forward_hook(add)
+        try:
+            b = self.batch
+            logits: torch.Tensor = self.model(
+                input_ids=b.input_ids, attention_mask=b.attention_mask.long(), position_ids=b.position_ids).logits
+            return logits
+        finally:
+            handle.remove()
+
+    def loss(self, delta: torch.Tensor | None = None) -> torch.Tensor:
+        """Mean cross-entropy over the global batch."""
+        return functional.cross_entropy(self.logits(delta), self.batch.labels)
+
+    def zero(self) -> torch.Tensor:
+        return torch.zeros(*self.batch.input_ids.shape, self.width)
+
+    def noise(self, kind: str, draw: int = 0) -> torch.Tensor:
+        """Noise in the ball around every content token."""
+        if kind == "uniform":
+            return _uniform_ball(self.recipe.seed, self.update, self.batch, self.width, self.epsilon, draw) * self.m
+        ids, length = self.batch.example_ids.numpy(), self.batch.input_ids.shape[1]
+        normal = _normal(self.recipe.seed, self.update, ids, length, self.width, draw)
+        return self.project(torch.from_numpy(self.epsilon / self.width**0.5 * normal).float())
+
+    def project(self, delta: torch.Tensor) -> torch.Tensor:
+        """The nearest point of the L2 ball around every token; nothing on padding and special tokens."""
+        size = delta.norm(dim=-1, keepdim=True).clamp(min=1e-30)
+        return delta * torch.minimum(torch.ones_like(size), self.epsilon / size) * self.m
+
+    def climb(self, delta: torch.Tensor, objective: Any, steps: int) -> torch.Tensor:
+        """x <- Proj(x + alpha g / ||g||), per content token (Madry et al. 2018)."""
+        length = (self.s.step_size or (1.0 if steps == 1 else 2.5 / steps)) * self.epsilon
+        for _ in range(steps):
             delta = delta.detach().requires_grad_(True)
-            (g,) = torch.autograd.grad(_loss(model, batch, words.detach() + delta), delta)
-            g = g * m
-            stepped = delta.detach() + step * g / g.norm(dim=-1, keepdim=True).clamp(min=1e-30)
-            size = stepped.norm(dim=-1, keepdim=True).clamp(min=1e-30)
-            delta = stepped * torch.minimum(torch.ones_like(size), epsilon / size) * m
-        total = _loss(model, batch, words + delta.detach())
-    return total + s.clean_weight * _loss(model, batch, words) if s.clean_weight else total
+            (g,) = torch.autograd.grad(objective(delta), delta)
+            g = g * self.m
+            delta = self.project(delta.detach() + length * g / g.norm(dim=-1, keepdim=True).clamp(min=1e-30))
+        return delta.detach()
 
 
-def _loss(model: Any, batch: Batch, words: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy over the global batch, through transformers' own forward pass."""
-    output = model(inputs_embeds=words, attention_mask=batch.attention_mask.long(), position_ids=batch.position_ids)
-    return functional.cross_entropy(output.logits, batch.labels)
+def _kl(p_logits: torch.Tensor, q_logits: torch.Tensor) -> torch.Tensor:
+    """Mean over examples of sum_c p log(p / q)."""
+    p, q = p_logits.softmax(-1), q_logits.softmax(-1)
+    return (p * (p / q).log()).sum(-1).mean()
 
 
-def _mean_norm(model: Any, examples: Examples, rows: int = 512) -> float:
-    """Mean L2 norm of the word vectors of content tokens over the first rows."""
-    batch = examples[0, np.arange(min(rows, len(examples)))]
+def _plain(t: Step) -> torch.Tensor:
+    return t.loss()
+
+
+def _pgd(t: Step) -> torch.Tensor:
+    start = t.noise(t.s.start) if t.s.start in ("uniform", "gaussian") else t.zero()
+    best = t.climb(start, t.loss, t.s.steps)
+    for draw in range(1, t.s.restarts):
+        other = t.climb(t.noise(t.s.start or "uniform", draw), t.loss, t.s.steps)
+        with torch.no_grad():
+            one, two = (functional.cross_entropy(t.logits(d), t.batch.labels, reduction="none") for d in (best, other))
+        best = torch.where((two > one)[:, None, None], other, best)
+    adversarial = t.loss(best)
+    return adversarial + t.s.clean_weight * t.loss() if t.s.clean_weight else adversarial
+
+
+def _fgm(t: Step) -> torch.Tensor:
+    return t.loss() + t.loss(t.climb(t.zero(), t.loss, 1))
+
+
+def _freelb(t: Step) -> torch.Tensor:
+    """Algorithm 1 of Zhu et al. 2020, the K losses added up before one backward."""
+    delta, total = t.noise("uniform"), t.s.clean_weight * t.loss() if t.s.clean_weight else torch.zeros(())
+    length = (t.s.step_size or (1.0 if t.s.steps == 1 else 2.5 / t.s.steps)) * t.epsilon
+    for _ in range(t.s.steps):
+        point = delta.detach().requires_grad_(True)
+        loss = t.loss(point)
+        (g,) = torch.autograd.grad(loss, point, retain_graph=True)
+        total = total + loss / t.s.steps
+        g = g * t.m
+        delta = t.project(delta.detach() + length * g / g.norm(dim=-1, keepdim=True).clamp(min=1e-30))
+    return total
+
+
+def _smart(t: Step) -> torch.Tensor:
+    clean = t.logits()
+    fixed = clean.detach()
+
+    def divergence(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return _kl(a, b) + _kl(b, a)
+
+    delta = t.climb(t.noise("gaussian"), lambda d: divergence(fixed, t.logits(d)), t.s.steps)
+    return functional.cross_entropy(clean, t.batch.labels) + t.s.smoothness_weight * divergence(clean, t.logits(delta))
+
+
+def _trades(t: Step) -> torch.Tensor:
+    clean = t.logits()
+    fixed = clean.detach()
+    delta = t.climb(t.noise("gaussian"), lambda d: _kl(fixed, t.logits(d)), t.s.steps)
+    return functional.cross_entropy(clean, t.batch.labels) + t.s.smoothness_weight * _kl(clean, t.logits(delta))
+
+
+def _random_noise(t: Step) -> torch.Tensor:
+    noisy = sum(t.loss(t.noise(t.s.noise, draw)) for draw in range(t.s.draws)) / t.s.draws
+    return noisy + t.s.clean_weight * t.loss() if t.s.clean_weight else noisy
+
+
+def _r3f(t: Step) -> torch.Tensor:
+    clean = t.logits()
+    noisy = [t.logits(t.noise(t.s.noise, draw)) for draw in range(t.s.draws)]
+    smoothness = sum(_kl(clean, other) + _kl(other, clean) for other in noisy) / t.s.draws
+    return functional.cross_entropy(clean, t.batch.labels) + t.s.smoothness_weight * smoothness
+
+
+METHODS = {"plain": _plain, "pgd": _pgd, "fgm": _fgm, "freelb": _freelb, "smart": _smart, "trades": _trades,
+           "random_noise": _random_noise, "r3f": _r3f}
+
+
+def _site(model: Any, site: str) -> Any:
+    """The module whose output is the site."""
+    if site.startswith("layer:"):
+        return model.roberta.encoder.layer[int(site.removeprefix("layer:")) - 1]
+    return model.roberta.embeddings if site == "embeddings" else model.roberta.embeddings.word_embeddings
+
+
+def _mean_norm(model: Any, examples: Examples, recipe: Recipe) -> float:
+    """Mean L2 norm of content tokens at the site, over all rows (the tests have fewer than the product samples)."""
+    batch = examples[0, np.arange(len(examples))]
+    step, seen = Step(model, batch, recipe, 1.0, 0), []
+    handle = _site(model, recipe.robust.site).register_forward_hook(lambda module, inputs, output: seen.append(output))
     with torch.no_grad():
-        words = model.roberta.embeddings.word_embeddings(batch.input_ids)
-    return float(words[batch.content_mask].norm(dim=-1).double().mean())
+        step.logits()
+    handle.remove()
+    return float(seen[0][batch.content_mask].norm(dim=-1).double().mean())
 
 
 def _optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
@@ -118,12 +226,17 @@ def _words(seed: int, update: int, ids: np.ndarray, length: int, dims: int, stre
     return np.stack(c, axis=-1).reshape(len(ids), length, 4 * blocks)[..., :dims]
 
 
+def _normal(seed: int, update: int, ids: np.ndarray, length: int, width: int, draw: int) -> np.ndarray:
+    """Standard normal (B, L, width), by Box and Muller from neighbouring words."""
+    u = ((_words(seed, update, ids, length, width, draw) >> np.uint64(9)).astype(np.float64) + 0.5) / 2**23
+    radius, angle = np.sqrt(-2 * np.log(u[..., 0::2])), 2 * np.pi * u[..., 1::2]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(*u.shape)
+
+
 def _uniform_ball(seed: int, update: int, batch: Batch, width: int, epsilon: float, draw: int) -> torch.Tensor:
     """Uniform in the L2 ball of radius epsilon around every token: Gaussian direction, radius epsilon u^(1/width)."""
     ids, length = batch.example_ids.numpy(), batch.input_ids.shape[1]
-    u = ((_words(seed, update, ids, length, width, draw) >> np.uint64(9)).astype(np.float64) + 0.5) / 2**23
-    radius, angle = np.sqrt(-2 * np.log(u[..., 0::2])), 2 * np.pi * u[..., 1::2]
-    normal = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(*u.shape)
+    normal = _normal(seed, update, ids, length, width, draw)
     v = ((_words(seed, update, ids, length, 1, 4096 + draw) >> np.uint64(9)).astype(np.float64) + 0.5) / 2**23
     direction = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
     return torch.from_numpy(epsilon * v ** (1.0 / width) * direction).float()

@@ -35,6 +35,7 @@ class StepContext:
         self._scale = engine.ranks.world_size / max(1.0, global_weight)
         self._ends_update = ends_update
         self._site: Tensor | None = None
+        self._site_grad: Tensor | None = None
 
     def site(self) -> tuple[Tensor, Tensor]:
         """(x_BLH detached, m_BL); the graph below the site is kept for the update."""
@@ -64,6 +65,37 @@ class StepContext:
     def backward(self, loss: Tensor, *, last: bool = True) -> None:
         """Add the gradient of this share of the global mean."""
         self._engine.backward(loss * self._scale, last=last and self._ends_update)
+
+    def accumulate(self, delta_BLH: Tensor, share: float, *, last: bool) -> tuple[Tensor, Tensor]:
+        """Add `share` of the gradient at x + delta to the update; returns (loss sum, d loss / d delta).
+
+        The site is cut out of the graph: what the passes send down is added up there, and goes through the layers
+        below once, as the gradient of <x, sum>. The engine reduces gradients with the very last backward only.
+        """
+        x_BLH, _ = self.site()
+        point = delta_BLH.detach().requires_grad_(True)
+        loss, _ = self._engine(self._batch, point, x_BLH)
+        below = self._site is not None and self._site.requires_grad
+        ends = last and self._ends_update
+        self._engine.backward(loss * (share * self._scale), last=ends and not below)
+        if point.grad is None:
+            raise RuntimeError("the loss does not depend on the perturbation")
+        sent = point.grad.float() / self._engine.loss_scale
+        if below and self._site is not None:
+            self._site_grad = sent if self._site_grad is None else self._site_grad + sent
+            if last:
+                self._engine.backward((self._site * self._site_grad.to(self._site.dtype)).sum(), last=ends)
+        return loss.detach(), sent / (share * self._scale)
+
+    def losses(self, logits: Tensor) -> Tensor:
+        """(B,) the loss of each example."""
+        losses: Tensor = self._engine.module.head.losses(logits, self._batch)
+        return losses
+
+    def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
+        """KL(p || q) summed over predictions, as the head's kind defines it."""
+        divergence: Tensor = self._engine.module.head.divergence(logits, other)
+        return divergence
 
     def noise(self, kind: str, draw: int) -> Tensor:
         """Counter-based noise in the current ball, keyed by seed, update and example id."""

@@ -2,7 +2,7 @@
 
     RANK=0 WORLD_SIZE=2 ... python tests/distributed/run_cases.py cases.json
 
-cases.json: a list of [recipe path, {dotted key: value as text}].
+cases.json: a list of [recipe path, {dotted key: value as text}, name of a fault to plant or null].
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from trainer.config import load_recipe
+from tests.distributed.faults import FAULTS
 from trainer.train import train
 
 
 def main(cases_file: str) -> None:
     """Run every case of the file."""
-    for recipe, overrides in json.loads(Path(cases_file).read_text(encoding="utf-8")):
-        load_recipe(recipe, overrides)
+    for recipe, overrides, fault in json.loads(Path(cases_file).read_text(encoding="utf-8")):
+        undo = FAULTS[fault]() if fault else None
         train(recipe, **overrides)
+        if undo is not None:
+            undo()
 
 
 if __name__ == "__main__":

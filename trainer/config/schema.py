@@ -130,7 +130,7 @@ class CheckpointSection(Section):
 class RobustSection(Section):
     """The robust method, and the ball it works in."""
 
-    method: Literal["plain", "pgd", "random_noise"] = "plain"
+    method: Literal["plain", "pgd", "fgm", "freelb", "smart", "trades", "random_noise", "r3f"] = "plain"
     """One of `trainer.robust.METHODS`."""
     site: str = "word_embeddings"
     """Where the perturbation enters: `word_embeddings`, `embeddings` (the block's output) or `layer:K`."""
@@ -143,17 +143,22 @@ class RobustSection(Section):
     scope: Literal["token", "sequence"] = "token"
     """Whether each token or each whole sequence has a ball of its own."""
     steps: int = Field(default=1, ge=1)
-    """pgd: ascent steps K."""
+    """pgd, freelb, smart, trades: ascent steps K."""
     step_size: float | None = Field(default=None, gt=0)
-    """pgd: length of a step as a share of epsilon; None takes 1 for one step, else 2.5 / steps."""
-    start: Literal["zero", "uniform", "gaussian"] = "zero"
-    """pgd: where the ascent starts. With `zero` the first gradient is the clean one."""
+    """Length of an ascent step as a share of epsilon; None takes 1 for one step, else 2.5 / steps."""
+    start: Literal["zero", "uniform", "gaussian"] | None = None
+    """Where the ascent starts; None takes zero for pgd (the first gradient is the clean one), uniform for freelb,
+    gaussian for smart and trades, whose gradient at zero is zero."""
+    restarts: int = Field(default=1, ge=1, lt=64)
+    """pgd: ascents from independent starts; each example keeps the one with the highest loss."""
     noise: Literal["uniform", "gaussian"] = "uniform"
-    """random_noise: the distribution in the ball."""
+    """random_noise, r3f: the distribution in the ball."""
+    smoothness_weight: float = Field(default=1.0, gt=0)
+    """smart, trades, r3f: weight of the divergence between the clean and the perturbed prediction."""
     draws: int = Field(default=1, ge=1, lt=4096)
     """random_noise: independent draws M whose losses are averaged."""
     clean_weight: float = Field(default=0.0, ge=0)
-    """Weight of the loss on the clean input, added to the loss on the perturbed one."""
+    """pgd, freelb, random_noise: weight of the loss on the clean input, added to that on the perturbed one."""
     ramp_start: Share = 0.0
     """Share of the run before which the radius is zero (plain training)."""
     ramp_end: Share = 0.0
@@ -163,6 +168,10 @@ class RobustSection(Section):
     def _consistent(self) -> RobustSection:
         if not re.fullmatch(r"word_embeddings|embeddings|layer:\d+", self.site):
             raise ValueError(f"robust.site must be word_embeddings, embeddings or layer:K, found {self.site!r}")
+        if self.start == "zero" and self.method in ("smart", "trades"):
+            raise ValueError(f"robust.start zero: {self.method} has no gradient there; take gaussian or uniform")
+        if self.restarts > 1 and self.start in (None, "zero"):
+            raise ValueError("robust.restarts: several ascents need a random start; set robust.start to uniform")
         if self.ramp_end < self.ramp_start:
             raise ValueError("robust.ramp_end must not lie before robust.ramp_start")
         return self

@@ -63,7 +63,7 @@ def predict(
         else:
             predicted = gold = np.full(len(rows), -1)
             weight = (cpu_batch.labels >= 0).sum(dim=1).numpy().astype(np.float64)
-            score = model.head.score_sum(logits, batch).double().cpu().numpy()
+            score = -model.head.losses(logits, batch).double().cpu().numpy()
         found.append((rows, predicted, gold, score, weight))
     model.train(was_training)
     parts = [part for of_rank in gather(found) for part in of_rank]

@@ -66,7 +66,7 @@ class SiteModel(nn.Module):
             return x
         hidden = self._above(x if delta_BLH is None else x + delta_BLH.to(x.dtype), batch)
         logits = self.head.logits(self.model, hidden, batch)
-        return self.head.loss_sum(logits, batch), logits
+        return self.head.losses(logits, batch).sum(), logits
 
     def _below(self, batch: Batch) -> Tensor:
         x: Tensor = self.model.roberta.embeddings.word_embeddings(batch.input_ids)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trainer.robust import pgd, plain, random_noise
+from trainer.robust import fgm, freelb, pgd, plain, r3f, random_noise, smart, trades
 from trainer.robust.protocol import Context, Figures
 
 METHODS: dict[str, Callable[[Context], Figures]] = {
     "plain": plain.step,
     "pgd": pgd.step,
+    "fgm": fgm.step,
+    "freelb": freelb.step,
+    "smart": smart.step,
+    "trades": trades.step,
     "random_noise": random_noise.step,
+    "r3f": r3f.step,
 }
 
 __all__ = ["METHODS", "Context", "Figures"]

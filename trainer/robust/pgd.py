@@ -2,15 +2,16 @@
 
     min_theta E[ max_{||delta|| <= epsilon} loss(x + delta; theta)  +  clean_weight * loss(x; theta) ]
 
-The inner maximum is approximated by K steps  delta <- Project(delta + alpha * direction(grad_delta loss)),
-where direction is g / ||g||_2 (L2) or sign(g) (L-infinity). This is "ADV" of Huang et al. 2021
-(arXiv 2104.08645) with the perturbation at the embeddings.
+The inner maximum is approximated by K steps of ascent, from one or several starting points. This is "ADV" of Huang
+et al. 2021 (arXiv 2104.08645) with the perturbation at the embeddings.
 """
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from trainer.robust.ascent import ascend, starting_point
 from trainer.robust.plain import step as plain_step
 from trainer.robust.protocol import Context, Figures
 from trainer.robust.terms import perturbation_figures
@@ -21,15 +22,9 @@ def step(ctx: Context) -> Figures:
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     s = ctx.settings
-    x_BLH, m_BL = ctx.site()
-    delta = torch.zeros_like(x_BLH) if s.start == "zero" else ctx.noise(s.start, draw=0)
-    share = s.step_size if s.step_size is not None else (1.0 if s.steps == 1 else 2.5 / s.steps)
-    for _ in range(s.steps):
-        delta.requires_grad_(True)
-        ascent_loss, _ = ctx.loss(delta, ascent=True)
-        grad = ctx.input_grad(ascent_loss, delta)
-        _, delta = ctx.kernels.perturb_ascend(
-            delta.detach(), grad, x_BLH, m_BL, share * ctx.epsilon, ctx.epsilon, s.norm, s.scope)
+    delta, first = ascend(ctx, starting_point(ctx, "zero"), lambda d: ctx.loss(d, ascent=True)[0], s.steps)
+    if s.restarts > 1:
+        delta = _worst_of_restarts(ctx, delta)
     adversarial, _ = ctx.loss(delta)
     total = adversarial
     figures = {"adversarial_loss": (adversarial.detach(), ctx.weight)}
@@ -37,7 +32,22 @@ def step(ctx: Context) -> Figures:
         clean, _ = ctx.loss()
         total = adversarial + s.clean_weight * clean
         figures["clean_loss"] = (clean.detach(), ctx.weight)
-    elif s.start == "zero" and s.steps == 1:
-        figures["clean_loss"] = (ascent_loss.detach(), ctx.weight)  # the first ascent pass saw the clean input
+    elif s.start in (None, "zero"):
+        figures["clean_loss"] = (first[0], ctx.weight)  # the first ascent pass saw the clean input
     ctx.backward(total)
     return {"loss": (total.detach(), ctx.weight), **figures, **perturbation_figures(ctx, delta)}
+
+
+def _worst_of_restarts(ctx: Context, delta_BLH: Tensor) -> Tensor:
+    """Per example, the perturbation of all restarts (draws 1, 2, ...; `delta_BLH` is draw 0) with the highest loss."""
+    s = ctx.settings
+    best = delta_BLH
+    with torch.no_grad():
+        highest = ctx.losses(ctx.loss(best, ascent=True)[1])
+    for draw in range(1, s.restarts):
+        other, _ = ascend(ctx, starting_point(ctx, "uniform", draw), lambda d: ctx.loss(d, ascent=True)[0], s.steps)
+        with torch.no_grad():
+            losses = ctx.losses(ctx.loss(other, ascent=True)[1])
+        best = torch.where((losses > highest).view(-1, 1, 1), other, best)
+        highest = torch.maximum(losses, highest)
+    return best

@@ -48,5 +48,18 @@ class Context(Protocol):
     def backward(self, loss: Tensor, *, last: bool = True) -> None:
         """Add the gradient of `loss` to the update. `last` is False for all but the final call of a step."""
 
+    def accumulate(self, delta_BLH: Tensor, share: float, *, last: bool) -> tuple[Tensor, Tensor]:
+        """Add `share` times the gradient of loss(x + delta) to the update, and return (loss sum, d loss / d delta).
+
+        One backward pass gives both. The layers below the site are passed once, with `last`, however many calls
+        there are. Not to be mixed with `backward` in one step.
+        """
+
+    def losses(self, logits: Tensor) -> Tensor:
+        """(B,) the loss of each example behind `logits`; the sum is what `loss` returns."""
+
+    def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
+        """How far `other` predicts from `logits`, summed over predictions: KL(p || q) of the class distributions."""
+
     def noise(self, kind: str, draw: int) -> Tensor:
         """Counter-based noise in the current ball, (B, L, H): "uniform" or "gaussian"; draws are independent."""

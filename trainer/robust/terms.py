@@ -1,4 +1,4 @@
-"""What several robust methods report alike: how long their perturbations are, and how many touch the ball."""
+"""Terms that several robust methods share: the symmetric divergence, and figures about their perturbations."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def perturbation_figures(ctx: Context, delta_BLH: Tensor) -> Figures:
         "perturbation_norm": (sizes.sum(), count),
         "boundary_share": ((sizes >= 0.99 * ctx.epsilon).sum(), count),
     }
+
+
+def symmetric_divergence(ctx: Context, logits: Tensor, other: Tensor) -> Tensor:
+    """D(p, q) + D(q, p), summed over predictions."""
+    return ctx.divergence(logits, other) + ctx.divergence(other, logits)
 
 
 def ball_norms(x_BLH: Tensor, m_BL: Tensor, norm: str, scope: str) -> Tensor:

@@ -56,6 +56,19 @@ class FakeContext:
         self.update = loss
         loss.backward()
 
+    def accumulate(self, delta_BLH: Tensor, share: float, *, last: bool) -> tuple[Tensor, Tensor]:
+        assert self.update is None, "nothing follows the last pass"
+        self.asked.append("accumulate")
+        point = delta_BLH.detach().requires_grad_(True)
+        self.deltas.append(delta_BLH)
+        value = self.theta * self._loss(self.x + point)
+        (share * value).backward()
+        self.shared = getattr(self, "shared", 0.0) + share * value.detach()
+        if last:
+            self.update = self.shared
+        assert point.grad is not None
+        return value.detach(), point.grad / share
+
     def noise(self, kind: str, draw: int) -> Tensor:
         s = self.settings
         return reference.perturb_init(self.x, self.m, self.epsilon, s.norm, s.scope, kind, 0, 0, torch.arange(B),
@@ -169,3 +182,29 @@ def test_balls_are_measured_on_content_tokens_in_their_own_norm_and_scope() -> N
                 ("l2", "sequence"): [26.0**0.5], ("linf", "sequence"): [4.0]}
     for (norm, scope), norms in expected.items():
         assert ball_norms(x, m, norm, scope).tolist() == pytest.approx(norms)
+
+
+def test_fgm_goes_one_step_from_the_clean_point_and_keeps_the_clean_loss() -> None:
+    ctx = FakeContext(linear)
+    figures = step(ctx, "fgm")
+    (delta,) = ctx.deltas
+    expected = EPSILON * W / W.norm(dim=-1, keepdim=True) * ctx.m.unsqueeze(-1)
+    torch.testing.assert_close(delta, expected)
+    assert float(figures["loss"][0]) == pytest.approx(float(linear(ctx.x) + linear(ctx.x + expected)), rel=1e-5)
+
+
+def test_freelb_updates_at_every_point_of_the_ascent_and_never_at_the_one_after_it() -> None:
+    ctx = FakeContext(linear, steps=3, start="zero", step_size=0.25)
+    step(ctx, "freelb")
+    assert ctx.asked == ["accumulate"] * 3
+    direction = W / W.norm(dim=-1, keepdim=True) * ctx.m.unsqueeze(-1)
+    for number, delta in enumerate(ctx.deltas):  # of a linear loss the gradient is the same everywhere
+        torch.testing.assert_close(delta, number * 0.25 * EPSILON * direction)
+
+
+def test_freelb_adds_a_clean_pass_on_request() -> None:
+    ctx = FakeContext(linear, steps=2, clean_weight=0.5)
+    figures = step(ctx, "freelb")
+    assert len(ctx.deltas) == 3
+    assert not ctx.deltas[0].any()
+    assert float(figures["clean_loss"][0]) == pytest.approx(float(linear(ctx.x)), rel=1e-5)

@@ -10,6 +10,7 @@ from torch.nn import functional
 from transformers import AutoModelForMaskedLM
 
 from trainer.data.collate import IGNORED, Batch
+from trainer.model.heads.divergence import kl_sum
 from trainer.model.heads.protocol import Head
 
 
@@ -19,17 +20,12 @@ def logits(model: Any, hidden_BLH: Tensor, batch: Batch) -> Tensor:
     return scores
 
 
-def loss_sum(logits_PV: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy summed over masked tokens, in nats."""
-    return functional.cross_entropy(logits_PV.float(), batch.labels[batch.labels != IGNORED], reduction="sum")
-
-
-def score_sum(logits_PV: Tensor, batch: Batch) -> Tensor:
-    """(B,) summed log-likelihood of each example's masked tokens, in nats."""
+def losses(logits_PV: Tensor, batch: Batch) -> Tensor:
+    """(B,) cross-entropy summed over each example's masked tokens, in nats."""
     masked = batch.labels != IGNORED
     nats = functional.cross_entropy(logits_PV.float(), batch.labels[masked], reduction="none")
     per_example = torch.zeros(batch.labels.shape[0], device=nats.device)
-    return per_example.index_add(0, masked.nonzero()[:, 0], -nats)
+    return per_example.index_add(0, masked.nonzero()[:, 0], nats)
 
 
-HEAD = Head(AutoModelForMaskedLM, logits, loss_sum, score_sum, higher_is_better=False)
+HEAD = Head(AutoModelForMaskedLM, logits, losses, kl_sum, higher_is_better=False)

@@ -9,6 +9,7 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
 from trainer.data.collate import Batch
+from trainer.model.heads.divergence import kl_sum
 from trainer.model.heads.protocol import Head
 
 
@@ -18,14 +19,9 @@ def logits(model: Any, hidden_BLH: Tensor, batch: Batch) -> Tensor:
     return scores
 
 
-def loss_sum(logits_BC: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy summed over examples, in nats."""
-    return functional.cross_entropy(logits_BC.float(), batch.labels, reduction="sum")
+def losses(logits_BC: Tensor, batch: Batch) -> Tensor:
+    """(B,) cross-entropy of each example, in nats."""
+    return functional.cross_entropy(logits_BC.float(), batch.labels, reduction="none")
 
 
-def score_sum(logits_BC: Tensor, batch: Batch) -> Tensor:
-    """1.0 for each example whose most probable class is its label, else 0.0."""
-    return (logits_BC.argmax(dim=-1) == batch.labels).float()
-
-
-HEAD = Head(AutoModelForSequenceClassification, logits, loss_sum, score_sum, higher_is_better=True)
+HEAD = Head(AutoModelForSequenceClassification, logits, losses, kl_sum, higher_is_better=True)

@@ -20,9 +20,9 @@ class Head:
     """The transformers Auto class whose checkpoints hold this head; exported runs load through it."""
     logits: Callable[[Any, Tensor, Batch], Tensor]
     """(model, hidden_BLH, batch) -> logits (P, C)."""
-    loss_sum: Callable[[Tensor, Batch], Tensor]
-    """(logits, batch) -> loss summed over the P predictions, fp32 scalar."""
-    score_sum: Callable[[Tensor, Batch], Tensor]
-    """(logits, batch) -> (B,) float: 1 where an example is right (pair), its summed log-likelihood (mlm)."""
+    losses: Callable[[Tensor, Batch], Tensor]
+    """(logits, batch) -> (B,) loss of each example, summed over its predictions, fp32."""
+    divergence: Callable[[Tensor, Tensor], Tensor]
+    """(logits, other logits) -> how far the second predicts from the first, summed over predictions, fp32 scalar."""
     higher_is_better: bool
     """Whether the best checkpoint has the highest or the lowest dev metric."""

@@ -1,0 +1,50 @@
+"""The inner maximisation that pgd, fgm, smart and trades share: projected gradient ascent on an objective.
+
+    delta <- Project(delta + alpha * direction(grad_delta objective)),   K times
+
+where direction is g / ||g||_2 (L2) or sign(g) (L-infinity), per token or per sequence. Madry et al. 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from trainer.config.schema import RobustSection
+from trainer.robust.protocol import Context
+
+
+def starting_point(ctx: Context, default: str, draw: int = 0) -> Tensor:
+    """Zero, or noise in the ball, as the settings say; (B, L, H)."""
+    kind = ctx.settings.start or default
+    return torch.zeros_like(ctx.site()[0]) if kind == "zero" else ctx.noise(kind, draw)
+
+
+def step_length(settings: RobustSection, steps: int) -> float:
+    """Length of one ascent step as a share of epsilon: one step reaches the boundary, several can cross the ball."""
+    if settings.step_size is not None:
+        return settings.step_size
+    return 1.0 if steps == 1 else 2.5 / steps
+
+
+def ascend(
+    ctx: Context, delta_BLH: Tensor, objective: Callable[[Tensor], Tensor], steps: int
+) -> tuple[Tensor, list[Tensor]]:
+    """(perturbation after `steps` steps from `delta_BLH`, objective before each step).
+
+    objective: perturbation -> scalar, through `ctx.loss(..., ascent=True)`.
+    """
+    s = ctx.settings
+    x_BLH, m_BL = ctx.site()
+    length = step_length(s, steps) * ctx.epsilon
+    values = []
+    for _ in range(steps):
+        delta_BLH.requires_grad_(True)
+        value = objective(delta_BLH)
+        grad = ctx.input_grad(value, delta_BLH)
+        _, delta_BLH = ctx.kernels.perturb_ascend(
+            delta_BLH.detach(), grad, x_BLH, m_BL, length, ctx.epsilon, s.norm, s.scope)
+        values.append(value.detach())
+    return delta_BLH, values

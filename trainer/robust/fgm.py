@@ -1,0 +1,28 @@
+"""The fast gradient method (Miyato, Dai, Goodfellow, ICLR 2017, arXiv 1605.07725), at a representation site.
+
+    min_theta E[ loss(x; theta) + loss(x + epsilon * g / ||g||_2; theta) ],   g = grad_x loss(x; theta)
+
+One step from the clean point to the boundary of the ball, and both losses in the update.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from trainer.robust.ascent import ascend
+from trainer.robust.plain import step as plain_step
+from trainer.robust.protocol import Context, Figures
+from trainer.robust.terms import perturbation_figures
+
+
+def step(ctx: Context) -> Figures:
+    """The clean loss plus the loss one step away."""
+    if ctx.epsilon == 0.0:
+        return plain_step(ctx)
+    delta, _ = ascend(ctx, torch.zeros_like(ctx.site()[0]), lambda d: ctx.loss(d, ascent=True)[0], steps=1)
+    clean, _ = ctx.loss()
+    adversarial, _ = ctx.loss(delta)
+    total = clean + adversarial
+    ctx.backward(total)
+    return {"loss": (total.detach(), ctx.weight), "clean_loss": (clean.detach(), ctx.weight),
+            "adversarial_loss": (adversarial.detach(), ctx.weight), **perturbation_figures(ctx, delta)}

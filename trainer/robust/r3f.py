@@ -1,0 +1,29 @@
+"""R3F (Aghajanyan et al., ICLR 2021, arXiv 2008.03156, equation 5), at a representation site.
+
+    min_theta E[ loss(x; theta) + lambda * E_z D(f(x), f(x + z)) ],   D(p, q) = KL(p || q) + KL(q || p)
+
+with z drawn in the ball, uniform or Gaussian: the smoothness of SMART without its ascent.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from trainer.robust.plain import step as plain_step
+from trainer.robust.protocol import Context, Figures
+from trainer.robust.terms import perturbation_figures, symmetric_divergence
+
+
+def step(ctx: Context) -> Figures:
+    """The clean loss plus the mean divergence over M noisy copies."""
+    if ctx.epsilon == 0.0:
+        return plain_step(ctx)
+    s = ctx.settings
+    clean, clean_logits = ctx.loss()
+    deltas = [ctx.noise(s.noise, draw) for draw in range(s.draws)]
+    parts = [symmetric_divergence(ctx, clean_logits, ctx.loss(delta)[1]) for delta in deltas]
+    smoothness = torch.stack(parts).mean()
+    total = clean + s.smoothness_weight * smoothness
+    ctx.backward(total)
+    return {"loss": (total.detach(), ctx.weight), "clean_loss": (clean.detach(), ctx.weight),
+            "smoothness": (smoothness.detach(), ctx.weight), **perturbation_figures(ctx, deltas[0])}

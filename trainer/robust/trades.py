@@ -1,0 +1,29 @@
+"""TRADES (Zhang et al., ICML 2019, arXiv 1901.08573, equation 5), at a representation site.
+
+    min_theta E[ loss(x; theta) + beta * max_{||delta|| <= epsilon} KL(f(x) || f(x + delta)) ]
+
+The ascent is on the divergence, with f(x) held fixed, from a random point in the ball.
+"""
+
+from __future__ import annotations
+
+from trainer.robust.ascent import ascend, starting_point
+from trainer.robust.plain import step as plain_step
+from trainer.robust.protocol import Context, Figures
+from trainer.robust.terms import perturbation_figures
+
+
+def step(ctx: Context) -> Figures:
+    """K ascent steps on KL(clean || perturbed), then the clean loss plus that divergence."""
+    if ctx.epsilon == 0.0:
+        return plain_step(ctx)
+    clean, clean_logits = ctx.loss()
+    fixed = clean_logits.detach()
+    delta, _ = ascend(ctx, starting_point(ctx, "gaussian"),
+                      lambda d: ctx.divergence(fixed, ctx.loss(d, ascent=True)[1]), ctx.settings.steps)
+    _, logits = ctx.loss(delta)
+    smoothness = ctx.divergence(clean_logits, logits)
+    total = clean + ctx.settings.smoothness_weight * smoothness
+    ctx.backward(total)
+    return {"loss": (total.detach(), ctx.weight), "clean_loss": (clean.detach(), ctx.weight),
+            "smoothness": (smoothness.detach(), ctx.weight), **perturbation_figures(ctx, delta)}
