@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint.store import save_checkpoint
+from trainer.collapse import check_collapse
 from trainer.config.schema import Recipe
 from trainer.context import StepContext
 from trainer.data.collate import Batch
 from trainer.data.loader import Examples, TrainingData
 from trainer.engine import Engine
-from trainer.evaluate.predict import predict
+from trainer.evaluate.predict import Predictions, predict
 from trainer.radius import counts_for_selection, radius
 from trainer.robust import METHODS
 from trainer.state import TrainState
@@ -172,9 +173,13 @@ class Watcher:
         better = 1.0 if self.engine.module.head.higher_is_better else -1.0
         counts = counts_for_selection(self.recipe.robust, state.update / self.updates)
         figures: dict[str, float | None] = {}
+        selecting: Predictions | None = None
         for name, examples in self.dev.items():
-            value = predict(self.engine.module, examples, self.recipe.evaluation.batch_size, self.engine.device,
-                            self.engine.ranks, self.engine.gather_objects).metric(metric)
+            found = predict(self.engine.module, examples, self.recipe.evaluation.batch_size, self.engine.device,
+                            self.engine.ranks, self.engine.gather_objects)
+            if name == self.data.select_on and metric == "accuracy":
+                selecting = found
+            value = found.metric(metric)
             figures[f"dev/{metric}/{name}"] = value
             best = state.oracle.get(name)
             if counts and (best is None or better * value >= better * best["value"]):
@@ -190,3 +195,5 @@ class Watcher:
         if self.engine.ranks.is_main and figures:
             shown = "  ".join(f"{name.split('/')[-1]} {value:.3f}" for name, value in figures.items() if value)
             print(f"update {state.update:>6}/{self.updates}  dev {metric}: {shown}", flush=True)
+        if selecting is not None:
+            check_collapse(self.recipe, state, self.updates, selecting)

@@ -26,6 +26,8 @@ class TrainState:
     """The best checkpoint on the selection cell so far: {"value", "step"}; empty before the first evaluation."""
     oracle: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Per dev cell, the best value and its step, chosen on that very cell."""
+    collapsed_evaluations: int = 0
+    """Evaluations in a row in which the model gave every example the same class."""
     windows: list[dict[str, Any]] = field(default_factory=list)
     """Per rank, the figures since the last line of the log: the next line is the same whether or not there was a
     resume in between."""

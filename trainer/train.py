@@ -7,6 +7,7 @@ command run again resumes a partial run, and says so of a finished one.
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from data_prep.shards import tokenizer_dir
 from trainer import run_dir
 from trainer.checkpoint.export import write_transformers_folder
 from trainer.checkpoint.store import restore_latest
+from trainer.collapse import Collapsed
 from trainer.config import Recipe, load_recipe
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples, TrainingData, open_training_data, training_batches
@@ -29,6 +31,8 @@ from trainer.radius import measure_site_norm
 from trainer.state import TrainState
 from trainer.telemetry.metrics import Metrics
 from trainer.telemetry.record import write_json, write_record
+
+EXIT_COLLAPSED = 3
 
 
 def train(
@@ -81,7 +85,12 @@ def train(
                                ranks.rank, ranks.world_size, engine.accumulation)
     with Metrics(folder, active=ranks.is_main, resume_from=state.update) as metrics:
         watcher = Watcher(engine, settings, data, dev, state, updates, metrics, folder, save_best)
-        run_updates(engine, settings, batches, state, updates, backend, watcher)
+        try:
+            run_updates(engine, settings, batches, state, updates, backend, watcher)
+        except Collapsed as error:  # on every rank at once: all see the same predictions
+            if ranks.is_main:
+                print(f"error: {error}", file=sys.stderr)
+            return EXIT_COLLAPSED
     if ranks.is_main:
         _finish(folder, state)
     engine.barrier()

@@ -116,6 +116,8 @@ class EvaluationSection(Section):
     """Updates between evaluations; None evaluates ten times in a run. The last update is always evaluated."""
     batch_size: int = Field(default=64, ge=1)
     """Examples per rank and forward pass."""
+    on_collapse: Literal["stop", "warn"] = "stop"
+    """What to do when training has fallen to chance: stop with advice and exit code 3, or say so and go on."""
 
 
 class CheckpointSection(Section):

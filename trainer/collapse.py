@@ -1,0 +1,48 @@
+"""The collapse check: XLM-R large falls to chance in some fine-tuning runs, and a cluster's night goes by.
+
+A run has collapsed when, after the warm-up, its model gives one and the same class to every example of the dev cell it
+is selected on, no better than always naming the most frequent class, in two evaluations in a row.
+
+Inputs: predictions on the selection cell. Output: `Collapsed`, which ends the run with advice.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainer.config.schema import Recipe
+from trainer.evaluate.predict import Predictions
+from trainer.state import TrainState
+
+EVALUATIONS_IN_A_ROW = 2
+FEWEST_UPDATES = 200  # every model begins at chance; shorter runs are trials
+WARMUP_AND_MORE = 0.3  # share of the run that a healthy model may need to leave chance, at least
+
+
+class Collapsed(Exception):
+    """The run is at chance and will stay there; the message says what to try."""
+
+
+def is_constant(predictions: Predictions) -> bool:
+    """Whether every example got the same class, and that does no better than the most frequent class would."""
+    if predictions.gold.min() < 0 or len(np.unique(predictions.predicted)) > 1:
+        return False
+    majority = np.bincount(predictions.gold).max() / len(predictions.gold)
+    return bool(predictions.metric("accuracy") <= majority)
+
+
+def check_collapse(recipe: Recipe, state: TrainState, updates: int, predictions: Predictions) -> None:
+    """Count evaluations at chance in `state`; raise Collapsed at the second in a row, unless told to go on."""
+    late = state.update >= max(FEWEST_UPDATES, WARMUP_AND_MORE * updates, recipe.schedule.warmup_share * updates)
+    state.collapsed_evaluations = state.collapsed_evaluations + 1 if late and is_constant(predictions) else 0
+    if state.collapsed_evaluations < EVALUATIONS_IN_A_ROW:
+        return
+    accuracy = predictions.metric("accuracy")
+    message = (
+        f"training has collapsed: at update {state.update} every dev example gets the same class (accuracy "
+        f"{accuracy:.3f}). Lower optimizer.lr (5e-6 to 1e-5 for XLM-R large), keep schedule.warmup_share at 0.1 or "
+        "more, let the radius grow later (robust.ramp_start, robust.ramp_end), or take another seed and say so")
+    if recipe.evaluation.on_collapse == "stop":
+        raise Collapsed(message + "; --evaluation.on_collapse=warn goes on regardless")
+    if state.collapsed_evaluations == EVALUATIONS_IN_A_ROW:
+        print(f"warning: {message}", flush=True)
