@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from data_prep.cli import Commands
 from trainer.bench.loader import bench_loader
+from trainer.bench.steps import bench_steps
 from trainer.checkpoint.export import export
 from trainer.demo import demo
 from trainer.doctor import doctor
@@ -16,7 +17,7 @@ COMMANDS: Commands = {
     "evaluate": evaluate,
     "report": report,
     "export": export,
-    "bench": {"loader": bench_loader},
+    "bench": {"loader": bench_loader, "steps": bench_steps},
     "doctor": doctor,
     "demo": demo,
 }

@@ -87,7 +87,7 @@ class Window:
 
 def run_updates(
     engine: Engine, recipe: Recipe, batches: Iterator[list[Batch]], state: TrainState, updates: int,
-    kernels: ModuleType, after_update: Callable[[Window], None],
+    kernels: ModuleType, after_update: Callable[[Window], None], context_class: type[StepContext] = StepContext,
 ) -> None:
     """Do updates `state.update` + 1 .. `updates`; `after_update` is called after each with the open window."""
     method = METHODS[recipe.robust.method]
@@ -103,7 +103,7 @@ def run_updates(
         epsilon = radius(recipe.robust, state.update / updates, state.site_norm)
         for number, batch in enumerate(micro_batches):
             window.add_batch(batch)
-            context = StepContext(
+            context = context_class(
                 engine, kernels, recipe.robust, batch.to(device), epsilon=epsilon, seed=recipe.seed,
                 update=state.update, global_weight=weight, ends_update=number == len(micro_batches) - 1)
             window.add(dict(method(context)))

@@ -30,11 +30,12 @@ def step(ctx: Context) -> Figures:
         total = s.clean_weight * clean
         figures["clean_loss"] = (clean, ctx.weight)
     delta = starting_point(ctx, "uniform")
+    length = step_length(s, s.steps) * ctx.epsilon
     for number in range(s.steps):
-        used = delta
-        loss, grad = ctx.accumulate(used, 1.0 / s.steps, last=number == s.steps - 1)
+        last = number == s.steps - 1
+        loss, grad = ctx.accumulate(delta, 1.0 / s.steps, last=last)
         total = total + loss / s.steps
-        _, delta = ctx.kernels.perturb_ascend(
-            used, grad, x_BLH, m_BL, step_length(s, s.steps) * ctx.epsilon, ctx.epsilon, s.norm, s.scope)
+        if not last:
+            _, delta = ctx.kernels.perturb_ascend(delta, grad, x_BLH, m_BL, length, ctx.epsilon, s.norm, s.scope)
     figures["adversarial_loss"] = (loss, ctx.weight)
-    return {"loss": (total, ctx.weight), **figures, **perturbation_figures(ctx, used)}
+    return {"loss": (total, ctx.weight), **figures, **perturbation_figures(ctx, delta)}

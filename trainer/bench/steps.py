@@ -1,0 +1,132 @@
+"""`python -m trainer bench steps`: what a step of each robust method costs, as a ratio to a plain step.
+
+Random token ids on a random model; every method runs the product's own loop on the same batches, turns interleaved.
+The bound printed beside a ratio is what its arithmetic allows, plus a tenth: a full step is 3 units (one forward, two
+backward), an ascent step 2, and above the middle layer half of that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+from data_prep.errors import InputError
+from trainer.config import Recipe
+from trainer.context import StepContext
+from trainer.data.collate import Batch, Tokens, collate
+from trainer.engine import Engine, start_distributed
+from trainer.kernels import dispatch
+from trainer.launch import find_ranks
+from trainer.loop import run_updates
+from trainer.model.build import SIZES
+from trainer.model.heads import HEADS
+from trainer.model.site import Site, SiteModel
+from trainer.state import TrainState
+
+TOLERANCE = 1.1
+EPSILON = 0.05
+
+
+@dataclass(frozen=True)
+class Way:
+    """One line of the table: a method with its settings, and the bound on its ratio (None: for comparison only)."""
+
+    name: str
+    robust: dict[str, str | int | float]
+    bound: float | None
+    context: type[StepContext] = StepContext
+
+
+class FullBackwardContext(StepContext):
+    """An ascent step as it is usually written: a whole backward pass, weight gradients included and thrown away."""
+
+    def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:
+        """d loss / d delta, at the price of every weight gradient."""
+        weights = [p for p in self._engine.module.parameters() if p.requires_grad]
+        grad, *_ = torch.autograd.grad(loss, [delta_BLH, *weights], allow_unused=True)
+        return grad
+
+
+def ways(layers: int) -> Iterator[Way]:
+    """The lines of the table; K counts ascent steps."""
+    yield Way("plain", {"method": "plain"}, None)
+    middle = f"layer:{layers // 2}"
+    for k in (1, 2, 3):
+        yield Way(f"pgd K={k}, word embeddings", {"method": "pgd", "steps": k}, TOLERANCE * (3 + 2 * k) / 3)
+    for k in (1, 2, 3):
+        yield Way(f"pgd K={k}, {middle}", {"method": "pgd", "steps": k, "site": middle}, TOLERANCE * (3 + k) / 3)
+    for k in (1, 2, 3):
+        yield Way(f"freelb K={k}", {"method": "freelb", "steps": k}, TOLERANCE * k)
+    for method in ("fgm", "smart", "trades", "random_noise", "r3f"):
+        yield Way(f"{method} K=1", {"method": method}, None)
+    yield Way("pgd K=3, full backward passes", {"method": "pgd", "steps": 3}, None, FullBackwardContext)
+
+
+def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, vocabulary: int = 20000,
+                updates: int = 8, rounds: int = 3, only: str | None = None) -> int:
+    """Seconds of a training step of each method, as a ratio to a plain step, beside its bound.
+
+    updates: steps per line and round; rounds: the median one counts. only: lines whose name holds this word.
+    """
+    if size not in SIZES:
+        raise InputError(f"--size must be one of {', '.join(SIZES)}, found {size!r}")
+    hidden, layers, heads, width = SIZES[size]
+    chosen = [way for way in ways(layers) if way.name == "plain" or only is None or only in way.name]
+    ranks = find_ranks()
+    start_distributed(ranks)
+    torch.manual_seed(0)
+    model = XLMRobertaForSequenceClassification(XLMRobertaConfig(
+        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
+        intermediate_size=width, type_vocab_size=1, max_position_embeddings=max(514, length + 2),
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    recipes = {way.name: _recipe(way, batch_size, updates) for way in chosen}
+    site_model = SiteModel(model, HEADS["pair"], "word_embeddings")
+    engine = Engine(site_model, recipes["plain"], ranks, (rounds + 1) * updates * len(chosen))
+    backend, kernels = dispatch.select("auto")
+    batches = [_batch(number, batch_size, length, vocabulary) for number in range(updates)]
+    seconds: dict[str, list[float]] = {way.name: [] for way in chosen}
+    for _ in range(rounds + 1):  # the first round warms up caches and is dropped
+        for way in chosen:
+            recipe = recipes[way.name]
+            site_model.site = Site.parse(recipe.robust.site, layers)
+            start = time.perf_counter()
+            run_updates(engine, recipe, iter([[batch] for batch in batches]), TrainState(), updates, kernels,
+                        lambda window: None, way.context)
+            seconds[way.name].append((time.perf_counter() - start) / updates)
+    _print(chosen, seconds, f"{size}, batch {batch_size} x {length} tokens, {engine.device}, kernels: {backend}")
+    return 0
+
+
+def _recipe(way: Way, batch_size: int, updates: int) -> Recipe:
+    return Recipe.model_validate({
+        "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": batch_size},
+        "schedule": {"updates": updates}, "robust": {**way.robust, "epsilon": EPSILON, "relative": False}})
+
+
+def _batch(seed: int, batch_size: int, length: int, vocabulary: int) -> Batch:
+    """Full rows of random ids: no padding, so that every line does the same work."""
+    generator = np.random.default_rng(seed)
+    first, second = (length - 4) // 2, length - 4 - (length - 4) // 2
+    rows = [(generator.integers(4, vocabulary - 1, first), generator.integers(4, vocabulary - 1, second))
+            for _ in range(batch_size)]
+    tokens = Tokens(cls_id=0, sep_id=2, pad_id=1, mask_id=vocabulary - 1, unk_id=3, vocab_size=vocabulary)
+    return collate(rows, generator.integers(0, 2, batch_size), np.arange(batch_size), tokens, length)
+
+
+def _print(chosen: list[Way], seconds: dict[str, list[float]], title: str) -> None:
+    table = Table("step", "ms", "ratio to plain", "bound", "", title=title)
+    medians = {name: float(np.median(times[1:])) for name, times in seconds.items()}
+    for way in chosen:
+        ratio = medians[way.name] / medians["plain"]
+        verdict = "" if way.bound is None else "[green]within[/]" if ratio <= way.bound else "[red]above[/]"
+        bound = "" if way.bound is None else f"{way.bound:.2f}"
+        table.add_row(way.name, f"{1000 * medians[way.name]:.1f}", f"{ratio:.2f}", bound, verdict)
+    Console().print(table)
