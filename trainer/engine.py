@@ -125,6 +125,7 @@ class Engine:
         # DeepSpeed measures the norm itself everywhere but here.
         self._measures_norm = self.stage == 0 and recipe.engine.precision == "fp32"
         self._norm: Tensor | float = float("nan")
+        self._begins_update = True
         self.ranks = ranks
         self.device: torch.device = self._engine.device
 
@@ -139,6 +140,12 @@ class Engine:
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add the gradient of `loss`, a share of the global mean times the number of ranks; `last` ends the update."""
+        if self._begins_update and self.stage == 3:
+            # ZeRO-3 lets the first backward of an update copy, not add, its gradients over those of the last update.
+            # A parameter that this backward does not reach would keep the old ones (FreeLB reaches those below the
+            # site last), so they are cleared here.
+            self._engine.optimizer.grad_partitions_flat_buffer.zero_()
+        self._begins_update = False
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss, scale_wrt_gas=False)
 
@@ -148,6 +155,7 @@ class Engine:
             gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
             self._norm = torch.nn.utils.get_total_norm(gradients)
         self._engine.step()
+        self._begins_update = True
 
     @property
     def gradient_norm(self) -> float:

@@ -49,7 +49,8 @@ def train(
     ranks = find_ranks()
     status = run_dir.inspect(settings)
     if status == "done":
-        print(f"{run_dir.run_dir_of(settings)} is done; nothing to do")
+        if ranks.is_main:
+            print(f"{run_dir.run_dir_of(settings)} is done; nothing to do")
         return 0
     data = open_training_data(settings.data)
     updates = count_updates(settings, data)

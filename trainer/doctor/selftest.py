@@ -2,21 +2,25 @@
 
     deepspeed --num_accelerators 2 --module trainer.doctor.selftest RESULT.json
 
-Trains a tiny random model with pgd at every ZeRO stage, two micro-batches per rank, and compares the parameters
-with those of a plain loop over whole batches. Output: {stage: largest relative error}.
+Trains a tiny random model with every method at every ZeRO stage, two micro-batches per rank, and compares the
+parameters with those of one process that knows no engine (`PlainContext`), on whole batches.
+Output: {"method, ZeRO stage": largest relative error}.
 """
 
 from __future__ import annotations
 
-import copy
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 from trainer.config import Recipe
+from trainer.config.schema import RobustSection
 from trainer.context import StepContext
 from trainer.data.collate import Batch, Tokens, collate
 from trainer.engine import Engine, start_distributed
@@ -27,33 +31,99 @@ from trainer.model.site import SiteModel
 from trainer.robust import METHODS
 from trainer.telemetry.record import write_json
 
-UPDATES, BATCH, MICRO, LR, EPSILON = 3, 8, 2, 0.3, 0.02
+UPDATES, BATCH, MICRO, LR, EPSILON, SITE = 3, 8, 2, 0.3, 0.02, "embeddings"
 TOKENS = Tokens(cls_id=0, sep_id=2, pad_id=1, mask_id=59, unk_id=3, vocab_size=60)
 
 
+class PlainContext:
+    """A method's context without any engine: one process, the whole batch, plain autograd."""
+
+    def __init__(self, model: SiteModel, settings: RobustSection, batch: Batch, update: int) -> None:
+        self.model, self.batch, self.update = model, batch, update
+        self.settings = settings
+        self.kernels: ModuleType = reference
+        self.epsilon = EPSILON
+        self.weight = batch.predictions
+
+    def site(self) -> tuple[Tensor, Tensor]:
+        """(x, content mask)."""
+        return self.model(self.batch, only_below=True).detach(), self.batch.content_mask
+
+    def loss(self, delta_BLH: Tensor | None = None, *, ascent: bool = False) -> tuple[Tensor, Tensor]:
+        """(loss sum, logits), through the whole model."""
+        del ascent
+        loss, logits = self.model(self.batch, delta_BLH)
+        return loss, logits
+
+    def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:
+        """d loss / d delta."""
+        return torch.autograd.grad(loss, delta_BLH)[0]
+
+    def backward(self, loss: Tensor, *, last: bool = True) -> None:
+        """Add the gradient of the mean."""
+        del last
+        (loss / BATCH).backward()
+
+    def accumulate(self, delta_BLH: Tensor, share: float, *, last: bool) -> tuple[Tensor, Tensor]:
+        """Add a share of the gradient at x + delta; (loss sum, d loss / d delta)."""
+        del last
+        point = delta_BLH.detach().requires_grad_(True)
+        loss, _ = self.loss(point)
+        (grad,) = torch.autograd.grad(loss, point, retain_graph=True)
+        self.backward(share * loss)
+        return loss.detach(), grad
+
+    def losses(self, logits: Tensor) -> Tensor:
+        """(B,) losses."""
+        return self.model.head.losses(logits, self.batch)
+
+    def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
+        """KL, summed."""
+        return self.model.head.divergence(logits, other)
+
+    def noise(self, kind: str, draw: int) -> Tensor:
+        """Noise in the ball."""
+        x_BLH, m_BL = self.site()
+        s = self.settings
+        return reference.perturb_init(
+            x_BLH, m_BL, EPSILON, s.norm, s.scope, kind, 0, self.update, self.batch.example_ids, draw)[1]
+
+
 def main(result: str) -> None:
-    """Run all stages on every rank; the main rank writes the errors."""
+    """Run every cell on every rank; the main rank writes the errors."""
     ranks = find_ranks()
     start_distributed(ranks)
-    expected = plain_loop()
     errors = {}
-    for stage in range(4):
-        found = engine_loop(stage, ranks)
-        if ranks.is_main:
-            errors[stage] = max(
-                float((found[name] - value).abs().max() / value.abs().max().clamp(min=1e-2))
-                for name, value in expected.items())
+    for method in METHODS:
+        expected = plain_loop(method)
+        for stage in range(4):
+            found = engine_loop(method, stage, ranks)
+            if ranks.is_main:
+                errors[f"{method}, ZeRO {stage}"] = max(
+                    float((found[name] - value).abs().max() / value.abs().max().clamp(min=1e-2))
+                    for name, value in expected.items())
     if ranks.is_main:
         write_json(Path(result), errors)
 
 
-def model() -> XLMRobertaForSequenceClassification:
+def recipe_of(method: str, stage: int) -> Recipe:
+    """SGD without schedule, so that parameters can be compared number by number."""
+    return Recipe.model_validate({
+        "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": BATCH, "micro_size": MICRO},
+        "optimizer": {"name": "sgd", "lr": LR, "weight_decay": 0.0, "clip_norm": None},
+        "schedule": {"updates": UPDATES, "warmup_share": 0.0, "decay": "constant"},
+        "robust": {"method": method, "site": SITE, "epsilon": EPSILON, "relative": False, "steps": 2},
+        "engine": {"config": f"zero{stage}"}})
+
+
+def model() -> SiteModel:
     """A tiny model with three classes, the same in every process."""
     torch.manual_seed(0)
-    return XLMRobertaForSequenceClassification(XLMRobertaConfig(
+    network = XLMRobertaForSequenceClassification(XLMRobertaConfig(
         vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
         id2label=dict(enumerate("abc")), label2id={c: i for i, c in enumerate("abc")}, type_vocab_size=1,
         max_position_embeddings=40, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    return SiteModel(network, HEADS["pair"], SITE).train()
 
 
 def batch(update: int, rows: slice) -> Batch:
@@ -64,51 +134,32 @@ def batch(update: int, rows: slice) -> Batch:
     return collate(pairs[rows], labels[rows], np.arange(BATCH)[rows], TOKENS, max_length=24)
 
 
-def engine_loop(stage: int, ranks: Ranks) -> dict[str, torch.Tensor]:
-    """Parameters after a few pgd updates through the engine; complete on the main rank."""
-    recipe = Recipe.model_validate({
-        "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": BATCH, "micro_size": MICRO},
-        "optimizer": {"name": "sgd", "lr": LR, "weight_decay": 0.0, "clip_norm": None},
-        "schedule": {"updates": UPDATES, "warmup_share": 0.0, "decay": "constant"},
-        "robust": {"method": "pgd", "epsilon": EPSILON, "relative": False}, "engine": {"config": f"zero{stage}"}})
-    site_model = SiteModel(model(), HEADS["pair"], recipe.robust.site)
+def engine_loop(method: str, stage: int, ranks: Ranks) -> dict[str, Any]:
+    """Parameters after a few updates through the engine; complete on the main rank."""
+    recipe, site_model = recipe_of(method, stage), model()
     engine = Engine(site_model, recipe, ranks, UPDATES)
-    engine.module.train()
     for update in range(UPDATES):
         for step in range(engine.accumulation):
             start = (step * ranks.world_size + ranks.rank) * MICRO
-            context = StepContext(
+            METHODS[method](StepContext(
                 engine, reference, recipe.robust, batch(update, slice(start, start + MICRO)).to(engine.device),
                 epsilon=EPSILON, seed=0, update=update, global_weight=BATCH,
-                ends_update=step == engine.accumulation - 1)
-            METHODS["pgd"](context)
+                ends_update=step == engine.accumulation - 1))
         engine.step()
     state = engine.full_state(site_model.model)
     engine.close()
     return state
 
 
-def plain_loop() -> dict[str, torch.Tensor]:
-    """The same updates in plain torch, one process, whole batches."""
-    network = model().train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=LR)
+def plain_loop(method: str) -> dict[str, Any]:
+    """The same updates in one process, without an engine."""
+    site_model, settings = model(), recipe_of(method, 0).robust
+    optimizer = torch.optim.SGD(site_model.parameters(), lr=LR)
     for update in range(UPDATES):
-        whole = batch(update, slice(0, BATCH))
-        words = network.roberta.embeddings.word_embeddings(whole.input_ids)
-
-        def loss(inputs: torch.Tensor, whole: Batch = whole) -> torch.Tensor:
-            mean: torch.Tensor = network(inputs_embeds=inputs, attention_mask=whole.attention_mask.long(),
-                                         position_ids=whole.position_ids, labels=whole.labels).loss
-            return mean
-
-        point = words.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(loss(point), point)
-        gradient = gradient * whole.content_mask.unsqueeze(-1)
-        delta = EPSILON * gradient / gradient.norm(dim=-1, keepdim=True).clamp(min=1e-30)
         optimizer.zero_grad()
-        loss(words + delta).backward()
+        METHODS[method](PlainContext(site_model, settings, batch(update, slice(0, BATCH)), update))
         optimizer.step()
-    return copy.deepcopy(network.state_dict())
+    return dict(site_model.model.state_dict())
 
 
 if __name__ == "__main__":

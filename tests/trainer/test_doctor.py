@@ -1,0 +1,44 @@
+"""The doctor: what it finds here, and that its two-rank self-test through the deepspeed launcher can fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainer.doctor import doctor, selftest
+from trainer.doctor.examine import Finding, examine
+from trainer.robust import METHODS
+
+
+@pytest.fixture(scope="module")
+def findings() -> dict[str, Finding]:
+    return {finding.subject: finding for finding in examine(selftest=True)}
+
+
+def test_this_machine_can_train(findings: dict[str, Finding]) -> None:
+    assert not [finding for finding in findings.values() if finding.ok is False]
+    for subject in ("torch", "deepspeed", "accelerators", "kernels: reference", "deepspeed launcher"):
+        assert subject in findings
+
+
+def test_every_method_is_exact_at_every_stage(findings: dict[str, Finding]) -> None:
+    cells = 4 * len(METHODS)
+    assert findings["exactness"].text.startswith(f"{cells} of {cells} cells")
+
+
+def test_missing_backends_say_why(findings: dict[str, Finding]) -> None:
+    assert "not available" in findings["kernels: triton"].text
+
+
+def test_methods_of_the_self_test_differ() -> None:
+    """Cells could not fail if all methods did the same."""
+    weights = {method: selftest.plain_loop(method)["classifier.dense.weight"] for method in METHODS}
+    for one in METHODS:
+        for other in METHODS:
+            assert one == other or (weights[one] - weights[other]).abs().max() > 1e-7, (one, other)
+
+
+def test_exit_code_tells(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = [Finding("torch", True, "x"), Finding("exactness", False, "31 of 32")]
+    monkeypatch.setattr("trainer.doctor.examine.examine", lambda selftest: iter(bad))
+    assert doctor(selftest=False) == 1
+    assert "not ready" in capsys.readouterr().out
