@@ -31,7 +31,7 @@ from trainer.model.site import SiteModel
 from trainer.robust import METHODS
 from trainer.telemetry.record import write_json
 
-UPDATES, BATCH, MICRO, LR, EPSILON, SITE = 3, 8, 2, 0.3, 0.02, "embeddings"
+UPDATES, BATCH, MICRO, LR, EPSILON, SITE = 3, 8, 2, 0.3, 0.5, "embeddings"
 TOKENS = Tokens(cls_id=0, sep_id=2, pad_id=1, mask_id=59, unk_id=3, vocab_size=60)
 
 
@@ -112,7 +112,8 @@ def recipe_of(method: str, stage: int) -> Recipe:
         "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": BATCH, "micro_size": MICRO},
         "optimizer": {"name": "sgd", "lr": LR, "weight_decay": 0.0, "clip_norm": None},
         "schedule": {"updates": UPDATES, "warmup_share": 0.0, "decay": "constant"},
-        "robust": {"method": method, "site": SITE, "epsilon": EPSILON, "relative": False, "steps": 2},
+        "robust": {"method": method, "site": SITE, "epsilon": EPSILON, "relative": False, "steps": 2,
+                   "smoothness_weight": 30.0},
         "engine": {"config": f"zero{stage}"}})
 
 
