@@ -195,8 +195,8 @@ def _mean_norm(model: Any, examples: Examples, recipe: Recipe) -> float:
 
 
 def _optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
-    decay = [p for p in model.parameters() if p.ndim >= 2]
-    rest = [p for p in model.parameters() if p.ndim < 2]
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    decay, rest = [p for p in trainable if p.ndim >= 2], [p for p in trainable if p.ndim < 2]
     groups = [{"params": decay, "weight_decay": recipe.optimizer.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     if recipe.optimizer.name == "sgd":
         return torch.optim.SGD(groups, lr=recipe.optimizer.lr)

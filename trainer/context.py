@@ -69,22 +69,22 @@ class StepContext:
     def accumulate(self, delta_BLH: Tensor, share: float, *, last: bool) -> tuple[Tensor, Tensor]:
         """Add `share` of the gradient at x + delta to the update; returns (loss sum, d loss / d delta).
 
-        The site is cut out of the graph: what the passes send down is added up there, and goes through the layers
-        below once, as the gradient of <x, sum>. The engine reduces gradients with the very last backward only.
+        All passes but the last have the site cut out of their graph: what they send down is added up there. The last
+        one carries that sum below as the gradient of <x, sum>, so that the layers below are passed once, and the
+        backward that ends an update reaches every parameter (with an offloaded optimiser, ZeRO hands over only what
+        that backward reaches).
         """
         x_BLH, _ = self.site()
         point = delta_BLH.detach().requires_grad_(True)
-        loss, _ = self._engine(self._batch, point, x_BLH)
-        below = self._site is not None and self._site.requires_grad
-        ends = last and self._ends_update
-        self._engine.backward(loss * (share * self._scale), last=ends and not below)
+        loss, _ = self._engine(self._batch, point, self._site if last else x_BLH)
+        total = loss * (share * self._scale)
+        if last and self._site_grad is not None and self._site is not None and self._site.requires_grad:
+            total = total + (self._site * self._site_grad.to(self._site.dtype)).sum()
+        self._engine.backward(total, last=last and self._ends_update)
         if point.grad is None:
             raise RuntimeError("the loss does not depend on the perturbation")
         sent = point.grad.float() / self._engine.loss_scale
-        if below and self._site is not None:
-            self._site_grad = sent if self._site_grad is None else self._site_grad + sent
-            if last:
-                self._engine.backward((self._site * self._site_grad.to(self._site.dtype)).sum(), last=ends)
+        self._site_grad = sent if self._site_grad is None else self._site_grad + sent
         return loss.detach(), sent / (share * self._scale)
 
     def losses(self, logits: Tensor) -> Tensor:

@@ -140,14 +140,25 @@ class Engine:
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add the gradient of `loss`, a share of the global mean times the number of ranks; `last` ends the update."""
-        if self._begins_update and self.stage == 3:
-            # ZeRO-3 lets the first backward of an update copy, not add, its gradients over those of the last update.
-            # A parameter that this backward does not reach would keep the old ones (FreeLB reaches those below the
-            # site last), so they are cleared here.
-            self._engine.optimizer.grad_partitions_flat_buffer.zero_()
+        if self._begins_update:
+            self._clear_old_gradients()
         self._begins_update = False
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss, scale_wrt_gas=False)
+
+    def _clear_old_gradients(self) -> None:
+        """Forget the last update's gradients where DeepSpeed counts on the next ones to overwrite them.
+
+        ZeRO-3, and ZeRO-1 and 2 with an offloaded optimiser, let the first backward of an update copy its gradients
+        over the old ones, and later ones add. A parameter that the first does not reach would keep the old ones
+        (FreeLB reaches those below the site with its last backward only).
+        """
+        optimizer = self._engine.optimizer
+        if self.stage == 3:
+            optimizer.grad_partitions_flat_buffer.zero_()
+        else:  # a dictionary that is there only where the optimiser is offloaded
+            for gradient in getattr(optimizer, "accumulated_grads_in_cpu", {}).values():
+                gradient.zero_()
 
     def step(self) -> None:
         """Clip, update the parameters, advance the learning rate, and clear the gradients."""

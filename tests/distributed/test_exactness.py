@@ -44,6 +44,15 @@ FIRST_METHODS = ("plain", "pgd", "random_noise")
 UPDATES = 10
 RTOL, ATOL = 1e-5, 2e-7  # the floor is for biases that are zero but for rounding, such as those of attention keys
 ADAM_LOSS_RTOL = 2e-4
+BF16_RTOL = 2e-2
+
+
+VARIANTS = {
+    "bf16": {"engine.precision": "bf16"},
+    "offload": {},  # the configuration's name is made of the stage
+    "checkpointing": {"model.gradient_checkpointing": "true"},
+    "frozen": {"model.freeze_word_embeddings": "true"},
+}
 
 
 @dataclass(frozen=True)
@@ -56,24 +65,29 @@ class Case:
     world: int
     micro: int | None
     optimizer: str = "sgd"
+    variant: str = ""
+    """A way of running other than ds_configs/zero<stage>.json in fp32: a key of VARIANTS."""
 
     def __str__(self) -> str:
         site = self.site.replace(":", "")
-        return f"{self.method}-{site}-z{self.stage}-w{self.world}-m{self.micro or 'all'}-{self.optimizer}"
+        name = f"{self.method}-{site}-z{self.stage}-w{self.world}-m{self.micro or 'all'}-{self.optimizer}"
+        return name + (f"-{self.variant}" if self.variant else "")
 
     def overrides(self) -> dict[str, str]:
         """The recipe's keys of this case, as typed on the command line."""
         values = {
-            "name": str(self), "engine.config": f"zero{self.stage}", "optimizer.name": self.optimizer,
+            "name": str(self), "optimizer.name": self.optimizer,
+            "engine.config": f"zero{self.stage}" + ("_offload" if self.variant == "offload" else ""),
             "optimizer.lr": "0.3" if self.optimizer == "sgd" else "0.001", "optimizer.clip_norm": "0.5",
             "robust.method": self.method, "robust.site": self.site, "robust.epsilon": "1.0",
-            **{f"robust.{key}": value for key, value in METHODS[self.method].items()}}
+            **{f"robust.{key}": value for key, value in METHODS[self.method].items()},
+            **VARIANTS.get(self.variant, {})}
         return values | ({"batch.micro_size": str(self.micro)} if self.micro else {})
 
     @property
-    def oracle(self) -> tuple[str, str, str]:
+    def oracle(self) -> tuple[str, str, str, bool]:
         """What the oracle's run depends on: all but how the run is executed."""
-        return self.method, self.site, self.optimizer
+        return self.method, self.site, self.optimizer, self.variant == "frozen"
 
 
 MATRIX = [Case(method, site, stage, world, micro) for method in METHODS for site in SITES for stage in STAGES
@@ -89,6 +103,10 @@ def _covers(case: Case) -> bool:
 
 
 SUBSET = [case for case in MATRIX if _covers(case)]
+# Other ways of running, each with a method of one backward and with one of several per micro-batch.
+OTHER_WAYS = [Case(method, "embeddings", stage, 1, 2, "sgd", variant) for method in ("pgd", "freelb")
+              for variant, stages in (("bf16", (1, 2, 3)), ("offload", (2, 3)), ("checkpointing", (0, 3)),
+                                      ("frozen", (0, 2, 3))) for stage in stages]
 ADAMW = [Case(method, "word_embeddings", stage, world, None, "adamw")
          for method in METHODS for stage in STAGES for world in WORLDS if method in FIRST_METHODS or stage == world]
 
@@ -112,7 +130,7 @@ class Runs:
     def __init__(self, recipe_file: Path) -> None:
         self.recipe_file = recipe_file
         self.folder = recipe_file.parent / "runs"
-        self._oracles: dict[tuple[str, str, str], tuple[dict[str, torch.Tensor], list[float]]] = {}
+        self._oracles: dict[tuple[str, str, str, bool], tuple[dict[str, torch.Tensor], list[float]]] = {}
 
     def train(self, cases: list[Case]) -> None:
         for world in WORLDS:
@@ -122,7 +140,7 @@ class Runs:
     def oracle(self, case: Case) -> tuple[dict[str, torch.Tensor], list[float]]:
         """(parameters, losses) of the plain loop."""
         if case.oracle not in self._oracles:
-            plain = Case(case.method, case.site, 0, 1, None, case.optimizer)
+            plain = Case(case.method, case.site, 0, 1, None, case.optimizer, "frozen" if case.oracle[-1] else "")
             self._oracles[case.oracle] = oracle.train(load_recipe(str(self.recipe_file), plain.overrides()))
         return self._oracles[case.oracle]
 
@@ -135,6 +153,11 @@ class Runs:
         expected, losses = self.oracle(case)
         found = load_file(self.folder / str(case) / "best" / "model.safetensors")
         print(f"{case}: largest relative error {largest_error(found, expected):.1e}")
+        if case.variant == "bf16":  # to bf16's two to three digits, over each tensor as a whole
+            for key, value in found.items():
+                assert (value - expected[key]).norm() <= BF16_RTOL * expected[key].norm().clamp(min=0.1), key
+            assert self.losses(case) == pytest.approx(losses, rel=BF16_RTOL)
+            return
         for key, value in found.items():
             torch.testing.assert_close(value, expected[key], rtol=RTOL, atol=ATOL, msg=lambda m, key=key: f"{key}: {m}")
         assert self.losses(case) == pytest.approx(losses, rel=1e-5)
@@ -162,7 +185,7 @@ def runs(recipe_file: Path) -> Runs:
 
 @pytest.fixture(scope="session")
 def subset(runs: Runs) -> Runs:
-    runs.train(SUBSET + ADAMW)
+    runs.train(SUBSET + ADAMW + OTHER_WAYS)
     return runs
 
 
@@ -172,7 +195,7 @@ def matrix(runs: Runs) -> Runs:
     return runs
 
 
-@pytest.mark.parametrize("case", SUBSET, ids=str)
+@pytest.mark.parametrize("case", SUBSET + OTHER_WAYS, ids=str)
 def test_parameters_equal_the_plain_loop(subset: Runs, case: Case) -> None:
     subset.check_parameters(case)
 
