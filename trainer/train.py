@@ -22,7 +22,7 @@ from trainer.data.loader import Examples, TrainingData, open_training_data, trai
 from trainer.data.sampler import updates_per_epoch
 from trainer.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
 from trainer.kernels import dispatch
-from trainer.launch import find_ranks
+from trainer.launch import Ranks, find_ranks
 from trainer.loop import Watcher, run_updates
 from trainer.model.build import build_model
 from trainer.model.heads import HEADS
@@ -89,14 +89,18 @@ def train(
         try:
             run_updates(engine, settings, batches, state, updates, backend, watcher)
         except Collapsed as error:  # on every rank at once: all see the same predictions
-            if ranks.is_main:
-                print(f"error: {error}", file=sys.stderr)
-            return EXIT_COLLAPSED
+            return _stop(error, ranks)
     if ranks.is_main:
         _finish(folder, state)
     engine.barrier()
     engine.close()
     return 0
+
+
+def _stop(error: Collapsed, ranks: Ranks) -> int:
+    if ranks.is_main:
+        print(f"error: {error}", file=sys.stderr)
+    return EXIT_COLLAPSED
 
 
 def count_updates(recipe: Recipe, data: TrainingData) -> int:

@@ -31,10 +31,10 @@ METHODS = {
     "pgd": {"steps": "2", "start": "uniform", "clean_weight": "1.0"},
     "fgm": {},
     "freelb": {"steps": "3", "clean_weight": "0.5"},
-    "smart": {"steps": "2", "smoothness_weight": "30"},
-    "trades": {"steps": "2", "smoothness_weight": "30"},
+    "smart": {"steps": "2"},
+    "trades": {"steps": "2"},
     "random_noise": {"draws": "2"},
-    "r3f": {"draws": "2", "noise": "gaussian", "smoothness_weight": "3000"},
+    "r3f": {"draws": "2", "noise": "gaussian"},
 }
 SITES = ("word_embeddings", "embeddings", "layer:1")
 STAGES = (0, 1, 2, 3)
@@ -42,7 +42,9 @@ WORLDS = (1, 2)
 MICRO_SIZES = (None, 2)  # None: no accumulation; 2: four steps on one rank, two on two
 FIRST_METHODS = ("plain", "pgd", "random_noise")
 UPDATES = 10
-RTOL, ATOL = 1e-5, 2e-7  # the floor is for biases that are zero but for rounding, such as those of attention keys
+START_UPDATES = 40
+RTOL = 1e-5  # of a tensor's largest entry
+FLOOR = 0.02  # a tensor's largest entry counts as at least this: key biases of attention are zero but for rounding
 ADAM_LOSS_RTOL = 2e-4
 BF16_RTOL = 2e-2
 
@@ -78,7 +80,7 @@ class Case:
         values = {
             "name": str(self), "optimizer.name": self.optimizer,
             "engine.config": f"zero{self.stage}" + ("_offload" if self.variant == "offload" else ""),
-            "optimizer.lr": "0.3" if self.optimizer == "sgd" else "0.001", "optimizer.clip_norm": "0.5",
+            "optimizer.lr": "0.1" if self.optimizer == "sgd" else "0.001", "optimizer.clip_norm": "0.5",
             "robust.method": self.method, "robust.site": self.site, "robust.epsilon": "1.0",
             **{f"robust.{key}": value for key, value in METHODS[self.method].items()},
             **VARIANTS.get(self.variant, {})}
@@ -115,12 +117,16 @@ ADAMW = [Case(method, "word_embeddings", stage, world, None, "adamw")
 def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("exactness")
     write_random_cell(root / "shards", "xnli/train/en", 60)
+    common = (f"output: {root / 'runs'}\nseed: 7\ndata: {{shards: {root / 'shards'}, train: [xnli/train/en]}}\n"
+              "batch: {size: 8}\nlogging: {every: 1}\nevaluation: {every: 100}\ncheckpoint: {every: 100}\n")
+    # A fresh model says 1/3 to everything and feels no method: the cases start from one that has learnt a little.
+    start = root / "start.yaml"
+    start.write_text(common + "model: {random: tiny, dropout: 0.0}\noptimizer: {lr: 0.003}\n"
+                     f"schedule: {{updates: {START_UPDATES}}}\n", encoding="utf-8")
+    run_on_ranks(1, [[str(start), {"name": "start"}, None]], root / "start.json")
     path = root / "exact.yaml"
-    path.write_text(
-        f"output: {root / 'runs'}\nseed: 7\ndata: {{shards: {root / 'shards'}, train: [xnli/train/en]}}\n"
-        "model: {random: tiny, dropout: 0.0}\nbatch: {size: 8}\n"
-        f"schedule: {{updates: {UPDATES}}}\nlogging: {{every: 1}}\nevaluation: {{every: 100}}\n"
-        "checkpoint: {every: 100}\n", encoding="utf-8")
+    path.write_text(common + f"model: {{name: {root / 'runs/start/best'}, dropout: 0.0}}\n"
+                    f"schedule: {{updates: {UPDATES}}}\n", encoding="utf-8")
     return path
 
 
@@ -158,8 +164,7 @@ class Runs:
                 assert (value - expected[key]).norm() <= BF16_RTOL * expected[key].norm().clamp(min=0.1), key
             assert self.losses(case) == pytest.approx(losses, rel=BF16_RTOL)
             return
-        for key, value in found.items():
-            torch.testing.assert_close(value, expected[key], rtol=RTOL, atol=ATOL, msg=lambda m, key=key: f"{key}: {m}")
+        assert largest_error(found, expected) <= RTOL
         assert self.losses(case) == pytest.approx(losses, rel=1e-5)
 
 
@@ -257,5 +262,5 @@ def test_planted_faults_are_caught(planted: Runs, fault: str) -> None:
 
 
 def largest_error(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
-    """The largest difference over all tensors, each relative to its largest entry (at least 0.01)."""
-    return max(float((found[k] - expected[k]).abs().max() / expected[k].abs().max().clamp(min=1e-2)) for k in found)
+    """The largest difference over all tensors, each relative to its largest entry."""
+    return max(float((found[k] - expected[k]).abs().max() / expected[k].abs().max().clamp(min=FLOOR)) for k in found)
