@@ -21,7 +21,7 @@ class TrainState:
     seconds: float = 0.0
     """Wall-clock seconds of training, over all lives of the run."""
     site_norm: float | None = None
-    """Mean L2 norm of content tokens at the site when training began; a relative epsilon is a share of it."""
+    """Mean norm of clean balls at the site when training began; a relative epsilon is a share of it."""
     selected: dict[str, Any] = field(default_factory=dict)
     """The best checkpoint on the selection cell so far: {"value", "step"}; empty before the first evaluation."""
     oracle: dict[str, dict[str, Any]] = field(default_factory=dict)
