@@ -24,7 +24,6 @@ ROUNDS = 10
 STREAM_NOISE = 0 << 12
 STREAM_RADIUS = 1 << 12
 STREAM_MASKING = 2 << 12
-MAX_DRAWS = 1 << 12
 
 
 def philox_4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
