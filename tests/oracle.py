@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 from torch.nn import functional
 
 from trainer.config import Recipe
 from trainer.data.collate import Batch
 from trainer.data.loader import Examples, open_training_data
+from trainer.data.partners import partner_choice
 from trainer.data.sampler import epoch_batches
 from trainer.model.build import build_model
 
@@ -28,14 +30,19 @@ def train(recipe: Recipe) -> tuple[dict[str, torch.Tensor], list[float]]:
     examples = Examples(data.train, data.max_length)
     optimizer = _optimizer(model, recipe)
     epsilon = recipe.robust.epsilon * (_mean_norm(model, examples, recipe) if recipe.robust.relative else 1.0)
+    momentum = recipe.robust.bregman_momentum
+    average = {name: value.clone() for name, value in model.state_dict().items()}
     updates = int(recipe.schedule.updates or 0)
     per_epoch = len(examples) // recipe.batch.size
     losses = []
     for update in range(updates):
         epoch = update // per_epoch
         order = epoch_batches(examples.lengths, recipe.batch.size, recipe.seed, epoch, recipe.data.bucket_by_length)
-        batch = examples[epoch, order[update % per_epoch]]
+        rows = order[update % per_epoch]
+        partners = partner_choice(recipe.robust.partner, data.train, recipe.seed)(rows, update)
+        batch = examples[(epoch, rows, partners) if recipe.robust.method == "mixup" else (epoch, rows)]
         step = Step(model, batch, recipe, epsilon, update)
+        step.average = average
         loss = METHODS[recipe.robust.method](step)
         optimizer.zero_grad()
         loss.backward()
@@ -44,6 +51,8 @@ def train(recipe: Recipe) -> tuple[dict[str, torch.Tensor], list[float]]:
         for group in optimizer.param_groups:
             group["lr"] = recipe.optimizer.lr * _course(update, updates, recipe.schedule.warmup_share)
         optimizer.step()
+        for name, value in model.state_dict().items():
+            average[name] = momentum * average[name] + (1 - momentum) * value
         losses.append(loss.item())
     return {name: value.detach().clone() for name, value in model.state_dict().items()}, losses
 
@@ -56,6 +65,7 @@ class Step:
         self.s = recipe.robust
         self.m = batch.content_mask.unsqueeze(-1).float()
         self.width = model.config.hidden_size
+        self.average: dict[str, torch.Tensor] = {}
 
     def logits(self, delta: torch.Tensor | None = None) -> torch.Tensor:
         """transformers' own forward pass, with delta added to the output of the module at the site by a hook."""
@@ -150,7 +160,12 @@ def _smart(t: Step) -> torch.Tensor:
         return _kl(a, b) + _kl(b, a)
 
     delta = t.climb(t.noise("gaussian"), lambda d: divergence(fixed, t.logits(d)), t.s.steps)
-    return functional.cross_entropy(clean, t.batch.labels) + t.s.smoothness_weight * divergence(clean, t.logits(delta))
+    with torch.no_grad():
+        averaged = torch.func.functional_call(t.model, t.average, (), {
+            "input_ids": t.batch.input_ids, "attention_mask": t.batch.attention_mask.long(),
+            "position_ids": t.batch.position_ids}).logits
+    return (functional.cross_entropy(clean, t.batch.labels) + t.s.smoothness_weight * divergence(clean, t.logits(delta))
+            + t.s.bregman_weight * divergence(averaged, clean))
 
 
 def _trades(t: Step) -> torch.Tensor:
@@ -172,8 +187,29 @@ def _r3f(t: Step) -> torch.Tensor:
     return functional.cross_entropy(clean, t.batch.labels) + t.s.smoothness_weight * smoothness
 
 
+def _mixup(t: Step) -> torch.Tensor:
+    """Equation 1 of Zhang et al. 2018 where both sentences have a token, at the site."""
+    def seen(batch: Batch) -> torch.Tensor:
+        found = []
+        hook = _site(t.model, t.s.site).register_forward_hook(lambda module, inputs, output: found.append(output))
+        Step(t.model, batch, t.recipe, t.epsilon, t.update).logits()
+        hook.remove()
+        value: torch.Tensor = found[0]
+        return value
+
+    mate = t.batch.partner
+    u = ((_words(t.recipe.seed, t.update, t.batch.example_ids.numpy(), 1, 1, 3 * 4096) >> np.uint64(9)) + 0.5) / 2**23
+    drawn = stats.beta.ppf(u[:, 0, 0], t.s.mixing_alpha, t.s.mixing_alpha)
+    w = torch.from_numpy(np.maximum(drawn, 1 - drawn)).float()
+    both = (t.batch.content_mask & mate.content_mask).unsqueeze(-1).float()
+    logits = t.logits((1 - w).view(-1, 1, 1) * both * (seen(mate) - seen(t.batch)))
+    own = functional.cross_entropy(logits, t.batch.labels, reduction="none")
+    other = functional.cross_entropy(logits, mate.labels, reduction="none")
+    return (w * own + (1 - w) * other).mean()
+
+
 METHODS = {"plain": _plain, "pgd": _pgd, "fgm": _fgm, "freelb": _freelb, "smart": _smart, "trades": _trades,
-           "random_noise": _random_noise, "r3f": _r3f}
+           "random_noise": _random_noise, "r3f": _r3f, "mixup": _mixup}
 
 
 def _site(model: Any, site: str) -> Any:

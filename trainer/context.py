@@ -13,6 +13,7 @@ from torch import Tensor
 from trainer.config.schema import RobustSection
 from trainer.data.collate import Batch
 from trainer.engine import Engine
+from trainer.kernels import philox
 
 
 class StepContext:
@@ -87,15 +88,39 @@ class StepContext:
         self._site_grad = sent if self._site_grad is None else self._site_grad + sent
         return loss.detach(), sent / (share * self._scale)
 
-    def losses(self, logits: Tensor) -> Tensor:
-        """(B,) the loss of each example."""
-        losses: Tensor = self._engine.module.head.losses(logits, self._batch)
+    def losses(self, logits: Tensor, *, of_partner: bool = False) -> Tensor:
+        """(B,) the loss of each example, or of its mixture against its partner's label."""
+        batch = self._partner if of_partner else self._batch
+        losses: Tensor = self._engine.module.head.losses(logits, batch)
         return losses
 
     def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
         """KL(p || q) summed over predictions, as the head's kind defines it."""
         divergence: Tensor = self._engine.module.head.divergence(logits, other)
         return divergence
+
+    def average_logits(self) -> Tensor:
+        """Logits of the running average of the model."""
+        return self._engine.average_logits(self._batch)
+
+    def towards_partner(self) -> Tensor:
+        """Partner minus example at the site, where both have content; both are padded to the same length."""
+        self.site()
+        other_BLH = self._engine.module(self._partner, only_below=True)
+        both_BL = self._batch.content_mask & self._partner.content_mask
+        return torch.where(both_BL.unsqueeze(-1), other_BLH - self._site, 0.0)
+
+    def uniform(self) -> Tensor:
+        """(B,) float64 on the CPU: one counter-based number per example."""
+        ids_B = self._batch.example_ids.cpu()
+        bits = philox.counter_bits(self._seed, self._update, ids_B, 1, 1, philox.STREAM_MIXING)
+        return philox.uniform(bits).view(-1).double()
+
+    @property
+    def _partner(self) -> Batch:
+        if self._batch.partner is None:
+            raise RuntimeError("the data was loaded without partners")
+        return self._batch.partner
 
     def noise(self, kind: str, draw: int) -> Tensor:
         """Counter-based noise in the current ball, keyed by seed, update and example id."""

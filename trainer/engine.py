@@ -18,7 +18,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
+from trainer.average import RunningAverage
 from trainer.config.schema import OptimizerSection, Recipe, ScheduleSection
+from trainer.data.collate import Batch
 from trainer.launch import Ranks
 
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
@@ -118,8 +120,11 @@ class Engine:
             config[key] = {**section, **value} if isinstance(section, dict) else value
         config["zero_allow_untested_optimizer"] = True
         self.stage = int(config.get("zero_optimization", {}).get("stage", 0))
+        weighs_average = recipe.robust.bregman_weight > 0
+        self._average = RunningAverage(model, recipe.robust.bregman_momentum) if weighs_average else None
         optimizer = build_optimizer(model, recipe.optimizer)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_course(recipe.schedule, updates))
+        self._linear = torch.nn.functional.linear
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False)
         # DeepSpeed measures the norm itself everywhere but here.
@@ -128,6 +133,8 @@ class Engine:
         self._begins_update = True
         self.ranks = ranks
         self.device: torch.device = self._engine.device
+        if self._average is not None:
+            self._average.to(self.device)
 
     @property
     def module(self) -> Any:
@@ -167,6 +174,20 @@ class Engine:
             self._norm = torch.nn.utils.get_total_norm(gradients)
         self._engine.step()
         self._begins_update = True
+        if self._average is not None:
+            self._average.follow(self._whole_weights())
+
+    def _whole_weights(self) -> Iterator[Tensor]:
+        """The module's parameters one after the other, whole on every rank; every rank must go through all of them."""
+        for parameter in self.module.parameters():
+            with deepspeed.zero.GatheredParameters([parameter], enabled=self.stage == 3):
+                yield parameter.detach()
+
+    def average_logits(self, batch: Batch) -> Tensor:
+        """Logits of the running average of the weights, without gradients or dropout."""
+        if self._average is None:
+            raise RuntimeError("no running average is kept: robust.bregman_weight is zero")
+        return self._average.logits(batch)
 
     @property
     def gradient_norm(self) -> float:
@@ -221,18 +242,24 @@ class Engine:
     def save(self, folder: Path, tag: str, state: dict[str, Any]) -> None:
         """Write the whole training state below `folder/tag`; every rank must call it."""
         self._engine.save_checkpoint(str(folder), tag=tag, client_state={"train_state": state}, save_latest=False)
+        if self._average is not None and self.ranks.is_main:
+            self._average.save(folder / tag)
 
     def load(self, folder: Path, tag: str) -> dict[str, Any]:
         """Restore what `save` wrote with the same number of ranks; returns its `state`."""
         path, client = self._engine.load_checkpoint(str(folder), tag=tag)
         if path is None:
             raise InputError(f"{folder / tag}: DeepSpeed could not load this checkpoint; remove it to use an older one")
+        if self._average is not None:
+            self._average.load(folder / tag)
         state: dict[str, Any] = client["train_state"]
         return state
 
     def close(self) -> None:
         """Release the engine's hooks and buffers."""
         self._engine.destroy()
+        # ZeRO-3 puts its own linear in torch's place, for good: later models would compute with other rounding.
+        torch.nn.functional.linear = self._linear
 
 
 def start_distributed(ranks: Ranks) -> None:

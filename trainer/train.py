@@ -19,6 +19,7 @@ from trainer.collapse import Collapsed
 from trainer.config import Recipe, load_recipe
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples, TrainingData, open_training_data, training_batches
+from trainer.data.partners import partner_choice
 from trainer.data.sampler import updates_per_epoch
 from trainer.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
 from trainer.kernels import dispatch
@@ -57,6 +58,8 @@ def train(
     backend_name, backend = dispatch.select(settings.kernels)
     split_batch(settings.batch.size, settings.batch.micro_size, ranks.world_size)
     check_precision(settings.engine.precision, read_engine_config(settings.engine.config))
+    mixes = settings.robust.method == "mixup"
+    choose = partner_choice(settings.robust.partner, data.train, settings.seed) if mixes else None
     model, origin = build_model(settings, data.manifest, data.max_length)
     site_model = SiteModel(model, HEADS[data.manifest.kind], settings.robust.site)
 
@@ -83,17 +86,14 @@ def train(
                                       folder / run_dir.BEST)
 
     batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.update, updates,
-                               ranks.rank, ranks.world_size, engine.accumulation)
+                               ranks.rank, ranks.world_size, engine.accumulation, choose)
     with Metrics(folder, active=ranks.is_main, resume_from=state.update) as metrics:
         watcher = Watcher(engine, settings, data, dev, state, updates, metrics, folder, save_best)
         try:
             run_updates(engine, settings, batches, state, updates, backend, watcher)
         except Collapsed as error:  # on every rank at once: all see the same predictions
             return _stop(error, ranks)
-    if ranks.is_main:
-        _finish(folder, state)
-    engine.barrier()
-    engine.close()
+    _finish(folder, state, engine)
     return 0
 
 
@@ -149,8 +149,15 @@ def _announce(folder: Path, shards: str, data: TrainingData, updates: int, state
               f"{', '.join(origin['dropped_keys']) or 'nothing'}; new {', '.join(origin['new_keys'])}", flush=True)
 
 
-def _finish(folder: Path, state: TrainState) -> None:
-    """Close the record, then mark the run as done."""
+def _finish(folder: Path, state: TrainState, engine: Engine) -> None:
+    """Close the record, mark the run as done, and let go of the engine."""
+    if engine.ranks.is_main:
+        _mark_done(folder, state)
+    engine.barrier()
+    engine.close()
+
+
+def _mark_done(folder: Path, state: TrainState) -> None:
     outcome = {"selection": state.selected, "oracle_by_cell": state.oracle,
                "site_norm": state.site_norm, "examples": state.examples, "wall_seconds": round(state.seconds, 3)}
     write_record(folder / run_dir.RECORD, outcome)

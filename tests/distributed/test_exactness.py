@@ -31,15 +31,17 @@ METHODS = {
     "pgd": {"steps": "2", "start": "uniform", "clean_weight": "1.0"},
     "fgm": {},
     "freelb": {"steps": "3", "clean_weight": "0.5"},
-    "smart": {"steps": "2"},
+    "smart": {"steps": "2", "bregman_weight": "2.0", "bregman_momentum": "0.5"},
     "trades": {"steps": "2"},
     "random_noise": {"draws": "2"},
     "r3f": {"draws": "2", "noise": "gaussian"},
+    "mixup": {"mixing_alpha": "1.0"},
 }
 SITES = ("word_embeddings", "embeddings", "layer:1")
 STAGES = (0, 1, 2, 3)
 WORLDS = (1, 2)
-MICRO_SIZES = (None, 2)  # None: no accumulation; 2: four steps on one rank, two on two
+ACCUMULATION = (1, 4)
+BATCH = 8
 FIRST_METHODS = ("plain", "pgd", "random_noise")
 UPDATES = 10
 START_UPDATES = 40
@@ -54,6 +56,7 @@ VARIANTS = {
     "offload": {},  # the configuration's name is made of the stage
     "checkpointing": {"model.gradient_checkpointing": "true"},
     "frozen": {"model.freeze_word_embeddings": "true"},
+    "overlap": {},  # the shipped configuration with overlap_comm the other way
 }
 
 
@@ -65,14 +68,14 @@ class Case:
     site: str
     stage: int
     world: int
-    micro: int | None
+    accumulation: int
     optimizer: str = "sgd"
     variant: str = ""
     """A way of running other than ds_configs/zero<stage>.json in fp32: a key of VARIANTS."""
 
     def __str__(self) -> str:
         site = self.site.replace(":", "")
-        name = f"{self.method}-{site}-z{self.stage}-w{self.world}-m{self.micro or 'all'}-{self.optimizer}"
+        name = f"{self.method}-{site}-z{self.stage}-w{self.world}-a{self.accumulation}-{self.optimizer}"
         return name + (f"-{self.variant}" if self.variant else "")
 
     def overrides(self) -> dict[str, str]:
@@ -84,7 +87,7 @@ class Case:
             "robust.method": self.method, "robust.site": self.site, "robust.epsilon": "1.0",
             **{f"robust.{key}": value for key, value in METHODS[self.method].items()},
             **VARIANTS.get(self.variant, {})}
-        return values | ({"batch.micro_size": str(self.micro)} if self.micro else {})
+        return values | {"batch.micro_size": str(BATCH // self.world // self.accumulation)}
 
     @property
     def oracle(self) -> tuple[str, str, str, bool]:
@@ -92,24 +95,30 @@ class Case:
         return self.method, self.site, self.optimizer, self.variant == "frozen"
 
 
-MATRIX = [Case(method, site, stage, world, micro) for method in METHODS for site in SITES for stage in STAGES
-          for world in WORLDS for micro in MICRO_SIZES]
+MATRIX = [Case(method, site, stage, world, accumulation) for method in METHODS for site in SITES for stage in STAGES
+          for world in WORLDS for accumulation in ACCUMULATION]
+BF16_MATRIX = [Case(method, site, stage, 2, 4, "sgd", "bf16") for method in METHODS for site in SITES
+               for stage in (1, 2, 3)]
 
 
 def _covers(case: Case) -> bool:
     """The subset: three methods in every way of execution, the others once per stage with sites and worlds turning."""
     if case.method in FIRST_METHODS:
-        return case.site == "word_embeddings" or (case.stage, case.world, case.micro) in ((1, 2, 2), (3, 2, None))
+        return case.site == "word_embeddings" or (case.stage, case.world, case.accumulation) in (
+            (1, 2, 4), (3, 2, 1))
     turn = list(METHODS).index(case.method) + case.stage
-    return (case.site, case.world, case.micro) == (SITES[turn % 3], WORLDS[turn % 2], MICRO_SIZES[turn // 2 % 2])
+    return (case.site, case.world, case.accumulation) == (
+        SITES[turn % 3], WORLDS[turn % 2], ACCUMULATION[turn // 2 % 2])
 
 
 SUBSET = [case for case in MATRIX if _covers(case)]
 # Other ways of running, each with a method of one backward and with one of several per micro-batch.
-OTHER_WAYS = [Case(method, "embeddings", stage, 1, 2, "sgd", variant) for method in ("pgd", "freelb")
-              for variant, stages in (("bf16", (1, 2, 3)), ("offload", (2, 3)), ("checkpointing", (0, 3)),
-                                      ("frozen", (0, 2, 3))) for stage in stages]
-ADAMW = [Case(method, "word_embeddings", stage, world, None, "adamw")
+OTHER_WAYS = [Case(method, "embeddings", stage, world, accumulation, "sgd", variant) for method in ("pgd", "freelb")
+              for variant, stages, world, accumulation in (
+                  ("bf16", (1, 2, 3), 1, 4), ("offload", (2, 3), 1, 4), ("checkpointing", (0, 3), 1, 4),
+                  ("frozen", (0, 2, 3), 1, 4), ("overlap", (1, 2, 3), 2, 4), ("", (0, 2, 3), 4, 2))
+              for stage in stages]
+ADAMW = [Case(method, "word_embeddings", stage, world, 1, "adamw")
          for method in METHODS for stage in STAGES for world in WORLDS if method in FIRST_METHODS or stage == world]
 
 
@@ -118,7 +127,8 @@ def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("exactness")
     write_random_cell(root / "shards", "xnli/train/en", 60)
     common = (f"output: {root / 'runs'}\nseed: 7\ndata: {{shards: {root / 'shards'}, train: [xnli/train/en]}}\n"
-              "batch: {size: 8}\nlogging: {every: 1}\nevaluation: {every: 100}\ncheckpoint: {every: 100}\n")
+              f"batch: {{size: {BATCH}}}\nlogging: {{every: 1}}\n"
+              "evaluation: {every: 100}\ncheckpoint: {every: 100}\n")
     # A fresh model says 1/3 to everything and feels no method: the cases start from one that has learnt a little.
     start = root / "start.yaml"
     start.write_text(common + "model: {random: tiny, dropout: 0.0}\noptimizer: {lr: 0.003}\n"
@@ -139,14 +149,26 @@ class Runs:
         self._oracles: dict[tuple[str, str, str, bool], tuple[dict[str, torch.Tensor], list[float]]] = {}
 
     def train(self, cases: list[Case]) -> None:
-        for world in WORLDS:
-            words = [[str(self.recipe_file), case.overrides(), None] for case in cases if case.world == world]
+        for world in sorted({case.world for case in cases}):
+            words = [[str(self.recipe_file), case.overrides() | self.other_overlap(case), None]
+                     for case in cases if case.world == world]
             run_on_ranks(world, words, self.recipe_file.with_name(f"cases-{world}-{len(words)}.json"))
+
+    def other_overlap(self, case: Case) -> dict[str, str]:
+        """The shipped configuration with `overlap_comm` turned round, where the case asks for it."""
+        if case.variant != "overlap":
+            return {}
+        config = json.loads((ROOT / f"ds_configs/zero{case.stage}.json").read_text(encoding="utf-8"))
+        zero = config["zero_optimization"]
+        zero["overlap_comm"] = not zero["overlap_comm"]
+        file = self.recipe_file.with_name(f"overlap{case.stage}.json")
+        file.write_text(json.dumps(config), encoding="utf-8")
+        return {"engine.config": str(file)}
 
     def oracle(self, case: Case) -> tuple[dict[str, torch.Tensor], list[float]]:
         """(parameters, losses) of the plain loop."""
         if case.oracle not in self._oracles:
-            plain = Case(case.method, case.site, 0, 1, None, case.optimizer, "frozen" if case.oracle[-1] else "")
+            plain = Case(case.method, case.site, 0, 1, 1, case.optimizer, "frozen" if case.oracle[-1] else "")
             self._oracles[case.oracle] = oracle.train(load_recipe(str(self.recipe_file), plain.overrides()))
         return self._oracles[case.oracle]
 
@@ -196,7 +218,7 @@ def subset(runs: Runs) -> Runs:
 
 @pytest.fixture(scope="session")
 def matrix(runs: Runs) -> Runs:
-    runs.train(MATRIX)
+    runs.train(MATRIX + BF16_MATRIX)
     return runs
 
 
@@ -207,7 +229,7 @@ def test_parameters_equal_the_plain_loop(subset: Runs, case: Case) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("case", MATRIX, ids=str)
+@pytest.mark.parametrize("case", MATRIX + BF16_MATRIX, ids=str)
 def test_the_whole_matrix_equals_the_plain_loop(matrix: Runs, case: Case) -> None:
     matrix.check_parameters(case)
 
@@ -222,14 +244,14 @@ def test_adamw_loss_curve_equals_the_plain_loop(subset: Runs, case: Case) -> Non
 def test_the_subset_covers_every_method_with_every_stage_and_site() -> None:
     assert {(case.method, case.stage) for case in SUBSET} == {(m, stage) for m in METHODS for stage in STAGES}
     assert {(case.method, case.site) for case in SUBSET} == {(m, site) for m in METHODS for site in SITES}
-    assert {(case.stage, case.world, case.micro) for case in SUBSET} == {
-        (stage, world, micro) for stage in STAGES for world in WORLDS for micro in MICRO_SIZES}
+    assert {(case.stage, case.world, case.accumulation) for case in SUBSET} == {
+        (stage, world, accumulation) for stage in STAGES for world in WORLDS for accumulation in ACCUMULATION}
 
 
 def test_methods_and_training_move_the_parameters(runs: Runs) -> None:
     """The comparison could not fail if methods made no difference or training stood still."""
-    found = {method: runs.oracle(Case(method, "word_embeddings", 0, 1, None))[0] for method in METHODS}
-    still = Case("plain", SITES[0], 0, 1, None).overrides() | {"optimizer.lr": "1e-12"}
+    found = {method: runs.oracle(Case(method, "word_embeddings", 0, 1, 1))[0] for method in METHODS}
+    still = Case("plain", SITES[0], 0, 1, 1).overrides() | {"optimizer.lr": "1e-12"}
     found["start"] = oracle.train(load_recipe(str(runs.recipe_file), still))[0]
     names = list(found)
     for number, one in enumerate(names):
@@ -239,11 +261,11 @@ def test_methods_and_training_move_the_parameters(runs: Runs) -> None:
 
 # The method that each planted fault harms, and how it is run: one rank suffices to see all of them.
 PLANTED = {
-    "naive_boundary": Case("freelb", "word_embeddings", 1, 1, None),
-    "missing_mask": Case("pgd", "word_embeddings", 0, 1, None),
-    "epsilon_guards_a_division": Case("pgd", "word_embeddings", 0, 1, None),
-    "noise_by_position": Case("random_noise", "word_embeddings", 0, 1, 2),
-    "ascent_leaks_into_the_update": Case("pgd", "word_embeddings", 0, 1, None),
+    "naive_boundary": Case("freelb", "word_embeddings", 1, 1, 1),
+    "missing_mask": Case("pgd", "word_embeddings", 0, 1, 1),
+    "epsilon_guards_a_division": Case("pgd", "word_embeddings", 0, 1, 1),
+    "noise_by_position": Case("random_noise", "word_embeddings", 0, 1, 4),
+    "ascent_leaks_into_the_update": Case("pgd", "word_embeddings", 0, 1, 1),
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -53,11 +54,16 @@ def run(recipe: Path, name: str, overrides: dict[str, str] | None = None) -> Pat
 
 @contextmanager
 def launcher_variables_kept() -> Iterator[None]:
-    """Training writes launcher variables for torch.distributed; processes that later tests start must not see them."""
+    """Training writes launcher variables for torch.distributed; processes that later tests start must not see them.
+
+    Nor must later runs see the linear that a ZeRO-3 run leaves behind when it dies.
+    """
+    linear = torch.nn.functional.linear
     before = {key: os.environ[key] for key in LAUNCHER if key in os.environ}
     try:
         yield
     finally:
+        torch.nn.functional.linear = linear
         for key in LAUNCHER:
             os.environ.pop(key, None)
         os.environ.update(before)

@@ -132,7 +132,7 @@ class CheckpointSection(Section):
 class RobustSection(Section):
     """The robust method, and the ball it works in."""
 
-    method: Literal["plain", "pgd", "fgm", "freelb", "smart", "trades", "random_noise", "r3f"] = "plain"
+    method: Literal["plain", "pgd", "fgm", "freelb", "smart", "trades", "random_noise", "r3f", "mixup"] = "plain"
     """One of `trainer.robust.METHODS`."""
     site: str = "word_embeddings"
     """Where the perturbation enters: `word_embeddings`, `embeddings` (the block's output) or `layer:K`."""
@@ -157,8 +157,18 @@ class RobustSection(Section):
     """random_noise, r3f: the distribution in the ball."""
     smoothness_weight: float = Field(default=1.0, gt=0)
     """smart, trades, r3f: weight of the divergence between the clean and the perturbed prediction."""
+    bregman_weight: float = Field(default=0.0, ge=0)
+    """smart: weight of the divergence from a running average of the model (Bregman proximal point); its copy of the
+    weights costs every rank four bytes per parameter, at every ZeRO stage."""
+    bregman_momentum: Share = 0.99
+    """smart: how much of that running average an update keeps."""
+    mixing_alpha: float = Field(default=0.2, gt=0)
+    """mixup: the weight of an example in its mixture is drawn from Beta(alpha, alpha), and is at least one half."""
+    partner: Literal["batch", "copy"] = "batch"
+    """mixup: what an example is mixed with, another one of the global batch, or another copy of the same row in a
+    cell that `python -m data_prep augment` made."""
     draws: int = Field(default=1, ge=1, lt=4096)
-    """random_noise: independent draws M whose losses are averaged."""
+    """random_noise, r3f: independent draws M whose losses, or divergences, are averaged."""
     clean_weight: float = Field(default=0.0, ge=0)
     """pgd, freelb, random_noise: weight of the loss on the clean input, added to that on the perturbed one."""
     ramp_start: Share = 0.0
@@ -172,6 +182,8 @@ class RobustSection(Section):
             raise ValueError(f"robust.site must be word_embeddings, embeddings or layer:K, found {self.site!r}")
         if self.start == "zero" and self.method in ("smart", "trades"):
             raise ValueError(f"robust.start zero: {self.method} has no gradient there; take gaussian or uniform")
+        if self.bregman_weight and self.method != "smart":
+            raise ValueError(f"robust.bregman_weight belongs to smart, found robust.method {self.method}")
         if self.restarts > 1 and self.start in (None, "zero"):
             raise ValueError("robust.restarts: several ascents need a random start; set robust.start to uniform")
         if self.ramp_end < self.ramp_start:

@@ -29,10 +29,13 @@ class Batch:
     content_mask: Tensor  # (B, L) bool, true on tokens that are neither padding nor special: what may be perturbed
     labels: Tensor  # (B,) int64 classes, or (B, L) int64 token ids with IGNORED elsewhere
     example_ids: Tensor  # (B,) int64, unique in the run; they key the noise
+    partner: Batch | None = None  # row by row what mixup mixes the example with; of the same length L
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "partner"}
+        return Batch(**{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()},
+                     partner=None if self.partner is None else self.partner.to(device))
 
     @property
     def predictions(self) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ CELL_SHIFT = 40  # an example's key is (cell number << 40) + row id: unique in a
 
 
 class Examples(Dataset[Batch]):
-    """The rows of one or several cells under one index; item (epoch, indices) is a collated batch."""
+    """The rows of one or several cells under one index; item (epoch, indices[, partners]) is a collated batch."""
 
     def __init__(self, cells: Sequence[Cell], max_length: int, pad_to: int | None = None,
                  masking: Masking | None = None) -> None:
@@ -43,8 +43,16 @@ class Examples(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __getitem__(self, item: tuple[int, np.ndarray]) -> Batch:
-        epoch, indices = item
+    def __getitem__(self, item: sampler.Item) -> Batch:
+        if len(item) == 2:
+            return self._collate(*item, self.pad_to)
+        epoch, indices, partners = item
+        # Padded alike, so that an example and its partner can be mixed position by position.
+        longest = self.pad_to or int(self.lengths[np.concatenate([indices, partners])].max())
+        partner = self._collate(epoch, partners, longest)
+        return replace(self._collate(epoch, indices, longest), partner=partner)
+
+    def _collate(self, epoch: int, indices: np.ndarray, pad_to: int | None) -> Batch:
         rows: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0), np.empty(0))] * len(indices)
         labels = np.empty(len(indices), dtype=np.int64)
         keys = np.empty(len(indices), dtype=np.int64)
@@ -56,7 +64,7 @@ class Examples(Dataset[Batch]):
                 rows[place] = row
             labels[places] = table["label"].to_numpy()
             keys[places] = (int(owner) << CELL_SHIFT) + table["id"].to_numpy()
-        return collate(rows, labels, keys, self.tokens, self.max_length, self.pad_to, self.masking, epoch)
+        return collate(rows, labels, keys, self.tokens, self.max_length, pad_to, self.masking, epoch)
 
 
 def segments(table: pa.Table) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -107,12 +115,12 @@ def open_training_data(section: DataSection) -> TrainingData:
 
 def training_batches(
     examples: Examples, section: DataSection, batch_size: int, seed: int, first_update: int, updates: int,
-    rank: int, world_size: int, accumulation: int,
+    rank: int, world_size: int, accumulation: int, choose: sampler.Choice | None = None,
 ) -> Iterator[list[Batch]]:
-    """For each update from `first_update` on, this rank's `accumulation` micro-batches."""
+    """For each update from `first_update` on, this rank's `accumulation` micro-batches; `choose` picks partners."""
     order = sampler.micro_batches(
         examples.lengths, batch_size, seed, section.bucket_by_length, first_update, updates,
-        rank, world_size, accumulation)
+        rank, world_size, accumulation, choose)
     loader = DataLoader(examples, sampler=order, batch_size=None, num_workers=section.workers,
                         pin_memory=torch.cuda.is_available(), persistent_workers=False)
     batches = iter(loader)

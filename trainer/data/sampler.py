@@ -7,12 +7,14 @@ does not fill a batch waits for another epoch's shuffle, so every update sees ex
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from data_prep.errors import InputError
 
+Choice = Callable[[np.ndarray, int], np.ndarray]
+Item = tuple[int, np.ndarray] | tuple[int, np.ndarray, np.ndarray]  # epoch, indices and perhaps partners
 WINDOW_BATCHES = 100  # batches per sorting window: long enough for 2 % padding, short enough to stay shuffled
 
 
@@ -44,9 +46,11 @@ def epoch_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int, b
 
 def micro_batches(
     lengths: np.ndarray, batch_size: int, seed: int, bucket_by_length: bool,
-    first_update: int, updates: int, rank: int, world_size: int, accumulation: int,
-) -> Iterator[tuple[int, np.ndarray]]:
+    first_update: int, updates: int, rank: int, world_size: int, accumulation: int, choose: Choice | None = None,
+) -> Iterator[Item]:
     """(epoch, indices) of this rank's micro-batches, in order, for updates first_update .. updates - 1.
+
+    choose: (global batch, update) -> a partner for each of its examples; each item then ends with those of its own.
 
     The global batch is cut into world_size x accumulation equal parts; in each accumulation step the ranks take
     neighbouring parts, which are of like length, so that no rank waits long for another.
@@ -57,6 +61,10 @@ def micro_batches(
         if update // per_epoch != epoch:
             epoch = update // per_epoch
             batches = epoch_batches(lengths, batch_size, seed, epoch, bucket_by_length)
-        parts = np.split(batches[update % per_epoch], world_size * accumulation)
+        batch = batches[update % per_epoch]
+        parts = np.split(batch, world_size * accumulation)
+        # Chosen for the global batch, cut like it: an example's partner may well be on another rank.
+        partners = None if choose is None else np.split(choose(batch, update), world_size * accumulation)
         for step in range(accumulation):
-            yield epoch, parts[step * world_size + rank]
+            part = step * world_size + rank
+            yield (epoch, parts[part]) if partners is None else (epoch, parts[part], partners[part])

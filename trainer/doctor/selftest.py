@@ -10,6 +10,7 @@ Output: {"method, ZeRO stage": largest relative error}.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +25,7 @@ from trainer.config.schema import RobustSection
 from trainer.context import StepContext
 from trainer.data.collate import Batch, Tokens, collate
 from trainer.engine import Engine, start_distributed
-from trainer.kernels import reference
+from trainer.kernels import philox, reference
 from trainer.launch import Ranks, find_ranks
 from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
@@ -32,6 +33,7 @@ from trainer.robust import METHODS
 from trainer.telemetry.record import write_json
 
 UPDATES, BATCH, MICRO, LR, EPSILON, SITE = 3, 8, 2, 0.05, 0.5, "embeddings"
+MAX_LENGTH = 24
 TOKENS = Tokens(cls_id=0, sep_id=2, pad_id=1, mask_id=59, unk_id=3, vocab_size=60)
 
 
@@ -73,13 +75,33 @@ class PlainContext:
         self.backward(share * loss)
         return loss.detach(), grad
 
-    def losses(self, logits: Tensor) -> Tensor:
+    def losses(self, logits: Tensor, *, of_partner: bool = False) -> Tensor:
         """(B,) losses."""
-        return self.model.head.losses(logits, self.batch)
+        return self.model.head.losses(logits, self._partner if of_partner else self.batch)
 
     def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
         """KL, summed."""
         return self.model.head.divergence(logits, other)
+
+    def average_logits(self) -> Tensor:
+        """Not part of the self-test: it trains without the Bregman term."""
+        raise NotImplementedError
+
+    def towards_partner(self) -> Tensor:
+        """Partner minus example, where both have content."""
+        mine, other = (self.model(batch, only_below=True) for batch in (self.batch, self._partner))
+        return (other - mine) * (self.batch.content_mask & self._partner.content_mask).unsqueeze(-1)
+
+    def uniform(self) -> Tensor:
+        """(B,) numbers in (0, 1)."""
+        bits = philox.counter_bits(0, self.update, self.batch.example_ids, 1, 1, philox.STREAM_MIXING)
+        return philox.uniform(bits).view(-1).double()
+
+    @property
+    def _partner(self) -> Batch:
+        if self.batch.partner is None:
+            raise RuntimeError("batch() gives every example a partner")
+        return self.batch.partner
 
     def noise(self, kind: str, draw: int) -> Tensor:
         """Noise in the ball."""
@@ -128,11 +150,14 @@ def model() -> SiteModel:
 
 
 def batch(update: int, rows: slice) -> Batch:
-    """Some rows of the update's global batch, of random ids."""
+    """Some rows of the update's global batch, of random ids; every row's partner is the row before it."""
     generator = np.random.default_rng(update)
     pairs = [(generator.integers(4, 59, generator.integers(2, 9)), generator.integers(4, 59, 4)) for _ in range(BATCH)]
     labels = generator.integers(0, 3, BATCH)
-    return collate(pairs[rows], labels[rows], np.arange(BATCH)[rows], TOKENS, max_length=24)
+    own = collate(pairs[rows], labels[rows], np.arange(BATCH)[rows], TOKENS, MAX_LENGTH, pad_to=MAX_LENGTH)
+    before = np.roll(np.arange(BATCH), 1)[rows]
+    partner = collate([pairs[row] for row in before], labels[before], before, TOKENS, MAX_LENGTH, pad_to=MAX_LENGTH)
+    return replace(own, partner=partner)
 
 
 def engine_loop(method: str, stage: int, ranks: Ranks) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from data_prep.errors import InputError
 from data_prep.shards import PAIR_SPECIAL_TOKENS, Cell
 from trainer.data.collate import Batch, collate
 from trainer.data.loader import Examples, segments
+from trainer.data.sampler import Item
 
 
 class CrossedExamples(Examples):
@@ -39,8 +40,8 @@ class CrossedExamples(Examples):
                  zip((first, second), ("first_ids", "second_ids"), self._rows, strict=True)]
         self.lengths = np.minimum(sizes[0].astype(np.int64) + sizes[1] + PAIR_SPECIAL_TOKENS, max_length)
 
-    def __getitem__(self, item: tuple[int, np.ndarray]) -> Batch:
-        epoch, indices = item
+    def __getitem__(self, item: Item) -> Batch:
+        epoch, indices = item[:2]
         firsts = segments(self._tables[0][self._rows[0][indices]])
         seconds = segments(self._tables[1][self._rows[1][indices]])
         rows = [(a[0], b[1]) for a, b in zip(firsts, seconds, strict=True)]

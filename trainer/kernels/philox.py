@@ -24,6 +24,7 @@ ROUNDS = 10
 STREAM_NOISE = 0 << 12
 STREAM_RADIUS = 1 << 12
 STREAM_MASKING = 2 << 12
+STREAM_MIXING = 3 << 12
 
 
 def philox_4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trainer.robust import fgm, freelb, pgd, plain, r3f, random_noise, smart, trades
+from trainer.robust import fgm, freelb, mixup, pgd, plain, r3f, random_noise, smart, trades
 from trainer.robust.protocol import Context, Figures
 
 METHODS: dict[str, Callable[[Context], Figures]] = {
@@ -16,6 +16,7 @@ METHODS: dict[str, Callable[[Context], Figures]] = {
     "trades": trades.step,
     "random_noise": random_noise.step,
     "r3f": r3f.step,
+    "mixup": mixup.step,
 }
 
 __all__ = ["METHODS", "Context", "Figures"]

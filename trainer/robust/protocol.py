@@ -55,11 +55,21 @@ class Context(Protocol):
         there are. Not to be mixed with `backward` in one step.
         """
 
-    def losses(self, logits: Tensor) -> Tensor:
-        """(B,) the loss of each example behind `logits`; the sum is what `loss` returns."""
+    def losses(self, logits: Tensor, *, of_partner: bool = False) -> Tensor:
+        """(B,) the loss of each example behind `logits`, whose sum is what `loss` returns; or with partners' labels."""
 
     def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
         """How far `other` predicts from `logits`, summed over predictions: KL(p || q) of the class distributions."""
+
+    def average_logits(self) -> Tensor:
+        """Logits of the running average of the model on the clean input, without gradients or dropout."""
+
+    def towards_partner(self) -> Tensor:
+        """(B, L, H): the partner's representation at the site minus the example's own, with gradients to what lies
+        below; zero where either of them has no content token."""
+
+    def uniform(self) -> Tensor:
+        """(B,) counter-based numbers in (0, 1), one per example and update, in float64 on the CPU."""
 
     def noise(self, kind: str, draw: int) -> Tensor:
         """Counter-based noise in the current ball, (B, L, H): "uniform" or "gaussian"; draws are independent."""

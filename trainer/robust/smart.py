@@ -1,10 +1,12 @@
-"""Smoothness-inducing adversarial regularisation of SMART (Jiang et al., ACL 2020, arXiv 1911.03437, equation 1-2).
+"""Smoothness-inducing adversarial regularisation of SMART (Jiang et al., ACL 2020, arXiv 1911.03437, equations 1 to 4).
 
-    min_theta E[ loss(x; theta) + lambda * max_{||delta|| <= epsilon} D(f(x + delta), f(x)) ]
-    D(p, q) = KL(p || q) + KL(q || p)
+    min_theta E[ loss(x; theta) + lambda * max_{||delta|| <= epsilon} D(f(x + delta), f(x))
+                 + mu * D(f(x; theta), f(x; theta_bar)) ]
+    D(p, q) = KL(p || q) + KL(q || p),   theta_bar <- beta * theta_bar + (1 - beta) * theta  after every update
 
 The ascent is on D, with f(x) held fixed, from a random point in the ball, since D has no gradient at delta = 0. Here
-epsilon is a true radius; in the authors' code it only guards a division.
+epsilon is a true radius; in the authors' code it only guards a division. The last term, which keeps the model near its
+own running average (momentum Bregman proximal point), is there where mu = `bregman_weight` is not zero.
 """
 
 from __future__ import annotations
@@ -31,6 +33,10 @@ def step(ctx: Context) -> Figures:
     _, logits = ctx.loss(delta)
     smoothness = symmetric_divergence(ctx, clean_logits, logits)
     total = clean + ctx.settings.smoothness_weight * smoothness
+    figures = {"clean_loss": (clean.detach(), ctx.weight), "smoothness": (smoothness.detach(), ctx.weight)}
+    if ctx.settings.bregman_weight:
+        drift = symmetric_divergence(ctx, ctx.average_logits(), clean_logits)
+        total = total + ctx.settings.bregman_weight * drift
+        figures["drift"] = (drift.detach(), ctx.weight)
     ctx.backward(total)
-    return {"loss": (total.detach(), ctx.weight), "clean_loss": (clean.detach(), ctx.weight),
-            "smoothness": (smoothness.detach(), ctx.weight), **perturbation_figures(ctx, delta)}
+    return {"loss": (total.detach(), ctx.weight), **figures, **perturbation_figures(ctx, delta)}

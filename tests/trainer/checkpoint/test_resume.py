@@ -30,6 +30,8 @@ KINDS = {
     "mlm": {**DROPOUT, **TEXT},
     "windows": {**DROPOUT, "logging.every": "4", "optimizer.name": "sgd", "engine.config": "zero1"},
     "zero3": {**DROPOUT, "engine.config": "zero3"},
+    "smart": {**DROPOUT, "robust.method": "smart", "robust.bregman_weight": "1.0", "robust.bregman_momentum": "0.5"},
+    "mixup": {**DROPOUT, "robust.method": "mixup"},
 }
 DEATHS = {"before the first checkpoint": ((2,), False), "with a checkpoint": ((3,), False), "twice": ((4, 7), False),
           "before it is logged": ((8,), True), "before the last is kept": ((10,), True), "at the end": ((10,), False)}

@@ -6,12 +6,18 @@ Kullback-Leibler divergence at every prediction. Shapes: P predictions, C classe
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 
+def at_least_fp32(logits: Tensor) -> Tensor:
+    """bf16 and fp16 widened to fp32, in which softmax and logarithm are safe; fp64 stays as it is."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 def kl_sum(logits_PC: Tensor, other_PC: Tensor) -> Tensor:
     """Sum over predictions of KL(p || q) in nats, p and q the softmax of the two logits; gradients flow to both."""
-    p = functional.log_softmax(logits_PC.float(), dim=-1)
-    q = functional.log_softmax(other_PC.float(), dim=-1)
+    p = functional.log_softmax(at_least_fp32(logits_PC), dim=-1)
+    q = functional.log_softmax(at_least_fp32(other_PC), dim=-1)
     return functional.kl_div(q, p, reduction="sum", log_target=True)

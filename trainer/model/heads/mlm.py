@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForMaskedLM
 
 from trainer.data.collate import IGNORED, Batch
-from trainer.model.heads.divergence import kl_sum
+from trainer.model.heads.divergence import at_least_fp32, kl_sum
 from trainer.model.heads.protocol import Head
 
 
@@ -23,8 +22,8 @@ def logits(model: Any, hidden_BLH: Tensor, batch: Batch) -> Tensor:
 def losses(logits_PV: Tensor, batch: Batch) -> Tensor:
     """(B,) cross-entropy summed over each example's masked tokens, in nats."""
     masked = batch.labels != IGNORED
-    nats = functional.cross_entropy(logits_PV.float(), batch.labels[masked], reduction="none")
-    per_example = torch.zeros(batch.labels.shape[0], device=nats.device)
+    nats = functional.cross_entropy(at_least_fp32(logits_PV), batch.labels[masked], reduction="none")
+    per_example = nats.new_zeros(batch.labels.shape[0])
     return per_example.index_add(0, masked.nonzero()[:, 0], nats)
 
 

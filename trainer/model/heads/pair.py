@@ -9,7 +9,7 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
 from trainer.data.collate import Batch
-from trainer.model.heads.divergence import kl_sum
+from trainer.model.heads.divergence import at_least_fp32, kl_sum
 from trainer.model.heads.protocol import Head
 
 
@@ -21,7 +21,7 @@ def logits(model: Any, hidden_BLH: Tensor, batch: Batch) -> Tensor:
 
 def losses(logits_BC: Tensor, batch: Batch) -> Tensor:
     """(B,) cross-entropy of each example, in nats."""
-    return functional.cross_entropy(logits_BC.float(), batch.labels, reduction="none")
+    return functional.cross_entropy(at_least_fp32(logits_BC), batch.labels, reduction="none")
 
 
 HEAD = Head(AutoModelForSequenceClassification, logits, losses, kl_sum, higher_is_better=True)

@@ -1,0 +1,56 @@
+"""Who is mixed with whom (mixup): a partner for every example of a global batch, whatever the ranks.
+
+Input: `robust.partner`, the training cells. Output: a function (indices of a global batch, update) -> indices of the
+partners, both int64 of shape (batch size,), which depends on the seed and the update alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_prep.errors import InputError
+from data_prep.shards import Cell
+from trainer.data.sampler import Choice
+
+PARTNER_STREAM = 1  # keeps these random numbers apart from those of the data order
+
+
+def partner_choice(kind: str, cells: Sequence[Cell], seed: int) -> Choice:
+    """The choice that `kind`, "batch" or "copy", names; InputError where the cells do not allow it."""
+    for cell in cells:
+        if cell.manifest.kind != "pair":
+            raise InputError(f"robust.method mixup mixes labels of whole examples; {cell.path} is of kind "
+                             f"{cell.manifest.kind}")
+        if kind == "copy" and not cell.manifest.copies:
+            raise InputError(f"robust.partner copy: {cell.path} holds one copy of each row; train on cells made by "
+                             "`python -m data_prep augment`, or set robust.partner to batch")
+    if kind == "batch":
+        return lambda batch, update: np.random.default_rng([seed, update, PARTNER_STREAM]).permutation(batch)
+    _, row, copies = np.unique(_sources(cells), return_inverse=True, return_counts=True)
+    by_row = np.argsort(row, kind="stable")  # the copies of a row side by side, from `start` of the row on
+    start = np.cumsum(copies) - copies
+    place = np.empty_like(by_row)
+    place[by_row] = np.arange(len(by_row)) - start[row[by_row]]
+
+    def another_copy(batch: np.ndarray, update: int) -> np.ndarray:
+        """A uniform draw among the other copies; a row of which only one is left is its own partner."""
+        size = copies[row[batch]]
+        draw = np.random.default_rng([seed, update, PARTNER_STREAM]).random(len(batch))
+        step = np.where(size > 1, 1 + np.floor(draw * (size - 1)), 0).astype(np.int64)
+        partners: np.ndarray = by_row[start[row[batch]] + (place[batch] + step) % size]
+        return partners
+
+    return another_copy
+
+
+def _sources(cells: Sequence[Cell]) -> np.ndarray:
+    """For every example the number of the row it is a copy of, unique over the cells."""
+    numbers: list[np.ndarray] = []
+    offset = 0
+    for cell in cells:
+        rows = cell.dataset.data.column("id").to_numpy() // (cell.manifest.copies + 1)
+        numbers.append(rows + offset)
+        offset += int(rows.max()) + 1
+    return np.concatenate(numbers)
