@@ -48,11 +48,12 @@ START_UPDATES = 40
 RTOL = 1e-5  # of a tensor's largest entry
 FLOOR = 0.02  # a tensor's largest entry counts as at least this: key biases of attention are zero but for rounding
 ADAM_LOSS_RTOL = 2e-4
-BF16_RTOL = 2e-2
+HALF_RTOL = {"bf16": 2e-2, "fp16": 5e-3}  # of each tensor's norm
 
 
 VARIANTS = {
     "bf16": {"engine.precision": "bf16"},
+    "fp16": {"engine.precision": "fp16"},
     "offload": {},  # the configuration's name is made of the stage
     "checkpointing": {"model.gradient_checkpointing": "true"},
     "frozen": {"model.freeze_word_embeddings": "true"},
@@ -115,8 +116,9 @@ SUBSET = [case for case in MATRIX if _covers(case)]
 # Other ways of running, each with a method of one backward and with one of several per micro-batch.
 OTHER_WAYS = [Case(method, "embeddings", stage, world, accumulation, "sgd", variant) for method in ("pgd", "freelb")
               for variant, stages, world, accumulation in (
-                  ("bf16", (1, 2, 3), 1, 4), ("offload", (2, 3), 1, 4), ("checkpointing", (0, 3), 1, 4),
-                  ("frozen", (0, 2, 3), 1, 4), ("overlap", (1, 2, 3), 2, 4), ("", (0, 2, 3), 4, 2))
+                  ("bf16", (1, 2, 3), 1, 4), ("fp16", (1, 2, 3), 1, 4), ("offload", (2, 3), 1, 4),
+                  ("checkpointing", (0, 3), 1, 4), ("frozen", (0, 2, 3), 1, 4), ("overlap", (1, 2, 3), 2, 4),
+                  ("", (0, 2, 3), 4, 2))
               for stage in stages]
 ADAMW = [Case(method, "word_embeddings", stage, world, 1, "adamw")
          for method in METHODS for stage in STAGES for world in WORLDS if method in FIRST_METHODS or stage == world]
@@ -181,10 +183,11 @@ class Runs:
         expected, losses = self.oracle(case)
         found = load_file(self.folder / str(case) / "best" / "model.safetensors")
         print(f"{case}: largest relative error {largest_error(found, expected):.1e}")
-        if case.variant == "bf16":  # to bf16's two to three digits, over each tensor as a whole
+        if case.variant in HALF_RTOL:  # to the two or three digits that half precision has, over each tensor as a whole
+            rtol = HALF_RTOL[case.variant]
             for key, value in found.items():
-                assert (value - expected[key]).norm() <= BF16_RTOL * expected[key].norm().clamp(min=0.1), key
-            assert self.losses(case) == pytest.approx(losses, rel=BF16_RTOL)
+                assert (value - expected[key]).norm() <= rtol * expected[key].norm().clamp(min=0.1), key
+            assert self.losses(case) == pytest.approx(losses, rel=rtol)
             return
         assert largest_error(found, expected) <= RTOL
         assert self.losses(case) == pytest.approx(losses, rel=1e-5)
@@ -281,6 +284,26 @@ def test_planted_faults_are_caught(planted: Runs, fault: str) -> None:
     expected, _ = planted.oracle(PLANTED[fault])
     found = load_file(planted.folder / fault / "best" / "model.safetensors")
     assert largest_error(found, expected) > 30 * RTOL
+
+
+@pytest.mark.parametrize(("method", "stage"), [("pgd", 3), ("freelb", 1), ("smart", 2)])
+def test_an_overflow_in_fp16_leaves_no_trace(runs: Runs, method: str, stage: int) -> None:
+    """With a loss scale far too high every ascent and every update overflows: nothing may move, or become NaN."""
+    config = json.loads((ROOT / f"ds_configs/zero{stage}.json").read_text(encoding="utf-8"))
+    config["fp16"]["initial_scale_power"] = 40
+    file = runs.recipe_file.with_name(f"overflow{stage}.json")
+    file.write_text(json.dumps(config), encoding="utf-8")
+    case = Case(method, "embeddings", stage, 1, 1, "sgd", "fp16")
+    name = f"overflow-{method}"
+    run_on_ranks(1, [[str(runs.recipe_file), {**case.overrides(), "engine.config": str(file), "name": name}, None]],
+                 file.with_suffix(".cases"))
+    found = load_file(runs.folder / name / "best" / "model.safetensors")
+    start = load_file(runs.folder / "start" / "best" / "model.safetensors")
+    assert found.keys() == start.keys()
+    for key, value in found.items():
+        torch.testing.assert_close(value, start[key], rtol=1e-3, atol=1e-4)  # the start, rounded to fp16
+    lines = (runs.folder / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line).get("train/gradient_norm") for line in lines} == {None}
 
 
 def largest_error(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
