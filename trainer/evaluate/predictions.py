@@ -68,9 +68,7 @@ def write_predictions(path: Path, labels: Sequence[str]) -> None:
 
     Raises InputError for a label with a line break or a tab in it, before anything is written.
     """
-    for label in labels:
-        if not label or any(mark in label for mark in "\n\r\t"):
-            raise InputError(f"{path}: label {label!r} does not fit on a line of its own")
+    _check_labels(path, labels)
     _replace(path, "".join(f"{label}\n" for label in labels).encode())
 
 
@@ -121,8 +119,10 @@ def read_outcomes(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.boo
 def write_certificates(path: Path, found: Certificates) -> None:
     """Write what `found` holds, one example per line, radii to the last digit.
 
-    Raises ValueError for columns of unequal length, ids that are not ascending, and radii that are no lengths.
+    Raises InputError for a label with a line break or a tab in it; ValueError for columns of unequal length, ids that
+    are not ascending, and radii that are no lengths.
     """
+    _check_labels(path, found.labels)
     ids = _checked_ids(found.ids)
     if not len(ids) == len(found.labels) == len(found.correct) == len(found.radii):
         raise ValueError("columns of unequal length")
@@ -151,6 +151,12 @@ def read_certificates(path: Path) -> Certificates:
         raise InputError(f"{path}: the last line is cut short; evaluate the run again")
     return Certificates(np.array([row[0] for row in rows], dtype=np.int64), [row[1] for row in rows],
                         np.array([row[2] for row in rows], dtype=np.int64), np.array([row[3] for row in rows]))
+
+
+def _check_labels(path: Path, labels: Sequence[str]) -> None:
+    for label in labels:
+        if not label or any(mark in label for mark in "\n\r\t"):
+            raise InputError(f"{path}: label {label!r} does not fit on a line of its own")
 
 
 def _checked_ids(ids: npt.ArrayLike) -> npt.NDArray[np.int64]:

@@ -91,6 +91,8 @@ class SmoothingRecord(BaseModel):
     """Median of the same: half of the examples are right, and certified at least this far."""
     token_norm: float = Field(ge=0)
     """Mean L2 norm of a content token's vector at the site: what sigma is to be judged against."""
+    width: int = Field(ge=1)
+    """Numbers in a token's vector: its noise has norm sigma * sqrt(width)."""
     certified: PathInside
     """The file of certificates per example, relative to the run's `eval/` folder."""
 

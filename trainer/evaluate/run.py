@@ -192,7 +192,7 @@ def _write(folder: Path, job: Job, predictions: Predictions, record: dict[str, A
 def _smooth(folder: Path, jobs: list[Job], model: SiteModel, settings: Smoothing, batch_size: int,
             device: torch.device, record: dict[str, Any]) -> None:
     """Smooth every cell; each is written as soon as it is done, for this takes as long as thousands of evaluations."""
-    token_noise = settings.sigma * model.model.config.hidden_size ** 0.5
+    token_noise = settings.sigma * model.model.config.hidden_size ** 0.5  # its mean norm, but for O(1/H)
     print(f"smoothing at {settings.site}: sigma {settings.sigma:g} (a token's noise has norm {token_noise:.3g}), "
           f"{settings.samples} samples, alpha {settings.alpha:g}")
     passes = sum(len(job.ids) for job in jobs) * (settings.samples + settings.selection_samples)
@@ -225,7 +225,8 @@ def _write_smoothed(folder: Path, job: Job, votes: Votes, settings: Smoothing, r
         selection_samples=settings.selection_samples, alpha=settings.alpha, seed=settings.seed,
         abstained=float(np.mean(certified < 0)), vote=float(np.mean(voted == gold)) if labelled else None,
         vote_abstained=float(np.mean(voted < 0)), mean_radius=float(found.reach.mean()) if labelled else None,
-        median_radius=float(np.median(found.reach)) if labelled else None, token_norm=votes.token_norm, certified=path)
+        median_radius=float(np.median(found.reach)) if labelled else None, token_norm=votes.token_norm,
+        width=votes.width, certified=path)
     return ResultRow(
         **_identity(record), task=manifest.task, metric=manifest.metric, split=manifest.split, setting="smoothed",
         language=manifest.language, language_2=manifest.language, n=len(job.ids), smoothing=figures,

@@ -114,6 +114,8 @@ class Votes:
     """Over the samples that certify it; a sample whose logits are not finite is a vote for no class."""
     token_norm: float
     """Mean L2 norm of a content token's vector at the site."""
+    width: int
+    """H, the numbers in a token's vector there."""
 
 
 @torch.no_grad()
@@ -131,11 +133,12 @@ def count_votes(
     classes = model.model.config.num_labels
     selection_NC = np.zeros((len(examples), classes), dtype=np.int64)
     certification_NC = np.zeros_like(selection_NC)
-    norms, tokens = 0.0, 0
+    norms, tokens, width = 0.0, 0, 0
     for rows, cpu_batch in evaluation_batches(examples, batch_size):
         batch = cpu_batch.to(device)
         batch = replace(batch, labels=batch.labels.clamp(min=0))  # the loss is not used, but must not trip over -1
         x_BLH = model(batch, only_below=True)
+        width = x_BLH.shape[2]
         sizes = ball_norms(x_BLH, batch.content_mask, "l2", "token")
         norms, tokens = norms + float(sizes.double().sum()), tokens + sizes.numel()
         for draw, samples, counts_NC in ((_SELECTION, settings.selection_samples, selection_NC),
@@ -146,7 +149,7 @@ def count_votes(
                 counts_NC[rows] += _votes(model, batch, x_BLH, settings, draw, numbers, classes).cpu().numpy()
                 advance(len(rows) * len(numbers))
     model.train(was_training)
-    return Votes(selection_NC, certification_NC, norms / max(1, tokens))
+    return Votes(selection_NC, certification_NC, norms / max(1, tokens), width)
 
 
 def noise(settings: Smoothing, draw: int, number: int, batch: Batch, width: int) -> Tensor:
