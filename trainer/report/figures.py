@@ -16,6 +16,7 @@ import numpy.typing as npt
 from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from trainer.report.certified import Curve
 from trainer.report.collect import Cell, Grid
@@ -119,7 +120,8 @@ def certified_accuracy(grid: Grid, panels: Sequence[tuple[str, Sequence[Curve]]]
     The open marker at radius 0 is the accuracy without smoothing.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(max(5.2, 4.1 * len(panels)), 3.7), layout="constrained")
+        # Space between: the last number of one axis stands beside the first of the next.
+        figure = Figure(figsize=(max(5.2, 4.1 * len(panels)), 3.7), layout=ConstrainedLayoutEngine(wspace=0.06))
         plots = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (title, curves) in zip(plots, panels, strict=True):
             for curve in curves:

@@ -48,24 +48,23 @@ def _group(name: str, group: Noise) -> list[Block]:
 
 
 def _summary_table(group: Noise) -> Table:
-    """Accuracy without and with smoothing, abstentions and mean radius, per label and panel."""
-    names = ("plain", "smoothed", "majority vote", "abstained", "mean radius")
-    columns = [Entry("label"), Entry("seeds"),
-               *(Entry(f"{name}, {panel.removeprefix('mean, ')}") for panel, _ in group.panels for name in names)]
+    """Accuracy without and with smoothing, abstentions and mean radius, per panel and label."""
+    names = ("label", "languages", "seeds", "unsmoothed", "smoothed", "majority vote", "abstained", "mean radius")
     rows = []
-    for label in group.labels:
-        seeds = group.seeds(label)
-        row = [_label(group, label), Entry("one seed" if len(seeds) == 1 else str(len(seeds)))]
-        for _, languages in group.panels:
-            row += [
+    for panel, languages in group.panels:
+        for label in group.labels:
+            seeds = group.seeds(label)
+            rows.append([
+                _label(group, label), Entry(panel, hint=", ".join(languages) if len(languages) > 1 else ""),
+                Entry("one seed" if len(seeds) == 1 else str(len(seeds))),
                 _entry(group, label, languages, lambda *key: group.grid.value(key[0], key[1], (key[2], key[2]))),
                 _entry(group, label, languages, lambda *key: group.entries[key][1].value),
                 _entry(group, label, languages, lambda *key: group.record(*key).vote),
                 _entry(group, label, languages, lambda *key: group.record(*key).abstained),
                 _entry(group, label, languages, lambda *key: group.record(*key).mean_radius, radius=True),
-            ]
-        rows.append(row)
-    return Table(f"Smoothed at {group.site}, sigma {group.sigma:g} (%)", columns, rows, _notes(group))
+            ])
+    return Table(f"Smoothed at {group.site}, sigma {group.sigma:g}", [Entry(name) for name in names], rows,
+                 _notes(group), text_columns=2)
 
 
 def _language_table(group: Noise) -> Table:
@@ -115,8 +114,8 @@ def _notes(group: Noise) -> list[str]:
     low, high = f"{min(norms):.3g}", f"{max(norms):.3g}"
     noise = " and ".join(sorted({f"{group.sigma * record.width ** 0.5:.3g}" for record in records}))
     notes = [
-        "Smoothed: right and certified at any radius; abstentions count as wrong. Mean radius: 0 for what is wrong or "
-        "abstained, so it is the area under the curve, in the units of the site.",
+        "In %, but for radii. Smoothed: right and certified at any radius; abstentions count as wrong. Mean radius: 0 "
+        "for what is wrong or abstained, so it is the area under the curve, in the units of the site.",
         f"{shown('samples')} samples after {shown('selection_samples')} that choose the class, alpha {shown('alpha')}: "
         f"no radius can exceed {group.ceiling:.3g}. The noise of one token has norm {noise}, where its vector has "
         f"{low if low == high else f'{low} to {high}'} on average (by language and run).",

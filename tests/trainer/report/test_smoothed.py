@@ -85,12 +85,14 @@ def test_the_section_and_its_table(paths: list[Path]) -> None:
     text = render(paths)
     part = text.split("### Randomized smoothing")[1].split("\n## ")[0].split("\n### ")[0]
     lines = [line for line in part.splitlines() if line.startswith("| ")]
-    assert lines[0] == ("| label | seeds | plain, en | smoothed, en | majority vote, en | abstained, en | "
-                        "mean radius, en | plain, 2 non-en | smoothed, 2 non-en | majority vote, 2 non-en | "
-                        "abstained, 2 non-en | mean radius, 2 non-en |")
-    pgd = [cell.strip() for cell in next(line for line in lines if line.startswith("| pgd")).split("|")]
-    assert pgd[4:8] == ["50.0 ± 0.0", "87.5 ± 0.0", "25.0 ± 0.0", "0.225 ± 0"]
-    assert pgd[12] == "0.25 ± 0.035"  # seeds 0.225 and (0.225 + 0.325) / 2
+    assert lines[0] == ("| label | languages | seeds | unsmoothed | smoothed | majority vote | abstained | "
+                        "mean radius |")
+    assert [line.split(" | ")[:3] for line in lines[2:6]] == [
+        [f"| {label}", panel, "2"] for panel in ("en", "mean, 2 non-en") for label in ("plain", "pgd")]
+    assert lines[3].endswith(" | 50.0 ± 0.0 | 87.5 ± 0.0 | 25.0 ± 0.0 | 0.225 ± 0 |")
+    assert lines[5].endswith(" | 0.25 ± 0.035 |")  # seeds 0.225 and (0.225 + 0.325) / 2
+    english = np.array([group_of(paths).grid.value("pgd", seed, ("en", "en")) for seed in (1, 2)]) * 100
+    assert f" | {english.mean():.1f} ± {english.std(ddof=1):.1f} | 50.0" in lines[3]
     assert "figures/xnli-test-certified-0.svg" in part
     assert "alpha 0.001: no radius can exceed 0.75" in part
     assert "The noise of one token has norm 4, where its vector has 1.25 on average" in part
