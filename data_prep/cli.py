@@ -90,7 +90,7 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> None:
             if name.startswith("no") and switch_off in named and _is_bool(command, switch_off) and not equals:
                 given.add(switch_off)
                 continue
-            known = ", ".join("--" + n for n in named) + (" and dotted recipe keys" if takes_dotted else "")
+            known = ", ".join("--" + n for n in named) + (" and dotted keys" if takes_dotted else "")
             raise InputError(f"{prog}: no flag --{flag}{_did_you_mean(name, named)}; flags: {known}")
         if name in given:
             raise InputError(f"{prog}: --{flag} is given twice")
@@ -195,7 +195,8 @@ def _usage(command: Command, prog: str) -> str:
     hints = typing.get_type_hints(command)
     for name, parameter in inspect.signature(command).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
-            flags.append("  --dotted.key=VALUE   any key of the recipe")
+            flags.append("  --dotted.key=VALUE   any key of the recipe" if name == "overrides"
+                         else f"  --{name}.KEY=VALUE   any of its keys")
         elif parameter.kind is parameter.VAR_POSITIONAL:
             words.append(f"{name.upper()}...")
         elif parameter.default is parameter.empty:

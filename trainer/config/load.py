@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,6 +17,7 @@ from data_prep.errors import InputError
 from trainer.config.schema import Recipe
 
 RECIPES = Path(__file__).parent / "recipes"
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def load_recipe(source: str, overrides: Mapping[str, str] | None = None) -> Recipe:
@@ -40,7 +41,18 @@ def validate(tree: Mapping[str, Any], source: Path) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise InputError(f"{source}: {_explain(error)}") from None
+        raise InputError(f"{source}: {_explain(error, Recipe)}") from None
+
+
+def from_dotted(model: type[Settings], given: Mapping[str, str]) -> Settings:
+    """`given`, dotted key -> text as typed, as a `model`; InputError names the first bad key, and the nearest known."""
+    tree: dict[str, Any] = {}
+    for dotted, text in given.items():
+        _set_dotted(tree, dotted, _parse_value(dotted, text))
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(_explain(error, model)) from None
 
 
 def find_recipe(source: str) -> Path:
@@ -95,13 +107,14 @@ def _set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
     node[leaf] = value
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem as one line, with the nearest known key when a key is unknown."""
-    first = error.errors()[0]
+    # A mistyped key first: that another one is missing is often only what follows from it.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = list(known_keys(Recipe))
+        known = list(known_keys(model))
         close = get_close_matches(key, known, n=1) or [k for k in known if k.split(".")[-1] == key.split(".")[-1]]
         return f"unknown key {key!r}" + (f", did you mean {close[0]!r}?" if close else "") + more
     if first["type"] == "missing":

@@ -5,7 +5,7 @@ Shapes: B batch, L length of the longest row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -33,9 +33,13 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """A batch of the changed tensors, partners' included."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "partner"}
-        return Batch(**{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()},
-                     partner=None if self.partner is None else self.partner.to(device))
+        return Batch(**{name: change(tensor) for name, tensor in tensors.items()},
+                     partner=None if self.partner is None else self.partner.map(change))
 
     @property
     def predictions(self) -> Tensor:

@@ -1,17 +1,21 @@
-"""Prediction and outcome files of a run.
+"""Prediction, outcome and certificate files of a run.
 
 Predictions are in XTREME's format, one label per line, in the order of ascending example id:
 ``predictions/<task>/<split>-<language>.tsv``; ``<split>-<a>-<b>.tsv`` for a premise in a and a hypothesis in b.
 Outcomes say per example whether the prediction was right, two columns ``id<TAB>1|0``, under the same name in
 ``outcomes/``: what the report's paired bootstrap needs, without gold labels or a model.
+Certificates say per example what randomized smoothing found, four columns ``id<TAB>label|abstain<TAB>1|0<TAB>radius``
+(the third is ``-`` without labels): ``certified/<site>-<sigma>/<task>/<split>-<language>.tsv``.
 
-Both are written under a temporary name and renamed, so that a file cut short never looks whole.
+All are written under a temporary name and renamed, so that a file cut short never looks whole.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,8 @@ import numpy.typing as npt
 
 from data_prep.errors import InputError
 from trainer.evaluate.rows import checked_name
+
+ABSTAIN = "abstain"
 
 
 def predictions_path(task: str, split: str, language: str, language_2: str | None = None) -> str:
@@ -34,14 +40,35 @@ def outcomes_path(task: str, split: str, language: str, language_2: str | None =
     return f"outcomes/{_stem(task, split, language, language_2)}.tsv"
 
 
+def certified_path(task: str, split: str, language: str, site: str, sigma: float) -> str:
+    """Path of a cell's certificates relative to the run's `eval/`; each site and sigma has a folder of its own."""
+    return f"certified/{site.replace(':', '')}-{sigma!r}/{_stem(task, split, language, None)}.tsv"
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """What randomized smoothing found per example; arrays of shape (N,), ids ascending."""
+
+    ids: npt.NDArray[np.int64]
+    labels: list[str]
+    """The certified label, or ABSTAIN."""
+    correct: npt.NDArray[np.int64]
+    """1 right, 0 wrong or abstained, -1 without gold label."""
+    radii: npt.NDArray[np.float64]
+    """Certified L2 radius; 0 where abstained."""
+
+    @property
+    def reach(self) -> npt.NDArray[np.float64]:
+        """How far each example is known to be right: its radius, 0 where it is wrong or abstained."""
+        return np.where(self.correct == 1, self.radii, 0.0)
+
+
 def write_predictions(path: Path, labels: Sequence[str]) -> None:
     """Write label strings, one per line (XTREME's submission format), in the order given.
 
     Raises InputError for a label with a line break or a tab in it, before anything is written.
     """
-    for label in labels:
-        if not label or any(mark in label for mark in "\n\r\t"):
-            raise InputError(f"{path}: label {label!r} does not fit on a line of its own")
+    _check_labels(path, labels)
     _replace(path, "".join(f"{label}\n" for label in labels).encode())
 
 
@@ -59,12 +86,10 @@ def write_outcomes(path: Path, ids: npt.ArrayLike, correct: npt.ArrayLike) -> No
     `ids`: integers, strictly ascending. `correct`: booleans or 0/1, as many. Raises ValueError otherwise: the caller
     computed them.
     """
-    id_array = np.asarray(ids, dtype=np.int64)
+    id_array = _checked_ids(ids)
     right = np.asarray(correct).astype(np.int64)
-    if id_array.ndim != 1 or id_array.shape != right.shape:
+    if id_array.shape != right.shape:
         raise ValueError(f"{id_array.shape} ids but {right.shape} outcomes")
-    if id_array.size and (id_array[0] < 0 or (np.diff(id_array) <= 0).any()):
-        raise ValueError("ids must be ascending, each once, from 0 upwards")
     if not np.isin(right, (0, 1)).all():
         raise ValueError("outcomes are 0 or 1")
     lines = (f"{i}\t{r}\n" for i, r in zip(id_array.tolist(), right.tolist(), strict=True))
@@ -89,6 +114,56 @@ def read_outcomes(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.boo
         raise InputError(f"{path}:{wrong[0] + 1}: expected ascending ids, each once, and 1 or 0 after the tab; "
                          f"evaluate the run again")
     return ids.copy(), right == 1
+
+
+def write_certificates(path: Path, found: Certificates) -> None:
+    """Write what `found` holds, one example per line, radii to the last digit.
+
+    Raises InputError for a label with a line break or a tab in it; ValueError for columns of unequal length, ids that
+    are not ascending, and radii that are no lengths.
+    """
+    _check_labels(path, found.labels)
+    ids = _checked_ids(found.ids)
+    if not len(ids) == len(found.labels) == len(found.correct) == len(found.radii):
+        raise ValueError("columns of unequal length")
+    if not (np.isfinite(found.radii) & (found.radii >= 0)).all():
+        raise ValueError("radii must be finite and not negative")
+    columns = zip(ids.tolist(), found.labels, found.correct.tolist(), found.radii.tolist(), strict=True)
+    lines = (f"{i}\t{label}\t{'-' if right < 0 else right}\t{radius!r}\n" for i, label, right, radius in columns)
+    _replace(path, "".join(lines).encode())
+
+
+def read_certificates(path: Path) -> Certificates:
+    """What `write_certificates` wrote. Raises InputError, naming file and line, for anything else."""
+    text = _read(path).decode(errors="replace")
+    rows: list[tuple[int, str, int, float]] = []
+    for number, line in enumerate(text.split("\n")[:-1], start=1):
+        try:
+            example, label, right, radius = line.split("\t")
+            row = int(example), label, {"1": 1, "0": 0, "-": -1}[right], float(radius)
+        except (ValueError, KeyError):
+            row = -1, "", 0, -1.0
+        if row[0] <= (rows[-1][0] if rows else -1) or not row[3] >= 0 or math.isinf(row[3]):
+            raise InputError(f"{path}:{number}: expected 'id<TAB>label<TAB>1, 0 or -<TAB>radius', ids ascending; "
+                             f"evaluate the run again")
+        rows.append(row)
+    if text and not text.endswith("\n"):
+        raise InputError(f"{path}: the last line is cut short; evaluate the run again")
+    return Certificates(np.array([row[0] for row in rows], dtype=np.int64), [row[1] for row in rows],
+                        np.array([row[2] for row in rows], dtype=np.int64), np.array([row[3] for row in rows]))
+
+
+def _check_labels(path: Path, labels: Sequence[str]) -> None:
+    for label in labels:
+        if not label or any(mark in label for mark in "\n\r\t"):
+            raise InputError(f"{path}: label {label!r} does not fit on a line of its own")
+
+
+def _checked_ids(ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    checked = np.asarray(ids, dtype=np.int64)
+    if checked.ndim != 1 or (checked.size and (checked[0] < 0 or (np.diff(checked) <= 0).any())):
+        raise ValueError("ids must be ascending, each once, from 0 upwards")
+    return checked
 
 
 def _stem(task: str, split: str, language: str, language_2: str | None) -> str:

@@ -1,7 +1,7 @@
 """Result rows: the door between `evaluate` and `report`, one JSON line per evaluated cell.
 
-A *cell* is what one score belongs to: a task, a split, a setting (standard or generalized), the language of the first
-text, the language of the second, and how the checkpoint was chosen.
+A *cell* is what one score belongs to: a task, a split, a setting (standard, generalized or smoothed), the language of
+the first text, the language of the second, how the checkpoint was chosen, and the noise where there was any.
 
 Input and output: `<run>/eval/results.jsonl`. No torch here: reports run on a laptop.
 """
@@ -25,7 +25,7 @@ NO_LABEL = "no label"
 MISSING = "missing: "  # the reason follows
 RESULTS_FILE = "results.jsonl"
 
-RowKey = tuple[str, str, str, str, str, str]
+RowKey = tuple[str, str, str, str, str, str, str]
 
 _NAME = re.compile(r"[A-Za-z0-9_+-]+")
 
@@ -59,6 +59,49 @@ Name = Annotated[str, AfterValidator(_is_name)]
 PathInside = Annotated[str, AfterValidator(_is_inside)]
 
 
+class SmoothingRecord(BaseModel):
+    """How a cell was smoothed, and what came of it; see `trainer.evaluate.smoothing` for the terms.
+
+    Shares and means are over all examples of the cell.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    site: str = Field(min_length=1)
+    """Where the noise was added: a `robust.site`."""
+    sigma: float = Field(gt=0)
+    """Standard deviation of the noise per coordinate, an absolute length at the site."""
+    samples: int = Field(ge=1)
+    """Noisy passes per example behind each certificate."""
+    selection_samples: int = Field(ge=1)
+    """Noisy passes per example, others than those, that chose the class to certify."""
+    alpha: float = Field(gt=0, lt=1)
+    """Each certificate is wrong with at most this probability."""
+    seed: int = Field(ge=0)
+    """Seed of the noise."""
+    abstained: float = Field(ge=0, le=1)
+    """Share of examples without a certificate."""
+    vote: float | None = Field(default=None, ge=0, le=1)
+    """Accuracy of the majority vote, abstentions counted as wrong; None without labels."""
+    vote_abstained: float = Field(ge=0, le=1)
+    """Share of examples whose majority vote is too close to call."""
+    mean_radius: float | None = Field(default=None, ge=0)
+    """Mean certified radius, 0 for what is wrong or without a certificate; None without labels."""
+    median_radius: float | None = Field(default=None, ge=0)
+    """Median of the same: half of the examples are right, and certified at least this far."""
+    token_norm: float = Field(ge=0)
+    """Mean L2 norm of a content token's vector at the site: what sigma is to be judged against."""
+    width: int = Field(ge=1)
+    """Numbers in a token's vector: its noise has norm sigma * sqrt(width)."""
+    certified: PathInside
+    """The file of certificates per example, relative to the run's `eval/` folder."""
+
+    @property
+    def noise(self) -> str:
+        """What tells the noise of this cell from that of others: site and sigma."""
+        return f"{self.site} {self.sigma!r}"
+
+
 class ResultRow(BaseModel):
     """One score, or the reason why there is none.
 
@@ -81,8 +124,9 @@ class ResultRow(BaseModel):
     metric: str
     """A key of `trainer.evaluate.metrics.METRICS`."""
     split: Name
-    setting: Literal["standard", "generalized"] = "standard"
-    """Generalized: the two texts of a pair are taken from two languages."""
+    setting: Literal["standard", "generalized", "smoothed"] = "standard"
+    """Generalized: the two texts of a pair are taken from two languages. Smoothed: randomized smoothing; the value is
+    the share of examples that are right and certified, at any radius."""
     language: Name
     """The language of the first text (the premise), or of the only one."""
     language_2: Name
@@ -107,6 +151,8 @@ class ResultRow(BaseModel):
     """Name, family, script, resource and morphology of `language`; "unknown" where unknown."""
     train_languages: list[str] = Field(default_factory=list)
     """The languages whose labels the run was trained on."""
+    smoothing: SmoothingRecord | None = None
+    """Smoothed rows: the noise, and what it certified."""
 
     @model_validator(mode="after")
     def _consistent(self) -> ResultRow:
@@ -119,14 +165,17 @@ class ResultRow(BaseModel):
             raise ValueError("value is not a finite number")
         elif self.metric == "accuracy" and not 0 <= self.value <= 1:
             raise ValueError("accuracy is a fraction from 0 to 1")
-        if self.setting == "standard" and self.language != self.language_2:
-            raise ValueError("the standard setting has one language")
+        if self.setting != "generalized" and self.language != self.language_2:
+            raise ValueError(f"the {self.setting} setting has one language")
+        if (self.setting == "smoothed") != (self.smoothing is not None):
+            raise ValueError("smoothed rows, and no others, have a record of the smoothing")
         return self
 
     @property
     def key(self) -> RowKey:
-        """What identifies a row within its run: task, split, setting, language, language_2, selection."""
-        return (self.task, self.split, self.setting, self.language, self.language_2, self.selection)
+        """What identifies a row within its run: task, split, setting, language, language_2, selection, noise."""
+        noise = self.smoothing.noise if self.smoothing else ""
+        return (self.task, self.split, self.setting, self.language, self.language_2, self.selection, noise)
 
 
 def read_rows(path: Path) -> list[ResultRow]:
@@ -146,7 +195,7 @@ def read_rows(path: Path) -> list[ResultRow]:
         row = _row(line, f"{path}:{number}")
         first = lines_by_key.setdefault(row.key, number)
         if first != number:
-            raise InputError(f"{path}:{number}: the same cell as line {first} ({' '.join(row.key)}); "
+            raise InputError(f"{path}:{number}: the same cell as line {first} ({' '.join(row.key).strip()}); "
                              f"expected one row per cell: remove one of them")
         rows.append(row)
     return rows

@@ -1,7 +1,8 @@
-"""`python -m trainer evaluate RUN --tasks xnli [--languages en,de] [--splits test] [--generalized]`.
+"""`python -m trainer evaluate RUN --tasks xnli [--languages en,de] [--generalized] [--smoothing.samples 1000 ...]`.
 
 Inputs: a run's `best/` and built cells. Outputs, below `<run>/eval/`: predictions in XTREME's format, outcomes per
-example, and one row per cell in `results.jsonl`. Every input is checked before the first prediction.
+example, certificates where smoothing is asked for, and one row per cell in `results.jsonl`. Every input is checked
+before the first prediction.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from rich.progress import track
+from rich.progress import Progress, track
 
 from data_prep.errors import InputError
 from data_prep.shards import Cell, find_cells, open_cell
@@ -23,8 +24,18 @@ from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.evaluate.crossed import CrossedExamples, column
 from trainer.evaluate.predict import Predictions, predict
-from trainer.evaluate.predictions import outcomes_path, predictions_path, write_outcomes, write_predictions
-from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ResultRow, merge_rows
+from trainer.evaluate.predictions import (
+    ABSTAIN,
+    Certificates,
+    certified_path,
+    outcomes_path,
+    predictions_path,
+    write_certificates,
+    write_outcomes,
+    write_predictions,
+)
+from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ResultRow, SmoothingRecord, merge_rows
+from trainer.evaluate.smoothing import Smoothing, Votes, certify, count_votes, read_settings, vote
 from trainer.launch import find_ranks
 from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
@@ -35,13 +46,18 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def evaluate(
     run: str, *, tasks: str, languages: str | None = None, splits: str = "test", generalized: bool = False,
-    shards: str | None = None, batch_size: int = 64, precision: str = "fp32",
+    shards: str | None = None, batch_size: int = 64, precision: str = "fp32", **smoothing: str,
 ) -> int:
     """Predict with a run's best checkpoint: a prediction file and a result row per language, or pair of languages.
 
     tasks, languages, splits: comma lists; without languages, all that were built. generalized: also every ordered
     pair, premise in one language and hypothesis in the other, the diagonal included. shards: the folder that holds
     the cells (default: the one the run was trained from).
+
+    Randomized smoothing (Cohen et al. 2019): --smoothing.samples N --smoothing.sigma S also gives, per language, the
+    majority vote over N noisy passes, how often it abstains, and the L2 radius it is certified for. Noise is added at
+    --smoothing.site (default: the run's robust.site) with standard deviation S per coordinate, a length at the site.
+    Also --smoothing.alpha (0.001), .selection_samples (100), .seed (0). Classification only, without --generalized.
     """
     folder = Path(run)
     record = read_record(folder)
@@ -52,11 +68,17 @@ def evaluate(
     if (ranks := find_ranks()).world_size > 1:
         raise InputError(f"evaluate runs in one process, found {ranks.world_size} ranks; start it without a launcher, "
                          "several at once with --languages each")
+    settings = read_settings(smoothing, folder)
+    if settings and generalized:
+        raise InputError("--smoothing is for single languages, found --generalized too; run evaluate once with each")
+    if settings and record["kind"] != "pair":
+        raise InputError(f"--smoothing certifies one class per example; a task of kind {record['kind']!r} has none")
     root = Path(shards or record["shards_root"])
     cells = [cell for task in _words(tasks) for split in _words(splits)
              for cell in _open_cells(root, task, split, _words(languages or ""), record)]
     jobs = list(_jobs(cells, generalized, record))
-    model, device = load_best(folder, record, DTYPES[precision])
+    site = settings.site if settings and settings.site else "word_embeddings"
+    model, device = load_best(folder, record, DTYPES[precision], site)
     rows = _oracle_rows(record)
     for job in track(jobs, description=f"{record['name']}: evaluating", transient=True):
         predictions = predict(model, job.examples, batch_size, device, ranks)
@@ -66,6 +88,8 @@ def evaluate(
             rows.append(row.model_copy(update={"setting": "generalized"}))
     merge_rows(folder / "eval" / RESULTS_FILE, rows)
     _print_rows(folder, [row for row in rows if row.selection == "best"])
+    if settings:
+        _smooth(folder, jobs, model, settings, batch_size, device, record)
     return 0
 
 
@@ -92,13 +116,15 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def load_best(folder: Path, record: dict[str, Any], dtype: torch.dtype) -> tuple[SiteModel, torch.device]:
-    """The run's best checkpoint on the best device here."""
+def load_best(
+    folder: Path, record: dict[str, Any], dtype: torch.dtype, site: str = "word_embeddings"
+) -> tuple[SiteModel, torch.device]:
+    """The run's best checkpoint on the best device here, to be perturbed at `site`."""
     head = HEADS[record["kind"]]
     loader: Any = head.auto_class
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = loader.from_pretrained(folder / BEST, local_files_only=True, trust_remote_code=False, dtype=dtype)
-    return SiteModel(model, head, "word_embeddings").to(device), device
+    return SiteModel(model, head, site).to(device), device
 
 
 def _open_cells(root: Path, task: str, split: str, languages: list[str], record: dict[str, Any]) -> list[Cell]:
@@ -161,6 +187,67 @@ def _write(folder: Path, job: Job, predictions: Predictions, record: dict[str, A
         language=manifest.language, language_2=job.language_2, value=value, note=note,
         n=len(job.ids), excluded=job.excluded, step=record["selection"]["step"], predictions=predicted_file,
         outcomes=outcome_file, language_info=manifest.language_info.model_dump())
+
+
+def _smooth(folder: Path, jobs: list[Job], model: SiteModel, settings: Smoothing, batch_size: int,
+            device: torch.device, record: dict[str, Any]) -> None:
+    """Smooth every cell; each is written as soon as it is done, for this takes as long as thousands of evaluations."""
+    token_noise = settings.sigma * model.model.config.hidden_size ** 0.5  # its mean norm, but for O(1/H)
+    print(f"smoothing at {settings.site}: sigma {settings.sigma:g} (a token's noise has norm {token_noise:.3g}), "
+          f"{settings.samples} samples, alpha {settings.alpha:g}")
+    passes = sum(len(job.ids) for job in jobs) * (settings.samples + settings.selection_samples)
+    with Progress(transient=True) as progress:
+        task = progress.add_task(f"{record['name']}: smoothing", total=passes)
+        for job in jobs:
+            votes = count_votes(model, job.examples, settings, batch_size, device,
+                                lambda done: progress.advance(task, done))
+            row = _write_smoothed(folder / "eval", job, votes, settings, record)
+            rows = merge_rows(folder / "eval" / RESULTS_FILE, [row])
+            plain = next(r for r in rows if r.key == (*row.key[:2], "standard", *row.key[3:-1], ""))
+            progress.console.print(_smoothed_line(plain, row), markup=False, highlight=False, soft_wrap=True)
+
+
+def _write_smoothed(folder: Path, job: Job, votes: Votes, settings: Smoothing, record: dict[str, Any]) -> ResultRow:
+    """Write the certificates of one cell and return its row."""
+    manifest = job.cell.manifest
+    gold = column(job.cell, "label")
+    certified, radii = certify(votes, settings)
+    voted = vote(votes, settings.alpha)
+    order = np.argsort(job.ids, kind="stable")
+    correct = (certified == gold).astype(np.int64) if manifest.has_labels else np.full(len(gold), -1)
+    names = [*record["labels"], ABSTAIN]  # class -1 is the last one
+    found = Certificates(job.ids[order], [names[i] for i in certified[order]], correct[order], radii[order])
+    path = certified_path(manifest.task, manifest.split, manifest.language, str(settings.site), settings.sigma)
+    write_certificates(folder / path, found)
+    labelled = manifest.has_labels
+    figures = SmoothingRecord(
+        site=str(settings.site), sigma=settings.sigma, samples=settings.samples,
+        selection_samples=settings.selection_samples, alpha=settings.alpha, seed=settings.seed,
+        abstained=float(np.mean(certified < 0)), vote=float(np.mean(voted == gold)) if labelled else None,
+        vote_abstained=float(np.mean(voted < 0)), mean_radius=float(found.reach.mean()) if labelled else None,
+        median_radius=float(np.median(found.reach)) if labelled else None, token_norm=votes.token_norm,
+        width=votes.width, certified=path)
+    return ResultRow(
+        **_identity(record), task=manifest.task, metric=manifest.metric, split=manifest.split, setting="smoothed",
+        language=manifest.language, language_2=manifest.language, n=len(job.ids), smoothing=figures,
+        value=float(np.mean(correct == 1)) if labelled else None, note="" if labelled else NO_LABEL,
+        step=record["selection"]["step"], language_info=manifest.language_info.model_dump())
+
+
+def _smoothed_line(plain: ResultRow, row: ResultRow) -> str:
+    """What smoothing found in one language, for the terminal."""
+    figures = row.smoothing
+    if figures is None:
+        raise ValueError("not a smoothed row")
+    parts = [f"{row.task}/{row.split}/{row.language}"]
+    if row.value is None or plain.value is None or figures.median_radius is None:
+        parts.append(row.note)
+    else:
+        parts += [f"plain {plain.value:.4f}", f"smoothed {row.value:.4f}"]
+    parts.append(f"abstained {100 * figures.abstained:.1f} %")
+    if figures.median_radius is not None:
+        parts.append(f"median certified radius {figures.median_radius:.3g}")
+    return "  ".join([*parts, f"(mean token norm {figures.token_norm:.3g})"])
 
 
 def _oracle_rows(record: dict[str, Any]) -> list[ResultRow]:

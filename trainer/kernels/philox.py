@@ -6,7 +6,7 @@ number of ranks, or on a resume. The counter of a number names the example, toke
     key     = run seed (64 bit)
     counter = (token * ceil(dims / 4) + dim // 4,  example id,  update,  stream)
 
-and the lane dim % 4 picks one of the four 32-bit words. `stream` keeps uses apart (draws, radii, masking).
+and the lane dim % 4 picks one of the four 32-bit words. `stream` keeps uses apart (draws, radii, masking, mixing, smoothing).
 Shapes: B batch, L length, D dimensions.
 """
 
@@ -25,6 +25,7 @@ STREAM_NOISE = 0 << 12
 STREAM_RADIUS = 1 << 12
 STREAM_MASKING = 2 << 12
 STREAM_MIXING = 3 << 12
+STREAM_SMOOTHING = 4 << 12  # randomized smoothing at inference; `update` is the sample's number
 
 
 def philox_4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -37,7 +37,7 @@ class Site:
         if kind != "layer":
             return cls(kind)
         if not 1 <= int(number) <= layers:
-            raise InputError(f"robust.site: the encoder has layers 1 to {layers}, found {text!r}")
+            raise InputError(f"perturbation site: the encoder has layers 1 to {layers}, found {text!r}")
         return cls("layer", int(number))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from trainer.report import figures, story, tables
+from trainer.report import figures, smoothed, story, tables
 from trainer.report.collect import Grid, Run, Section, missing_cells
 from trainer.report.compare import Comparison, base_label, compare
 from trainer.report.document import (
@@ -74,6 +74,7 @@ def _section(section: Section, comparisons: Sequence[Comparison], general: Seque
         blocks += [Heading("Groups of languages", f"{anchor}-groups", 3), Row(groups)]
     if section.generalized.entries:
         blocks += _generalized(anchor, section.generalized, general)
+    blocks += smoothed.blocks(anchor, section)
     if section.oracle.entries:
         blocks += [Heading("Oracle", f"{anchor}-oracle", 3),
                    Paragraph("These rows are selected on each target language's own dev set, separately per language. "

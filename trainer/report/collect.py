@@ -1,7 +1,8 @@
 """Read the runs of a report and lay their rows out in grids.
 
 Input: `<run>/eval/results.jsonl` and the outcome files it names; nothing else of a run is opened.
-Output: `Section`s, one per task and split, each with up to three `Grid`s: standard, generalized, oracle.
+Output: `Section`s, one per task and split, each with up to three `Grid`s (standard, generalized, oracle) and the rows
+of randomized smoothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ResultRow, re
 BASE_LABEL = "plain"
 SOURCE_LANGUAGE = "en"
 SPLIT_ORDER = ("test", "dev", "train")
+SMOOTHED = "smoothed"
 
 Cell = tuple[str, str]
 """Language of the first text, language of the second."""
@@ -166,6 +168,8 @@ class Section:
     standard: Grid
     generalized: Grid
     oracle: Grid
+    smoothed: list[tuple[Run, ResultRow]] = field(default_factory=list)
+    """Rows of randomized smoothing; they are in none of the grids."""
 
     @property
     def title(self) -> str:
@@ -235,7 +239,7 @@ def lay_out(runs: Sequence[Run]) -> list[Section]:
 def missing_cells(runs: Sequence[Run]) -> list[Missing]:
     """Cells that some run has a row for and another has not, and cells that a run itself calls missing."""
     wanted: dict[tuple[str, str, str, Cell], None] = {}
-    for row in (row for run in runs for row in run.rows):
+    for row in (row for run in runs for row in run.rows if row.setting != SMOOTHED):
         wanted[(row.task, row.split, _setting(row), (row.language, row.language_2))] = None
     found: list[Missing] = []
     for run in runs:
@@ -253,8 +257,10 @@ def _setting(row: ResultRow) -> str:
 
 
 def _section(runs: Sequence[Run], task: str, split: str, labels: Sequence[str]) -> Section:
-    members = [(run, row) for run in runs for row in run.rows if (row.task, row.split) == (task, split)]
-    metrics = sorted({row.metric for _, row in members})
+    everything = [(run, row) for run in runs for row in run.rows if (row.task, row.split) == (task, split)]
+    members = [(run, row) for run, row in everything if row.setting != SMOOTHED]
+    smoothed = [(run, row) for run, row in everything if row.setting == SMOOTHED]
+    metrics = sorted({row.metric for _, row in everything})
     if len(metrics) > 1:
         raise InputError(f"{task}/{split} is scored by {' and by '.join(metrics)} in different runs; "
                          f"expected one metric: evaluate the runs again")
@@ -269,7 +275,11 @@ def _section(runs: Sequence[Run], task: str, split: str, labels: Sequence[str]) 
             raise InputError(f"{entries[key][0].path} and {run.path} both hold {task}/{split} {row.language} for label "
                              f"{row.label!r} and seed {row.seed}; give them different labels, or leave one out")
         entries[key] = (run, row)
-    return Section(task, split, metrics[0], **grids)
+    for run, row in smoothed:
+        if (row.label, row.seed, (row.language, row.language_2)) not in grids["standard"].entries:
+            raise InputError(f"{run.path / 'eval' / RESULTS_FILE}: {task}/{split} {row.language} has a smoothed row "
+                             f"and no standard one; evaluate the run again")
+    return Section(task, split, metrics[0], **grids, smoothed=smoothed)
 
 
 def _source(rows: Iterable[ResultRow]) -> str | None:

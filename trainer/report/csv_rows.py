@@ -6,13 +6,15 @@ import csv
 import io
 from collections.abc import Sequence
 
-from trainer.evaluate.rows import ResultRow
+from trainer.evaluate.rows import ResultRow, SmoothingRecord
 from trainer.report.collect import Run
 
 INFO = ("name", "family", "script", "resource", "morphology")
-_NESTED = ("language_info", "train_languages")
+_NESTED = ("language_info", "train_languages", "smoothing")
+_SMOOTHING = list(SmoothingRecord.model_fields)
 COLUMNS = [name for name in ResultRow.model_fields if name not in _NESTED]
-HEADER = ["run_path", *COLUMNS, *(f"language_{name}" for name in INFO), "train_languages"]
+HEADER = ["run_path", *COLUMNS, *(f"language_{name}" for name in INFO), "train_languages",
+          *(f"smoothing_{name}" for name in _SMOOTHING)]
 
 
 def render(runs: Sequence[Run]) -> str:
@@ -25,5 +27,6 @@ def render(runs: Sequence[Run]) -> str:
             fields = row.model_dump()
             info = [row.language_info.get(name, "") for name in INFO]
             plain = [fields[name] for name in COLUMNS]
-            writer.writerow([run.path.as_posix(), *plain, *info, " ".join(row.train_languages)])
+            smoothing = [getattr(row.smoothing, name, "") for name in _SMOOTHING]  # empty but for smoothed rows
+            writer.writerow([run.path.as_posix(), *plain, *info, " ".join(row.train_languages), *smoothing])
     return buffer.getvalue()

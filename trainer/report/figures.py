@@ -16,7 +16,9 @@ import numpy.typing as npt
 from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from trainer.report.certified import Curve
 from trainer.report.collect import Cell, Grid
 from trainer.report.compare import Comparison
 from trainer.report.numbers import Scale, scale_of
@@ -110,6 +112,38 @@ def _interval_line(
     axes.plot([scale.factor * interval.low, scale.factor * interval.high], [y, y], color=colour, linewidth=1.6)
     axes.plot([scale.factor * interval.estimate], [y], marker_of(position), markersize=6, color=colour,
               markerfacecolor=colour if filled else "white", markeredgecolor=colour)
+
+
+def certified_accuracy(grid: Grid, panels: Sequence[tuple[str, Sequence[Curve]]], site: str) -> Figure:
+    """Per panel (title, curves), certified accuracy over the radius; bands: standard deviation over seeds.
+
+    The open marker at radius 0 is the accuracy without smoothing.
+    """
+    with matplotlib.rc_context(_STYLE):
+        # Space between: the last number of one axis stands beside the first of the next.
+        figure = Figure(figsize=(max(5.2, 4.1 * len(panels)), 3.7), layout=ConstrainedLayoutEngine(wspace=0.06))
+        plots = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (title, curves) in zip(plots, panels, strict=True):
+            for curve in curves:
+                position = grid.positions[curve.label]
+                colour, marker = colour_of(position), marker_of(position)
+                percent, spread = 100 * curve.mean, 100 * curve.deviation
+                axes.plot(curve.radii, percent, color=colour, linewidth=1.6, marker=marker, markevery=(20, 40),
+                          markersize=5, label=_legend_text(curve.label))
+                if spread.any():
+                    axes.fill_between(curve.radii, np.maximum(percent - spread, 0), np.minimum(percent + spread, 100),
+                                      color=colour, alpha=0.18, linewidth=0)
+                axes.plot([0], [100 * curve.plain], marker, color=colour, markerfacecolor="white", markersize=6,
+                          clip_on=False, zorder=5)
+            axes.set_title(title)
+            axes.set_xlim(left=0)
+            axes.set_ylim(0, 100)
+            axes.set_xlabel(f"L2 radius at {site}")
+            axes.grid(axis="y")
+        plots[0].set_ylabel("certified accuracy (%)")
+        handles, names = plots[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper left", ncols=min(5, len(names)), **_LEGEND)
+    return figure
 
 
 def value_range(grid: Grid) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from trainer.evaluate.rows import NO_LABEL
-from trainer.report.collect import Cell, Grid, Run
+from trainer.report.collect import SMOOTHED, Cell, Grid, Run
 from trainer.report.compare import Comparison, means_over, without_source
 from trainer.report.document import Entry, Table
 from trainer.report.numbers import Scale, listed, p_value, scale_of
@@ -155,7 +155,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
         rows.append([Entry(first.run), Entry(first.label), Entry(first.method), Entry(str(first.seed)),
                      Entry(", ".join(first.train_languages) or "unknown"),
                      Entry("step " + ", ".join(f"{step:,}" for step in steps) if steps else "–"),
-                     Entry(str(len(run.rows)))])
+                     Entry(str(sum(row.setting != SMOOTHED for row in run.rows)))])
     return Table("Runs", columns, rows, text_columns=7)
 
 

@@ -21,12 +21,21 @@ def make(**fields: object) -> ResultRow:
     return ResultRow.model_validate({**defaults, **fields})
 
 
+def smoothed(sigma: float = 0.5, **fields: object) -> ResultRow:
+    record = {"site": "word_embeddings", "sigma": sigma, "samples": 100, "selection_samples": 10, "alpha": 0.001,
+              "seed": 0, "abstained": 0.25, "vote": 0.75, "vote_abstained": 0.0, "mean_radius": 0.1,
+              "median_radius": 0.0, "token_norm": 1.5, "width": 64,
+              "certified": "certified/word_embeddings-0.5/xnli/test-de.tsv"}
+    return make(setting="smoothed", predictions=None, outcomes=None, smoothing={**record, **fields})
+
+
 def test_rows_survive_the_file(tmp_path: Path) -> None:
     rows = [make(language_info={"name": "German"}, train_languages=["en"]),
             make(language="en", language_2="sw", setting="generalized", excluded=3),
             make(split="dev", selection="oracle", n=0, outcomes=None, predictions=None),
             make(split="hidden", value=None, note="no label", outcomes=None),
-            make(task="text", kind="mlm", metric="perplexity", value=12.5)]
+            make(task="text", kind="mlm", metric="perplexity", value=12.5), smoothed(), smoothed(1e-7),
+            smoothed(site="layer:2")]
     merge_rows(tmp_path / "eval" / RESULTS_FILE, rows)
     assert read_rows(tmp_path / "eval" / RESULTS_FILE) == rows
 
@@ -49,6 +58,9 @@ def test_rows_survive_the_file(tmp_path: Path) -> None:
     {"setting": "other"},
     {"selection": "worst"},
     {"n": -1},
+    {"setting": "smoothed"},
+    {"smoothing": smoothed().smoothing},
+    {"setting": "smoothed", "smoothing": smoothed().smoothing, "language_2": "en"},
 ])
 def test_refused_rows(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
@@ -74,6 +86,29 @@ def test_two_rows_of_one_cell_are_refused(tmp_path: Path) -> None:
     path.write_text(2 * (json.dumps(make().model_dump()) + "\n"))
     with pytest.raises(InputError, match="same cell as line 1"):
         read_rows(path)
+
+
+def test_smoothed_rows_are_told_apart_by_their_noise(tmp_path: Path) -> None:
+    path = tmp_path / RESULTS_FILE
+    merge_rows(path, [make(), smoothed(0.5), smoothed(0.25), smoothed(0.5, site="embeddings")])
+    rows = merge_rows(path, [smoothed(0.5, samples=1000)])
+    assert [(row.smoothing.site, row.smoothing.sigma, row.smoothing.samples) for row in rows if row.smoothing] == [
+        ("word_embeddings", 0.5, 1000), ("word_embeddings", 0.25, 100), ("embeddings", 0.5, 100)]
+    for fields in ({"sigma": 0.0}, {"alpha": 1.0}, {"abstained": 1.1}, {"certified": "../x"}, {"mean_radius": -1.0},
+                   {"mean_radius": float("inf")}, {"surprise": 1}):
+        with pytest.raises(ValidationError):
+            smoothed(**fields)  # type: ignore[arg-type]
+
+
+def test_rows_of_before_there_was_smoothing_still_load(tmp_path: Path) -> None:
+    line = ('{"format_version": 1, "run": "plain-seed0", "label": "plain", "method": "plain", "seed": 0, '
+            '"task": "xnli", "kind": "pair", "metric": "accuracy", "split": "dev", "setting": "standard", '
+            '"language": "d030", "language_2": "d030", "value": 0.98, "note": "", "n": 0, "excluded": 0, "step": 1250, '
+            '"selection": "oracle", "predictions": null, "outcomes": null, "language_info": {}, '
+            '"train_languages": ["en"]}\n')
+    (tmp_path / RESULTS_FILE).write_text(line)
+    (row,) = read_rows(tmp_path / RESULTS_FILE)
+    assert (row.value, row.smoothing) == (0.98, None)
 
 
 def test_a_missing_file_is_bad_input(tmp_path: Path) -> None:
