@@ -6,7 +6,8 @@ number of ranks, or on a resume. The counter of a number names the example, toke
     key     = run seed (64 bit)
     counter = (token * ceil(dims / 4) + dim // 4,  example id,  update,  stream)
 
-and the lane dim % 4 picks one of the four 32-bit words. `stream` keeps uses apart (draws, radii, masking, mixing, smoothing).
+and the lane dim % 4 picks one of the four 32-bit words. `stream` keeps uses apart: noise, radii,
+masking, mixing, smoothing.
 Shapes: B batch, L length, D dimensions.
 """
 
