@@ -54,7 +54,7 @@ def evaluate(
                          "several at once with --languages each")
     root = Path(shards or record["shards_root"])
     cells = [cell for task in _words(tasks) for split in _words(splits)
-             for cell in _open_cells(root, task, split, _words(languages or ""), record)]
+             for cell in open_cells(root, task, split, _words(languages or ""), record)]
     jobs = list(_jobs(cells, generalized, record))
     model, device = load_best(folder, record, DTYPES[precision])
     rows = _oracle_rows(record)
@@ -101,7 +101,7 @@ def load_best(folder: Path, record: dict[str, Any], dtype: torch.dtype) -> tuple
     return SiteModel(model, head, "word_embeddings").to(device), device
 
 
-def _open_cells(root: Path, task: str, split: str, languages: list[str], record: dict[str, Any]) -> list[Cell]:
+def open_cells(root: Path, task: str, split: str, languages: list[str], record: dict[str, Any]) -> list[Cell]:
     """The cells of one task and split, English first, checked against the run."""
     built = {path.name: path for path in find_cells(root, task, split)}
     wanted = languages or sorted(built, key=lambda language: (language != "en", language))
