@@ -78,11 +78,12 @@ def figures(rows: Sequence[DiagnosticRow]) -> dict[str, Figure]:
     spots = [Spot(row.language, row.site.token_relative, accuracy) for row, accuracy in scored]
     ball = next((row for row in rows if row.radius is not None and (row.norm, row.scope) == ("l2", "token")), None)
     radius = ball.radius / ball.site.english_norm if ball and ball.radius is not None else None
-    drawn = {"distance": distance_scatter(f"{label}: distance at {rows[0].site_name}", position, spots, radius,
-                                          limits(spots))}
     noise = [Curve(row.language, place, [point.scale for point in row.noise or []],
                    [point.accuracy for point in row.noise or []], [0.0] * len(row.noise or []))
              for place, (row, _) in enumerate(scored)]
+    english = next((curve for curve in noise if curve.name == ENGLISH), None)
+    drawn = {"distance": distance_scatter(f"{label}: distance at {rows[0].site_name}", position, spots, radius,
+                                          limits(spots), english)}
     drawn["noise"] = curves({f"{label}: noise at {rows[0].site_name}": noise}, NOISE_AXIS)
     by_bin = [Curve(row.language, place, [part.distance for part in row.bins], [part.accuracy for part in row.bins],
                     [0.0] * len(row.bins)) for place, (row, _) in enumerate(scored) if row.bins]

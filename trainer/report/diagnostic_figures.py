@@ -57,12 +57,19 @@ def limits(spots: Sequence[Spot]) -> Limits:
     return Limits(1.12 * right or 1.0, max(0.0, low - 0.05))
 
 
-def distance_scatter(title: str, position: int, spots: Sequence[Spot], radius: float | None, axes: Limits) -> Figure:
-    """Accuracy against distance, a marker per language with its code; a dashed line at the trained radius."""
+def distance_scatter(
+    title: str, position: int, spots: Sequence[Spot], radius: float | None, axes: Limits, noise: Curve | None
+) -> Figure:
+    """Accuracy against distance, a marker per language with its code; a dashed line at the trained radius.
+
+    noise: accuracy of English by the length of Gaussian noise, in the unit of the distances, as a grey line.
+    """
     colour = colour_of(position)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.6, 3.6), layout="constrained")
         drawn = figure.add_subplot()
+        if noise is not None:
+            drawn.plot(noise.x, [100 * value for value in noise.accuracy], color="#9aa3af", linewidth=1.3, zorder=1)
         drawn.errorbar(
             [spot.distance for spot in spots], [100 * spot.accuracy for spot in spots],
             xerr=[spot.distance_deviation for spot in spots],

@@ -11,15 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from trainer.diagnose.ranks import FEWEST_LANGUAGES, RankCorrelation, rank_correlation
 from trainer.diagnose.rows import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, read_diagnostics
 from trainer.report.collect import SPLIT_ORDER, Run
 from trainer.report.diagnostic_figures import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
-from trainer.report.document import Block, Drawing, Entry, Folded, Heading, Paragraph, Row, Table
+from trainer.report.document import Block, Bullets, Drawing, Entry, Folded, Heading, Paragraph, Row, Table
 from trainer.report.numbers import PERCENT, counted, listed
 from trainer.report.palette import colour_of
 from trainer.report.statistics import summarise
 
+IN_ENGLISH = "English"
 Values = Callable[[DiagnosticRow], float | None]
 
 # What accuracy is correlated with: name -> a row's value.
@@ -92,18 +95,19 @@ def blocks(diagnosis: Diagnosis) -> list[Block]:
     made: list[Block] = [Heading(f"Distance to English: {diagnosis.title}", anchor),
                          Paragraph(_introduction(diagnosis))]
     found = {label: correlations(diagnosis, label) for label in diagnosis.runs}
-    if diagnosis.others:
-        made += [Paragraph(" ".join(sentence(diagnosis, label, found[label]["token, site"]) for label in found),
-                           lead=True),
-                 _correlation_table(diagnosis, found), Row(_scatters(diagnosis, anchor))]
     noise = _noise_panels(diagnosis)
+    if diagnosis.others:
+        made += [Bullets([sentence(diagnosis, label, found[label]["token, site"]) for label in found]),
+                 _correlation_table(diagnosis, found),
+                 Row(_scatters(diagnosis, anchor, {curve.name: curve for curve in noise.get(IN_ENGLISH, [])}))]
     if noise:
         made.append(Drawing(
             f"{anchor}-noise", "Accuracy under Gaussian noise on every content token at the site, by the length of a "
             "token's noise. Error bars: standard deviation over runs.",
             f"Accuracy by noise for {listed(list(noise))}", curves(noise, NOISE_AXIS)))
     tables = [_language_table(diagnosis, label) for label in diagnosis.runs]
-    made.append(Folded("All distances by language", [*tables, *_noise_tables(noise)]))
+    made.append(Folded("Distances, shares inside the radius, and accuracy by language",
+                       [*tables, *_noise_tables(noise)]))
     return made
 
 
@@ -114,7 +118,7 @@ def findings(diagnosis: Diagnosis) -> list[str]:
     if not known:
         return []
     return [f"{diagnosis.title}: rank correlation of distance to English and accuracy over "
-            f"{counted(len(diagnosis.others), 'other language')}: {listed(known)}."]
+            f"{counted(len(diagnosis.others), 'language')} other than English: {listed(known)}."]
 
 
 def method_lines() -> list[str]:
@@ -162,24 +166,30 @@ def sentence(diagnosis: Diagnosis, label: str, rho: RankCorrelation | None) -> s
 
 
 def _introduction(diagnosis: Diagnosis) -> str:
-    rows = [row for runs in diagnosis.runs.values() for run in runs for row in run.values()]
-    sites = sorted({row.site_name for row in rows})
-    sizes = sorted({row.n for row in rows})
+    rows = {label: [row for run in runs for row in run.values()] for label, runs in diagnosis.runs.items()}
+    sites = {label: " and ".join(sorted({row.site_name for row in found})) for label, found in rows.items()}
+    where = (next(iter(sites.values())) if len(set(sites.values())) == 1
+             else "; ".join(f"{label}: {site}" for label, site in sites.items()))
+    sizes = sorted({row.n for found in rows.values() for row in found})
     count = " to ".join(f"{size:,}" for size in dict.fromkeys([sizes[0], sizes[-1]]))
-    trained = []
-    for label, runs in diagnosis.runs.items():
-        radii = [row.radius / row.site.english_norm for run in runs for row in list(run.values())[:1]
-                 if row.radius is not None and row.norm == "l2" and row.scope == "token"]
-        if radii:
-            trained.append(f"{label} {summarise(radii).mean:.2f}")
-    radius = (f" Trained radius per token, in the same unit: {listed(trained)}." if trained else "")
+    radii = {label: _radius(diagnosis, label) for label in diagnosis.runs}
+    trained = [f"{label} {radius:.2f}" for label, radius in radii.items() if radius is not None]
     return (f"To the argument that another language is perturbed English: how far {count} row-aligned sentences per "
-            f"language lie from English at the site ({listed(sites)}) and at the last layer, in units of the mean norm "
-            f"of English tokens, and what distance and noise do to accuracy.{radius}")
+            f"language lie from English at the site ({where}) and at the last layer, in units of the mean norm of "
+            f"English tokens, and what distance and noise do to accuracy."
+            + (f" Trained radius per token, in the same unit: {listed(trained)}." if trained else ""))
+
+
+def _radius(diagnosis: Diagnosis, label: str) -> float | None:
+    """The mean trained radius of a label's runs in mean token norms; None where it is no L2 length per token."""
+    radii = [row.radius / row.site.english_norm for run in diagnosis.runs[label] for row in list(run.values())[:1]
+             if row.radius is not None and (row.norm, row.scope) == ("l2", "token")]
+    return summarise(radii).mean if radii else None
 
 
 def _correlation_table(diagnosis: Diagnosis, found: Mapping[str, dict[str, RankCorrelation | None]]) -> Table:
-    columns = [Entry("label"), Entry("runs"), *(Entry(name) for name in DISTANCES), Entry("near − far fifth")]
+    columns = [Entry("label"), Entry("runs"), *(Entry(name) for name in DISTANCES), Entry("near − far, fifths"),
+               Entry("language − English, equal noise")]
     rows = []
     for label, by_distance in found.items():
         line = [_label_entry(diagnosis, label), Entry(str(len(diagnosis.runs[label])))]
@@ -187,26 +197,49 @@ def _correlation_table(diagnosis: Diagnosis, found: Mapping[str, dict[str, RankC
             line.append(Entry("–", tone="muted") if rho is None else Entry(
                 _rho(rho.mean), "" if len(rho.by_run) == 1 else f"{_rho(min(rho.by_run))} to {_rho(max(rho.by_run))}",
                 tone="" if rho.clear else "muted", hint=f"p {_p(rho.p)}, {counted(rho.n, 'language')}"))
-        rows.append([*line, _near_minus_far(diagnosis, label)])
+        rows.append([*line, _points(_near_minus_far(diagnosis, label)), _points(_against_noise(diagnosis, label))])
     notes = ["Below a mean: the lowest and highest run. Pale: not clear (p ≥ 0.05, or runs disagree in sign).",
-             "Near − far fifth: within a language, accuracy of the fifth of its sentences nearest to English minus "
-             "that of the farthest, by sentence distance at the site; the mean over other languages, in points."]
+             "Near − far, fifths: within a language, accuracy of the fifth of its sentences nearest to English minus "
+             "that of the farthest, by sentence distance at the site; the mean over other languages, in points.",
+             "Language − English, equal noise: accuracy of a language minus that of English under Gaussian noise as "
+             "long as the language's token distance, the mean over other languages, in points: below zero, languages "
+             "differ by more than noise of that length."]
     return Table("Rank correlation of distance and accuracy over languages", columns, rows, notes)
 
 
-def _near_minus_far(diagnosis: Diagnosis, label: str) -> Entry:
+def _near_minus_far(diagnosis: Diagnosis, label: str) -> list[float]:
+    """Per run, how much better the nearest fifth of the sentences fares than the farthest, within languages."""
     gaps = []
     for run in diagnosis.runs[label]:
         within = [bins[0].accuracy - bins[-1].accuracy for language in diagnosis.others if (bins := run[language].bins)]
         if within:
             gaps.append(summarise(within).mean)
+    return gaps
+
+
+def _against_noise(diagnosis: Diagnosis, label: str) -> list[float]:
+    """Per run, mean accuracy over languages minus that of English under noise of their token distance, interpolated."""
+    gaps = []
+    for run in diagnosis.runs[label]:
+        noise = run[ENGLISH].noise if ENGLISH in run else None
+        if not noise:
+            continue
+        x, y = [point.scale for point in noise], [point.accuracy for point in noise]
+        rows = [run[language] for language in diagnosis.others if x[0] <= run[language].site.token_relative <= x[-1]]
+        if rows:  # what lies beyond the largest noise has nothing to be held against
+            gaps.append(summarise([(row.accuracy or 0.0) - float(np.interp(row.site.token_relative, x, y))
+                                   for row in rows]).mean)
+    return gaps
+
+
+def _points(gaps: Sequence[float]) -> Entry:
     if not gaps:
         return Entry("–", tone="muted")
     found = summarise(gaps)
     return Entry(PERCENT.signed(found.mean), PERCENT.deviation(found))
 
 
-def _scatters(diagnosis: Diagnosis, anchor: str) -> list[Drawing]:
+def _scatters(diagnosis: Diagnosis, anchor: str, noise: Mapping[str, Curve]) -> list[Drawing]:
     """Accuracy against token distance at the site, one figure per label on the same axes."""
     by_label: dict[str, list[Spot]] = {}
     for label in diagnosis.runs:
@@ -220,20 +253,19 @@ def _scatters(diagnosis: Diagnosis, anchor: str) -> list[Drawing]:
     axes = limits([spot for spots in by_label.values() for spot in spots])
     drawn = []
     for number, (label, spots) in enumerate(by_label.items()):
-        radii = [row.radius / row.site.english_norm for run in diagnosis.runs[label] for row in list(run.values())[:1]
-                 if row.radius is not None and (row.norm, row.scope) == ("l2", "token")]
-        radius = summarise(radii).mean if radii else None
-        ball = "; dashed: the trained radius" if radius is not None and radius <= axes.distance else ""
+        radius = _radius(diagnosis, label)
+        ball = " Dashed: the trained radius." if radius is not None and radius <= axes.distance else ""
+        line = " Grey: English under Gaussian noise of that length." if label in noise else ""
         drawn.append(Drawing(
-            f"{anchor}-{number}", f"{label}: accuracy by distance to English at the site{ball}.",
+            f"{anchor}-{number}", f"{label}: accuracy by distance to English at the site.{line}{ball}",
             f"Accuracy of {label} by distance to English, one point per language",
-            distance_scatter(label, diagnosis.positions[label], spots, radius, axes)))
+            distance_scatter(label, diagnosis.positions[label], spots, radius, axes, noise.get(label))))
     return drawn
 
 
 def _noise_panels(diagnosis: Diagnosis) -> dict[str, list[Curve]]:
     """Accuracy by noise scale per label: in English, and on average over the other languages."""
-    groups = {"English": [ENGLISH], f"mean of {len(diagnosis.others)} others": diagnosis.others}
+    groups = {IN_ENGLISH: [ENGLISH], f"mean of {len(diagnosis.others)} others": diagnosis.others}
     panels: dict[str, list[Curve]] = {}
     for title, languages in groups.items():
         for label, runs in diagnosis.runs.items():
