@@ -31,7 +31,8 @@ def print_rows(rows: Sequence[DiagnosticRow]) -> None:
         trained = "none" if first.radius is None else f"{first.radius:.3g} ({first.norm}, per {first.scope})"
         print(f"{task}/{split}: distances to English in units of the mean norm of English tokens "
               f"({first.site.english_norm:.3g} at {first.site_name}, {first.last.english_norm:.3g} at the last layer); "
-              f"trained radius: {trained}")
+              f"trained radius: {trained}" + ("" if first.radius is None else
+              "; inside: share within it, may be: sentences whose distance does not rule that out"))
         _print_distances(console, found)
         print(correlation_line(found))
         if any(row.noise for row in found):
@@ -82,9 +83,9 @@ def figures(rows: Sequence[DiagnosticRow]) -> dict[str, Figure]:
                    [point.accuracy for point in row.noise or []], [0.0] * len(row.noise or []))
              for place, (row, _) in enumerate(scored)]
     english = next((curve for curve in noise if curve.name == ENGLISH), None)
-    drawn = {"distance": distance_scatter(f"{label}: distance at {rows[0].site_name}", position, spots, radius,
+    drawn = {"distance": distance_scatter(f"{label}, {rows[0].site_name}", position, spots, radius,
                                           limits(spots), english)}
-    drawn["noise"] = curves({f"{label}: noise at {rows[0].site_name}": noise}, NOISE_AXIS)
+    drawn["noise"] = curves({f"{label}, {rows[0].site_name}": noise}, NOISE_AXIS)
     by_bin = [Curve(row.language, place, [part.distance for part in row.bins], [part.accuracy for part in row.bins],
                     [0.0] * len(row.bins)) for place, (row, _) in enumerate(scored) if row.bins]
     if by_bin:
@@ -96,7 +97,7 @@ def _print_distances(console: Console, rows: Sequence[DiagnosticRow]) -> None:
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="bold")
     table.add_column("language", no_wrap=True)
     for name in ("n", "token,\nsite", "sent.,\nsite", "token,\nlast", "sent.,\nlast", "cosine,\nlast",
-                 "% in\nradius", "% sent.\nmaybe", "% right"):
+                 "inside\n%", "may be\n%", "right\n%"):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(row.language, str(row.n),

@@ -100,6 +100,7 @@ def blocks(diagnosis: Diagnosis) -> list[Block]:
         made += [Bullets([sentence(diagnosis, label, found[label]["token, site"]) for label in found]),
                  _correlation_table(diagnosis, found),
                  Row(_scatters(diagnosis, anchor, {curve.name: curve for curve in noise.get(IN_ENGLISH, [])}))]
+    made += _inside_tables(diagnosis)
     if noise:
         made.append(Drawing(
             f"{anchor}-noise", "Accuracy under Gaussian noise on every content token at the site, by the length of a "
@@ -203,7 +204,7 @@ def _correlation_table(diagnosis: Diagnosis, found: Mapping[str, dict[str, RankC
              "that of the farthest, by sentence distance at the site; the mean over other languages, in points.",
              "Language − English, equal noise: accuracy of a language minus that of English under Gaussian noise as "
              "long as the language's token distance, the mean over other languages, in points: below zero, languages "
-             "differ by more than noise of that length."]
+             "cost more accuracy than noise of that length."]
     return Table("Rank correlation of distance and accuracy over languages", columns, rows, notes)
 
 
@@ -299,6 +300,23 @@ def _noise_tables(panels: Mapping[str, Sequence[Curve]]) -> list[Table]:
         tables.append(Table(f"Accuracy (%) by noise per token: {title}",
                             [Entry("label"), *(Entry(f"{scale:g}") for scale in scales)], rows))
     return tables
+
+
+def _inside_tables(diagnosis: Diagnosis) -> list[Table]:
+    """The share inside the trained radius by label and language; none where no label has a radius."""
+    rows = []
+    for label in diagnosis.runs:
+        by_language = [diagnosis.values(label, language, lambda row: row.inside) for language in diagnosis.languages]
+        if any(by_language):
+            found = [summarise(values) if values else None for values in by_language]
+            rows.append([_label_entry(diagnosis, label), *(
+                Entry(PERCENT.value(s.mean), PERCENT.deviation(s)) if s else Entry("–", tone="muted") for s in found)])
+    if not rows:
+        return []
+    notes = ["Of the tokens, or of the sentences where the ball is one per sequence; languages from near to far. "
+             "Labels trained without a ball are left out."]
+    return [Table("Share inside the trained radius (%)",
+                  [Entry("label"), *map(Entry, diagnosis.languages)], rows, notes)]
 
 
 def _language_table(diagnosis: Diagnosis, label: str) -> Table:
