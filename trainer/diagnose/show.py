@@ -18,6 +18,7 @@ from rich.table import Table
 from trainer.diagnose.ranks import FEWEST_LANGUAGES, RankCorrelation, rank_correlation
 from trainer.diagnose.rows import ENGLISH, DiagnosticRow
 from trainer.report.diagnostic_figures import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
+from trainer.report.numbers import counted
 
 SUFFIX = ".diagnose"  # of this command's event files, so that it removes no others
 BIN_AXIS = "sentence distance to English (mean token norms)"
@@ -43,8 +44,8 @@ def correlation_line(rows: Sequence[DiagnosticRow]) -> str:
     """What one run says about distance and accuracy over its languages."""
     found, languages = correlate(rows)
     if found is None:
-        return (f"Rank correlation of token distance and accuracy: nothing is claimed over {languages} languages other "
-                f"than English (at least {FEWEST_LANGUAGES} that differ are needed).")
+        return (f"Rank correlation of token distance and accuracy: nothing is claimed over "
+                f"{counted(languages, 'language')} other than English (at least {FEWEST_LANGUAGES} that differ are needed).")
     return (f"Rank correlation (Spearman) of token distance at the site and accuracy over {found.n} languages other "
             f"than English: {found.mean:.2f}, permutation p {found.p:.3f}, one run.")
 
