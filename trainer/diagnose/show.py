@@ -44,8 +44,9 @@ def correlation_line(rows: Sequence[DiagnosticRow]) -> str:
     """What one run says about distance and accuracy over its languages."""
     found, languages = correlate(rows)
     if found is None:
-        return (f"Rank correlation of token distance and accuracy: nothing is claimed over "
-                f"{counted(languages, 'language')} other than English (at least {FEWEST_LANGUAGES} that differ are needed).")
+        return ("Rank correlation of token distance and accuracy: nothing is claimed over "
+                f"{counted(languages, 'language')} other than English (at least {FEWEST_LANGUAGES} that differ are "
+                "needed).")
     return (f"Rank correlation (Spearman) of token distance at the site and accuracy over {found.n} languages other "
             f"than English: {found.mean:.2f}, permutation p {found.p:.3f}, one run.")
 
