@@ -68,6 +68,23 @@ class Diagnosis:
         return [number for number in found if number is not None]
 
 
+@dataclass(frozen=True)
+class Diagnosed:
+    """What the diagnostics of all runs add to a report; empty where no run was diagnosed."""
+
+    findings: list[str]
+    blocks: list[Block]
+    methods: list[str]
+
+
+def diagnosed(runs: Sequence[Run], positions: Mapping[str, int]) -> Diagnosed:
+    """The sections of all tasks and splits that were diagnosed. `positions`, and what it raises: see `read`."""
+    found = read(runs, positions)
+    return Diagnosed([line for diagnosis in found for line in findings(diagnosis)],
+                     [block for diagnosis in found for block in blocks(diagnosis)],
+                     method_lines() if found else [])
+
+
 def read(runs: Sequence[Run], positions: Mapping[str, int]) -> list[Diagnosis]:
     """The diagnostics of `runs` by task and split, test before dev; empty where no run was diagnosed.
 
