@@ -70,6 +70,8 @@ BAD = [
     ("trainer", "evaluate runs/none --tasks=xnli --generalised", "no flag --generalised (did you mean 'generalized'?)"),
     ("trainer", "evaluate runs/none --tasks=xnli --generalized=maybe", "--generalized must be true or false"),
     ("trainer", "evaluate runs/none --tasks=xnli --batch_size=x", "--batch_size must be a whole number"),
+    ("trainer", "diagnose runs/none --tasks=xnli", "runs/none is not a finished run"),
+    ("trainer", "diagnose runs/none --tasks=xnli --noise-scale=1", "no flag --noise-scale (did you mean"),
     ("trainer", "export runs/none --out=there", "holds no model"),
     ("trainer", "export runs/none", "missing out"),
     ("trainer", "bench", None),

@@ -99,7 +99,8 @@ def test_the_report_reads_rows_and_no_model_code() -> None:
     assert torch_parts <= {"torch.utils.tensorboard", "torch.utils.tensorboard.SummaryWriter"}
     ours = {name for name in reached("trainer.report") if within(name, "trainer")}
     outside = {name for name in ours if not within(name, "trainer.report")}
-    assert outside <= {"trainer", "trainer.evaluate", "trainer.evaluate.rows", "trainer.evaluate.predictions"}
+    assert outside <= {"trainer", "trainer.evaluate", "trainer.evaluate.rows", "trainer.evaluate.predictions",
+                       "trainer.diagnose", "trainer.diagnose.rows", "trainer.diagnose.ranks"}
 
 
 def test_nothing_below_imports_demo_or_studies() -> None:

@@ -7,6 +7,7 @@ from trainer.bench.loader import bench_loader
 from trainer.bench.steps import bench_steps
 from trainer.checkpoint.export import export
 from trainer.demo import demo
+from trainer.diagnose.run import diagnose
 from trainer.doctor import doctor
 from trainer.evaluate.run import evaluate
 from trainer.report import report
@@ -15,6 +16,7 @@ from trainer.train import train
 COMMANDS: Commands = {
     "train": train,
     "evaluate": evaluate,
+    "diagnose": diagnose,
     "report": report,
     "export": export,
     "bench": {"loader": bench_loader, "steps": bench_steps},

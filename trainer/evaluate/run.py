@@ -75,7 +75,7 @@ def evaluate(
         raise InputError(f"--smoothing certifies one class per example; a task of kind {record['kind']!r} has none")
     root = Path(shards or record["shards_root"])
     cells = [cell for task in _words(tasks) for split in _words(splits)
-             for cell in _open_cells(root, task, split, _words(languages or ""), record)]
+             for cell in open_cells(root, task, split, _words(languages or ""), record)]
     jobs = list(_jobs(cells, generalized, record))
     site = settings.site if settings and settings.site else "word_embeddings"
     model, device = load_best(folder, record, DTYPES[precision], site)
@@ -127,7 +127,7 @@ def load_best(
     return SiteModel(model, head, site).to(device), device
 
 
-def _open_cells(root: Path, task: str, split: str, languages: list[str], record: dict[str, Any]) -> list[Cell]:
+def open_cells(root: Path, task: str, split: str, languages: list[str], record: dict[str, Any]) -> list[Cell]:
     """The cells of one task and split, English first, checked against the run."""
     built = {path.name: path for path in find_cells(root, task, split)}
     wanted = languages or sorted(built, key=lambda language: (language != "en", language))

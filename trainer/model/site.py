@@ -68,6 +68,10 @@ class SiteModel(nn.Module):
         logits = self.head.logits(self.model, hidden, batch)
         return self.head.losses(logits, batch).sum(), logits
 
+    def above(self, x_BLH: Tensor, batch: Batch) -> Tensor:
+        """The output of the last layer, (B, L, H), from x_BLH at the site; not for ZeRO-3, see the module."""
+        return self._above(x_BLH, batch)
+
     def _below(self, batch: Batch) -> Tensor:
         x: Tensor = self.model.roberta.embeddings.word_embeddings(batch.input_ids)
         if self.site.kind == "word_embeddings":

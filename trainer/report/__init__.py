@@ -1,6 +1,7 @@
 """Reports: what runs did in every language, how far that can be trusted, as Markdown, HTML, CSV and TensorBoard.
 
-Reads `<run>/eval/results.jsonl` and the outcome files it names; no model code, so it runs on a laptop.
+Reads `<run>/eval/results.jsonl` and the files it names, and `diagnostics.jsonl` where there is one; no model code, so
+it runs on a laptop.
 Command: ``python -m trainer report runs/plain-s1 runs/pgd-s1 --out report``
 """
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from trainer.report import figures, smoothed, story, tables
 from trainer.report.collect import Grid, Run, Section, missing_cells
 from trainer.report.compare import Comparison, base_label, compare
+from trainer.report.diagnostics import diagnosed
 from trainer.report.document import (
     Block,
     Bullets,
@@ -32,13 +33,16 @@ def build(runs: Sequence[Run], sections: Sequence[Section], samples: int) -> Doc
         standard, general = compare(section.standard, samples), compare(section.generalized, samples)
         findings += story.findings(section, standard, general)
         blocks += _section(section, standard, general)
+    diagnosis = diagnosed(runs, sections[0].standard.positions)
+    findings += diagnosis.findings
+    blocks += diagnosis.blocks
     missing = missing_cells(runs)
     if missing:
         findings.append(f"Incomplete: {counted(len(missing), 'cell')} missing, listed under Missing cells.")
     blocks += [Heading("Missing cells", "missing"),
                Bullets(story.missing_lines(missing)) if missing
                else Paragraph("None: every run has a row for every cell that any run has.")]
-    blocks += [Heading("How these numbers were made", "method"), Bullets(method_lines(samples))]
+    blocks += [Heading("How these numbers were made", "method"), Bullets(method_lines(samples) + diagnosis.methods)]
     blocks += [Heading("Runs", "runs"), tables.runs_table(runs)]
     labels = dict.fromkeys(row.label for run in runs for row in run.rows)
     subtitle = f"{counted(len(runs), 'run')}, {counted(len(labels), 'label')}: {', '.join(labels)}."

@@ -1,0 +1,164 @@
+"""Diagnostic rows: the door between `diagnose` and `report`, one JSON line per task, split and language of a run.
+
+Input and output: `<run>/eval/diagnostics.jsonl`. No torch here.
+Distances are L2 and come twice: as lengths at their place, and relative to the mean L2 norm of English content tokens
+there, which is what a relative `robust.epsilon` counts in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from data_prep.errors import InputError
+from trainer.evaluate.rows import Name
+
+FORMAT_VERSION: Literal[1] = 1
+DIAGNOSTICS_FILE = "diagnostics.jsonl"
+ENGLISH = "en"
+
+RowKey = tuple[str, str, str]
+
+
+class Part(BaseModel):
+    """Base of all parts of a row: no unknown keys, no NaN, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Place(Part):
+    """Distances of a language's sentences to the English sentences of equal id, at one place in the model."""
+
+    english_norm: float = Field(gt=0)
+    """Mean L2 norm of the content tokens of the whole English cell at this place: the unit of what is relative."""
+    token: float = Field(ge=0)
+    """Mean over sentences of the mean L2 distance of a content token to the nearest one of the English sentence."""
+    sentence: float = Field(ge=0)
+    """Mean over sentences of the L2 distance between the means of the content tokens' vectors."""
+    token_relative: float = Field(ge=0)
+    """`token` / `english_norm`."""
+    sentence_relative: float = Field(ge=0)
+    """`sentence` / `english_norm`."""
+    cosine: float
+    """Mean over sentences of the cosine between the means of the content tokens' vectors."""
+
+
+class DistanceBin(Part):
+    """One of several equally large groups of a language's sentences, from near to far."""
+
+    distance: float = Field(ge=0)
+    """Mean sentence distance at the site of the group, relative."""
+    accuracy: float = Field(ge=0, le=1)
+    n: int = Field(ge=1)
+
+
+class NoisePoint(Part):
+    """Accuracy under Gaussian noise on every content token at the site."""
+
+    scale: float = Field(ge=0)
+    """Root mean square length of a token's noise, relative to the mean English token norm at the site."""
+    accuracy: float = Field(ge=0, le=1)
+
+
+class DiagnosticRow(Part):
+    """What was measured of one language."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    run: str
+    label: str = Field(min_length=1)
+    method: str
+    seed: int
+    task: Name
+    split: Name
+    language: Name
+    language_name: str = "unknown"
+    step: int = Field(ge=0)
+    """The training step of the checkpoint, the run's best one."""
+    n: int = Field(ge=1)
+    """Sentences measured: rows with a row of equal id in the English cell. Every figure below is over these."""
+    excluded: int = Field(ge=0)
+    """Rows left out: without an English row of equal id, or without a content token in either language."""
+    site_name: str
+    """The run's `robust.site`."""
+    site: Place
+    """Distances at the site."""
+    last: Place
+    """Distances at the output of the last layer."""
+    norm: Literal["l2", "linf"]
+    """The run's `robust.norm`: `radius` and the shares inside it are in this norm."""
+    scope: Literal["token", "sequence"]
+    """The run's `robust.scope`."""
+    radius: float | None
+    """The full radius that the run was trained with, as a length at the site; None for a method without a ball."""
+    inside: float | None = Field(ge=0, le=1)
+    """Share of balls (content tokens, or whole sentences where the scope is "sequence") whose distance to the nearest
+    English tokens is at most the radius; None without a radius. See `distance.inside_radius`."""
+    inside_sentences: float | None = Field(ge=0, le=1)
+    """Share of sentences whose sentence distance does not rule out that every token lies inside."""
+    accuracy: float | None = Field(ge=0, le=1)
+    """Accuracy without noise; None without labels."""
+    bins: list[DistanceBin] | None
+    """Accuracy by sentence distance at the site; None without labels, with too few sentences, and for English."""
+    noise: list[NoisePoint] | None
+    """Accuracy by noise scale, ascending; None without labels."""
+    noise_draws: int = Field(ge=1)
+    noise_seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DiagnosticRow:
+        if (self.radius is None) != (self.inside is None) or (self.radius is None) != (self.inside_sentences is None):
+            raise ValueError("a radius and the shares inside it come together")
+        if (self.accuracy is None) != (self.noise is None):
+            raise ValueError("accuracy and accuracy under noise come together")
+        return self
+
+    @property
+    def key(self) -> RowKey:
+        """What identifies a row within its run: task, split, language."""
+        return (self.task, self.split, self.language)
+
+
+def read_diagnostics(path: Path) -> list[DiagnosticRow]:
+    """The rows of a `diagnostics.jsonl`, in file order.
+
+    Raises InputError, naming file and line, for a missing file, a line that is no row, and two rows with one key.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as diagnostic rows: {error}") from None
+    rows: dict[RowKey, DiagnosticRow] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = DiagnosticRow.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"{path}:{number}: not a diagnostic row: {field}: {' '.join(first['msg'].split())}; "
+                             f"remove the file and diagnose the run again") from None
+        if row.key in rows:
+            raise InputError(f"{path}:{number}: a second row for {'/'.join(row.key)}; expected one: remove one of them")
+        rows[row.key] = row
+    return list(rows.values())
+
+
+def merge_diagnostics(path: Path, new_rows: Iterable[DiagnosticRow]) -> list[DiagnosticRow]:
+    """Rewrite `path` in one step with its rows and `new_rows`, a new row taking the place of one with its key.
+
+    Returns what was written. Raises InputError where the present file holds something else (it is left as it is).
+    """
+    merged = {row.key: row for row in (read_diagnostics(path) if path.exists() else [])}
+    merged.update({row.key: row for row in new_rows})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in merged.values())
+    os.replace(temporary, path)
+    return list(merged.values())

@@ -1,0 +1,183 @@
+"""`python -m trainer diagnose RUN --tasks xnli [--splits test] [--languages en,de] [--noise_scales 0,0.1,0.5]`.
+
+The picture behind robust training for transfer (Huang et al. 2021, arXiv 2104.08645) is that sentences of other
+languages are perturbed English sentences to the model, so that robustness in a ball around English carries over. This
+command measures, per language, what that picture predicts: how far row-aligned sentences lie from English, which share
+of them lies inside the trained radius, and how accuracy falls with distance and with noise.
+
+Inputs: a run's `best/` and `config.yaml`, and row-aligned cells, the English one among them. Outputs: a row per
+language in `<run>/eval/diagnostics.jsonl` and figures in `<run>/tensorboard/`. Inputs are checked before the model is
+loaded, and nothing is written before all is measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.progress import Progress
+
+from data_prep.errors import InputError
+from data_prep.shards import Cell
+from trainer.config import load_recipe
+from trainer.config.schema import RobustSection
+from trainer.data.loader import Examples
+from trainer.diagnose.measure import Ball, Noise, english_norms, measure
+from trainer.diagnose.rows import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, merge_diagnostics, read_diagnostics
+from trainer.diagnose.show import print_rows, write_figures
+from trainer.diagnose.summary import measured_fields
+from trainer.evaluate.crossed import column
+from trainer.evaluate.run import DTYPES, load_best, open_cells, read_record
+from trainer.launch import find_ranks
+from trainer.model.site import Site
+from trainer.radius import radius
+from trainer.run_dir import CONFIG
+
+SCALES = "0,0.1,0.2,0.3,0.5,0.8,1.2"
+WITHOUT_BALL = ("plain", "mixup")  # methods that perturb nothing, or not within a radius
+
+
+def diagnose(
+    run: str, *, tasks: str, languages: str | None = None, splits: str = "test", noise_scales: str = SCALES,
+    noise_draws: int = 1, noise_seed: int = 0, shards: str | None = None, batch_size: int = 64,
+    precision: str = "fp32",
+) -> int:
+    """Measure how far languages lie from English in a run's best model, and what distance and noise do to accuracy.
+
+    tasks, languages, splits: comma lists; without languages, all that were built. noise_scales: lengths of a token's
+    Gaussian noise at the run's robust.site, relative to the mean norm of English tokens there; accuracy is averaged
+    over noise_draws draws from noise_seed. shards: the folder that holds the cells (default: the one the run was
+    trained from).
+    """
+    folder = Path(run)
+    record = read_record(folder)
+    if record["kind"] != "pair":
+        raise InputError(f"{folder}: diagnose is for sentence pairs, found a run of kind {record['kind']!r}")
+    if precision not in DTYPES:
+        raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}")
+    for name, value in (("batch_size", batch_size), ("noise_draws", noise_draws)):
+        if value < 1:
+            raise InputError(f"--{name} must be at least 1, found {value}")
+    if (ranks := find_ranks()).world_size > 1:
+        raise InputError(f"diagnose runs in one process, found {ranks.world_size} ranks; start it without a launcher, "
+                         "several at once with --languages each")
+    noise = Noise(_scales(noise_scales), _fitting("noise_draws", noise_draws, 4096),
+                  _fitting("noise_seed", noise_seed, 2**63))
+    settings = _settings(folder)
+    ball = _ball(folder, settings, record)
+    if (written := folder / "eval" / DIAGNOSTICS_FILE).exists():
+        read_diagnostics(written)  # a damaged file is refused now, not after an hour of measuring
+    root = Path(shards or record["shards_root"])
+    jobs = [job for task in _words(tasks) for split in _words(splits)
+            for job in _jobs(root, task, split, _words(languages or ""), record)]
+    model, device = load_best(folder, record, DTYPES[precision])
+    model.site = Site.parse(settings.site, model.model.config.num_hidden_layers)
+    model.eval()
+    rows: list[DiagnosticRow] = []
+    norms: dict[Path, tuple[float, float]] = {}
+    with Progress(transient=True) as progress:
+        bar = progress.add_task(f"{record['name']}: measuring", total=sum(len(job.rows) for job in jobs))
+        for job in jobs:
+            manifest = job.cell.manifest
+            english = Examples([job.english], record["max_length"])
+            if job.english.path not in norms:
+                norms[job.english.path] = english_norms(model, english, batch_size, device)
+            unit, labelled = norms[job.english.path], noise if manifest.has_labels else None
+            found = measure(
+                model, Examples([job.cell], record["max_length"]), job.rows, english, job.english_rows, ball=ball,
+                noise=labelled, site_norm=unit[0], batch_size=batch_size, device=device,
+                advance=lambda done: progress.advance(bar, done))
+            rows.append(_row(job, measured_fields(found, unit, labelled), settings, ball, noise, record))
+    merged = merge_diagnostics(written, rows)
+    write_figures(folder / "tensorboard", merged)
+    print_rows(rows)
+    print(f"{written}: {len(rows)} rows; figures: tensorboard --logdir {folder}")
+    return 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A language beside English: the rows of both cells that have one id, in the order of ids."""
+
+    cell: Cell
+    english: Cell
+    rows: npt.NDArray[np.int64]
+    english_rows: npt.NDArray[np.int64]
+
+
+def _jobs(root: Path, task: str, split: str, languages: list[str], record: dict[str, Any]) -> Iterator[Job]:
+    """The languages of one task and split, each beside the English cell; InputError where they are not row-aligned."""
+    cells = open_cells(root, task, split, languages, record)
+    english = next((cell for cell in cells if cell.manifest.language == ENGLISH), None)
+    if english is None:
+        try:
+            (english,) = open_cells(root, task, split, [ENGLISH], record)
+        except InputError as error:
+            raise InputError(f"distances are to English: {error}") from None
+    for cell in (english, *cells):
+        if not cell.manifest.parallel:
+            raise InputError(f"{cell.path}: its rows are not marked as parallel to other languages'; distances need "
+                             "row-aligned cells")
+    for cell in cells:
+        _, rows, english_rows = np.intersect1d(column(cell, "id"), column(english, "id"), return_indices=True)
+        if not len(rows):
+            raise InputError(f"{cell.path} and {english.path} have no row of equal id; build both from aligned files")
+        yield Job(cell, english, rows, english_rows)
+
+
+def _row(job: Job, fields: dict[str, Any], settings: RobustSection, ball: Ball | None, noise: Noise,
+         record: dict[str, Any]) -> DiagnosticRow:
+    manifest = job.cell.manifest
+    if not fields["n"]:
+        raise InputError(f"{job.cell.path} and {job.english.path} have no row of equal id that holds a word on both "
+                         "sides; build both from aligned files")
+    return DiagnosticRow(
+        run=record["name"], label=record["label"], method=record["method"], seed=record["seed"], task=manifest.task,
+        split=manifest.split, language=manifest.language, language_name=manifest.language_info.name,
+        step=record["selection"]["step"], excluded=len(job.cell) - fields["n"], site_name=settings.site,
+        norm=settings.norm, scope=settings.scope, radius=ball.radius if ball else None, noise_draws=noise.draws,
+        noise_seed=noise.seed, **fields)
+
+
+def _settings(folder: Path) -> RobustSection:
+    """The robust section of the run's merged recipe; a plain run's has the default site, which is measured."""
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder / CONFIG} is missing; expected the merged recipe of the run: train it again")
+    return load_recipe(str(folder / CONFIG)).robust
+
+
+def _ball(folder: Path, settings: RobustSection, record: dict[str, Any]) -> Ball | None:
+    """The run's ball at its full radius, None where its method has none."""
+    if settings.method in WITHOUT_BALL:
+        return None
+    if settings.relative and not record.get("site_norm"):
+        raise InputError(f"{folder}: epsilon is relative, but run.json holds no site_norm to take it from; "
+                         "train the run again")
+    return Ball(radius(settings, 1.0, record.get("site_norm")), settings)
+
+
+def _scales(text: str) -> list[float]:
+    """The noise scales, ascending, each once."""
+    try:
+        scales = sorted({float(word) for word in _words(text)})
+    except ValueError:
+        scales = []
+    if not scales or not all(math.isfinite(scale) and scale >= 0 for scale in scales):
+        raise InputError(f"--noise_scales must be a comma list of numbers from 0 upwards, found {text!r}; "
+                         f"for example {SCALES}")
+    return scales
+
+
+def _fitting(name: str, value: int, limit: int) -> int:
+    if not 0 <= value < limit:
+        raise InputError(f"--{name} must lie from 0 to {limit - 1}, found {value}")
+    return value
+
+
+def _words(text: str) -> list[str]:
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))

@@ -1,0 +1,132 @@
+"""Shows what `diagnose` found in one run: tables in the terminal, figures for TensorBoard.
+
+Inputs: diagnostic rows. Outputs: text, and an event file in the run's `tensorboard/` that takes the place of an earlier
+one of this command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from trainer.diagnose.ranks import FEWEST_LANGUAGES, RankCorrelation, rank_correlation
+from trainer.diagnose.rows import ENGLISH, DiagnosticRow
+from trainer.report.diagnostic_figures import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
+from trainer.report.numbers import counted
+
+SUFFIX = ".diagnose"  # of this command's event files, so that it removes no others
+BIN_AXIS = "sentence distance to English (mean token norms)"
+
+
+def print_rows(rows: Sequence[DiagnosticRow]) -> None:
+    """Print the rows of each task and split, and how distance and accuracy go together over its languages."""
+    console = Console()
+    for (task, split), found in _by_split(rows).items():
+        first = found[0]
+        trained = "none" if first.radius is None else f"{first.radius:.3g} ({first.norm}, per {first.scope})"
+        print(f"{task}/{split}: distances to English in units of the mean norm of English tokens "
+              f"({first.site.english_norm:.3g} at {first.site_name}, {first.last.english_norm:.3g} at the last layer); "
+              f"trained radius: {trained}" + ("" if first.radius is None else
+              "; inside: share within it, may be: sentences whose distance does not rule that out"))
+        _print_distances(console, found)
+        print(correlation_line(found))
+        if any(row.noise for row in found):
+            _print_noise(console, found)
+
+
+def correlation_line(rows: Sequence[DiagnosticRow]) -> str:
+    """What one run says about distance and accuracy over its languages."""
+    found, languages = correlate(rows)
+    if found is None:
+        return ("Rank correlation of token distance and accuracy: nothing is claimed over "
+                f"{counted(languages, 'language')} other than English (at least {FEWEST_LANGUAGES} that differ are "
+                "needed).")
+    return (f"Rank correlation (Spearman) of token distance at the site and accuracy over {found.n} languages other "
+            f"than English: {found.mean:.2f}, permutation p {found.p:.3f}, one run.")
+
+
+def correlate(rows: Sequence[DiagnosticRow]) -> tuple[RankCorrelation | None, int]:
+    """(the correlation of one run, None where too little is known; the number of languages it could be over)."""
+    pairs = [(row.site.token, row.accuracy) for row in rows if row.language != ENGLISH and row.accuracy is not None]
+    distances, accuracies = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return rank_correlation([distances], [accuracies]), len(pairs)
+
+
+def write_figures(folder: Path, rows: Sequence[DiagnosticRow]) -> None:
+    """Draw every task and split of `rows` as TensorBoard figures at the checkpoint's step."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    earlier = list(folder.glob(f"events.out.tfevents.*{SUFFIX}"))
+    writer = SummaryWriter(str(folder), filename_suffix=SUFFIX)
+    for (task, split), found in _by_split(rows).items():
+        for name, figure in figures(found).items():
+            writer.add_figure(f"diagnose-{task}-{split}/{name}", figure, found[0].step)
+    writer.close()
+    for path in earlier:
+        path.unlink()
+
+
+def figures(rows: Sequence[DiagnosticRow]) -> dict[str, Figure]:
+    """The figures of one task and split, by name; only what needs no label where there is none."""
+    scored = [(row, row.accuracy) for row in rows if row.accuracy is not None]
+    if not scored:
+        return {}
+    label, position = rows[0].label, 0
+    spots = [Spot(row.language, row.site.token_relative, accuracy) for row, accuracy in scored]
+    ball = next((row for row in rows if row.radius is not None and (row.norm, row.scope) == ("l2", "token")), None)
+    radius = ball.radius / ball.site.english_norm if ball and ball.radius is not None else None
+    noise = [Curve(row.language, place, [point.scale for point in row.noise or []],
+                   [point.accuracy for point in row.noise or []], [0.0] * len(row.noise or []))
+             for place, (row, _) in enumerate(scored)]
+    english = next((curve for curve in noise if curve.name == ENGLISH), None)
+    drawn = {"distance": distance_scatter(f"{label}, {rows[0].site_name}", position, spots, radius,
+                                          limits(spots), english)}
+    drawn["noise"] = curves({f"{label}, {rows[0].site_name}": noise}, NOISE_AXIS)
+    by_bin = [Curve(row.language, place, [part.distance for part in row.bins], [part.accuracy for part in row.bins],
+                    [0.0] * len(row.bins)) for place, (row, _) in enumerate(scored) if row.bins]
+    if by_bin:
+        drawn["distance-bins"] = curves({f"{label}: sentences from near to far": by_bin}, BIN_AXIS)
+    return drawn
+
+
+def _print_distances(console: Console, rows: Sequence[DiagnosticRow]) -> None:
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="bold")
+    table.add_column("language", no_wrap=True)
+    for name in ("n", "token,\nsite", "sent.,\nsite", "token,\nlast", "sent.,\nlast", "cosine,\nlast",
+                 "inside\n%", "may be\n%", "right\n%"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(row.language, str(row.n),
+                      *(f"{value:.3f}" for place in (row.site, row.last)
+                        for value in (place.token_relative, place.sentence_relative)),
+                      f"{row.last.cosine:.3f}", *map(_percent, (row.inside, row.inside_sentences, row.accuracy)))
+    console.print(table)
+
+
+def _print_noise(console: Console, rows: Sequence[DiagnosticRow]) -> None:
+    print("Accuracy (%) by noise on every token, in mean token norms:")
+    scales = [point.scale for point in next(row.noise for row in rows if row.noise)]
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="bold")
+    table.add_column("language", no_wrap=True)
+    for scale in scales:
+        table.add_column(f"{scale:g}", justify="right")
+    for row in rows:
+        if row.noise:
+            table.add_row(row.language, *(_percent(point.accuracy) for point in row.noise))
+    console.print(table)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def _by_split(rows: Sequence[DiagnosticRow]) -> dict[tuple[str, str], list[DiagnosticRow]]:
+    """The rows by task and split, English first."""
+    ordered = sorted(rows, key=lambda row: (row.task, row.split, row.language != ENGLISH, row.language))
+    return {pair: list(found) for pair, found in groupby(ordered, key=lambda row: (row.task, row.split))}
