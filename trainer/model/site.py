@@ -64,13 +64,9 @@ class SiteModel(nn.Module):
         x = self._below(batch) if x_BLH is None else x_BLH
         if only_below:
             return x
-        hidden = self._above(x if delta_BLH is None else x + delta_BLH.to(x.dtype), batch)
+        hidden = self.above(x if delta_BLH is None else x + delta_BLH.to(x.dtype), batch)
         logits = self.head.logits(self.model, hidden, batch)
         return self.head.losses(logits, batch).sum(), logits
-
-    def above(self, x_BLH: Tensor, batch: Batch) -> Tensor:
-        """The output of the last layer, (B, L, H), from x_BLH at the site; not for ZeRO-3, see the module."""
-        return self._above(x_BLH, batch)
 
     def _below(self, batch: Batch) -> Tensor:
         x: Tensor = self.model.roberta.embeddings.word_embeddings(batch.input_ids)
@@ -79,7 +75,8 @@ class SiteModel(nn.Module):
         x = self._embedding_block(x, batch)
         return self._layers(x, batch, 0, self.site.layer)
 
-    def _above(self, x_BLH: Tensor, batch: Batch) -> Tensor:
+    def above(self, x_BLH: Tensor, batch: Batch) -> Tensor:
+        """The output of the last layer, (B, L, H), from x_BLH at the site; not to be called from outside at ZeRO-3."""
         if self.site.kind == "word_embeddings":
             x_BLH = self._embedding_block(x_BLH, batch)
         return self._layers(x_BLH, batch, self.site.layer, self.model.config.num_hidden_layers)
