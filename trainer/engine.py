@@ -227,10 +227,14 @@ class Engine:
 
         Every rank must call it. In bf16 and fp16 the optimiser's fp32 copies are taken where it has them.
         """
-        parameters = list(model.parameters())
-        with deepspeed.zero.GatheredParameters(parameters, enabled=self.stage == 3):
-            state = {name: value.detach().float().cpu().clone() if value.is_floating_point() else value.cpu().clone()
-                     for name, value in model.state_dict().items()} if self.ranks.is_main else {}
+        state: dict[str, Tensor] = {}
+        for name, value in model.state_dict(keep_vars=True).items():
+            # One at a time: gathered together, ZeRO-3 would hold the whole model on every rank beside the copy here.
+            sharded = self.stage == 3 and isinstance(value, nn.Parameter)
+            with deepspeed.zero.GatheredParameters([value], enabled=sharded):
+                if self.ranks.is_main:
+                    whole = value.detach()
+                    state[name] = (whole.float() if whole.is_floating_point() else whole).cpu().clone()
         if self._engine.bfloat16_enabled() or self._engine.fp16_enabled():
             for name, parameter in model.named_parameters(remove_duplicate=False):  # tied weights have two names
                 master = safe_get_full_fp32_param(parameter) if parameter.requires_grad else None
