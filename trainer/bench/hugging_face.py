@@ -62,7 +62,7 @@ def pgd_step(model: Any, inputs: Inputs, steps: int, epsilon: float, backward: C
     The ball is L2, per token, of the absolute radius epsilon, and delta enters through `inputs_embeds`. K = 0 is a
     plain step. backward: what back-propagates a loss; the update's gradients are left in the parameters.
     """
-    config, length = model.config, step_length(RobustSection(), steps) * epsilon
+    config = model.config
     special = torch.tensor([config.bos_token_id, config.eos_token_id, config.pad_token_id], device=model.device)
     content_BL = ~torch.isin(inputs["input_ids"], special)
     places = {"attention_mask": inputs["attention_mask"], "labels": inputs["labels"]}
@@ -71,6 +71,7 @@ def pgd_step(model: Any, inputs: Inputs, steps: int, epsilon: float, backward: C
         backward(loss)
         return loss.detach()
     delta_BLH: Tensor | None = None
+    length = step_length(RobustSection(), steps) * epsilon
     for _ in range(steps):
         words_BLH = model.get_input_embeddings()(inputs["input_ids"])
         delta_BLH = (torch.zeros_like(words_BLH) if delta_BLH is None else delta_BLH).requires_grad_(True)

@@ -25,7 +25,8 @@ MEGABYTE = 1_000_000
 TOKENS = Tokens(cls_id=0, sep_id=2, pad_id=1, mask_id=59, unk_id=3, vocab_size=60)
 
 
-def test_a_comparison_update_is_the_pgd_of_the_paper() -> None:
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_a_comparison_update_is_the_pgd_of_the_paper(steps: int) -> None:
     generator = np.random.default_rng(0)
     rows = [(generator.integers(4, 59, size), generator.integers(4, 59, 5)) for size in (3, 9, 6)]
     batch = collate(rows, np.array([0, 1, 2]), np.arange(3), TOKENS, 24)
@@ -36,14 +37,14 @@ def test_a_comparison_update_is_the_pgd_of_the_paper() -> None:
         attention_probs_dropout_prob=0.0))
     recipe = Recipe.model_validate({
         "model": {"random": "tiny"}, "data": {"train": ["none"]}, "schedule": {"updates": 1},
-        "robust": {"method": "pgd", "steps": 2, "epsilon": 0.3, "relative": False}})
+        "robust": {"method": "pgd", "steps": max(1, steps), "epsilon": 0.3, "relative": False}})
 
-    oracle.METHODS["pgd"](oracle.Step(model, batch, recipe, 0.3, 0)).backward()
+    oracle.METHODS["pgd" if steps else "plain"](oracle.Step(model, batch, recipe, 0.3, 0)).backward()
     expected = {name: weight.grad for name, weight in model.named_parameters()}
     model.zero_grad(set_to_none=True)
     inputs = pad_to_longest(rows_of([batch]), TOKENS.pad_id)
     assert torch.equal(inputs["input_ids"], batch.input_ids)
-    pgd_step(model, inputs, 2, 0.3, lambda loss: loss.backward())
+    pgd_step(model, inputs, steps, 0.3, lambda loss: loss.backward())
 
     for name, weight in model.named_parameters():
         torch.testing.assert_close(weight.grad, expected[name], rtol=1e-4, atol=1e-6, msg=name)
