@@ -2,13 +2,16 @@
 
 Random token ids on a random model; every method runs the product's own loop on the same batches, turns interleaved.
 The bound printed beside a ratio is what its arithmetic allows, plus a tenth: a full step is 3 units (one forward, two
-backward), an ascent step 2, and above the middle layer half of that.
+backward), an ascent step 2, and above the middle layer half of that. For comparison the same PGD runs with full
+backward passes, and as a subclass of Hugging Face's `Trainer` (`hugging_face`). A second table holds the peak memory
+of the ascent against that of the update (`memory`).
 """
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +22,8 @@ from torch import Tensor
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 from data_prep.errors import InputError
+from trainer.bench import hugging_face
+from trainer.bench.memory import ASCENT, UPDATE, peak_bytes, phased_context
 from trainer.config import Recipe
 from trainer.context import StepContext
 from trainer.data.collate import Batch, Tokens, collate
@@ -33,6 +38,10 @@ from trainer.state import TrainState
 
 TOLERANCE = 1.1
 EPSILON = 0.05
+ASCENDING = ("pgd", "fgm", "smart", "trades")
+# Lines of Hugging Face's Trainer with their ascent steps, and our lines that do the same arithmetic.
+HUGGING_FACE = {"HF Trainer, plain": 0, **{f"HF Trainer, pgd K={k}": k for k in (1, 2, 3)}}
+OURS = {"HF Trainer, plain": "plain", **{f"HF Trainer, pgd K={k}": f"pgd K={k}, word embeddings" for k in (1, 2, 3)}}
 
 
 @dataclass(frozen=True)
@@ -72,37 +81,57 @@ def ways(layers: int) -> Iterator[Way]:
 
 def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, vocabulary: int = 20000,
                 updates: int = 8, rounds: int = 3, only: str | None = None) -> int:
-    """Seconds of a training step of each method, as a ratio to a plain step, beside its bound.
+    """Seconds of a training step of each method, as a ratio to a plain step, beside its bound; and its peak memory.
 
     updates: steps per line and round; rounds: the median one counts. only: lines whose name holds this word.
     """
     if size not in SIZES:
         raise InputError(f"--size must be one of {', '.join(SIZES)}, found {size!r}")
-    hidden, layers, heads, width = SIZES[size]
+    layers = SIZES[size][1]
     chosen = [way for way in ways(layers) if way.name == "plain" or only is None or only in way.name]
     ranks = find_ranks()
-    start_distributed(ranks)
-    torch.manual_seed(0)
-    model = XLMRobertaForSequenceClassification(XLMRobertaConfig(
-        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
-        intermediate_size=width, type_vocab_size=1, max_position_embeddings=max(514, length + 2),
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    model = _model(size, length, vocabulary)
     recipes = {way.name: _recipe(way, batch_size, updates) for way in chosen}
+    batches = [_batch(number, batch_size, length, vocabulary) for number in range(updates)]
+    missing = hugging_face.why_left_out(ranks.world_size)
+    steps_of = {} if missing else {name: k for name, k in HUGGING_FACE.items() if only is None or only in name}
+    others = {name: hugging_face.Comparison(copy.deepcopy(model), recipes["plain"], batches, k, EPSILON,
+                                            (rounds + 1) * updates) for name, k in steps_of.items()}
+    start_distributed(ranks)  # after these, which take no part
     site_model = SiteModel(model, HEADS["pair"], "word_embeddings")
     engine = Engine(site_model, recipes["plain"], ranks, (rounds + 1) * updates * len(chosen))
     backend, kernels = dispatch.select("auto")
-    batches = [_batch(number, batch_size, length, vocabulary) for number in range(updates)]
-    seconds: dict[str, list[float]] = {way.name: [] for way in chosen}
+
+    def run(way: Way, some: Sequence[Batch], context: type[StepContext]) -> float:
+        recipe = recipes[way.name]
+        site_model.site = Site.parse(recipe.robust.site, layers)
+        start = time.perf_counter()
+        run_updates(engine, recipe, iter([[batch] for batch in some]), TrainState(), len(some), kernels,
+                    lambda window: None, context)
+        return (time.perf_counter() - start) / len(some)
+
+    seconds: dict[str, list[float]] = {name: [] for name in [*(way.name for way in chosen), *others]}
     for _ in range(rounds + 1):  # the first round warms up caches and is dropped
         for way in chosen:
-            recipe = recipes[way.name]
-            site_model.site = Site.parse(recipe.robust.site, layers)
-            start = time.perf_counter()
-            run_updates(engine, recipe, iter([[batch] for batch in batches]), TrainState(), updates, kernels,
-                        lambda window: None, way.context)
-            seconds[way.name].append((time.perf_counter() - start) / updates)
-    _print(chosen, seconds, f"{size}, batch {batch_size} x {length} tokens, {engine.device}, kernels: {backend}")
+            seconds[way.name].append(run(way, batches, way.context))
+        for name, other in others.items():
+            seconds[name].append(other.run())
+    title = f"{size}, batch {batch_size} x {length} tokens, {engine.device}, kernels: {backend}"
+    _print_seconds(chosen, {name: float(np.median(times[1:])) for name, times in seconds.items()}, title)
+    if missing:
+        print(missing)
+    _print_memory([way for way in chosen if way.robust["method"] in ASCENDING],
+                  lambda way, context: run(way, batches[:1], context), engine.device, title)
     return 0
+
+
+def _model(size: str, length: int, vocabulary: int) -> XLMRobertaForSequenceClassification:
+    hidden, layers, heads, width = SIZES[size]
+    torch.manual_seed(0)
+    return XLMRobertaForSequenceClassification(XLMRobertaConfig(
+        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
+        intermediate_size=width, type_vocab_size=1, max_position_embeddings=max(514, length + 2),
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
 
 
 def _recipe(way: Way, batch_size: int, updates: int) -> Recipe:
@@ -121,12 +150,35 @@ def _batch(seed: int, batch_size: int, length: int, vocabulary: int) -> Batch:
     return collate(rows, generator.integers(0, 2, batch_size), np.arange(batch_size), tokens, length)
 
 
-def _print(chosen: list[Way], seconds: dict[str, list[float]], title: str) -> None:
+def _print_seconds(chosen: list[Way], medians: dict[str, float], title: str) -> None:
+    """A line per way; lines of Hugging Face's Trainer also say how they compare with our own line of the same K."""
     table = Table("step", "ms", "ratio to plain", "bound", "", title=title)
-    medians = {name: float(np.median(times[1:])) for name, times in seconds.items()}
-    for way in chosen:
-        ratio = medians[way.name] / medians["plain"]
-        verdict = "" if way.bound is None else "[green]within[/]" if ratio <= way.bound else "[red]above[/]"
-        bound = "" if way.bound is None else f"{way.bound:.2f}"
-        table.add_row(way.name, f"{1000 * medians[way.name]:.1f}", f"{ratio:.2f}", bound, verdict)
+    bounds = {way.name: way.bound for way in chosen}
+    for name, median in medians.items():
+        ratio, bound = median / medians["plain"], bounds.get(name)
+        verdict = "" if bound is None else _verdict(ratio <= bound)
+        if name in OURS and OURS[name] in medians:
+            verdict = f"{median / medians[OURS[name]]:.2f} x ours"
+        table.add_row(name, f"{1000 * median:.1f}", f"{ratio:.2f}", "" if bound is None else f"{bound:.2f}", verdict)
     Console().print(table)
+
+
+def _print_memory(
+    chosen: list[Way], run_update: Callable[[Way, type[StepContext]], float], device: torch.device, title: str
+) -> None:
+    """A line per way that ascends: the most bytes alive in the ascent and in the update, beyond those before both."""
+    if not chosen:
+        return
+    table = Table("peak memory", "ascent, MB", "update, MB", "ratio", "bound", "", title=title)
+    for way in chosen:
+        with peak_bytes(device) as (mark, peaks):
+            run_update(way, phased_context(mark, way.context))
+        ratio = peaks[ASCENT] / peaks[UPDATE]
+        bound, verdict = ("", "") if way.context is not StepContext else ("1.00", _verdict(ratio <= 1.0))
+        table.add_row(way.name, *(f"{peaks[phase] / 1e6:.1f}" for phase in (ASCENT, UPDATE)), f"{ratio:.2f}", bound,
+                      verdict)
+    Console().print(table)
+
+
+def _verdict(within: bool) -> str:
+    return "[green]within[/]" if within else "[red]above[/]"

@@ -1,0 +1,156 @@
+"""The same PGD as it is usually written: a subclass of Hugging Face's `Trainer`, for comparison only.
+
+Every pass goes through the whole model and back into every gradient, the ones of the ascent are thrown away. Inputs:
+a model, the batches' rows, padded by the collator to the longest of each batch. Output: seconds per update. Weights,
+batches, optimiser, schedule and clipping are those of the other lines of `trainer bench steps`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
+from transformers.utils import is_accelerate_available
+
+from trainer.config import Recipe
+from trainer.config.schema import RobustSection
+from trainer.data.collate import Batch
+from trainer.engine import build_optimizer, learning_rate_course
+from trainer.kernels import reference
+from trainer.robust.ascent import step_length
+
+Inputs = dict[str, Tensor]
+
+MISSING = ("Hugging Face's Trainer is left out: transformers needs the package accelerate for it "
+           "(pip install accelerate, 0.4 MB)")
+
+
+def why_left_out(world_size: int) -> str | None:
+    """The reason why the comparison cannot be made here, or None."""
+    if world_size > 1:
+        return "Hugging Face's Trainer is left out: it is compared on one rank only"
+    return None if is_accelerate_available() else MISSING
+
+
+def rows_of(batches: Sequence[Batch]) -> list[dict[str, list[int] | int]]:
+    """The examples of `batches` as a dataset for `Trainer`, without padding."""
+    return [{"input_ids": ids[real].tolist(), "label": int(label)}
+            for batch in batches
+            for ids, real, label in zip(batch.input_ids, batch.attention_mask, batch.labels, strict=True)]
+
+
+def pad_to_longest(rows: Sequence[dict[str, Any]], pad_id: int) -> Inputs:
+    """What DataCollatorWithPadding returns, which would ask for a tokenizer."""
+    longest = max(len(row["input_ids"]) for row in rows)
+    ids = torch.full((len(rows), longest), pad_id)
+    for number, row in enumerate(rows):
+        ids[number, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
+    return {"input_ids": ids, "attention_mask": (ids != pad_id).long(),
+            "labels": torch.tensor([row["label"] for row in rows])}
+
+
+def pgd_step(model: Any, inputs: Inputs, steps: int, epsilon: float, backward: Callable[[Tensor], None]) -> Tensor:
+    """K ascent passes and the update's, each forward and backward through everything; returns the update's loss.
+
+    The ball is L2, per token, of the absolute radius epsilon, and delta enters through `inputs_embeds`. K = 0 is a
+    plain step. backward: what back-propagates a loss; the update's gradients are left in the parameters.
+    """
+    config = model.config
+    special = torch.tensor([config.bos_token_id, config.eos_token_id, config.pad_token_id], device=model.device)
+    content_BL = ~torch.isin(inputs["input_ids"], special)
+    places = {"attention_mask": inputs["attention_mask"], "labels": inputs["labels"]}
+    if steps == 0:
+        loss: Tensor = model(input_ids=inputs["input_ids"], **places).loss
+        backward(loss)
+        return loss.detach()
+    delta_BLH: Tensor | None = None
+    length = step_length(RobustSection(), steps) * epsilon
+    for _ in range(steps):
+        words_BLH = model.get_input_embeddings()(inputs["input_ids"])
+        delta_BLH = (torch.zeros_like(words_BLH) if delta_BLH is None else delta_BLH).requires_grad_(True)
+        backward(model(inputs_embeds=words_BLH + delta_BLH, **places).loss)
+        if delta_BLH.grad is None:
+            raise RuntimeError("the loss does not depend on the perturbation")
+        _, delta_BLH = reference.perturb_ascend(
+            delta_BLH.detach(), delta_BLH.grad, words_BLH.detach(), content_BL,
+            length, epsilon, "l2", "token")
+    model.zero_grad()
+    words_BLH = model.get_input_embeddings()(inputs["input_ids"])
+    loss = model(inputs_embeds=words_BLH + delta_BLH, **places).loss
+    backward(loss)
+    return loss.detach()
+
+
+class Comparison:
+    """A `Trainer` on a model of its own, whose `run` can be asked for again and again."""
+
+    def __init__(self, model: Any, recipe: Recipe, batches: Sequence[Batch], steps: int, epsilon: float,
+                 updates: int) -> None:
+        self._clock = _Clock()
+        self._folder = tempfile.TemporaryDirectory()  # Trainer wants one even where it writes nothing
+        optimizer = build_optimizer(model, recipe.optimizer)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_course(recipe.schedule, updates))
+        with _launcher_variables_hidden():
+            arguments = TrainingArguments(
+                output_dir=self._folder.name, max_steps=len(batches), report_to=[],
+                per_device_train_batch_size=recipe.batch.size, max_grad_norm=recipe.optimizer.clip_norm or 0.0,
+                train_sampling_strategy="sequential", remove_unused_columns=False, save_strategy="no",
+                logging_strategy="no", disable_tqdm=True, use_cpu=not torch.cuda.is_available())
+            arguments._n_gpu = min(1, arguments.n_gpu)  # else all GPUs of the machine, through DataParallel
+            self._trainer = _pgd_trainer()(
+                steps, epsilon, model=model, args=arguments, train_dataset=rows_of(batches),
+                data_collator=lambda rows: pad_to_longest(rows, model.config.pad_token_id),
+                optimizers=(optimizer, scheduler), callbacks=[self._clock])
+        self._trainer.remove_callback(PrinterCallback)
+
+    def run(self) -> float:
+        """Train once over the batches; seconds per update, from the first to the last, without Trainer's start."""
+        self._trainer.train()
+        return self._clock.seconds / self._trainer.state.global_step
+
+
+@contextlib.contextmanager
+def _launcher_variables_hidden() -> Iterator[None]:
+    """Where accelerate sees them, even those of a single rank, it wraps the model for several."""
+    hidden = {name: os.environ.pop(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+class _Clock(TrainerCallback):
+    """Seconds between the beginning of training and the end of its last update."""
+
+    def __init__(self) -> None:
+        self._began = self.seconds = 0.0
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        self._began = time.perf_counter()
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        self.seconds = time.perf_counter() - self._began
+
+
+def _pgd_trainer() -> Any:
+    """The subclass; made here, since transformers refuses to name its parent without accelerate."""
+    from transformers import Trainer
+
+    class PgdTrainer(Trainer):  # type: ignore[misc, unused-ignore]
+        def __init__(self, steps: int, epsilon: float, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self._steps, self._epsilon = steps, epsilon
+
+        def training_step(self, model: Any, inputs: Inputs, num_items_in_batch: Any = None) -> Tensor:
+            model.train()
+            inputs = self._prepare_inputs(inputs)
+            return pgd_step(model, inputs, self._steps, self._epsilon, self.accelerator.backward)
+
+    return PgdTrainer

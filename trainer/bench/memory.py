@@ -1,0 +1,105 @@
+"""Peak memory of the ascent against that of the update, within one real update of a robust method.
+
+Input: an action that runs an update with `phased_context`. Output: the most bytes of tensors that were alive at once
+in each phase, beyond those alive when the action began. On CUDA the caching allocator's own count of allocated bytes;
+on CPUs every allocation and release of torch's allocator, as its profiler sees them, workspaces of operators included.
+Neither knows what libraries allocate by themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from trainer.context import StepContext
+
+PREFIX = "phase: "
+BEFORE, ASCENT, UPDATE, STEP = "before", "ascent", "update", "step"
+Mark = Callable[[str], None]
+
+
+def phased_context(mark: Mark, base: type[StepContext]) -> type[StepContext]:
+    """A context class that says which phase each verb belongs to.
+
+    The ascent lasts from a first ascent pass, projections included, to the next pass of the update. The update is its
+    passes forward and backward; the optimiser's step is a phase of its own, since its memory is no method's doing.
+    """
+
+    class PhasedContext(base):  # type: ignore[valid-type, misc]
+        def loss(self, delta_BLH: Tensor | None = None, *, ascent: bool = False) -> tuple[Tensor, Tensor]:
+            mark(ASCENT if ascent else UPDATE)
+            found: tuple[Tensor, Tensor] = super().loss(delta_BLH, ascent=ascent)
+            return found
+
+        def backward(self, loss: Tensor, *, last: bool = True) -> None:
+            mark(UPDATE)
+            super().backward(loss, last=last)
+            mark(STEP)
+
+    return PhasedContext
+
+
+@contextlib.contextmanager
+def peak_bytes(device: torch.device) -> Iterator[tuple[Mark, dict[str, int]]]:
+    """(mark, peaks): call `mark(phase)` where a phase begins; `peaks` is filled, by phase, when the block ends."""
+    with (_cuda_peaks(device) if device.type == "cuda" else _cpu_peaks()) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def _cuda_peaks(device: torch.device) -> Iterator[tuple[Mark, dict[str, int]]]:
+    peaks: dict[str, int] = {}
+    phase = BEFORE
+    start = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+
+    def mark(following: str) -> None:
+        nonlocal phase
+        peaks[phase] = max(peaks.get(phase, 0), torch.cuda.max_memory_allocated(device) - start)
+        torch.cuda.reset_peak_memory_stats(device)
+        phase = following
+
+    yield mark, peaks
+    mark(BEFORE)
+
+
+@contextlib.contextmanager
+def _cpu_peaks() -> Iterator[tuple[Mark, dict[str, int]]]:
+    peaks: dict[str, int] = {}
+
+    def mark(following: str) -> None:
+        with record_function(PREFIX + following):
+            pass
+
+    with _chatter_hidden(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        yield mark, peaks
+    kineto: Any = profiler.profiler
+    phase, alive = BEFORE, 0
+    for event in sorted(kineto.kineto_results.events(), key=lambda event: event.start_ns()):
+        if event.name() == "[memory]":
+            alive += event.nbytes()  # negative where memory is released
+            peaks[phase] = max(peaks.get(phase, 0), alive)
+        elif event.name().startswith(PREFIX):
+            phase = event.name().removeprefix(PREFIX)
+            peaks[phase] = max(peaks.get(phase, 0), alive)
+
+
+@contextlib.contextmanager
+def _chatter_hidden() -> Iterator[None]:
+    """Without what the profiler's C++ parts write to the terminal at every start and stop; errors are Python's."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        sys.stderr.flush()
+        kept = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
