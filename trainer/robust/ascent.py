@@ -44,7 +44,9 @@ def ascend(
         delta_BLH.requires_grad_(True)
         value = objective(delta_BLH)
         grad = ctx.input_grad(value, delta_BLH)
-        _, delta_BLH = ctx.kernels.perturb_ascend(
-            delta_BLH.detach(), grad, x_BLH, m_BL, length, ctx.epsilon, s.norm, s.scope)
+        delta_BLH = ctx.kernels.perturb_ascend(
+            delta_BLH.detach(), grad, x_BLH, m_BL, length, ctx.epsilon, s.norm, s.scope)[1]
         values.append(value.detach())
+        # Else the next pass would need more memory than the update: the loss holds on to the delta it was taken at.
+        del grad, value
     return delta_BLH, values
