@@ -305,7 +305,8 @@ def build_optimizer(model: nn.Module, section: OptimizerSection) -> torch.optim.
     ]
     if section.name == "sgd":
         return torch.optim.SGD(groups, lr=section.lr)
-    return torch.optim.AdamW(groups, lr=section.lr, betas=(section.beta1, section.beta2), eps=section.eps)
+    return torch.optim.AdamW(
+        groups, lr=section.lr, betas=(section.beta1, section.beta2), eps=section.eps, fused=section.fused)
 
 
 class learning_rate_course:

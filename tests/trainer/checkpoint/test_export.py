@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 from data_prep.errors import InputError
 from data_prep.shards import open_cell
 from tests.random_cells import LABELS
-from tests.trainer.small_runs import TEXT, run, tree_of, weights_of, write_recipe
+from tests.trainer.small_runs import TEXT, ZERO3, run, tree_of, weights_of, write_recipe
 from trainer.checkpoint.export import export
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples
@@ -22,7 +22,7 @@ from trainer.evaluate import predict as predict_module
 from trainer.loop import Watcher
 
 CASES = {
-    "pair": {}, "mlm": TEXT, "mlm-zero3": {**TEXT, "engine.config": "zero3"},
+    "pair": {}, "mlm": TEXT, "mlm-zero3": {**TEXT, **ZERO3},
     "bf16": {"engine.config": "zero2", "engine.precision": "bf16"},
     "mlm-bf16": {**TEXT, "engine.config": "zero2", "engine.precision": "bf16"},
 }

@@ -13,6 +13,7 @@ from data_prep.errors import InputError
 from tests.trainer.small_runs import (
     PGD,
     TEXT,
+    ZERO3,
     killed_at,
     metrics_of,
     run,
@@ -29,7 +30,7 @@ KINDS = {
     "noise": {**DROPOUT, "robust.method": "random_noise", "engine.config": "zero2", "engine.precision": "bf16"},
     "mlm": {**DROPOUT, **TEXT},
     "windows": {**DROPOUT, "logging.every": "4", "optimizer.name": "sgd", "engine.config": "zero1"},
-    "zero3": {**DROPOUT, "engine.config": "zero3"},
+    "zero3": {**DROPOUT, **ZERO3},
     "smart": {**DROPOUT, "robust.method": "smart", "robust.bregman_weight": "1.0", "robust.bregman_momentum": "0.5"},
     "mixup": {**DROPOUT, "robust.method": "mixup"},
 }
