@@ -184,7 +184,7 @@ def _run_branches(stage: Stage, log: Path) -> None:
 def _run_branch(branch: Sequence[Sequence[str]], log: Path, shown: bool) -> Sequence[str] | None:
     """Run the commands of one branch; returns the one that failed, or None."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with log.open("w", encoding="utf-8") as stream:
+    with log.open("a", encoding="utf-8") as stream:  # a later life of the demo adds to its logs
         for words in branch:
             output = None if shown else stream
             done = subprocess.run([sys.executable, "-m", *words], env=environment, check=False,
