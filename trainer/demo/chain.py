@@ -1,7 +1,8 @@
 """Runs the demo: writes the world, then prepares, trains, evaluates and reports through the ordinary commands.
 
-Input: a seed. Output: `demo_output/` with raw/, tokenizer/, shards/, model/, runs/, report/ and logs/. Every command is
-printed as it could be typed. A demo that was stopped goes on where it was when it is started again.
+Input: a seed, names of methods. Output: `demo_output/` with raw/, tokenizer/, shards/, model/, runs/, report/ and
+logs/. Every command is printed as it could be typed. A demo that was stopped goes on where it was when it is started
+again; one that is finished trains the methods that it does not have yet, and reports on all it has.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ from pathlib import Path
 
 from data_prep.errors import InputError
 from trainer.demo.languages import languages
+from trainer.demo.neighbours import NEIGHBOURS
 from trainer.demo.world import WORDS
-from trainer.demo.write import write_world
+from trainer.demo.write import NEIGHBOUR_LIST, write_world
 
 RECIPES = Path(__file__).parent / "recipes"
 ROOT = Path(__file__).parents[2]
 MARKER = "demo.json"  # written when the raw files are whole
-METHODS = ("plain", "random_noise", "pgd")
+METHODS = ("plain", "random_noise", "rs_da", "pgd", "freelb", "smart")  # a recipe each; the order of the report
+AUGMENTED = "rs_da"  # the one that trains on perturbed copies of the rows
+COPIES = 3  # per clean row
+RESULTS = Path("eval") / "results.jsonl"  # written when a run's evaluation is whole
 MAX_LENGTH = 32
 VOCABULARY_LIMIT = 2000  # more than the world has words: every word becomes a token
-FORMAT = 1
+FORMAT = 2  # 1: English words had no neighbours
 
 
 @dataclass(frozen=True)
@@ -44,15 +49,16 @@ class Stage:
     """Whether the commands' output goes to the terminal too."""
 
 
-def demo(*, out: str = "demo_output", seed: int = 0) -> int:
+def demo(*, out: str = "demo_output", seed: int = 0, methods: str = "plain,random_noise,pgd") -> int:
     """Pre-train, train and compare plain and robust fine-tuning on made-up languages, offline, in minutes.
 
-    out: folder for everything it makes. seed: of the world, the weights and the order of the data.
+    out: folder for everything it makes; a finished demo is extended by methods it does not have yet. seed: of the
+    world, the weights and the order of the data. methods: comma list of plain, random_noise, rs_da, pgd, freelb, smart.
     """
-    folder = Path(out)
+    folder, wanted = Path(out), _chosen(methods)
     _check(folder, seed)
     started = time.monotonic()
-    stages = list(_stages(folder, seed))
+    stages = list(_stages(folder, seed, wanted))
     for number, stage in enumerate(stages, start=1):
         print(f"\n[{number}/{len(stages)}] {stage.title}", flush=True)
         begun = time.monotonic()
@@ -66,13 +72,13 @@ def demo(*, out: str = "demo_output", seed: int = 0) -> int:
     return 0
 
 
-def _stages(folder: Path, seed: int) -> Iterator[Stage]:
+def _stages(folder: Path, seed: int, wanted: Sequence[str]) -> Iterator[Stage]:
     raw, shards, runs, model = folder / "raw", folder / "shards", folder / "runs", folder / "model"
     tokenizer = folder / "tokenizer"
 
-    def prepare(task: str, tokenizer_folder: Path) -> tuple[str, ...]:
-        return ("data_prep", "build", task, "--source", str(raw / task), "--tokenizer", str(tokenizer_folder),
-                "--out", str(shards), "--max_length", str(MAX_LENGTH))
+    def prepare(task: str, tokenizer_folder: Path, *words: str, more: Sequence[str] = ()) -> tuple[str, ...]:
+        return ("data_prep", *(words or ("build",)), task, "--source", str(raw / task), *more,
+                "--tokenizer", str(tokenizer_folder), "--out", str(shards), "--max_length", str(MAX_LENGTH))
 
     def train(recipe: str, *more: str) -> tuple[str, ...]:
         return ("trainer", "train", str((RECIPES / f"{recipe}.yaml").relative_to(ROOT)), "--seed", str(seed),
@@ -81,6 +87,14 @@ def _stages(folder: Path, seed: int) -> Iterator[Stage]:
     def run(name: str) -> str:
         return str(runs / f"{name}-seed{seed}")
 
+    def branch(method: str) -> tuple[tuple[str, ...], ...]:
+        evaluation = ("trainer", "evaluate", run(method), "--tasks", "xnli", "--generalized")
+        return (train(method, "--init_from", run("intermediate")),
+                *(() if (Path(run(method)) / RESULTS).is_file() else (evaluation,)))
+
+    copies = ("--neighbours", str(raw / NEIGHBOUR_LIST), "--copies", str(COPIES), "--seed", str(seed))
+    augmentation = ((prepare("xnli", model, "augment", "synonyms", more=copies),),) if AUGMENTED in wanted else ()
+    reported = [name for name in METHODS if name in wanted or (Path(run(name)) / RESULTS).is_file()]
     yield Stage(f"A world of {len(WORDS)} English words, and its sentences in other languages, as raw benchmark files",
                 action=lambda: _write(folder, seed))
     tokenizer_command = ("data_prep", "tokenizer", "--texts", str(raw / "text"), "--model", "word",
@@ -88,18 +102,26 @@ def _stages(folder: Path, seed: int) -> Iterator[Stage]:
     yield Stage("A tokenizer from its text, and sharded text",
                 ((() if tokenizer.is_dir() else (tokenizer_command,)) + (prepare("text", tokenizer),),))
     yield Stage("A tiny XLM-R learns from unlabelled text (masked language modelling)", ((train("mlm"),),))
-    yield Stage("Languages at a chosen distance: their words are put into the model's table",
+    yield Stage("Languages at a chosen distance, and neighbours of the English words, are put into the model's table",
                 action=lambda: _extend(Path(run("mlm")) / "best", model, seed))
     yield Stage("Sharded labelled data for the intermediate task and the target task",
-                ((prepare("mnli", model),), (prepare("xnli", model),)))
+                (*augmentation, (prepare("mnli", model),), (prepare("xnli", model),)))
     yield Stage("Intermediate training: an easier inference task, in English",
                 ((train("intermediate", "--model.name", str(model)),),))
     yield Stage("Fine-tuning on English inference, plainly and robustly, then evaluation in every language and pair",
-                tuple((train(method, "--init_from", run("intermediate")),
-                       ("trainer", "evaluate", run(method), "--tasks", "xnli", "--generalized"))
-                      for method in reversed(METHODS)))
-    yield Stage("The report", ((("trainer", "report", *map(run, METHODS), "--out", str(folder / "report")),),),
+                tuple(branch(name) for name in reversed(METHODS) if name in wanted))  # the slow ones first
+    yield Stage("The report", ((("trainer", "report", *map(run, reported), "--out", str(folder / "report")),),),
                 shown=True)
+
+
+def _chosen(methods: str) -> list[str]:
+    """The methods of a comma list, in the order of METHODS; InputError for a name that is none, and for no name."""
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    unknown = [name for name in names if name not in METHODS]
+    if unknown or not names:
+        raise InputError(f"--methods: {f'no method {unknown[0]!r}' if unknown else 'no method given'}; "
+                         f"expected a comma list of {', '.join(METHODS)}")
+    return [name for name in METHODS if name in names]
 
 
 def _check(folder: Path, seed: int) -> None:
@@ -108,9 +130,18 @@ def _check(folder: Path, seed: int) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out: {folder} is a file; expected a folder, or nothing")
     if marker.exists():
-        found = json.loads(marker.read_text(encoding="utf-8"))
-        if found != {"format": FORMAT, "seed": seed}:
-            raise InputError(f"{folder} holds a demo of {found}; choose another --out, or remove it")
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))
+            version, its_seed = found["format"], found["seed"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{marker} cannot be read as a demo's mark; choose another --out, or remove "
+                             f"{folder}") from None
+        if version != FORMAT:
+            raise InputError(f"{folder} holds a demo of format {version}, made by another version of this program, "
+                             f"expected {FORMAT}; choose another --out, or remove it")
+        if its_seed != seed:
+            raise InputError(f"{folder} holds a demo of seed {its_seed}, not {seed}; choose another --out or --seed, "
+                             "or remove it")
     elif folder.exists() and any(path.name not in ("raw", "logs") for path in folder.iterdir()):
         raise InputError(f"{folder} exists and holds no demo; choose another --out")
 
@@ -128,7 +159,7 @@ def _extend(pretrained: Path, model: Path, seed: int) -> None:
     from trainer.demo.distance import extend  # imports torch, which takes seconds
 
     far = [language for language in languages(seed) if language.sigma is not None]
-    done = extend(pretrained, model, far, seed)
+    done = extend(pretrained, model, far, seed, NEIGHBOURS)
     print(f"      {done.tokens} tokens added; mean norm of the English rows {done.mean_norm:.2f}")
 
 
@@ -153,7 +184,7 @@ def _run_branches(stage: Stage, log: Path) -> None:
 def _run_branch(branch: Sequence[Sequence[str]], log: Path, shown: bool) -> Sequence[str] | None:
     """Run the commands of one branch; returns the one that failed, or None."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with log.open("w", encoding="utf-8") as stream:
+    with log.open("a", encoding="utf-8") as stream:  # a later life of the demo adds to its logs
         for words in branch:
             output = None if shown else stream
             done = subprocess.run([sys.executable, "-m", *words], env=environment, check=False,

@@ -1,12 +1,13 @@
-"""Give a pre-trained model the words of distance languages: a model folder in, a model folder out.
+"""Give a pre-trained model the words of distance languages, and neighbours: a model folder in, a model folder out.
 
 Every word of a distance language becomes a token of its own, whose row in the embedding table is the English row
 plus `sigma` x (mean length of the English rows) x (a unit vector). The unit vector belongs to the English word and is
 the same for all distance languages, so that they lie on a ray from English, and the distance alone sets them apart.
+The neighbours of English words (`neighbours.py`) lie at one small distance, each in a direction of its own.
 Everything else in the folder stays as it is; to every other program it is an ordinary model with a larger vocabulary.
 
-Inputs: a transformers folder of an XLM-R masked language model with a fast tokenizer, and languages. Outputs: a folder
-of the same kind. The new tokens stand before `<mask>`, which stays last, as in XLM-R's own vocabulary.
+Inputs: a transformers folder of an XLM-R masked language model with a fast tokenizer, languages, neighbours. Outputs:
+a folder of the same kind. The new tokens stand before `<mask>`, which stays last, as in XLM-R's own vocabulary.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ from data_prep.errors import InputError
 from data_prep.shards import working_folder
 from data_prep.tokenizer import load_tokenizer
 from trainer.demo.languages import Language
+from trainer.demo.neighbours import NEIGHBOUR_SIGMA
 
 EMBEDDINGS = "roberta.embeddings.word_embeddings.weight"
 # All tensors with one row per token. The head's matrix is tied to the embeddings and so usually not in the file.
 HEAD_MATRIX, HEAD_BIASES = "lm_head.decoder.weight", ("lm_head.bias", "lm_head.decoder.bias")
 WORD_START = "\u2581"  # SentencePiece's mark for the beginning of a word
+LANGUAGE_STREAM, NEIGHBOUR_STREAM = 30, 31  # of random directions: one never changes the other
 SURE_SCORE = 0.0  # log probability 1: no way to cut a word in pieces scores higher than the word itself
 
 
@@ -47,22 +50,30 @@ class Extension:
     """Mean L2 norm of the rows of the English words; distances are multiples of it."""
 
 
-def extend(model_dir: Path, out_dir: Path, languages: Sequence[Language], seed: int) -> Extension:
-    """Write the model in `model_dir` to `out_dir` with the words of `languages` in its vocabulary.
+def extend(
+    model_dir: Path, out_dir: Path, languages: Sequence[Language], seed: int,
+    neighbours: Mapping[str, Sequence[str]] | None = None,
+) -> Extension:
+    """Write the model in `model_dir` to `out_dir` with the words of `languages` in its vocabulary, then `neighbours`.
 
-    Raises InputError, before anything is written, where `model_dir` is no model with a fast tokenizer, an English word
-    is not a single token of it, a language has no `sigma`, or `out_dir` exists. `seed` fixes the unit vectors.
+    neighbours: English word -> words that lie NEIGHBOUR_SIGMA from it. seed: fixes the unit vectors. Raises InputError,
+    before anything is written, where `model_dir` is no model with a fast tokenizer, an English word is not a single
+    token of it, a language has no `sigma`, or `out_dir` exists.
     """
+    neighbours = neighbours or {}
     for language in languages:
         if language.sigma is None:
             raise InputError(f"language {language.code} has no distance; only distance languages can be added")
     if out_dir.exists():
         raise InputError(f"{out_dir} exists already; remove it or choose another folder")
     tree, weights, config = _read_folder(model_dir)
-    ids = english_ids(tree, sorted({word for language in languages for word in language.lexicon}))
-    rows, mean_norm = _rows(weights[EMBEDDINGS], ids, languages, seed)
-    sources = torch.tensor([ids[english] for language in languages for english in language.lexicon])
+    ids = english_ids(tree, sorted({*neighbours, *(word for language in languages for word in language.lexicon)}))
+    rows, mean_norm = _rows(weights[EMBEDDINGS], ids, languages, neighbours, seed)
     words = [word for language in languages for word in language.lexicon.values()]
+    words += [word for others in neighbours.values() for word in others]
+    english = [word for language in languages for word in language.lexicon]
+    english += [word for word, others in neighbours.items() for _ in others]
+    sources = torch.tensor([ids[word] for word in english])
     _add_words(tree, words)
     weights = {name: _with_rows(name, tensor, rows, sources) for name, tensor in weights.items()}
     config["vocab_size"] = len(weights[EMBEDDINGS])
@@ -77,9 +88,9 @@ def extend(model_dir: Path, out_dir: Path, languages: Sequence[Language], seed: 
     return Extension(len(words), mean_norm)
 
 
-def unit_vectors(words: Sequence[str], width: int, seed: int) -> dict[str, Tensor]:
-    """One fixed random direction per word: word -> (width,) float32 of length 1, a function of seed and words."""
-    generator = np.random.default_rng([seed, 30])
+def unit_vectors(words: Sequence[str], width: int, seed: int, stream: int) -> dict[str, Tensor]:
+    """One fixed random direction per word: word -> (width,) float32 of length 1, by seed, stream and words."""
+    generator = np.random.default_rng([seed, stream])
     vectors = generator.standard_normal((len(words), width))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return {word: torch.from_numpy(vector).float() for word, vector in zip(sorted(words), vectors, strict=True)}
@@ -114,13 +125,22 @@ def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[
     return tree, weights, config
 
 
-def _rows(table: Tensor, ids: Mapping[str, int], languages: Sequence[Language], seed: int) -> tuple[Tensor, float]:
-    """The new rows in the order of `languages` and their lexicons, and the mean norm of the English rows."""
+def _rows(
+    table: Tensor, ids: Mapping[str, int], languages: Sequence[Language], neighbours: Mapping[str, Sequence[str]],
+    seed: int,
+) -> tuple[Tensor, float]:
+    """The new rows, languages first, in the order of their lexicons, and the mean norm of the English rows."""
     mean_norm = float(torch.stack([table[index].double().norm() for index in ids.values()]).mean())
-    directions = unit_vectors(list(ids), table.shape[1], seed)
+    directions = unit_vectors(list(ids), table.shape[1], seed, LANGUAGE_STREAM)
     rows = [
         table[ids[english]] + language.sigma * mean_norm * directions[english]
         for language in languages if language.sigma is not None for english in language.lexicon
+    ]
+    near = [word for others in neighbours.values() for word in others]
+    directions = unit_vectors(near, table.shape[1], seed, NEIGHBOUR_STREAM)
+    rows += [
+        table[ids[english]] + NEIGHBOUR_SIGMA * mean_norm * directions[word]
+        for english, others in neighbours.items() for word in others
     ]
     return torch.stack(rows).to(table.dtype), mean_norm
 
@@ -143,7 +163,8 @@ def _add_words(tree: dict[str, Any], words: Sequence[str]) -> None:
     pieces = Counter([piece for piece, _ in vocabulary] + [WORD_START + word for word in words])
     clash = [word for word in words if pieces[WORD_START + word] > 1]
     if clash:
-        raise InputError(f"{clash[0]!r} is a token already; distance languages need words of their own")
+        raise InputError(f"{clash[0]!r} is a token already; distance languages and neighbours need words of "
+                         "their own")
     vocabulary[last_id:last_id] = [[WORD_START + word, SURE_SCORE] for word in words]
     for token in tree.get("added_tokens", []):
         if token["content"] == last_piece and token["id"] == last_id:

@@ -7,6 +7,7 @@ Inputs: a folder, a seed, languages. Outputs below the folder:
     xnli/train-en.tsv                       the target task: premise, hypothesis, label
     xnli/dev-<lg>.tsv, xnli/test-<lg>.tsv   the same rows in every language
     words.tsv                               the lexicon: a line per English word, a column per language
+    neighbours.txt                          an English word and a neighbour of it per line, for RS-DA
 
 The text of English is English alone. That of a grammar language is half its own, a quarter documents with one
 sentence in each language, and a quarter English with some words of the language mixed in. Distance languages have no
@@ -23,10 +24,12 @@ import numpy as np
 
 from trainer.demo import world
 from trainer.demo.languages import ENGLISH, Language, code_mixed
+from trainer.demo.neighbours import neighbour_lines
 from trainer.demo.world import Pair
 
 OWN_DOCUMENTS, TRANSLATED_DOCUMENTS = 0.5, 0.25  # what is left is mixed
 MIXED_WORDS = 0.3
+NEIGHBOUR_LIST = "neighbours.txt"
 MNLI_HEADER = ("premise\thypo\tlabel",)
 
 
@@ -73,6 +76,7 @@ def write_world(folder: Path, seed: int, languages: Sequence[Language], sizes: S
     header = "\t".join(language.code for language in languages)
     _write_lines(folder / "words.tsv", [header, *(
         "\t".join(language.lexicon[word] for language in languages) for word in world.WORDS)])
+    _write_lines(folder / NEIGHBOUR_LIST, neighbour_lines())
 
 
 def _write_text(

@@ -6,11 +6,15 @@ The chain as a whole runs in CI as the README's first command.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from data_prep.__main__ import COMMANDS as PREPARE
+from data_prep.cli import check_arguments
 from data_prep.errors import InputError
+from trainer.commands import COMMANDS as TRAIN
 from trainer.config import load_recipe
 from trainer.demo import chain
 from trainer.demo.chain import METHODS, RECIPES, Stage, demo
@@ -29,13 +33,65 @@ def test_a_demo_of_another_seed_is_left_alone(tmp_path: Path) -> None:
         demo(out=str(tmp_path), seed=4)
 
 
+def test_a_demo_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    """Models made before English words had neighbours: a message, and not a run that fails halfway."""
+    marker = tmp_path / "demo.json"
+    marker.write_text('{"format": 1, "seed": 0}\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"format 1, .* expected 2; choose another --out"):
+        demo(out=str(tmp_path), methods="rs_da")
+    marker.write_text('["format"]', encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be read"):
+        demo(out=str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.json"]
+
+
+def test_unknown_methods_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for methods, found in (("plain,fgsm", "no method 'fgsm'"), (" , ", "no method given")):
+        with pytest.raises(InputError, match=f"{found}; expected a comma list of plain, random_noise, rs_da, pgd"):
+            demo(out=str(tmp_path / "out"), methods=methods)
+    assert not list(tmp_path.iterdir())
+
+
+def commands(folder: Path, methods: Sequence[str]) -> list[tuple[str, ...]]:
+    return [words for stage in chain._stages(folder, 7, methods) for branch in stage.branches for words in branch]
+
+
+def test_methods_join_a_finished_demo(tmp_path: Path) -> None:
+    """Only what is asked for is trained, what is evaluated is not evaluated again, the report holds all there is."""
+    for name in ("plain", "pgd"):
+        (tmp_path / f"runs/{name}-seed7/eval").mkdir(parents=True)
+        (tmp_path / f"runs/{name}-seed7/eval/results.jsonl").touch()
+    (tmp_path / "runs/freelb-seed7").mkdir()  # stopped before its evaluation
+    planned = commands(tmp_path, ["plain", "smart"])
+    trained = [Path(words[2]).stem for words in planned if words[:2] == ("trainer", "train")]
+    assert trained == ["mlm", "intermediate", "smart", "plain"]
+    assert [Path(words[2]).name for words in planned if words[1] == "evaluate"] == ["smart-seed7"]
+    assert [Path(word).name for word in planned[-1][2:-2]] == ["plain-seed7", "pgd-seed7", "smart-seed7"]
+
+
+def test_rows_are_augmented_for_rs_da_alone(tmp_path: Path) -> None:
+    """... with commands that the ordinary programs take."""
+    assert not any("augment" in words for words in commands(tmp_path, ["plain", "pgd"]))
+    planned = commands(tmp_path, METHODS)
+    assert sum("augment" in words for words in planned) == 1
+    for program, *words in planned:
+        command = (PREPARE if program == "data_prep" else TRAIN)[words[0]]
+        assert callable(command)
+        check_arguments(command, words[1:], words[0])
+
+
 def test_methods_differ_in_the_method_only() -> None:
-    """The comparison is fair: same data, same updates, same everything but `robust` and the label."""
+    """The comparison is fair: same updates, same everything but `robust` and the label; RS-DA differs in its rows."""
     needed = {"init_from": "runs/intermediate"}
-    plain, *others = (load_recipe(str(RECIPES / f"{name}.yaml"), needed).model_dump() for name in METHODS)
-    assert [recipe["robust"]["method"] for recipe in (plain, *others)] == list(METHODS)
-    for recipe in others:
-        differing = {key for key in plain if plain[key] != recipe[key]}
+    recipes = {name: load_recipe(str(RECIPES / f"{name}.yaml"), needed).model_dump() for name in METHODS}
+    for name, recipe in recipes.items():
+        assert recipe["label"] == name
+        assert recipe["robust"]["method"] == ("plain" if name == "rs_da" else name)
+        if name == "rs_da":
+            assert recipe["data"].pop("train") == ["xnli+synonyms/train/en"]
+            recipe["data"]["train"] = ["xnli/train/en"]
+            assert recipe["robust"] == recipes["plain"]["robust"]
+        differing = {key for key in recipe if recipe[key] != recipes["plain"][key]}
         assert differing <= {"robust", "label", "name"}
 
 

@@ -21,6 +21,7 @@ from data_prep.errors import InputError
 from data_prep.tokenizer import make_tokenizer
 from trainer.demo.distance import Extension, extend
 from trainer.demo.languages import GRAMMARS, SIGMAS, distance_language, grammar_language
+from trainer.demo.neighbours import NEIGHBOUR_SIGMA, NEIGHBOURS
 from trainer.demo.world import WORDS
 
 LANGUAGES = [distance_language(sigma) for sigma in SIGMAS]
@@ -72,6 +73,30 @@ def test_rows_lie_at_the_exact_distance(source: Path, extended: tuple[Path, Exte
     for other in directions[1:]:  # one ray per word: only the distance differs
         torch.testing.assert_close(directions[0], other, rtol=0, atol=1e-5)
     assert (directions[0] @ directions[0].T - torch.eye(len(WORDS))).abs().max() < 0.95
+
+
+def test_neighbours_lie_near_in_directions_of_their_own(
+    source: Path, extended: tuple[Path, Extension], tmp_path: Path
+) -> None:
+    without, report = extended
+    both = tmp_path / "both"
+    assert extend(source, both, LANGUAGES, 3, NEIGHBOURS) == Extension(report.tokens + 2 * len(WORDS), report.mean_norm)
+    old, new = embeddings(without), embeddings(both)
+    assert torch.equal(new[: len(old) - 1], old[:-1])  # the languages, to the last bit
+    assert torch.equal(new[-1], old[-1])  # <mask>
+    tokenizer = AutoTokenizer.from_pretrained(both)
+
+    def away(words: Sequence[str]) -> torch.Tensor:
+        ids, english = (tokenizer.convert_tokens_to_ids([f"\u2581{word}" for word in some]) for some in (words, WORDS))
+        return new[ids].double() - new[english].double()
+
+    rays = torch.nn.functional.normalize(away([LANGUAGES[-1].lexicon[word] for word in WORDS]), dim=1)
+    one, two = (away([NEIGHBOURS[word][which] for word in WORDS]) for which in (0, 1))
+    for rows in (one, two):
+        assert rows.norm(dim=1).numpy() == pytest.approx(NEIGHBOUR_SIGMA * report.mean_norm, rel=1e-5)
+        along = (torch.nn.functional.normalize(rows, dim=1) * rays).sum(1)
+        assert along.abs().mean() < 0.3  # 0.2 for random directions of 16 dimensions; 1 on the ray
+    assert torch.nn.functional.cosine_similarity(one, two).abs().mean() < 0.3
 
 
 def test_what_was_there_is_unchanged(source: Path, extended: tuple[Path, Extension]) -> None:

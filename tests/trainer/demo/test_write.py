@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from data_prep.augment.synonyms import make
 from data_prep.sources import find_sources
 from data_prep.tasks import TASKS
 from trainer.demo.languages import Language, languages
+from trainer.demo.neighbours import NEIGHBOURS
 from trainer.demo.world import WORDS
 from trainer.demo.write import Sizes, write_world
 
@@ -84,11 +87,21 @@ def test_english_text_is_english_alone(raw: Path) -> None:
     assert mixed - set(WORDS)
 
 
+def test_the_augmentation_reads_the_neighbours(raw: Path) -> None:
+    augmenter, _ = make(str(raw / "neighbours.txt"), copies=2, max_neighbours=8, seed=0)
+    for word in WORDS:
+        assert tuple(augmenter.neighbours[word]) == NEIGHBOURS[word]
+    sentence = "old dog does watch certain boat nearby"
+    drawn = [augmenter.perturb(sentence, random.Random(seed)).split() for seed in range(60)]
+    for place, word in enumerate(sentence.split()):
+        assert {words[place] for words in drawn} == {word, *NEIGHBOURS[word]}
+
+
 def test_a_seed_fixes_every_byte(raw: Path, tmp_path: Path, world_languages: list[Language]) -> None:
     write_world(tmp_path / "same", 1, world_languages, SIZES)
     write_world(tmp_path / "other", 2, world_languages, SIZES)
     for path in sorted(raw.rglob("*.*")):
         name = path.relative_to(raw)
         assert (tmp_path / "same" / name).read_bytes() == path.read_bytes()
-        if name.name != "words.tsv":
+        if name.name not in ("words.tsv", "neighbours.txt"):
             assert (tmp_path / "other" / name).read_bytes() != path.read_bytes()
