@@ -200,7 +200,8 @@ class EngineSection(Section):
     config: str = "zero0"
     """A DeepSpeed configuration: a name in `ds_configs/` or the path of a JSON file."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Storage of weights and activations; fp32 is fastest on CPUs without matrix units for bf16."""
+    """Storage of weights and activations; fp32 is fastest on CPUs without matrix units for bf16. In fp16 the loss scale
+    is dynamic: an update that overflows is skipped, and the learning rate stays where it is for that update."""
 
 
 class LoggingSection(Section):
