@@ -1,8 +1,9 @@
 """Measure XLM-R large at its real size: memory and seconds of PGD updates with two ranks, through `trainer train`.
 
-560 million random weights, a vocabulary of 250,002, AdamW, PGD K = 1 at the word embeddings, global batch 4 of 32
-tokens. Inputs: none; shards of random ids are made up. Output: lines of figures on stdout. The run itself (about
-11 GB of checkpoint and best weights, which `train` always writes) goes to a temporary folder below --folder.
+560 million random weights, a vocabulary of 250,002, AdamW (fused, as in the recipes for this size), PGD K = 1 at the
+word embeddings, global batch 4 of 32 tokens. Inputs: none; shards of random ids are made up. Output: lines of figures
+on stdout. The run itself (about 11 GB of checkpoint and best weights, which `train` always writes) goes to a temporary
+folder below --folder.
 
     python -m tests.benchmarks.bench_large zero2
     python -m tests.benchmarks.bench_large zero3 --precision bf16
@@ -78,7 +79,7 @@ def write_recipe(folder: Path, asked: argparse.Namespace) -> Path:
     path.write_text(
         f"name: large\noutput: {folder / 'runs'}\nmodel: {{random: large}}\n"
         f"data: {{shards: {folder / 'shards'}, train: [xnli/train/en]}}\n"
-        f"batch: {{size: {asked.batch}}}\noptimizer: {{name: adamw, lr: 0.00001}}\n"
+        f"batch: {{size: {asked.batch}}}\noptimizer: {{name: adamw, lr: 0.00001, fused: true}}\n"
         f"schedule: {{updates: {asked.updates}}}\nlogging: {{every: 1}}\n"
         f"evaluation: {{every: {asked.updates}}}\ncheckpoint: {{every: {asked.updates}}}\n"
         f"robust: {{method: {asked.method}, steps: 1, site: word_embeddings}}\n"
