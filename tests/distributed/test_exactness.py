@@ -25,6 +25,8 @@ from tests.random_cells import write_random_cell
 from trainer.config import load_recipe
 from trainer.launch import free_port
 
+# The fixtures train all cases of a number of ranks in one go, minutes of work that the first test to ask waits for.
+pytestmark = pytest.mark.timeout(3000)
 ROOT = Path(__file__).parents[2]
 METHODS = {
     "plain": {},
@@ -208,7 +210,7 @@ def run_on_ranks(world: int, cases: list[list[object]], file: Path) -> None:
                             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
         with log.open("w", encoding="utf-8") as stream:
             processes.append(subprocess.Popen(command, env=env, cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT))
-    codes = [process.wait(timeout=3000) for process in processes]
+    codes = [process.wait(timeout=6000) for process in processes]
     assert codes == [0] * world, "\n".join(log.read_text(encoding="utf-8")[-3000:] for log in logs)
 
 
@@ -235,7 +237,7 @@ def test_parameters_equal_the_plain_loop(subset: Runs, case: Case) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7000)
 @pytest.mark.parametrize("case", MATRIX + BF16_MATRIX, ids=str)
 def test_the_whole_matrix_equals_the_plain_loop(matrix: Runs, case: Case) -> None:
     matrix.check_parameters(case)
