@@ -55,7 +55,7 @@ def train(
         return 0
     data = open_training_data(settings.data)
     updates = count_updates(settings, data)
-    backend_name, backend = dispatch.select(settings.kernels)
+    backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
     split_batch(settings.batch.size, settings.batch.micro_size, ranks.world_size)
     check_precision(settings.engine.precision, read_engine_config(settings.engine.config))
     mixes = settings.robust.method == "mixup"

@@ -233,8 +233,9 @@ class Recipe(Section):
     checkpoint: CheckpointSection = CheckpointSection()
     robust: RobustSection = RobustSection()
     engine: EngineSection = EngineSection()
-    kernels: Literal["auto", "reference"] = "auto"
-    """Backend of the perturbation kernels; a named one that is not there is an error, `auto` falls back."""
+    kernels: Literal["auto", "reference", "cpu", "triton"] = "auto"
+    """Backend of the perturbation kernels; a named one that is not there is an error. `auto` takes triton on CUDA and
+    cpu elsewhere, and falls back to reference with one warning."""
     logging: LoggingSection = LoggingSection()
 
     @model_validator(mode="after")

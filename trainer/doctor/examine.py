@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from trainer.kernels.dispatch import BACKENDS, why_not
+from trainer.kernels.dispatch import available, why_not
 from trainer.launch import free_port
 from trainer.telemetry.record import versions
 
@@ -53,7 +53,7 @@ def examine(selftest: bool) -> Iterator[Finding]:
         yield Finding(package, None if package in ("python", "commit") else version != "not installed", version)
     yield Finding("accelerators", None, _accelerators())
     yield Finding("memory", None, _memory())
-    for name in BACKENDS:
+    for name in available():
         yield Finding(f"kernels: {name}", True, "available")
     for name, reason in why_not().items():
         yield Finding(f"kernels: {name}", None, f"not available: {reason}")

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from trainer.kernels import philox
+from trainer.kernels import ops, philox
 
 NORMS = ("l2", "linf")
 SCOPES = ("token", "sequence")
 KINDS = ("uniform", "gaussian")
+
+
+def why_not() -> str | None:
+    """None: plain torch runs everywhere."""
+    return None
 
 
 def perturb_init(
@@ -86,6 +92,63 @@ def perturb_project(delta_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, 
     return (delta * torch.where(size > epsilon, epsilon / size, 1.0)).to(delta_BLH.dtype)
 
 
+def perturbed_embedding(
+    ids_BL: Tensor, positions_BL: Tensor, types_BL: Tensor, delta_BLH: Tensor, words_VH: Tensor,
+    position_rows_PH: Tensor, type_rows_TH: Tensor, weight_H: Tensor, bias_H: Tensor, epsilon: float = 1e-5,
+    padding_id: int = -1,
+) -> Tensor:
+    """XLM-R's embedding block (Conneau et al. 2020) with the perturbation on the word vectors, (B, L, H), no dropout:
+
+        LayerNorm(words[id] + delta + types[type] + positions[position])
+
+    Indices broadcast to (B, L). epsilon is the LayerNorm's. Rows `padding_id` of the tables of words and of positions
+    get no gradient, as in `torch.nn.Embedding`. The other backends round once where fp16 and bf16 sums here round at
+    every step.
+    """
+    padding = padding_id if padding_id >= 0 else None
+    total = functional.embedding(ids_BL, words_VH, padding) + delta_BLH
+    total = total + functional.embedding(types_BL, type_rows_TH)
+    total = total + functional.embedding(positions_BL, position_rows_PH, padding)
+    return functional.layer_norm(total, total.shape[-1:], weight_H, bias_H, epsilon)
+
+
+def embedding_forward(
+    ids_BL: Tensor, positions_BL: Tensor, types_BL: Tensor, delta_BLH: Tensor, words_VH: Tensor,
+    position_rows_PH: Tensor, type_rows_TH: Tensor, weight_H: Tensor, bias_H: Tensor, epsilon: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(block, mean_BL, 1 / standard deviation_BL): what the registered operation computes and keeps, one rounding."""
+    total = _before_norm(ids_BL, positions_BL, types_BL, delta_BLH, words_VH, position_rows_PH, type_rows_TH)
+    mean = total.mean(dim=-1, keepdim=True)
+    rstd = ((total - mean).square().mean(dim=-1, keepdim=True) + epsilon).rsqrt()
+    block = (total - mean) * rstd * weight_H.to(total.dtype) + bias_H.to(total.dtype)
+    return block.to(delta_BLH.dtype), mean.squeeze(-1), rstd.squeeze(-1)
+
+
+def embedding_backward(
+    grad_BLH: Tensor, ids_BL: Tensor, positions_BL: Tensor, types_BL: Tensor, delta_BLH: Tensor, words_VH: Tensor,
+    position_rows_PH: Tensor, type_rows_TH: Tensor, weight_H: Tensor, mean_BL: Tensor, rstd_BL: Tensor, affine: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of the sum before LayerNorm (which is delta's), of its weight and of its bias (zeros unless `affine`).
+
+    With n the normalised sum, g the gradient and w the weight: (w g - mean(w g) - n mean(w g n)) / deviation.
+    """
+    total = _before_norm(ids_BL, positions_BL, types_BL, delta_BLH, words_VH, position_rows_PH, type_rows_TH)
+    scale, grad = rstd_BL.unsqueeze(-1), grad_BLH.to(total.dtype)
+    normal = (total - mean_BL.unsqueeze(-1)) * scale
+    upper = grad * weight_H.to(total.dtype)
+    share = upper.mean(dim=-1, keepdim=True) + normal * (upper * normal).mean(dim=-1, keepdim=True)
+    weight, bias = ((grad * normal).sum(dim=(0, 1)), grad.sum(dim=(0, 1))) if affine else grad.new_zeros(
+        2, grad.shape[-1]).unbind()
+    return tuple(t.to(grad_BLH.dtype, copy=True) for t in (scale * (upper - share), weight, bias))  # type: ignore
+
+
+def _before_norm(ids_BL: Tensor, positions_BL: Tensor, types_BL: Tensor, delta_BLH: Tensor, words_VH: Tensor,
+                 position_rows_PH: Tensor, type_rows_TH: Tensor) -> Tensor:
+    work = torch.promote_types(delta_BLH.dtype, torch.float32)
+    return ((words_VH[ids_BL].to(work) + delta_BLH.to(work)) + type_rows_TH[types_BL].to(work)
+            ) + position_rows_PH[positions_BL].to(work)
+
+
 def _dims(mask_BL1: Tensor, width: int, scope: str) -> Tensor:
     """Dimensions that share a ball: the width, or that times an example's content tokens; broadcasts over (B, L, 1)."""
     tokens = torch.ones_like(mask_BL1[:1, :1]) if scope == "token" else mask_BL1.sum(dim=1, keepdim=True)
@@ -98,3 +161,9 @@ def _length(delta_BLH: Tensor, norm: str, scope: str) -> Tensor:
     order = float("inf") if norm == "linf" else 2.0
     size = torch.linalg.vector_norm(delta_BLH, order, dim=dims, keepdim=True)
     return size.clamp(min=torch.finfo(size.dtype).tiny) if norm == "l2" else size
+
+
+# The registered operations look these up at each call, so that a test which replaces one replaces it everywhere.
+ops.register(
+    "robust_reference", embedding_forward, embedding_backward, lambda *a: perturb_init(*a),
+    lambda *a: perturb_ascend(*a), lambda *a: perturb_project(*a))

@@ -13,7 +13,7 @@ from data_prep.errors import InputError
 from trainer.kernels import dispatch, reference
 
 B, L, H, EPSILON = 4, 7, 16, 0.37
-BACKENDS = list(dispatch.BACKENDS.values())
+BACKENDS = [dispatch.BACKENDS[name] for name in dispatch.available()]
 each_backend = pytest.mark.parametrize("kernels", BACKENDS, ids=lambda module: module.__name__.split(".")[-1])
 each_ball = pytest.mark.parametrize(("norm", "scope"), [(n, s) for n in reference.NORMS for s in reference.SCOPES])
 
