@@ -9,7 +9,6 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from data_prep.errors import InputError
 from trainer.kernels import dispatch, reference
 
 B, L, H, EPSILON = 4, 7, 16, 0.37
@@ -218,11 +217,3 @@ def test_half_storage_keeps_fp32_arithmetic(kernels: ModuleType, norm: str, scop
     expected = kernels.perturb_ascend(half.float(), grad.float(), x, m, 0.1, EPSILON, norm, scope)[1]
     torch.testing.assert_close(delta.float(), expected, rtol=eps, atol=1e-6)
     assert (sizes(delta, norm, scope) <= EPSILON * (1 + eps)).all()
-
-
-def test_backends_by_name() -> None:
-    name, module = dispatch.select("auto")
-    assert dispatch.BACKENDS[name] is module
-    assert dispatch.select("reference") == ("reference", reference)
-    with pytest.raises(InputError, match="'triton9' is not available here"):
-        dispatch.select("triton9")

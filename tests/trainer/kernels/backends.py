@@ -1,0 +1,45 @@
+"""The backends that can be tested on this machine, and how far from `reference` in float64 each storage type may be."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from types import ModuleType
+
+import pytest
+import torch
+
+from trainer.kernels import dispatch
+
+# The one table of tolerances: |found - exact| <= RELATIVE * |exact| + ABSOLUTE * (the largest entry there can be).
+# Half types are rounded once, at the end; fp32 sums are of up to 8192 squares; gaussian noise is fp32 in every type.
+RELATIVE = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
+ABSOLUTE = {torch.float64: 1e-14, torch.float32: 2e-7, torch.bfloat16: 2e-7, torch.float16: 2e-7}
+NOISE = {torch.float64: (2e-6, 1e-6), torch.float32: (2e-6, 1e-6), torch.bfloat16: (2.0**-7, 1e-6),
+         torch.float16: (2.0**-10, 1e-6)}
+LOSS_OF_A_RUN = 2e-5  # relative, over ten updates with SGD
+
+
+def interpreted() -> ModuleType | None:
+    """The Triton backend, on its interpreter where there is no CUDA; None where triton is not installed."""
+    if importlib.util.find_spec("triton") is None:
+        return None
+    chosen = os.environ.get("TRITON_INTERPRET")
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are defined
+    try:
+        from trainer.kernels import triton_kernels  # noqa: F401
+    finally:
+        if chosen is None:
+            os.environ.pop("TRITON_INTERPRET", None)
+    return dispatch.BACKENDS["triton"]
+
+
+DEVICES = {"reference": "cpu", "cpu": "cpu", "triton": "cuda" if torch.cuda.is_available() else "cpu"}
+TRITON = interpreted()
+_NO_TRITON = pytest.mark.skipif(TRITON is None, reason="triton is not installed")
+_NO_COMPILER = pytest.mark.skipif(dispatch.BACKENDS["cpu"].why_not() is not None,
+                                  reason=str(dispatch.BACKENDS["cpu"].why_not()))
+MARKS = {"reference": (), "cpu": (_NO_COMPILER,), "triton": (_NO_TRITON,)}
+each_backend = pytest.mark.parametrize("backend", [pytest.param(name, marks=MARKS[name]) for name in MARKS])
+each_fused = pytest.mark.parametrize("backend", [pytest.param(name, marks=MARKS[name]) for name in ("cpu", "triton")])
