@@ -19,7 +19,8 @@ _ASCEND = ("(Tensor delta, Tensor grad, Tensor x, Tensor mask, float step_size, 
            " -> (Tensor, Tensor)")
 _PROJECT = "(Tensor delta, Tensor mask, float epsilon, str norm, str scope) -> Tensor"
 _EMBEDDING = ("(Tensor ids, Tensor positions, Tensor types, Tensor delta, Tensor words, Tensor position_rows, "
-              "Tensor type_rows, Tensor weight, Tensor bias, float epsilon, int padding_id) -> (Tensor, Tensor, Tensor)")
+              "Tensor type_rows, Tensor weight, Tensor bias, float epsilon, int padding_id) "
+              "-> (Tensor, Tensor, Tensor)")
 _EMBEDDING_BACKWARD = (
     "(Tensor grad, Tensor ids, Tensor positions, Tensor types, Tensor delta, Tensor words, Tensor position_rows, "
     "Tensor type_rows, Tensor weight, Tensor mean, Tensor rstd, bool affine) -> (Tensor, Tensor, Tensor)")

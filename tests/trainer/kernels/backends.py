@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from types import ModuleType
 
 import pytest
 import torch
@@ -20,24 +19,11 @@ NOISE = {torch.float64: (2e-6, 1e-6), torch.float32: (2e-6, 1e-6), torch.bfloat1
 LOSS_OF_A_RUN = 2e-5  # relative, over ten updates with SGD
 
 
-def interpreted() -> ModuleType | None:
-    """The Triton backend, on its interpreter where there is no CUDA; None where triton is not installed."""
-    if importlib.util.find_spec("triton") is None:
-        return None
-    chosen = os.environ.get("TRITON_INTERPRET")
-    if not torch.cuda.is_available():
-        os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are defined
-    try:
-        from trainer.kernels import triton_kernels  # noqa: F401
-    finally:
-        if chosen is None:
-            os.environ.pop("TRITON_INTERPRET", None)
-    return dispatch.BACKENDS["triton"]
-
-
+# Triton runs on CUDA, or interpreted, which has to be asked for before anything imports it: test_triton.py does.
+TRITON_RUNS = importlib.util.find_spec("triton") is not None and (
+    torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1")
 DEVICES = {"reference": "cpu", "cpu": "cpu", "triton": "cuda" if torch.cuda.is_available() else "cpu"}
-TRITON = interpreted()
-_NO_TRITON = pytest.mark.skipif(TRITON is None, reason="triton is not installed")
+_NO_TRITON = pytest.mark.skipif(not TRITON_RUNS, reason="no CUDA; interpreted in a process of its own by test_triton.py")
 _NO_COMPILER = pytest.mark.skipif(dispatch.BACKENDS["cpu"].why_not() is not None,
                                   reason=str(dispatch.BACKENDS["cpu"].why_not()))
 MARKS = {"reference": (), "cpu": (_NO_COMPILER,), "triton": (_NO_TRITON,)}

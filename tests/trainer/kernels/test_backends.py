@@ -42,7 +42,7 @@ def tensors(shape: tuple[int, int, int], dtype: torch.dtype, device: str) -> tup
         m[1, :2] = True
     if shape[1] > 3:
         grad[0, 3, -1] = -float("inf")
-    return tuple(t.to(device, dtype) for t in (delta, grad, x)) + (m.to(device),)  # type: ignore[return-value]
+    return delta.to(device, dtype), grad.to(device, dtype), x.to(device, dtype), m.to(device)
 
 
 def close(found: Tensor, exact: Tensor, tolerance: tuple[float, float], largest: float = EPSILON) -> None:
@@ -157,14 +157,14 @@ def test_gradients_of_every_size_have_a_direction(backend: str) -> None:
 @each_fused
 def test_a_wider_gradient_is_not_rounded(backend: str) -> None:
     """fp16 training hands over gradients in fp32, which fp16 could not hold."""
-    delta, grad, x, m = tensors((2, 3, 64), torch.float16, DEVICES[backend])
+    delta, _, x, m = tensors((2, 3, 64), torch.float16, DEVICES[backend])
     tiny = torch.randn(2, 3, 64, device=x.device) * 1e-12
     found = dispatch.BACKENDS[backend].perturb_ascend(delta, tiny, x, m, STEP, EPSILON, "l2", "token")[1]
     exact = reference.perturb_ascend(delta.double(), tiny.double(), x.double(), m, STEP, EPSILON, "l2", "token")[1]
     close(found, exact, (RELATIVE[torch.float16], ABSOLUTE[torch.float16]))
 
 
-@each_fused
+@pytest.mark.parametrize("backend", ["cpu"])  # the interpreter is too slow; its words and noise are compared above
 @pytest.mark.parametrize("scope", reference.SCOPES)
 def test_noise_fills_the_ball_evenly(backend: str, scope: str) -> None:
     """P(||delta|| <= r) = (r / epsilon)^d; every coordinate has mean 0, variance epsilon^2 / (d + 2); rows do not

@@ -50,7 +50,8 @@ def test_two_ranks_at_once_build_once_and_get_the_same(tmp_path: Path) -> None:
 
 def test_a_broken_compiler_gives_one_warning_and_the_reference(tmp_path: Path) -> None:
     program = ("from trainer.kernels import dispatch\n"
-               "print(dispatch.select('auto')[0], dispatch.select('auto', announce=False)[0], dispatch.why_not()['cpu'])")
+               "names = [dispatch.select('auto', announce=told)[0] for told in (True, False)]\n"
+               "print(*names, dispatch.why_not()['cpu'])")
     process = start(program, tmp_path, CXX="/bin/false", CUDA_VISIBLE_DEVICES="")
     out, err = process.communicate(timeout=120)
     assert out.startswith("reference reference the C++ compiler /bin/false failed with exit code 1")
