@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from data_prep.cli import Commands
+from trainer.bench.kernels import bench_kernels
 from trainer.bench.loader import bench_loader
 from trainer.bench.steps import bench_steps
 from trainer.checkpoint.export import export
@@ -19,7 +20,7 @@ COMMANDS: Commands = {
     "diagnose": diagnose,
     "report": report,
     "export": export,
-    "bench": {"loader": bench_loader, "steps": bench_steps},
+    "bench": {"loader": bench_loader, "steps": bench_steps, "kernels": bench_kernels},
     "doctor": doctor,
     "demo": demo,
 }

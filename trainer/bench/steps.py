@@ -91,8 +91,8 @@ def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, v
     chosen = [way for way in ways(layers) if way.name == "plain" or only is None or only in way.name]
     ranks = find_ranks()
     model = _model(size, length, vocabulary)
-    recipes = {way.name: _recipe(way, batch_size, updates) for way in chosen}
-    batches = [_batch(number, batch_size, length, vocabulary) for number in range(updates)]
+    recipes = {way.name: recipe_of(way, batch_size, updates) for way in chosen}
+    batches = [batch_of(number, batch_size, length, vocabulary) for number in range(updates)]
     missing = hugging_face.why_left_out(ranks.world_size)
     steps_of = {} if missing else {name: k for name, k in HUGGING_FACE.items() if only is None or only in name}
     others = {name: hugging_face.Comparison(copy.deepcopy(model), recipes["plain"], batches, k, EPSILON,
@@ -134,13 +134,14 @@ def _model(size: str, length: int, vocabulary: int) -> XLMRobertaForSequenceClas
         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
 
 
-def _recipe(way: Way, batch_size: int, updates: int) -> Recipe:
+def recipe_of(way: Way, batch_size: int, updates: int) -> Recipe:
+    """The recipe of one line."""
     return Recipe.model_validate({
         "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": batch_size},
         "schedule": {"updates": updates}, "robust": {**way.robust, "epsilon": EPSILON, "relative": False}})
 
 
-def _batch(seed: int, batch_size: int, length: int, vocabulary: int) -> Batch:
+def batch_of(seed: int, batch_size: int, length: int, vocabulary: int) -> Batch:
     """Full rows of random ids: no padding, so that every line does the same work."""
     generator = np.random.default_rng(seed)
     first, second = (length - 4) // 2, length - 4 - (length - 4) // 2

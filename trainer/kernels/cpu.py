@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from trainer.kernels import build, ops, reference
+from trainer.kernels import buffers, build, ops, reference
 
 _TYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 _CHUNK = 64  # rows whose share of the LayerNorm's gradient is added up in one place, whatever the threads
@@ -60,7 +60,7 @@ def perturb_init(
         raise ValueError(f"one example id per row of x expected, found {tuple(example_ids_B.shape)}")
     B, L, H = x_BLH.shape
     x, m, ids = x_BLH.contiguous(), m_BL.contiguous(), example_ids_B.to(torch.int64).contiguous()
-    total, delta = torch.empty(x.shape, dtype=x.dtype), torch.empty(x.shape, dtype=x.dtype)
+    total, delta = buffers.empty_like(x), buffers.empty_like(x)
     _library().perturb_init(
         _TYPES[x.dtype], x.data_ptr(), m.data_ptr(), ids.data_ptr(), total.data_ptr(), delta.data_ptr(), B, L, H,
         epsilon, norm == "linf", scope == "sequence", kind == "gaussian", seed, update, draw, torch.get_num_threads())
@@ -77,7 +77,7 @@ def perturb_ascend(
         return reference.perturb_ascend(delta_BLH, grad_BLH, x_BLH, m_BL, step_size, epsilon, norm, scope)
     _check_shapes(m_BL, delta_BLH, grad_BLH, x_BLH)
     delta, grad, x, m = delta_BLH.contiguous(), grad_BLH.contiguous(), x_BLH.contiguous(), m_BL.contiguous()
-    total, moved = torch.empty(x.shape, dtype=x.dtype), torch.empty(x.shape, dtype=x.dtype)
+    total, moved = buffers.empty_like(x), buffers.empty_like(x)
     _library().perturb_ascend(
         _TYPES[x.dtype], grad.dtype != x.dtype, delta.data_ptr(), grad.data_ptr(), x.data_ptr(), m.data_ptr(),
         total.data_ptr(), moved.data_ptr(), *_balls(x, scope), step_size, epsilon, norm == "linf",
@@ -91,7 +91,7 @@ def perturb_project(delta_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, 
         return reference.perturb_project(delta_BLH, m_BL, epsilon, norm, scope)
     _check_shapes(m_BL, delta_BLH)
     delta, m = delta_BLH.contiguous(), m_BL.contiguous()
-    out = torch.empty(delta.shape, dtype=delta.dtype)
+    out = buffers.empty_like(delta)
     _library().perturb_project(
         _TYPES[delta.dtype], delta.data_ptr(), m.data_ptr(), out.data_ptr(), *_balls(delta, scope), epsilon,
         norm == "linf", torch.get_num_threads())
@@ -117,7 +117,7 @@ def embedding_forward(
     delta, rows = delta_BLH.contiguous(), [table.contiguous() for table in tables]
     indices = [index.to(torch.int64).expand(delta.shape[:2]).contiguous() for index in (ids_BL, positions_BL, types_BL)]
     work = torch.promote_types(delta.dtype, torch.float32)
-    out = torch.empty(delta.shape, dtype=delta.dtype)
+    out = buffers.empty_like(delta)
     mean, rstd = (torch.empty(delta.shape[:2], dtype=work) for _ in range(2))
     outside = _library().embed_forward(
         _TYPES[delta.dtype], *(t.data_ptr() for t in (*indices, delta, *rows)), *(len(t) for t in rows[:3]),
@@ -141,7 +141,7 @@ def embedding_backward(
     indices = [index.to(torch.int64).expand(delta.shape[:2]).contiguous() for index in (ids_BL, positions_BL, types_BL)]
     count, width = indices[0].numel(), delta.shape[-1]
     parts = torch.zeros(2, -(-count // _CHUNK) if affine else 0, width, dtype=mean_BL.dtype)
-    grad_sum = torch.empty(delta.shape, dtype=delta.dtype)
+    grad_sum = buffers.empty_like(delta)
     _library().embed_backward(
         _TYPES[delta.dtype], *(t.data_ptr() for t in (grad, *indices, delta, *rows, mean_BL, rstd_BL)), count, width,
         _CHUNK, grad_sum.data_ptr(), *((parts[0].data_ptr(), parts[1].data_ptr()) if affine else (None, None)),

@@ -31,9 +31,23 @@ def register(
     namespace: str, forward: Callable[..., Any], backward: Callable[..., Any], init: Callable[..., Any],
     ascend: Callable[..., Any], project: Callable[..., Any],
 ) -> Callable[..., Tensor]:
-    """Register a backend's five functions under `namespace`; returns its `perturbed_embedding`."""
+    """Register a backend's five functions under `namespace`; returns its `perturbed_embedding`.
+
+    The latter calls the backend itself: the way through a registered operation costs as much as a small batch.
+    """
     _register_balls(namespace, init, ascend, project)
-    embedding = _register_embedding(namespace, forward, backward)
+    _register_embedding(namespace, forward, backward)
+
+    class Block(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            output = forward(*inputs[:-1])
+            _keep(ctx, inputs, output)
+            return output[0]
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Any:
+            return _differentiate(ctx, grad, backward)
 
     def perturbed_embedding(
         ids_BL: Tensor, positions_BL: Tensor, types_BL: Tensor, delta_BLH: Tensor, words_VH: Tensor,
@@ -42,10 +56,11 @@ def register(
     ) -> Tensor:
         """XLM-R's embedding block with the perturbation inside. See `reference.perturbed_embedding`."""
         parameters = (words_VH, position_rows_PH, type_rows_TH, weight_H, bias_H)
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if torch.is_grad_enabled():
             # Of a view, autograd can be asked whether its gradient is wanted; of a leaf it cannot.
             parameters = tuple(p.view_as(p) if p.requires_grad else p for p in parameters)  # type: ignore[assignment]
-        block: Tensor = embedding(ids_BL, positions_BL, types_BL, delta_BLH, *parameters, epsilon, padding_id)[0]
+        block: Tensor = Block.apply(
+            ids_BL, positions_BL, types_BL, delta_BLH, *parameters, epsilon, padding_id)
         return block
 
     return perturbed_embedding
@@ -72,7 +87,7 @@ def _register_balls(namespace: str, init: Callable[..., Any], ascend: Callable[.
     op.register_fake(lambda delta, *rest: delta.new_empty(delta.shape))
 
 
-def _register_embedding(namespace: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Any:
+def _register_embedding(namespace: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
     op = torch.library.custom_op(f"{namespace}::perturbed_embedding", lambda *a: forward(*a[:-1]), mutates_args=(),
                                  schema=_EMBEDDING)
     grads = torch.library.custom_op(f"{namespace}::perturbed_embedding_backward", backward, mutates_args=(),
@@ -85,33 +100,35 @@ def _register_embedding(namespace: str, forward: Callable[..., Any], backward: C
     def fake_grads(grad: Tensor, *rest: Any) -> tuple[Tensor, ...]:
         return grad.new_empty(grad.shape), grad.new_empty(grad.shape[-1:]), grad.new_empty(grad.shape[-1:])
 
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        *tensors, _bias, _epsilon, ctx.padding_id = inputs
-        ctx.save_for_backward(*tensors, *output[1:])
-
-    def differentiate(ctx: Any, grad: Tensor, _mean: Tensor, _rstd: Tensor) -> tuple[Tensor | None, ...]:
-        ids, positions, types, delta, *tables, mean, rstd = ctx.saved_tensors
-        wanted = _wanted(ctx)
-        affine = wanted[_WEIGHT] or wanted[_BIAS]
-        summed, weight, bias = grads(grad.contiguous(), ids, positions, types, delta, *tables, mean, rstd, affine)
-
-        def of_table(place: int, index: Tensor, padding_id: int) -> Tensor | None:
-            if not wanted[place]:
-                return None
-            rows = len(tables[place - _WORDS])
-            table: Tensor = torch.ops.aten.embedding_dense_backward(
-                summed, index.expand(summed.shape[:2]), rows, padding_id, False)
-            return table
-
-        return (None, None, None, summed if wanted[_DELTA] else None,
-                of_table(_WORDS, ids, ctx.padding_id), of_table(_POSITIONS, positions, ctx.padding_id),
-                of_table(_TYPES, types, -1), weight if wanted[_WEIGHT] else None, bias if wanted[_BIAS] else None,
-                None, None)
-
     op.register_fake(fake)
     grads.register_fake(fake_grads)
-    op.register_autograd(differentiate, setup_context=keep)
-    return op
+    op.register_autograd(lambda ctx, grad, _mean, _rstd: _differentiate(ctx, grad, grads), setup_context=_keep)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *tensors, _bias, _epsilon, ctx.padding_id = inputs
+    ctx.save_for_backward(*tensors, *output[1:])
+
+
+def _differentiate(ctx: Any, grad: Tensor, backward: Callable[..., Any]) -> tuple[Tensor | None, ...]:
+    """Gradients of the embedding block to its inputs, those that are wanted."""
+    ids, positions, types, delta, *tables, mean, rstd = ctx.saved_tensors
+    wanted = _wanted(ctx)
+    affine = wanted[_WEIGHT] or wanted[_BIAS]
+    summed, weight, bias = backward(grad.contiguous(), ids, positions, types, delta, *tables, mean, rstd, affine)
+
+    def of_table(place: int, index: Tensor, padding_id: int) -> Tensor | None:
+        if not wanted[place]:
+            return None
+        rows = len(tables[place - _WORDS])
+        table: Tensor = torch.ops.aten.embedding_dense_backward(
+            summed, index.expand(summed.shape[:2]), rows, padding_id, False)
+        return table
+
+    return (None, None, None, summed if wanted[_DELTA] else None,
+            of_table(_WORDS, ids, ctx.padding_id), of_table(_POSITIONS, positions, ctx.padding_id),
+            of_table(_TYPES, types, -1), weight if wanted[_WEIGHT] else None, bias if wanted[_BIAS] else None,
+            None, None)
 
 
 def _wanted(ctx: Any) -> list[bool]:

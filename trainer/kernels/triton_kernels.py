@@ -36,7 +36,7 @@ def _content(mask: Any, row: Any, column: Any) -> Any:
 @triton.jit
 def _stored(value: Any, TYPE: tl.constexpr) -> Any:
     """The value in its storage type, to nearest. The interpreter cuts bf16 off, so there it is rounded beforehand."""
-    if _CUTS_OFF and TYPE == tl.bfloat16:
+    if _CUTS_OFF and tl.bfloat16 == TYPE:
         bits = value.to(tl.int32, bitcast=True)
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & -65536
         value = tl.where(value == value, rounded.to(tl.float32, bitcast=True), value)
@@ -227,7 +227,7 @@ def noise_rows(x: Any, mask: Any, ids: Any, total: Any, out: Any, squares: Any, 
                epsilon_rest: Any, length: Any, width: Any, update: Any, draw: Any, key0: Any, key1: Any,
                PHASE: tl.constexpr, LINF: tl.constexpr, NORMAL: tl.constexpr, WORK: tl.constexpr,
                BLOCK: tl.constexpr) -> None:
-    """Noise of one row. PHASE 0: a ball of its own; 1: only squares[row]; 2: with its example's squares and contents."""
+    """Noise of one row. PHASE 0: a ball of its own; 1: only squares[row]; 2: with its example's squares, contents."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     at, inside, token = row * width + column, column < width, row % length

@@ -1,0 +1,232 @@
+"""`python -m trainer bench kernels`: the fused kernels against plain torch, torch.compile and a copy of the same bytes.
+
+Bytes are counted as each input read once and each output written once; the copy moves as many, half of them read and
+half written. All ways of a line take turns on the same machine, and the best time of each counts. The last table says
+what share of a whole robust step the perturbation takes, so that nobody overrates the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+from data_prep.errors import InputError
+from trainer.bench.steps import EPSILON, Way, batch_of, recipe_of
+from trainer.engine import Engine, start_distributed
+from trainer.kernels import cpu, dispatch, reference, triton_ops
+from trainer.launch import find_ranks
+from trainer.loop import run_updates
+from trainer.model.build import SIZES
+from trainer.model.heads import HEADS
+from trainer.model.site import SiteModel
+from trainer.state import TrainState
+
+Call = Callable[[], object]
+
+
+@dataclass
+class Line:
+    """One comparison: a fused call beside others, and the bounds on others' time / fused time (copy: the inverse)."""
+
+    name: str
+    fused: Call
+    others: dict[str, Call]
+    bounds: dict[str, float]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def ratio(self, other: str) -> float:
+        """How many times faster the fused call is; for the copy, how many times slower."""
+        share = self.seconds[other] / self.seconds["fused"]
+        return 1 / share if other == "copy" else share
+
+    def holds(self, other: str) -> bool:
+        """Whether the bound is met."""
+        bound = self.bounds[other]
+        return self.ratio(other) <= bound if other == "copy" else self.ratio(other) >= bound
+
+
+def bench_kernels(*, rounds: int = 30, vocabulary: int = 250_002, compiled: bool = True, size: str = "tiny",
+                  batch_size: int = 32, length: int = 48) -> int:
+    """Milliseconds of the fused kernels beside eager torch, torch.compile and a copy, each ratio with its bound.
+
+    rounds: of which the best counts. compiled: also time torch.compile, whose compilation takes a minute.
+    size, batch_size, length: of the robust step whose share is printed last.
+    """
+    if size not in SIZES or rounds < 1:
+        raise InputError(f"--size must be one of {', '.join(SIZES)} and --rounds positive, found {size!r}, {rounds}")
+    torch.set_num_threads(os.cpu_count() or 1)
+    reason = cpu.why_not()
+    if reason is not None:
+        raise InputError(f"the cpu backend cannot be timed here: {reason}")
+    lines = [_ascent((32, 128, 1024), {"eager": 5.0, "compile": 1.5, "copy": 1.25}, compiled),
+             _ascent((8, 64, 768), {"eager": 10.0}, compiled), _embedding(vocabulary)]
+    for line in lines:
+        _take_turns(line, rounds, _wall)
+    console = Console()
+    console.print(_table(lines, f"CPU, {torch.get_num_threads()} threads, best of {rounds}"))
+    reason = triton_ops.why_not()
+    if reason is None:
+        line = _ascent_cuda(compiled)
+        _take_turns(line, rounds, _events)
+        console.print(_table([line], f"{torch.cuda.get_device_name()}, cold cache, best of {rounds}"))
+    else:
+        console.print(f"CUDA: nothing to measure, {reason}")
+    console.print(_shares(size, batch_size, length, min(vocabulary, 20_000)))
+    return 0
+
+
+def _ascent(shape: tuple[int, int, int], bounds: dict[str, float], compiled: bool) -> Line:
+    """`perturb_ascend` in fp32 with an L2 ball per token, as training uses it."""
+    generator = torch.Generator().manual_seed(0)
+    delta, grad, x = (torch.randn(shape, generator=generator) * scale for scale in (0.01, 1.0, 1.0))
+    arguments = (delta, grad, x, torch.rand(shape[:2], generator=generator) < 0.9, 0.1, 0.5, "l2", "token")
+    others: dict[str, Call] = {"eager": lambda: reference.perturb_ascend(*arguments)}
+    if compiled and "compile" in bounds:
+        whole = torch.compile(reference.perturb_ascend, dynamic=False)
+        others["compile"] = lambda: whole(*arguments)
+    if "copy" in bounds:
+        others["copy"] = _copy_of(5 * x.nbytes + arguments[3].nbytes, "cpu")
+    return Line(f"perturb_ascend {shape} fp32", lambda: cpu.perturb_ascend(*arguments), others,
+                {name: bound for name, bound in bounds.items() if name in others})
+
+
+def _ascent_cuda(compiled: bool) -> Line:
+    shape = (64, 128, 1024)
+    delta, grad, x = (torch.randn(shape, device="cuda", dtype=torch.bfloat16) for _ in range(3))
+    arguments = (delta, grad, x, torch.rand(shape[:2], device="cuda") < 0.9, 0.1, 0.5, "l2", "token")
+    others: dict[str, Call] = {"eager": lambda: reference.perturb_ascend(*arguments),
+                               "copy": _copy_of(5 * x.nbytes + arguments[3].nbytes, "cuda")}
+    if compiled:
+        whole = torch.compile(reference.perturb_ascend, dynamic=False)
+        others["compile"] = lambda: whole(*arguments)
+    bounds = {"eager": 4.0, "compile": 1.0, "copy": 1.25}  # 80 % of the bandwidth of a copy
+    return Line(f"perturb_ascend {shape} bf16", lambda: triton_ops.perturb_ascend(*arguments), others,
+                {name: bound for name, bound in bounds.items() if name in others})
+
+
+def _copy_of(count: int, device: str) -> Call:
+    """A copy that reads and writes `count` bytes altogether."""
+    source = torch.ones(count // 8, device=device)
+    target = torch.zeros_like(source)
+    return lambda: target.copy_(source)
+
+
+def _embedding(vocabulary: int) -> Line:
+    """Forward and backward to delta, as in an ascent step at the word embeddings, at the width of XLM-R base."""
+    B, L, H = 32, 128, 768
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(4, vocabulary, (B, L), generator=generator)
+    positions = torch.arange(2, L + 2).expand(B, L)
+    tables = [torch.randn(rows, H, generator=generator).requires_grad_(True) for rows in (vocabulary, 514, 1)]
+    affine = [torch.ones(H, requires_grad=True), torch.zeros(H, requires_grad=True)]
+    upper = torch.randn(B, L, H, generator=generator)
+
+    def run(kernels: ModuleType) -> Tensor:
+        delta = torch.zeros(B, L, H, requires_grad=True)
+        block = kernels.perturbed_embedding(ids, positions, torch.zeros_like(ids), delta, *tables, *affine, 1e-5, 1)
+        (grad,) = torch.autograd.grad(block, delta, upper)
+        return grad
+
+    return Line(f"perturbed_embedding {(B, L, H)}, {vocabulary:,} words, forward + backward", lambda: run(cpu),
+                {"eager": lambda: run(reference)}, {"eager": 2.0})
+
+
+def _take_turns(line: Line, rounds: int, clock: Callable[[Call], float]) -> None:
+    """Fill in the best time of each way; the first two rounds warm up caches, compilers and tuners."""
+    ways = {"fused": line.fused, **line.others}
+    for number in range(rounds + 2):
+        for name, call in ways.items():
+            seconds = clock(call)
+            if number >= 2:
+                line.seconds[name] = min(seconds, line.seconds.get(name, seconds))
+
+
+def _wall(call: Call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _events(call: Call) -> float:
+    """Seconds between CUDA events, with the second-level cache swept before."""
+    torch.empty(1 << 28, dtype=torch.int8, device="cuda").zero_()
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    call()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / 1000
+
+
+def _table(lines: list[Line], title: str) -> Table:
+    table = Table("operation", "fused ms", "beside", "ms", "ratio", "bound", "", title=title)
+    for line in lines:
+        for other in line.others:
+            bounded = other in line.bounds
+            sign = "at most" if other == "copy" else "at least"
+            table.add_row(line.name, f"{1000 * line.seconds['fused']:.3f}", other,
+                          f"{1000 * line.seconds[other]:.3f}", f"{line.ratio(other):.2f}",
+                          f"{sign} {line.bounds[other]:g}" if bounded else "",
+                          "" if not bounded else "[green]holds[/]" if line.holds(other) else "[red]missed[/]")
+    return table
+
+
+def _shares(size: str, batch_size: int, length: int, vocabulary: int) -> Table:
+    """What part of a pgd step with K = 3 the kernels take, with each backend that is here."""
+    hidden, layers, heads, width = SIZES[size]
+    ranks = find_ranks()
+    start_distributed(ranks)
+    torch.manual_seed(0)
+    model = XLMRobertaForSequenceClassification(XLMRobertaConfig(
+        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
+        intermediate_size=width, type_vocab_size=1, max_position_embeddings=max(514, length + 2)))
+    updates, names = 6, dispatch.available()
+    recipe = recipe_of(Way("pgd", {"method": "pgd", "steps": 3, "start": "uniform"}, None), batch_size, updates)
+    engine = Engine(SiteModel(model, HEADS["pair"], "word_embeddings"), recipe, ranks, 4 * updates * len(names))
+    batches = [batch_of(number, batch_size, length, vocabulary) for number in range(updates)]
+    title = f"a step of pgd, K=3, {size}, {batch_size} x {length} tokens, epsilon {EPSILON}, {engine.device}"
+    table = Table("kernels", "step ms", "of which perturbation ms", "share", title=title)
+    best: dict[str, tuple[float, float]] = {}
+    for number in range(4):
+        for name in names:
+            spent: list[float] = []
+            seconds = _wall(lambda name=name, spent=spent: run_updates(  # type: ignore[misc]
+                engine, recipe, iter([[batch] for batch in batches]), TrainState(), updates,
+                _timed(dispatch.BACKENDS[name], spent), lambda window: None))
+            if number:
+                best[name] = min(best.get(name, (seconds, sum(spent))), (seconds, sum(spent)))
+    for name, (seconds, inside) in best.items():
+        table.add_row(name, f"{1000 * seconds / updates:.2f}", f"{1000 * inside / updates:.3f}",
+                      f"{inside / seconds:.1%}")
+    return table
+
+
+def _timed(kernels: ModuleType, spent: list[float]) -> ModuleType:
+    """The same kernels, each call of which adds its seconds to `spent`."""
+    timed = ModuleType("timed")
+    for name, function in _public(kernels):
+        def call(*arguments: Any, function: Callable[..., Any] = function) -> Any:
+            start = time.perf_counter()
+            found = function(*arguments)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            spent.append(time.perf_counter() - start)
+            return found
+
+        setattr(timed, name, call)
+    return timed
+
+
+def _public(kernels: ModuleType) -> Iterator[tuple[str, Callable[..., Any]]]:
+    for name in ("perturb_init", "perturb_ascend", "perturb_project"):
+        yield name, getattr(kernels, name)
