@@ -6,6 +6,7 @@ import pytest
 
 from trainer.doctor import doctor, selftest
 from trainer.doctor.examine import TOLERANCE, Finding, examine
+from trainer.kernels.dispatch import BACKENDS
 from trainer.robust import METHODS
 
 
@@ -25,8 +26,10 @@ def test_every_method_is_exact_at_every_stage(findings: dict[str, Finding]) -> N
     assert findings["exactness"].text.startswith(f"{cells} of {cells} cells")
 
 
-def test_missing_backends_say_why(findings: dict[str, Finding]) -> None:
-    assert "not available" in findings["kernels: triton"].text
+def test_every_backend_is_there_or_says_why(findings: dict[str, Finding]) -> None:
+    for name, backend in BACKENDS.items():
+        reason = backend.why_not()
+        assert findings[f"kernels: {name}"].text == ("available" if reason is None else f"not available: {reason}")
 
 
 def test_methods_of_the_self_test_differ() -> None:

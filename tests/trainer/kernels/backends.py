@@ -23,7 +23,7 @@ LOSS_OF_A_RUN = 5e-6  # relative, over ten updates with SGD
 TRITON_RUNS = importlib.util.find_spec("triton") is not None and (
     torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1")
 DEVICES = {"reference": "cpu", "cpu": "cpu", "triton": "cuda" if torch.cuda.is_available() else "cpu"}
-_NO_TRITON = pytest.mark.skipif(not TRITON_RUNS, reason="no CUDA; interpreted in a process of its own by test_triton.py")
+_NO_TRITON = pytest.mark.skipif(not TRITON_RUNS, reason="no CUDA; test_triton.py runs it interpreted, if installed")
 _NO_COMPILER = pytest.mark.skipif(dispatch.BACKENDS["cpu"].why_not() is not None,
                                   reason=str(dispatch.BACKENDS["cpu"].why_not()))
 MARKS = {"reference": (), "cpu": (_NO_COMPILER,), "triton": (_NO_TRITON,)}
