@@ -146,8 +146,9 @@ def embedding_backward(
         _TYPES[delta.dtype], *(t.data_ptr() for t in (grad, *indices, delta, *rows, mean_BL, rstd_BL)), count, width,
         _CHUNK, grad_sum.data_ptr(), *((parts[0].data_ptr(), parts[1].data_ptr()) if affine else (None, None)),
         torch.get_num_threads())
-    weight, bias = parts.sum(dim=1).to(delta.dtype).unbind()
-    return grad_sum, weight.clone(), bias.clone()
+    if not affine:
+        return grad_sum, torch.zeros(width, dtype=delta.dtype), torch.zeros(width, dtype=delta.dtype)
+    return grad_sum, parts[0].sum(dim=0).to(delta.dtype), parts[1].sum(dim=0).to(delta.dtype)
 
 
 def _same_type(*tensors: Tensor) -> bool:

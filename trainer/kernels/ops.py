@@ -143,6 +143,6 @@ def _wanted(ctx: Any) -> list[bool]:
         except (AttributeError, RuntimeError):  # a leaf, or a torch that cannot say
             return True
 
-    nodes = [node for node, _ in getattr(ctx, "next_functions", ())]
-    return [bool(needed) and (place >= len(nodes) or nodes[place] is None or asked(nodes[place]))
+    nodes = getattr(ctx, "next_functions", ())
+    return [needed and (place >= len(nodes) or nodes[place][0] is None or asked(nodes[place][0]))
             for place, needed in enumerate(ctx.needs_input_grad[:9])]
