@@ -44,21 +44,17 @@ MEBIBYTE = 1 << 20
 
 
 def return_freed_memory() -> None:
-    """Make the C library give tensors of 4 MiB and more back to the system when they are freed; only on CPUs.
+    """Make the C library give tensors of 4 MiB and more back to the system when they are freed.
 
     glibc begins so, but after some large frees it keeps blocks of up to 32 MiB in its heap, where weights that ZeRO
-    gathers and releases leave holes: 4 GB of them at ZeRO 3 with two ranks of XLM-R large. Smaller blocks stay in the
-    heap, where they are faster. No effect, and no error, with another C library.
+    gathers and releases leave holes: 4 GB of them at ZeRO 3 with two ranks of XLM-R large. It costs time (a sixth of
+    a step of two layers of XLM-R base), since fresh pages must be faulted in. No effect with another C library.
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.gnu_get_libc_version  # noqa: B018  (elsewhere the numbers below may mean something else)
         library.mallopt(-3, 4 * MEBIBYTE)  # M_MMAP_THRESHOLD; setting it stops glibc from moving both by itself
         library.mallopt(-1, 64 * MEBIBYTE)  # M_TRIM_THRESHOLD
-
-
-if not torch.cuda.is_available():
-    return_freed_memory()  # before the first model is built
 
 
 def read_engine_config(name: str) -> dict[str, Any]:
@@ -140,6 +136,8 @@ class Engine:
             config[key] = {**section, **value} if isinstance(section, dict) else value
         config["zero_allow_untested_optimizer"] = True
         self.stage = int(config.get("zero_optimization", {}).get("stage", 0))
+        if self.stage == 3 and not torch.cuda.is_available():
+            return_freed_memory()
         weighs_average = recipe.robust.bregman_weight > 0
         self._average = RunningAverage(model, recipe.robust.bregman_momentum) if weighs_average else None
         optimizer = build_optimizer(model, recipe.optimizer)
