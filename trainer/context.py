@@ -80,7 +80,8 @@ class StepContext:
         loss, _ = self._engine(self._batch, point, self._site if last else x_BLH)
         total = loss * (share * self._scale)
         if last and self._site_grad is not None and self._site is not None and self._site.requires_grad:
-            total = total + (self._site * self._site_grad.to(self._site.dtype)).sum()
+            # In fp32: in fp16 the sum would lose its small entries, since it meets the loss scale only on its way down.
+            total = total + (self._site.float() * self._site_grad).sum()
         self._engine.backward(total, last=last and self._ends_update)
         if point.grad is None:
             raise RuntimeError("the loss does not depend on the perturbation")
