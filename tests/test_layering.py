@@ -100,7 +100,7 @@ def test_the_report_reads_rows_and_no_model_code() -> None:
     ours = {name for name in reached("trainer.report") if within(name, "trainer")}
     outside = {name for name in ours if not within(name, "trainer.report")}
     assert outside <= {"trainer", "trainer.evaluate", "trainer.evaluate.rows", "trainer.evaluate.predictions",
-                       "trainer.diagnose", "trainer.diagnose.rows", "trainer.diagnose.ranks"}
+                       "trainer.diagnose", "trainer.diagnose.rows", "trainer.diagnose.ranks", "trainer.keyed_rows"}
 
 
 def test_nothing_below_imports_demo_or_studies() -> None:

@@ -7,16 +7,14 @@ there, which is what a relative `robust.epsilon` counts in.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from data_prep.errors import InputError
 from trainer.evaluate.rows import Name
+from trainer.keyed_rows import merge_keyed, read_keyed
 
 FORMAT_VERSION: Literal[1] = 1
 DIAGNOSTICS_FILE = "diagnostics.jsonl"
@@ -124,41 +122,13 @@ class DiagnosticRow(Part):
 
 
 def read_diagnostics(path: Path) -> list[DiagnosticRow]:
-    """The rows of a `diagnostics.jsonl`, in file order.
-
-    Raises InputError, naming file and line, for a missing file, a line that is no row, and two rows with one key.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as diagnostic rows: {error}") from None
-    rows: dict[RowKey, DiagnosticRow] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = DiagnosticRow.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"{path}:{number}: not a diagnostic row: {field}: {' '.join(first['msg'].split())}; "
-                             f"remove the file and diagnose the run again") from None
-        if row.key in rows:
-            raise InputError(f"{path}:{number}: a second row for {'/'.join(row.key)}; expected one: remove one of them")
-        rows[row.key] = row
-    return list(rows.values())
+    """The rows of a `diagnostics.jsonl`, in file order. Raises InputError, see `read_keyed`."""
+    return read_keyed(path, DiagnosticRow, "diagnostic row", "remove the file and diagnose the run again")
 
 
 def merge_diagnostics(path: Path, new_rows: Iterable[DiagnosticRow]) -> list[DiagnosticRow]:
-    """Rewrite `path` in one step with its rows and `new_rows`, a new row taking the place of one with its key.
+    """Rewrite `path` with its rows and `new_rows`, a new row taking the place of an old one with its key.
 
     Returns what was written. Raises InputError where the present file holds something else (it is left as it is).
     """
-    merged = {row.key: row for row in (read_diagnostics(path) if path.exists() else [])}
-    merged.update({row.key: row for row in new_rows})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in merged.values())
-    os.replace(temporary, path)
-    return list(merged.values())
+    return merge_keyed(path, read_diagnostics(path) if path.exists() else [], new_rows)

@@ -8,17 +8,16 @@ Input and output: `<run>/eval/results.jsonl`. No torch here: reports run on a la
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from data_prep.errors import InputError
+from trainer.keyed_rows import merge_keyed, read_keyed
 
 FORMAT_VERSION: Literal[1] = 1
 NO_LABEL = "no label"
@@ -179,51 +178,13 @@ class ResultRow(BaseModel):
 
 
 def read_rows(path: Path) -> list[ResultRow]:
-    """The rows of a `results.jsonl`, in file order.
-
-    Raises InputError, naming file and line, for a missing file, a line that is no row, and two rows with one key.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as result rows: {error}") from None
-    rows: list[ResultRow] = []
-    lines_by_key: dict[RowKey, int] = {}
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        row = _row(line, f"{path}:{number}")
-        first = lines_by_key.setdefault(row.key, number)
-        if first != number:
-            raise InputError(f"{path}:{number}: the same cell as line {first} ({' '.join(row.key).strip()}); "
-                             f"expected one row per cell: remove one of them")
-        rows.append(row)
-    return rows
+    """The rows of a `results.jsonl`, in file order. Raises InputError, see `read_keyed`."""
+    return read_keyed(path, ResultRow, "result row", "evaluate the run again")
 
 
 def merge_rows(path: Path, new_rows: Iterable[ResultRow]) -> list[ResultRow]:
     """Rewrite `path` with its rows and `new_rows`, a new row taking the place of an old one with its key.
 
-    The file is replaced in one step: a reader sees the old rows or all the new ones. Returns what was written.
-    Raises InputError where the present file holds something else than rows (it is left as it is).
+    Returns what was written. Raises InputError where the present file holds something else (it is left as it is).
     """
-    merged = {row.key: row for row in (read_rows(path) if path.exists() else [])}
-    merged.update({row.key: row for row in new_rows})
-    rows = list(merged.values())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in rows)
-    os.replace(temporary, path)
-    return rows
-
-
-def _row(line: str, where: str) -> ResultRow:
-    try:
-        return ResultRow.model_validate_json(line)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        message = " ".join(first["msg"].split())
-        raise InputError(f"{where}: not a result row: {field + ': ' if field else ''}{message}; "
-                         f"evaluate the run again") from None
+    return merge_keyed(path, read_rows(path) if path.exists() else [], new_rows)

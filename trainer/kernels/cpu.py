@@ -115,7 +115,7 @@ def embedding_forward(
     if not _same_type(delta_BLH, *tables):
         return reference.embedding_forward(ids_BL, positions_BL, types_BL, delta_BLH, *tables, epsilon)
     delta, rows = delta_BLH.contiguous(), [table.contiguous() for table in tables]
-    indices = [index.to(torch.int64).expand(delta.shape[:2]).contiguous() for index in (ids_BL, positions_BL, types_BL)]
+    indices = ops.embedding_indices(delta, ids_BL, positions_BL, types_BL)
     work = torch.promote_types(delta.dtype, torch.float32)
     out = buffers.empty_like(delta)
     mean, rstd = (torch.empty(delta.shape[:2], dtype=work) for _ in range(2))
@@ -138,7 +138,7 @@ def embedding_backward(
         return reference.embedding_backward(
             grad_BLH, ids_BL, positions_BL, types_BL, delta_BLH, *tables, mean_BL, rstd_BL, affine)
     grad, delta, rows = grad_BLH.contiguous(), delta_BLH.contiguous(), [table.contiguous() for table in tables]
-    indices = [index.to(torch.int64).expand(delta.shape[:2]).contiguous() for index in (ids_BL, positions_BL, types_BL)]
+    indices = ops.embedding_indices(delta, ids_BL, positions_BL, types_BL)
     count, width = indices[0].numel(), delta.shape[-1]
     parts = torch.zeros(2, -(-count // _CHUNK) if affine else 0, width, dtype=mean_BL.dtype)
     grad_sum = buffers.empty_like(delta)

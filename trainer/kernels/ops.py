@@ -66,6 +66,11 @@ def register(
     return perturbed_embedding
 
 
+def embedding_indices(like_BLH: Tensor, *indices_BL: Tensor) -> list[Tensor]:
+    """Indices that broadcast to (B, L), whole, contiguous and int64, as compiled kernels want them."""
+    return [index.to(torch.int64).expand(like_BLH.shape[:2]).contiguous() for index in indices_BL]
+
+
 def _register_balls(namespace: str, init: Callable[..., Any], ascend: Callable[..., Any],
                     project: Callable[..., Any]) -> None:
     def fake_pair(like: Tensor) -> tuple[Tensor, Tensor]:

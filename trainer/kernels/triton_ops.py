@@ -124,8 +124,8 @@ def embedding_forward(
     out, (B, L, H) = _empty(delta), delta.shape
     mean, rstd = (delta.new_empty(B, L, dtype=_work(delta)) for _ in range(2))
     if delta.numel():
-        _launch("embed_rows", B * L, *_indices(delta, ids_BL, positions_BL, types_BL), delta, *rows, out, mean, rstd,
-                *_pair(epsilon), H, **_sizes(delta))
+        indices = ops.embedding_indices(delta, ids_BL, positions_BL, types_BL)
+        _launch("embed_rows", B * L, *indices, delta, *rows, out, mean, rstd, *_pair(epsilon), H, **_sizes(delta))
     return out, mean, rstd
 
 
@@ -139,7 +139,7 @@ def embedding_backward(
         return reference.embedding_backward(
             grad_BLH, ids_BL, positions_BL, types_BL, delta_BLH, *tables, mean_BL, rstd_BL, affine)
     grad, delta, rows = grad_BLH.contiguous(), delta_BLH.contiguous(), [table.contiguous() for table in tables]
-    inputs = (grad, *_indices(delta, ids_BL, positions_BL, types_BL), delta, *rows[:3])
+    inputs = (grad, *ops.embedding_indices(delta, ids_BL, positions_BL, types_BL), delta, *rows[:3])
     grad_sum, (B, L, H), sizes = _empty(delta), delta.shape, _sizes(delta)
     chunks = -(-B * L // _CHUNK) if affine else 0
     parts = delta.new_zeros(2, chunks, H, dtype=_work(delta))
@@ -198,10 +198,6 @@ def _bytes(m_BL: Tensor) -> Tensor:
 
 def _empty(x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device)
-
-
-def _indices(delta: Tensor, *indices_BL: Tensor) -> list[Tensor]:
-    return [index.to(torch.int64).expand(delta.shape[:2]).contiguous() for index in indices_BL]
 
 
 def _with_graph(total: Tensor, x_BLH: Tensor, delta: Tensor) -> Tensor:

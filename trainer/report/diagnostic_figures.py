@@ -13,7 +13,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trainer.report.figures import _FAINT, _LEGEND, _STYLE, _legend_text
+from trainer.report.figures import FAINT, LEGEND, STYLE, legend_text
 from trainer.report.palette import colour_of, marker_of
 
 DISTANCE_AXIS = "token distance to English (mean token norms)"
@@ -65,7 +65,7 @@ def distance_scatter(
     noise: accuracy of English by the length of Gaussian noise, in the unit of the distances, as a grey line.
     """
     colour = colour_of(position)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.6), layout="constrained")
         drawn = figure.add_subplot()
         if noise is not None:
@@ -91,21 +91,21 @@ def distance_scatter(
 
 def curves(panels: Mapping[str, Sequence[Curve]], x_label: str) -> Figure:
     """Accuracy along an axis, one panel per title side by side; error bars are standard deviations."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.2 + 3.9 * len(panels), 3.7), layout="constrained")
         every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         named: dict[str, None] = {}
         for axes, (title, lines) in zip(every, panels.items(), strict=True):
             for line in lines:
                 # A label has one line in the legend, whichever panel shows it first.
-                shown = _legend_text(line.name) if line.name not in named else None
+                shown = legend_text(line.name) if line.name not in named else None
                 named[line.name] = None
                 axes.errorbar(
                     line.x, [100 * value for value in line.accuracy], yerr=[100 * value for value in line.deviation],
                     fmt=f"{marker_of(line.position)}-", color=colour_of(line.position), markersize=5, linewidth=1.3,
                     elinewidth=1.0, capsize=2, label=shown, markeredgecolor="white", markeredgewidth=0.5)
             _label(axes, title, x_label)
-        figure.legend(loc="outside upper left", ncols=5, **_LEGEND)
+        figure.legend(loc="outside upper left", ncols=5, **LEGEND)
     return figure
 
 
@@ -114,4 +114,4 @@ def _label(axes: Axes, title: str, x_label: str) -> None:
     axes.set_xlabel(x_label)
     if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
         axes.set_ylabel("accuracy (%)")
-    axes.grid(color=_FAINT, linewidth=0.6)
+    axes.grid(color=FAINT, linewidth=0.6)

@@ -27,22 +27,22 @@ from trainer.report.statistics import summarise
 
 NUMBERS_UP_TO = 12  # languages; beyond, numbers in a heat map's cells are too small to read
 SMALLEST = 0.7  # of its natural size a figure can be read; where there is less room, it scrolls
-_INK, _FAINT = "#1c2330", "#d9dde3"
-_STYLE: dict[Any, Any] = {
+_INK, FAINT = "#1c2330", "#d9dde3"
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and screen readers reach it
     "font.family": ["DejaVu Sans", "sans-serif"],
     "font.size": 10, "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
     "axes.edgecolor": "#9aa3af", "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white",
-    "axes.axisbelow": True, "grid.color": _FAINT, "axes.titlesize": 11, "axes.titleweight": "bold",
+    "axes.axisbelow": True, "grid.color": FAINT, "axes.titlesize": 11, "axes.titleweight": "bold",
     "text.parse_math": False,  # a dollar sign in a label is a dollar sign
 }
-_LEGEND: dict[str, Any] = {"frameon": False, "handlelength": 1, "handletextpad": 0.5, "columnspacing": 1.4}
+LEGEND: dict[str, Any] = {"frameon": False, "handlelength": 1, "handletextpad": 0.5, "columnspacing": 1.4}
 
 
 def accuracy_by_language(grid: Grid) -> Figure:
     """One marker per label and language, error bars the standard deviation over seeds."""
     scale, cells = scale_of(grid.metric), grid.scored
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(6.4, 0.62 * len(cells) + 1.6), 3.7), layout="constrained")
         axes = figure.add_subplot()
         width = min(0.64, 0.16 * len(grid.labels))
@@ -57,7 +57,7 @@ def accuracy_by_language(grid: Grid) -> Figure:
                 [x for x, _ in points], [scale.factor * s.mean for _, s in points],
                 yerr=[scale.factor * (s.deviation or 0.0) for _, s in points],
                 fmt=marker_of(position), color=colour_of(position), markersize=6, elinewidth=1.4, capsize=2.5,
-                label=_legend_text(label), markeredgecolor="white", markeredgewidth=0.6,
+                label=legend_text(label), markeredgecolor="white", markeredgewidth=0.6,
             )
         axes.set_xticks(range(len(cells)), [cell[0] for cell in cells])
         axes.set_xlim(-0.6, len(cells) - 0.4)
@@ -65,8 +65,8 @@ def accuracy_by_language(grid: Grid) -> Figure:
         axes.grid(axis="y")
         axes.tick_params(axis="x", length=0)
         for boundary in range(1, len(cells)):
-            axes.axvline(boundary - 0.5, color=_FAINT, linewidth=0.5, zorder=0)
-        figure.legend(loc="outside upper left", ncols=min(5, len(grid.labels)), **_LEGEND)
+            axes.axvline(boundary - 0.5, color=FAINT, linewidth=0.5, zorder=0)
+        figure.legend(loc="outside upper left", ncols=min(5, len(grid.labels)), **LEGEND)
     return figure
 
 
@@ -75,7 +75,7 @@ def differences(grid: Grid, comparisons: Sequence[Comparison]) -> Figure:
     scale = scale_of(grid.metric)
     cells = [cell for cell in grid.scored if any(cell in c.cells for c in comparisons)]
     rows = [("mean", None), *((cell[0], cell) for cell in cells)]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         height = 1.3 + 0.2 * len(rows) * (0.6 + 0.6 * len(comparisons))
         figure = Figure(figsize=(6.8, max(2.2, height)), layout="constrained")
         axes = figure.add_subplot()
@@ -85,7 +85,7 @@ def differences(grid: Grid, comparisons: Sequence[Comparison]) -> Figure:
             for y, (_, cell) in enumerate(rows):
                 _interval_line(axes, scale, comparison, cell, y + shift, position)
             axes.plot([], [], marker_of(position), color=colour_of(position),
-                      label=_legend_text(f"{comparison.other} − {comparison.base}"))
+                      label=legend_text(f"{comparison.other} − {comparison.base}"))
         axes.axvline(0, color=_INK, linewidth=1)
         axes.axhline(0.5, color="#9aa3af", linewidth=0.8)
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
@@ -93,7 +93,7 @@ def differences(grid: Grid, comparisons: Sequence[Comparison]) -> Figure:
         axes.set_xlabel(f"difference ({scale.step})" if scale.step else "difference")
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
-        figure.legend(loc="outside upper left", ncols=min(3, len(comparisons)), **_LEGEND)
+        figure.legend(loc="outside upper left", ncols=min(3, len(comparisons)), **LEGEND)
     return figure
 
 
@@ -119,7 +119,7 @@ def certified_accuracy(grid: Grid, panels: Sequence[tuple[str, Sequence[Curve]]]
 
     The open marker at radius 0 is the accuracy without smoothing.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         # Space between: the last number of one axis stands beside the first of the next.
         figure = Figure(figsize=(max(5.2, 4.1 * len(panels)), 3.7), layout=ConstrainedLayoutEngine(wspace=0.06))
         plots = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -129,7 +129,7 @@ def certified_accuracy(grid: Grid, panels: Sequence[tuple[str, Sequence[Curve]]]
                 colour, marker = colour_of(position), marker_of(position)
                 percent, spread = 100 * curve.mean, 100 * curve.deviation
                 axes.plot(curve.radii, percent, color=colour, linewidth=1.6, marker=marker, markevery=(20, 40),
-                          markersize=5, label=_legend_text(curve.label))
+                          markersize=5, label=legend_text(curve.label))
                 if spread.any():
                     axes.fill_between(curve.radii, np.maximum(percent - spread, 0), np.minimum(percent + spread, 100),
                                       color=colour, alpha=0.18, linewidth=0)
@@ -142,7 +142,7 @@ def certified_accuracy(grid: Grid, panels: Sequence[tuple[str, Sequence[Curve]]]
             axes.grid(axis="y")
         plots[0].set_ylabel("certified accuracy (%)")
         handles, names = plots[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper left", ncols=min(5, len(names)), **_LEGEND)
+        figure.legend(handles, names, loc="outside upper left", ncols=min(5, len(names)), **LEGEND)
     return figure
 
 
@@ -193,7 +193,7 @@ def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_
     matrix = np.full((len(languages), len(languages)), np.nan)
     for (first, second), value in numbers.items():
         matrix[languages.index(first), languages.index(second)] = value
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         side = max(3.0, (0.48 if len(languages) <= NUMBERS_UP_TO else 0.23) * len(languages) + 1.5)
         figure = Figure(figsize=(side + 0.7, side), layout="constrained")
         axes = figure.add_subplot()
@@ -236,7 +236,7 @@ def _write_numbers(axes: Axes, matrix: npt.NDArray[np.float64], colour_map: colo
 def to_svg(figure: Figure, name: str) -> str:
     """The figure as a stand-alone SVG document; the same figure gives the same text."""
     buffer = io.StringIO()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
@@ -266,6 +266,6 @@ def inline_svg(svg: str, name: str, alt: str) -> str:
     return f'<svg viewBox="{box.group(1)}" role="img" aria-label="{alt}" style="{style}">{rest}'.strip()
 
 
-def _legend_text(label: str) -> str:
+def legend_text(label: str) -> str:
     """A leading underscore would hide a label from matplotlib's legends."""
     return f"\u200b{label}" if label.startswith("_") else label
