@@ -28,7 +28,8 @@ def empty_like(x: Tensor) -> Tensor:
     if size < _SMALL_BYTES or _owners is None or torch.are_deterministic_algorithms_enabled():
         return torch.empty(x.shape, dtype=x.dtype)  # which deterministic mode fills with NaN
     with _lock:
-        storage = next((s for s in _kept if size <= s.nbytes() <= _SLACK * size and _owners(s._cdata) == 1), None)
+        fit = (s for s in reversed(_kept) if size <= s.nbytes() <= _SLACK * size and _owners(s._cdata) == 1)
+        storage = next(fit, None)  # the latest used: part of it may still be in a cache
         if storage is None:
             storage = torch.UntypedStorage(size)
             del _kept[: max(0, len(_kept) + 1 - _KEPT)]

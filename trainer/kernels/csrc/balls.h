@@ -34,23 +34,23 @@ void ascend_ball(const Ascent<T, G>& a, int64_t first, Work<T>* moved) {
         const T* __restrict delta = a.delta + r * a.width;
         const G* __restrict grad = a.grad + r * a.width;
         W* __restrict to = moved + (r - first) * a.width;
-        if (!usable) {
-            for (int64_t i = 0; i < a.width; ++i) to[i] = get(delta[i]);
-        } else if (a.linf) {
+        if (a.linf) {
+            const W moving = usable ? step : W(0);
 #pragma omp simd
             for (int64_t i = 0; i < a.width; ++i) {
                 const W g = W(get(grad[i]));
-                to[i] = get(delta[i]) + step * (W(g > 0) - W(g < 0));
+                to[i] = within(get(delta[i]) + moving * (W(g > 0) - W(g < 0)), bound);
             }
+        } else if (usable) {
+            squares += sum_of<W>(a.width, [=](int64_t i) {
+                to[i] = get(delta[i]) + stride * (W(get(grad[i])) * near_one);
+                return to[i] * to[i];
+            });
         } else {
-#pragma omp simd
-            for (int64_t i = 0; i < a.width; ++i) to[i] = get(delta[i]) + stride * (W(get(grad[i])) * near_one);
-        }
-        if (a.linf) {
-#pragma omp simd
-            for (int64_t i = 0; i < a.width; ++i) to[i] = within(to[i], bound);
-        } else {
-            squares += squares_of(to, a.width, W(1));
+            squares += sum_of<W>(a.width, [=](int64_t i) {
+                to[i] = get(delta[i]);
+                return to[i] * to[i];
+            });
         }
     }
     const W scale = a.linf ? W(1) : shrink<W>(squares, a.epsilon);
@@ -72,15 +72,7 @@ void ascend(const Ascent<T, G>& a, int64_t balls, int threads) {
     {
         std::vector<Work<T>> moved(a.rows * a.width);
 #pragma omp for schedule(static)
-        for (int64_t ball = 0; ball < balls; ++ball) {
-            const int64_t next = (ball + 1) * a.rows * a.width;
-            if (ball + 1 < balls) {
-                ask_for(a.grad + next, a.width * sizeof(G));
-                ask_for(a.delta + next, a.width * sizeof(T));
-                ask_for(a.x + next, a.width * sizeof(T));
-            }
-            ascend_ball(a, ball * a.rows, moved.data());
-        }
+        for (int64_t ball = 0; ball < balls; ++ball) ascend_ball(a, ball * a.rows, moved.data());
     }
 }
 

@@ -13,15 +13,16 @@ template <class T> struct Embedding {
     int64_t width;
 };
 
-// words + delta + types + positions of one token, added in the order of the reference.
+// words + delta + types + positions of one token, added in the order of the reference; returns their total.
 template <class T>
-void add_row(const Embedding<T>& e, int64_t row, Work<T>* __restrict sum) {
+double add_row(const Embedding<T>& e, int64_t row, Work<T>* __restrict sum) {
     const T* word = e.words + e.ids[row] * e.width;
     const T* delta = e.delta + row * e.width;
     const T* type = e.type_rows + e.types[row] * e.width;
     const T* position = e.position_rows + e.positions[row] * e.width;
-#pragma omp simd
-    for (int64_t i = 0; i < e.width; ++i) sum[i] = ((get(word[i]) + get(delta[i])) + get(type[i])) + get(position[i]);
+    return sum_of<Work<T>>(e.width, [=](int64_t i) {
+        return sum[i] = ((get(word[i]) + get(delta[i])) + get(type[i])) + get(position[i]);
+    });
 }
 
 template <class T>
@@ -33,20 +34,14 @@ void embed_forward(const Embedding<T>& e, int64_t rows, double epsilon, T* out, 
         std::vector<W> sum(e.width);
 #pragma omp for schedule(static)
         for (int64_t r = 0; r < rows; ++r) {
-            if (r + 1 < rows) ask_for(e.words + e.ids[r + 1] * e.width, e.width * sizeof(T));
+            if (r + kRowsAhead < rows) ask_for(e.words + e.ids[r + kRowsAhead] * e.width, e.width * sizeof(T));
             W* s = sum.data();
-            add_row(e, r, s);
-            double total = 0;
-            for (int64_t start = 0; start < e.width; start += kBlock) {
-                W part = 0;
-#pragma omp simd reduction(+ : part)
-                for (int64_t i = start; i < std::min(e.width, start + kBlock); ++i) part += s[i];
-                total += part;
-            }
-            const W centre = W(total / double(e.width));
-#pragma omp simd
-            for (int64_t i = 0; i < e.width; ++i) s[i] -= centre;
-            const W scale = W(1.0 / std::sqrt(squares_of(s, e.width, W(1)) / double(e.width) + epsilon));
+            const W centre = W(add_row(e, r, s) / double(e.width));
+            const double squares = sum_of<W>(e.width, [=](int64_t i) {
+                s[i] -= centre;
+                return s[i] * s[i];
+            });
+            const W scale = W(1.0 / std::sqrt(squares / double(e.width) + epsilon));
             T* to = out + r * e.width;
 #pragma omp simd
             for (int64_t i = 0; i < e.width; ++i) to[i] = put<T>(s[i] * scale * get(e.weight[i]) + get(e.bias[i]));
@@ -68,25 +63,23 @@ void embed_backward(const Embedding<T>& e, const T* grad, const Work<T>* mean, c
 #pragma omp for schedule(static)
         for (int64_t start = 0; start < rows; start += chunk) {
             for (int64_t r = start; r < std::min(rows, start + chunk); ++r) {
-                if (r + 1 < rows) ask_for(e.words + e.ids[r + 1] * e.width, e.width * sizeof(T));
+                if (r + kRowsAhead < rows) ask_for(e.words + e.ids[r + kRowsAhead] * e.width, e.width * sizeof(T));
                 W* __restrict n = normal.data();
                 add_row(e, r, n);
                 const T* __restrict g = grad + r * e.width;
-                W first = 0, second = 0;
+                const T* __restrict w = e.weight;
                 const W centre = mean[r], scale = rstd[r];
-#pragma omp simd reduction(+ : first, second)
-                for (int64_t i = 0; i < e.width; ++i) {
+                const W first = W(sum_of<W>(e.width, [=](int64_t i) {
                     n[i] = (n[i] - centre) * scale;
-                    const W up = get(g[i]) * get(e.weight[i]);
-                    first += up;
-                    second += up * n[i];
-                }
-                first /= W(e.width);
-                second /= W(e.width);
+                    return get(g[i]) * get(w[i]);
+                }) / double(e.width));
+                const W second = W(sum_of<W>(e.width, [=](int64_t i) {
+                    return get(g[i]) * get(w[i]) * n[i];
+                }) / double(e.width));
                 T* __restrict to = grad_sum + r * e.width;
 #pragma omp simd
                 for (int64_t i = 0; i < e.width; ++i)
-                    to[i] = put<T>(scale * (get(g[i]) * get(e.weight[i]) - first - n[i] * second));
+                    to[i] = put<T>(scale * (get(g[i]) * get(w[i]) - first - n[i] * second));
                 if (!weight_parts) continue;
                 W* __restrict weight = weight_parts + start / chunk * e.width;
                 W* __restrict bias = bias_parts + start / chunk * e.width;

@@ -34,8 +34,9 @@ template <> inline Bf16 put<Bf16>(float v) {  // to nearest, ties to even; a NaN
     return Bf16{uint16_t((bits & 0x7FFFFFFFu) > 0x7F800000u ? (bits >> 16) | 0x40u : rounded)};
 }
 
-constexpr int64_t kBlock = 512;       // squares are added in fp32 within a block and in fp64 across blocks
-constexpr int64_t kAhead = 2048;      // bytes of the next row that are asked for while this one is in work
+constexpr int64_t kParts = 64;        // partial sums of a row
+constexpr int64_t kRowsAhead = 4;     // how far ahead rows of the word table are asked for: they lie anywhere in memory
+constexpr int64_t kAhead = 4096;      // bytes of such a row
 constexpr int64_t kSerial = 1 << 14;  // less work than this is not worth waking threads for
 
 inline int threads_for(int64_t numbers, int threads) { return numbers < kSerial ? 1 : threads; }
@@ -59,20 +60,29 @@ typename Bits<Work<G>>::Word peak_of(const G* row, int64_t width) {
     return peak;
 }
 
+// The sum over [0, width) of what `term` gives: kParts partial sums in W, added up in fp64. With so many side by side no
+// addition waits for the one before it, and none of them is long enough to lose digits.
+template <class W, class Term>
+inline double sum_of(int64_t width, const Term& term) {
+    alignas(64) W parts[kParts] = {};
+    int64_t start = 0;
+    for (; start + kParts <= width; start += kParts)
+#pragma omp simd
+        for (int64_t i = 0; i < kParts; ++i) parts[i] += term(start + i);
+#pragma omp simd
+    for (int64_t i = 0; i < width - start; ++i) parts[i] += term(start + i);
+    double total = 0;
+#pragma omp simd reduction(+ : total)
+    for (int64_t i = 0; i < kParts; ++i) total += parts[i];
+    return total;
+}
+
 template <class T, class W>
 double squares_of(const T* row, int64_t width, W factor) {
-    double total = 0;
-    for (int64_t start = 0; start < width; start += kBlock) {
-        const int64_t end = std::min(width, start + kBlock);
-        W sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = start; i < end; ++i) {
-            const W v = W(get(row[i])) * factor;
-            sum += v * v;
-        }
-        total += sum;
-    }
-    return total;
+    return sum_of<W>(width, [=](int64_t i) {
+        const W v = W(get(row[i])) * factor;
+        return v * v;
+    });
 }
 
 // A power of two that brings `peak` near one: squares of what it scales neither vanish nor overflow, and it is exact.
@@ -96,11 +106,9 @@ template <class T>
 void write_row(const Work<T>* __restrict moved, const T* __restrict x, T* __restrict total, T* __restrict delta,
                int64_t width, Work<T> scale) {
 #pragma omp simd
-    for (int64_t i = 0; i < width; ++i) {
-        const T d = put<T>(moved[i] * scale);
-        delta[i] = d;
-        total[i] = put<T>(get(x[i]) + get(d));
-    }
+    for (int64_t i = 0; i < width; ++i) delta[i] = put<T>(moved[i] * scale);
+#pragma omp simd
+    for (int64_t i = 0; i < width; ++i) total[i] = put<T>(get(x[i]) + get(delta[i]));
 }
 
 }  // namespace robust
