@@ -14,6 +14,7 @@ from trainer.config.schema import RobustSection
 from trainer.data.collate import Batch
 from trainer.engine import Engine
 from trainer.kernels import philox
+from trainer.robust.protocol import Figures
 
 
 class StepContext:
@@ -37,6 +38,8 @@ class StepContext:
         self._ends_update = ends_update
         self._site: Tensor | None = None
         self._site_grad: Tensor | None = None
+        self._not_finite: Tensor | None = None
+        self._asked = 0
 
     def site(self) -> tuple[Tensor, Tensor]:
         """(x_BLH detached, m_BL); the graph below the site is kept for the update."""
@@ -56,12 +59,10 @@ class StepContext:
     def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:
         """d loss / d delta; weight gradients are not computed, so an ascent step costs two thirds of a full step."""
         scale = self._engine.loss_scale
-        if scale == 1.0:
-            (grad,) = torch.autograd.grad(loss, delta_BLH)
-            return grad
         # fp16: gradients this small would round to zero on their way down; scaled on the way, unscaled in fp32.
-        (grad,) = torch.autograd.grad(loss * scale, delta_BLH)
-        return grad.float() / scale
+        (grad,) = torch.autograd.grad(loss if scale == 1.0 else loss * scale, delta_BLH)
+        self._count_not_finite(grad)
+        return grad if scale == 1.0 else grad.float() / scale
 
     def backward(self, loss: Tensor, *, last: bool = True) -> None:
         """Add the gradient of this share of the global mean."""
@@ -85,9 +86,22 @@ class StepContext:
         self._engine.backward(total, last=last and self._ends_update)
         if point.grad is None:
             raise RuntimeError("the loss does not depend on the perturbation")
+        self._count_not_finite(point.grad)
         sent = point.grad.float() / self._engine.loss_scale
         self._site_grad = sent if self._site_grad is None else self._site_grad + sent
         return loss.detach(), sent / (share * self._scale)
+
+    def _count_not_finite(self, grad_BLH: Tensor) -> None:
+        """The kernels leave a token (or sequence) with NaN or Inf in its gradient where it is; `figures` reports it."""
+        rows = (~torch.isfinite(grad_BLH.detach().sum(dim=-1, dtype=torch.float32)) & self._batch.content_mask).sum()
+        self._not_finite = rows if self._not_finite is None else self._not_finite + rows
+        self._asked += 1
+
+    def figures(self) -> Figures:
+        """Share of content tokens whose ascent gradient held NaN or Inf; nothing where there was no ascent."""
+        if self._not_finite is None:
+            return {}
+        return {"ascent_not_finite_share": (self._not_finite, self._asked * self._batch.content_mask.sum())}
 
     def losses(self, logits: Tensor, *, of_partner: bool = False) -> Tensor:
         """(B,) the loss of each example, or of its mixture against its partner's label."""

@@ -106,7 +106,7 @@ def run_updates(
             context = context_class(
                 engine, kernels, recipe.robust, batch.to(device), epsilon=epsilon, seed=recipe.seed,
                 update=state.update, global_weight=weight, ends_update=number == len(micro_batches) - 1)
-            window.add(dict(method(context)))
+            window.add({**method(context), **context.figures()})
         window.learning_rate = engine.learning_rate
         engine.step()
         state.update += 1

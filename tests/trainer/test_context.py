@@ -79,3 +79,19 @@ def test_weights_of_mixtures_follow_the_folded_beta_law() -> None:
         cdf = stats.beta(alpha, alpha).cdf
         expected = np.sort(cdf(weights) - cdf(1 - weights))  # uniform, if the law is right
         assert np.abs(expected - (np.arange(2000) + 0.5) / 2000).max() < 0.01
+
+
+def test_an_ascent_gradient_that_is_not_finite_is_reported(shards: Path, tmp_path: Path) -> None:
+    ctx = context(shards, tmp_path, "word_embeddings")
+    assert ctx.figures() == {}
+    x_BLH, m_BL = ctx.site()
+    delta = torch.zeros_like(x_BLH).requires_grad_(True)
+    ctx.input_grad((delta * x_BLH).sum(), delta)
+    place = m_BL.nonzero()[0]
+    weights = torch.ones_like(x_BLH)
+    weights[place[0], place[1], 3] = float("nan")
+    weights[~m_BL] = float("inf")  # where nothing is perturbed, nothing counts
+    ctx.input_grad((delta * weights).sum(), delta)
+    share, total = ctx.figures()["ascent_not_finite_share"]
+    assert int(share) == 1
+    assert int(total) == 2 * int(m_BL.sum())

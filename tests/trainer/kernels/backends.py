@@ -19,13 +19,13 @@ NOISE = {torch.float64: (2e-6, 1e-6), torch.float32: (2e-6, 1e-6), torch.bfloat1
 LOSS_OF_A_RUN = 5e-6  # relative, over ten updates with SGD
 
 
-# Triton runs on CUDA, or interpreted, which has to be asked for before anything imports it: test_triton.py does.
+# Triton runs on CUDA, or interpreted, which has to be asked for before anything imports it: where neither is so, these
+# tests run without it, and once more with it in the process that test_triton.py starts.
 TRITON_RUNS = importlib.util.find_spec("triton") is not None and (
     torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1")
 DEVICES = {"reference": "cpu", "cpu": "cpu", "triton": "cuda" if torch.cuda.is_available() else "cpu"}
-_NO_TRITON = pytest.mark.skipif(not TRITON_RUNS, reason="no CUDA; test_triton.py runs it interpreted, if installed")
 _NO_COMPILER = pytest.mark.skipif(dispatch.BACKENDS["cpu"].why_not() is not None,
                                   reason=str(dispatch.BACKENDS["cpu"].why_not()))
-MARKS = {"reference": (), "cpu": (_NO_COMPILER,), "triton": (_NO_TRITON,)}
-each_backend = pytest.mark.parametrize("backend", [pytest.param(name, marks=MARKS[name]) for name in MARKS])
-each_fused = pytest.mark.parametrize("backend", [pytest.param(name, marks=MARKS[name]) for name in ("cpu", "triton")])
+_FUSED = [pytest.param("cpu", marks=_NO_COMPILER), *(["triton"] if TRITON_RUNS else [])]
+each_backend = pytest.mark.parametrize("backend", ["reference", *_FUSED])
+each_fused = pytest.mark.parametrize("backend", _FUSED)

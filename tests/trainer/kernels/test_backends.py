@@ -190,3 +190,18 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
     for arguments in ((x[:1], x, x, m), (x, x, x, m[:1]), (x, x, x, m.float()), (x[0], x[0], x[0], m[0])):
         with pytest.raises(ValueError, match="expected, found"):
             cpu.perturb_ascend(*arguments, STEP, EPSILON, "l2", "token")
+
+
+@pytest.mark.parametrize("scope", reference.SCOPES)
+def test_the_number_of_threads_changes_nothing(scope: str) -> None:
+    cpu, (delta, grad, x, m) = dispatch.BACKENDS["cpu"], tensors((7, 33, 771), torch.float32, "cpu")
+    ids, before, found = torch.arange(7), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            found.append((*cpu.perturb_ascend(delta, grad, x, m, STEP, EPSILON, "l2", scope),
+                          *cpu.perturb_init(x, m, EPSILON, "l2", scope, "uniform", 1, 2, ids, 0)))
+    finally:
+        torch.set_num_threads(before)
+    for others in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))

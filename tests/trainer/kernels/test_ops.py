@@ -126,7 +126,7 @@ def test_an_ascent_does_not_pay_for_the_tables(backend: str, monkeypatch: pytest
 
 
 @each_backend
-@pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
+@pytest.mark.parametrize("compiler", ["aot_eager", "inductor"])
 def test_under_compile(backend: str, compiler: str) -> None:
     torch._dynamo.reset()
     device = DEVICES[backend]
