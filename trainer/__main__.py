@@ -14,9 +14,13 @@ def main(argv: list[str]) -> int:
     from transformers.utils import logging
 
     from trainer.commands import COMMANDS
+    from trainer.endings import LostRank, leave_at_once
 
     logging.disable_progress_bar()  # bars for loading and saving tear the lines of training apart
-    return cli.main(COMMANDS, take_local_rank(argv), "python -m trainer")
+    try:
+        return cli.main(COMMANDS, take_local_rank(argv), "python -m trainer")
+    except LostRank as error:
+        leave_at_once(error)
 
 
 def take_local_rank(argv: list[str]) -> list[str]:

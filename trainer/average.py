@@ -9,16 +9,14 @@ uses this file: it knows how to gather weights, and when an update is over.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from trainer.data.collate import Batch
 
-FILE = "average.safetensors"  # beside a checkpoint's other files
+FILE = "average.pt"  # beside a checkpoint's other files
 
 
 class RunningAverage:
@@ -46,13 +44,12 @@ class RunningAverage:
         found: Tensor = logits
         return found
 
-    def save(self, folder: Path) -> None:
-        """Write the copy into `folder`, exactly."""
-        save_file({name: weight.contiguous() for name, weight in self._model.named_parameters()}, folder / FILE)
+    def state(self) -> dict[str, Tensor]:
+        """The copy's weights by name."""
+        return {name: weight.detach() for name, weight in self._model.named_parameters()}
 
-    def load(self, folder: Path) -> None:
-        """Take over what `save` wrote."""
-        weights = load_file(folder / FILE)
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over what `state` gave."""
         with torch.no_grad():
             for name, weight in self._model.named_parameters():
                 weight.copy_(weights[name])

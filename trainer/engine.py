@@ -20,6 +20,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,29 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
+from trainer.average import FILE as AVERAGE
 from trainer.average import RunningAverage
-from trainer.config.schema import OptimizerSection, Recipe, ScheduleSection
+from trainer.checkpoint.writer import Writer
+from trainer.config.schema import Recipe
 from trainer.data.collate import Batch
 from trainer.launch import Ranks
+from trainer.optimizer import build_optimizer, learning_rate_course
 
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
 import deepspeed  # noqa: E402  (the accelerator must be chosen before)
-from deepspeed.utils import safe_get_full_fp32_param  # noqa: E402
+from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler  # noqa: E402
+from deepspeed.runtime.zero.config import ZeroStageEnum  # noqa: E402
+from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param  # noqa: E402
+from deepspeed.utils.tensor_fragment import fragment_address  # noqa: E402
+from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint  # noqa: E402
 
 CONFIGS = Path(__file__).parent.parent / "ds_configs"
 AUTO = "auto"
 MEBIBYTE = 1 << 20
+# What DeepSpeed's checkpoints hold beside tensors and plain values.
+SAVED_TYPES: list[Any] = [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]
 
 
 def return_freed_memory() -> None:
@@ -141,10 +151,14 @@ class Engine:
         weighs_average = recipe.robust.bregman_weight > 0
         self._average = RunningAverage(model, recipe.robust.bregman_momentum) if weighs_average else None
         optimizer = build_optimizer(model, recipe.optimizer)
+        self._weight_decays = [group["weight_decay"] for group in optimizer.param_groups]
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_course(recipe.schedule, updates))
         self._linear = torch.nn.functional.linear
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False)
+        self.writer = Writer(SAVED_TYPES, background=recipe.checkpoint.background)
+        self._engine.checkpoint_engine = self.writer
+        self._engine._copy_recovery_script = lambda path: None  # a script beside every checkpoint that nobody needs
         # DeepSpeed measures the norm itself everywhere but here.
         self._measures_norm = self.stage == 0 and recipe.engine.precision == "fp32"
         self._norm: Tensor | float = float("nan")
@@ -168,6 +182,8 @@ class Engine:
         if self._begins_update:
             self._clear_old_gradients()
         self._begins_update = False
+        # A loss that is not finite can have a finite gradient: make sure that `step` sees it, at every stage.
+        loss = loss * torch.where(torch.isfinite(loss.detach()), 1.0, float("nan"))
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss, scale_wrt_gas=False)
 
@@ -185,15 +201,28 @@ class Engine:
             for gradient in getattr(optimizer, "accumulated_grads_in_cpu", {}).values():
                 gradient.zero_()
 
-    def step(self) -> None:
-        """Clip, update the parameters, advance the learning rate, and clear the gradients."""
+    def step(self) -> bool:
+        """Clip, update the parameters, advance the learning rate, and clear the gradients.
+
+        Returns False where NaN or Inf in a loss or gradient made it skip the update: parameters and moments are as
+        before. The learning rate advances all the same, so that its course ends with the run.
+        """
+        applied = True
         if self._measures_norm:
-            gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
-            self._norm = torch.nn.utils.get_total_norm(gradients)
+            with_gradient = [p for p in self.module.parameters() if p.grad is not None]
+            self._norm = torch.nn.utils.get_total_norm([p.grad for p in with_gradient])
+            applied = bool(torch.isfinite(self._norm))
+            if not applied:
+                for parameter in with_gradient:
+                    parameter.grad = None  # which makes the optimiser pass over it
         self._engine.step()
         self._begins_update = True
-        if self._average is not None:
+        if not self._measures_norm and not self._engine.was_step_applied():
+            applied = False
+            self._engine.lr_scheduler.step()
+        if self._average is not None and applied:
             self._average.follow(self._whole_weights())
+        return applied
 
     def _whole_weights(self) -> Iterator[Tensor]:
         """The module's parameters one after the other, whole on every rank; every rank must go through all of them."""
@@ -236,6 +265,10 @@ class Engine:
         torch.distributed.all_gather_object(gathered, value)
         return gathered
 
+    def same_on_all(self, value: Any) -> Any:
+        """The main rank's `value`, on every rank."""
+        return self.gather_objects(value)[0]
+
     def barrier(self) -> None:
         """Wait until every rank is here."""
         if self.ranks.world_size > 1:
@@ -261,21 +294,50 @@ class Engine:
                     state[name] = master.detach().float().cpu().clone()
         return state
 
-    def save(self, folder: Path, tag: str, state: dict[str, Any]) -> None:
-        """Write the whole training state below `folder/tag`; every rank must call it."""
+    def collect(self, folder: Path, tag: str, state: dict[str, Any]) -> None:
+        """Hand the whole training state, for `folder/tag`, to `writer`, to be started; every rank must call it."""
         self._engine.save_checkpoint(str(folder), tag=tag, client_state={"train_state": state}, save_latest=False)
         if self._average is not None and self.ranks.is_main:
-            self._average.save(folder / tag)
+            self.writer.save(self._average.state(), str(folder / tag / AVERAGE))
 
-    def load(self, folder: Path, tag: str) -> dict[str, Any]:
-        """Restore what `save` wrote with the same number of ranks; returns its `state`."""
-        path, client = self._engine.load_checkpoint(str(folder), tag=tag)
+    def load(self, folder: Path, tag: str, *, universal: bool = False) -> dict[str, Any]:
+        """Restore what `collect` handed over; returns its `state`. Every rank must call it.
+
+        universal: `folder/tag` was converted to DeepSpeed's universal format, for any number of ranks.
+        """
+        self._engine._config.load_universal_checkpoint = universal
+        try:
+            path, client = self._engine.load_checkpoint(str(folder), tag=tag)
+        finally:
+            self._engine._config.load_universal_checkpoint = False
         if path is None:
             raise InputError(f"{folder / tag}: DeepSpeed could not load this checkpoint; remove it to use an older one")
+        if universal and self.stage == 3:
+            self._mend_universal_load()
         if self._average is not None:
-            self._average.load(folder / tag)
+            self._average.take(self.writer.load(str(folder / tag / AVERAGE), "cpu"))
         state: dict[str, Any] = client["train_state"]
         return state
+
+    def _mend_universal_load(self) -> None:
+        """Undo what DeepSpeed 0.19.8 gets wrong at ZeRO 3: all groups have the first one's settings, weight decay among
+        them, and one tensor between them that counts steps, so that it counts every update several times."""
+        optimizer = self._engine.optimizer.optimizer
+        for group, weight_decay in zip(optimizer.param_groups, self._weight_decays, strict=True):
+            group["weight_decay"] = weight_decay
+        for state in optimizer.state.values():
+            if isinstance(state.get("step"), Tensor):
+                state["step"] = state["step"].clone()
+
+    def take_weights(self, weights: Mapping[str, Tensor], updates: int) -> None:
+        """Replace the module's weights, and set the learning rate to where it is after `updates`."""
+        for name, parameter in self.module.named_parameters():
+            with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=self.stage == 3):
+                parameter.data.copy_(weights[name])
+            if self.stage and parameter.requires_grad:
+                safe_set_full_fp32_param(parameter, weights[name].to(self.device))
+        for _ in range(updates):
+            self._engine.lr_scheduler.step()
 
     def close(self) -> None:
         """Release the engine's hooks and buffers."""
@@ -284,41 +346,19 @@ class Engine:
         torch.nn.functional.linear = self._linear
 
 
-def start_distributed(ranks: Ranks) -> None:
-    """Join the process group: NCCL on GPUs, gloo on CPUs."""
+def consolidate(checkpoint: Path) -> dict[str, Tensor]:
+    """The module's weights in fp32 by name, from a checkpoint's shards of any ZeRO stage but 0."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        found: dict[str, Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint.parent), checkpoint.name)
+    return found
+
+
+def start_distributed(ranks: Ranks, timeout_seconds: float = 1800.0) -> None:
+    """Join the process group, NCCL on GPUs, gloo on CPUs; a rank silent for `timeout_seconds` ends the others."""
     if torch.cuda.is_available():
         torch.cuda.set_device(ranks.local_rank)
     if not torch.distributed.is_initialized():
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         with contextlib.redirect_stdout(io.StringIO()):  # on CPUs DeepSpeed compiles an operator, and says so
-            deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
-
-
-def build_optimizer(model: nn.Module, section: OptimizerSection) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the trainable parameters; matrices decay, biases and LayerNorm do not."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": section.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    if section.name == "sgd":
-        return torch.optim.SGD(groups, lr=section.lr)
-    return torch.optim.AdamW(
-        groups, lr=section.lr, betas=(section.beta1, section.beta2), eps=section.eps, fused=section.fused)
-
-
-class learning_rate_course:
-    """Factor on the peak learning rate before update `done` + 1: linear warm-up, then linear decay or constant."""
-
-    def __init__(self, schedule: ScheduleSection, updates: int) -> None:
-        self.updates = updates
-        self.warmup = round(schedule.warmup_share * updates)
-        self.decays = schedule.decay == "linear"
-
-    def __call__(self, done: int) -> float:
-        """1 at the end of the warm-up; the first update already moves, the last one does too."""
-        if done < self.warmup:
-            return (done + 1) / (self.warmup + 1)
-        if not self.decays:
-            return 1.0
-        return max(0.0, (self.updates - done) / max(1, self.updates - self.warmup))
+            deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False,
+                                       timeout=timedelta(seconds=timeout_seconds))

@@ -1,4 +1,4 @@
-"""The order of a step, and of what happens between steps: log, evaluate, select, save.
+"""The order of a step, and of what happens between steps: look for faults, log, evaluate, select, save, leave.
 
 Inputs: an engine, the data, the recipe, the state. One update: fetch micro-batches, let the robust method
 back-propagate each, step; figures are summed over micro-batches and ranks, so that they are means over the
@@ -10,21 +10,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainer.checkpoint.store import save_checkpoint
+from trainer.checkpoint.store import Store
 from trainer.collapse import check_collapse
 from trainer.config.schema import Recipe
 from trainer.context import StepContext
 from trainer.data.collate import Batch
 from trainer.data.loader import Examples, TrainingData
+from trainer.endings import Preempted, Requests
 from trainer.engine import Engine
 from trainer.evaluate.predict import Predictions, predict
+from trainer.faults import check_update
 from trainer.radius import counts_for_selection, radius
 from trainer.robust import METHODS
 from trainer.state import TrainState
@@ -85,9 +86,21 @@ class Window:
                 "speed/padding_share": 1 - tokens / padded}
 
 
+@dataclass
+class Update:
+    """What one update came to on this rank."""
+
+    losses: list[tuple[Tensor | float, Tensor | float]]
+    """(sum, weight) of the loss of each micro-batch."""
+    example_ids: list[Tensor]
+    applied: bool
+    """False where NaN or Inf made the engine skip it."""
+
+
 def run_updates(
     engine: Engine, recipe: Recipe, batches: Iterator[list[Batch]], state: TrainState, updates: int,
-    kernels: ModuleType, after_update: Callable[[Window], None], context_class: type[StepContext] = StepContext,
+    kernels: ModuleType, after_update: Callable[[Window, Update], None],
+    context_class: type[StepContext] = StepContext,
 ) -> None:
     """Do updates `state.update` + 1 .. `updates`; `after_update` is called after each with the open window."""
     method = METHODS[recipe.robust.method]
@@ -101,17 +114,20 @@ def run_updates(
         torch.manual_seed(hash((recipe.seed, state.update, engine.ranks.rank)) & (2**63 - 1))
         weight = global_weight(engine, recipe, micro_batches)
         epsilon = radius(recipe.robust, state.update / updates, state.site_norm)
+        losses = []
         for number, batch in enumerate(micro_batches):
             window.add_batch(batch)
             context = context_class(
                 engine, kernels, recipe.robust, batch.to(device), epsilon=epsilon, seed=recipe.seed,
                 update=state.update, global_weight=weight, ends_update=number == len(micro_batches) - 1)
-            window.add({**method(context), **context.figures()})
+            figures = {**method(context), **context.figures()}
+            losses.append(figures["loss"])
+            window.add(figures)
         window.learning_rate = engine.learning_rate
-        engine.step()
+        applied = engine.step()
         state.update += 1
         state.examples += recipe.batch.size
-        after_update(window)
+        after_update(window, Update(losses, [batch.example_ids for batch in micro_batches], applied))
         if state.update % recipe.logging.every == 0:
             window = Window(device)
 
@@ -125,33 +141,62 @@ def global_weight(engine: Engine, recipe: Recipe, micro_batches: list[Batch]) ->
 
 
 class Watcher:
-    """What happens after an update: log, evaluate, select, save. One object, since it remembers the open run."""
+    """What happens after an update, in its order. One object, since it remembers the open run."""
 
     def __init__(
         self, engine: Engine, recipe: Recipe, data: TrainingData, dev: dict[str, Examples], state: TrainState,
-        updates: int, metrics: Metrics, run_dir: Path, save_best: Callable[[], None],
+        updates: int, metrics: Metrics, store: Store, requests: Requests, save_best: Callable[[], None],
     ) -> None:
         self.engine, self.recipe, self.data, self.dev, self.state = engine, recipe, data, dev, state
-        self.updates, self.metrics, self.run_dir, self.save_best = updates, metrics, run_dir, save_best
+        self.updates, self.metrics, self.store, self.save_best = updates, metrics, store, save_best
+        self.requests = requests
         self.evaluate_every = recipe.evaluation.every or max(1, updates // 10)
         self.checkpoint_every = recipe.checkpoint.every or max(1, updates // 4)
         self._clock = time.monotonic()
         self._printed = 0.0
 
-    def __call__(self, window: Window) -> None:
-        """Called by the loop after every update, on every rank."""
+    def __call__(self, window: Window, done: Update) -> None:
+        """Called by the loop after every update, on every rank.
+
+        Raises Preempted, after saving, where a signal asked any rank to leave; NotFinite; Collapsed; OSError where a
+        save that is under way has failed.
+        """
         update = self.state.update
         last = update == self.updates
+        self.store.check()
+        loss, asked = self._agree(done)
+        check_update(self.recipe, self.state, loss, done.applied, lambda: self._example_ids(done), self.metrics.note)
         if update % self.recipe.logging.every == 0 or last:
             self._log(window)
         if update % self.evaluate_every == 0 or last:
             self._evaluate()
-        if update % self.checkpoint_every == 0 or last:
-            self.state.seconds += time.monotonic() - self._clock
-            self._clock = time.monotonic()
-            rest = Window(window.device) if update % self.recipe.logging.every == 0 else window
-            self.state.windows = self.engine.gather_objects(rest.to_dict())
-            save_checkpoint(self.engine, self.state, self.run_dir, self.recipe.checkpoint.keep)
+        if update % self.checkpoint_every == 0 or last or asked:
+            self._save(window)
+        if last or asked:
+            self.store.wait()
+            self.engine.barrier()  # the main rank has waited for the files of all ranks
+        if asked and not last:
+            raise Preempted(f"asked to leave ({self.requests.received or 'by another rank'}): saved after update "
+                            f"{update} of {self.updates}; the same command goes on from there")
+
+    def _agree(self, done: Update) -> tuple[float, bool]:
+        """(the update's mean loss over the global batch, whether a signal has asked any rank to leave)."""
+        pairs = [torch.stack([torch.as_tensor(value, device=self.engine.device).double() for value in pair])
+                 for pair in done.losses]
+        asked = torch.tensor([float(self.requests.received is not None)], dtype=torch.float64)
+        total, weight, askers = self.engine.sum_over_ranks(
+            torch.cat([torch.stack(pairs).sum(dim=0), asked.to(self.engine.device)])).tolist()
+        return total / max(1.0, weight), askers > 0
+
+    def _example_ids(self, done: Update) -> list[list[int]]:
+        return self.engine.gather_objects([int(i) for ids in done.example_ids for i in ids.tolist()])
+
+    def _save(self, window: Window) -> None:
+        self.state.seconds += time.monotonic() - self._clock
+        self._clock = time.monotonic()
+        rest = Window(window.device) if self.state.update % self.recipe.logging.every == 0 else window
+        self.state.windows = self.engine.gather_objects(rest.to_dict())
+        self.store.save(self.state)
 
     def _log(self, window: Window) -> None:
         figures = window.close(self.engine)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -22,7 +24,9 @@ DONE = "done.json"
 BEST = "best"
 
 # Settings that change where or how a run executes, not what it learns: they may differ between lives of a run.
-FREE_SETTINGS = (("logging",), ("checkpoint",), ("data", "workers"), ("data", "verify"), ("output",), ("name",))
+Paths = tuple[tuple[str, ...], ...]
+FREE_SETTINGS: Paths = (("logging",), ("checkpoint",), ("data", "workers"), ("data", "verify"), ("output",), ("name",),
+                 ("batch", "micro_size"), ("engine", "timeout_seconds"), ("engine", "skips_allowed"))
 
 
 def run_dir_of(recipe: Recipe) -> Path:
@@ -52,7 +56,8 @@ def inspect(recipe: Recipe) -> Literal["new", "partial", "done"]:
         old = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, UnicodeDecodeError):
         raise InputError(f"{config} cannot be read; remove {folder}, or choose another name") from None
-    differences = _differences(old, recipe.model_dump(mode="json"))
+    free = FREE_SETTINGS + ((("engine", "config"),) if recipe.checkpoint.resume == "weights" else ())
+    differences = _differences(old, recipe.model_dump(mode="json"), free)
     if differences:
         raise InputError(f"{folder} holds a run with another recipe ({'; '.join(differences[:3])}); "
                          "choose another name, or remove that run")
@@ -63,6 +68,9 @@ def create(recipe: Recipe) -> Path:
     """Make the run's folder and write its merged recipe; an existing recipe stays as it is."""
     folder = run_dir_of(recipe)
     folder.mkdir(parents=True, exist_ok=True)
+    for old in sorted(folder.glob(f".{BEST}.old-*")):  # killed between the two renames that replace it
+        if not (folder / BEST).exists():
+            os.replace(old, folder / BEST)
     for left in folder.glob(f".{BEST}.*"):  # of a life that was killed while it saved: gigabytes, for a large model
         shutil.rmtree(left, ignore_errors=True)
     if not (folder / CONFIG).exists():
@@ -72,9 +80,21 @@ def create(recipe: Recipe) -> Path:
     return folder
 
 
-def _differences(old: object, new: object, path: tuple[str, ...] = ()) -> list[str]:
-    if path in FREE_SETTINGS:
+def digest(recipe: Recipe) -> str:
+    """Of all settings that shape what the run learns; a checkpoint carries that of its run."""
+    def shaping(value: object, path: tuple[str, ...] = ()) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {key: shaping(part, (*path, key)) for key, part in value.items()
+                if (*path, key) not in (*FREE_SETTINGS, ("engine", "config"))}
+
+    text = json.dumps(shaping(recipe.model_dump(mode="json")), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _differences(old: object, new: object, free: Paths, path: tuple[str, ...] = ()) -> list[str]:
+    if path in free:
         return []
     if isinstance(old, dict) and isinstance(new, dict):
-        return [line for key in {**old, **new} for line in _differences(old.get(key), new.get(key), (*path, key))]
+        return [line for key in {**old, **new} for line in _differences(old.get(key), new.get(key), free, (*path, key))]
     return [] if old == new else [f"{'.'.join(path)}: {old!r} there, {new!r} here"]

@@ -6,6 +6,7 @@ update and the rank.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -28,6 +29,12 @@ class TrainState:
     """Per dev cell, the best value and its step, chosen on that very cell."""
     collapsed_evaluations: int = 0
     """Evaluations in a row in which the model gave every example the same class."""
+    skipped: int = 0
+    """Updates skipped since NaN or Inf was in a loss or a gradient."""
+    skipped_in_a_row: int = 0
+    """Those among them since the last update that was not skipped."""
+    usual_loss: float | None = None
+    """Running mean of the loss per update, which a spike is measured against."""
     windows: list[dict[str, Any]] = field(default_factory=list)
     """Per rank, the figures since the last line of the log: the next line is the same whether or not there was a
     resume in between."""
@@ -40,3 +47,24 @@ class TrainState:
     def from_dict(cls, values: dict[str, Any]) -> TrainState:
         """The state that `to_dict` described."""
         return cls(**values)
+
+    def for_ranks(self, world_size: int) -> TrainState:
+        """The same state for a start with another number of ranks: the first takes all open figures."""
+        if self.windows and len(self.windows) != world_size:
+            self.windows = merge_windows(self.windows, world_size)
+        return self
+
+
+def merge_windows(windows: list[dict[str, Any]], world_size: int) -> list[dict[str, Any]]:
+    """The windows of all ranks added up in the first of `world_size`; the others' are empty."""
+    first: dict[str, Any] = {"sums": {}, "examples": 0, "tokens": 0, "padded_tokens": 0, "seconds": 0.0}
+    for window in windows:
+        for name, (total, weight) in window["sums"].items():
+            before = first["sums"].get(name, [0.0, 0.0])
+            first["sums"][name] = [before[0] + total, before[1] + weight]
+        for name in ("examples", "tokens", "padded_tokens"):
+            first[name] += window[name]
+        first["seconds"] = max(first["seconds"], window["seconds"])
+    empty = {"sums": {name: [0.0, 0.0] for name in first["sums"]}, "examples": 0, "tokens": 0, "padded_tokens": 0,
+             "seconds": first["seconds"]}
+    return [first] + [copy.deepcopy(empty) for _ in range(world_size - 1)]

@@ -14,14 +14,16 @@ from typing import Any
 from data_prep.shards import tokenizer_dir
 from trainer import run_dir
 from trainer.checkpoint.export import write_transformers_folder
-from trainer.checkpoint.store import restore_latest
+from trainer.checkpoint.store import Store
 from trainer.collapse import Collapsed
 from trainer.config import Recipe, load_recipe
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples, TrainingData, open_training_data, training_batches
 from trainer.data.partners import partner_choice
 from trainer.data.sampler import updates_per_epoch
+from trainer.endings import EXIT_REQUEUE, EXIT_STOPPED, Preempted, Requests, endings_in_a_line
 from trainer.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
+from trainer.faults import NotFinite
 from trainer.kernels import dispatch
 from trainer.launch import Ranks, find_ranks
 from trainer.loop import Watcher, run_updates
@@ -32,8 +34,6 @@ from trainer.radius import measure_site_norm
 from trainer.state import TrainState
 from trainer.telemetry.metrics import Metrics
 from trainer.telemetry.record import write_json, write_record
-
-EXIT_COLLAPSED = 3
 
 
 def train(
@@ -53,6 +53,12 @@ def train(
         if ranks.is_main:
             print(f"{run_dir.run_dir_of(settings)} is done; nothing to do")
         return 0
+    with endings_in_a_line(ranks.world_size, settings.engine.timeout_seconds):
+        return _live(settings, ranks)
+
+
+def _live(settings: Recipe, ranks: Ranks) -> int:
+    """One life of the run: from its beginning or its last checkpoint until it is done, or has to leave."""
     data = open_training_data(settings.data)
     updates = count_updates(settings, data)
     backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
@@ -63,11 +69,12 @@ def train(
     model, origin = build_model(settings, data.manifest, data.max_length)
     site_model = SiteModel(model, HEADS[data.manifest.kind], settings.robust.site)
 
-    start_distributed(ranks)
+    start_distributed(ranks, settings.engine.timeout_seconds)
     engine = Engine(site_model, settings, ranks, updates)
     folder = run_dir.create(settings) if ranks.is_main else run_dir.run_dir_of(settings)
     engine.barrier()
-    state = restore_latest(engine, folder) or TrainState()
+    store = Store(engine, folder, settings.checkpoint, run_dir.digest(settings))
+    state = store.restore() or TrainState()
     examples = training_examples(settings, data)
     dev = {name: Examples([cell], data.max_length, masking=_fixed_masking(settings, data))
            for name, cell in data.dev.items()}
@@ -87,20 +94,23 @@ def train(
 
     batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.update, updates,
                                ranks.rank, ranks.world_size, engine.accumulation, choose)
-    with Metrics(folder, active=ranks.is_main, resume_from=state.update) as metrics:
-        watcher = Watcher(engine, settings, data, dev, state, updates, metrics, folder, save_best)
+    with Requests() as requests, Metrics(folder, active=ranks.is_main, resume_from=state.update) as metrics:
+        watcher = Watcher(engine, settings, data, dev, state, updates, metrics, store, requests, save_best)
         try:
             run_updates(engine, settings, batches, state, updates, backend, watcher)
-        except Collapsed as error:  # on every rank at once: all see the same predictions
-            return _stop(error, ranks)
+        except (Collapsed, NotFinite) as error:  # on every rank at once: all see the same numbers
+            return _stop(f"error: {error}", EXIT_STOPPED, engine)
+        except Preempted as error:
+            return _stop(str(error), EXIT_REQUEUE, engine)
     _finish(folder, state, engine)
     return 0
 
 
-def _stop(error: Collapsed, ranks: Ranks) -> int:
-    if ranks.is_main:
-        print(f"error: {error}", file=sys.stderr)
-    return EXIT_COLLAPSED
+def _stop(words: str, code: int, engine: Engine) -> int:
+    if engine.ranks.is_main:
+        print(words, file=sys.stderr)
+    engine.close()
+    return code
 
 
 def count_updates(recipe: Recipe, data: TrainingData) -> int:

@@ -9,9 +9,10 @@ import pytest
 
 from trainer.collapse import FEWEST_UPDATES, Collapsed, check_collapse, is_constant
 from trainer.config import Recipe
+from trainer.endings import EXIT_STOPPED
 from trainer.evaluate.predict import Predictions
 from trainer.state import TrainState
-from trainer.train import EXIT_COLLAPSED, train
+from trainer.train import train
 
 GOLD = np.array([0, 1, 2, 2, 1, 2])
 
@@ -61,7 +62,7 @@ def test_told_to_go_on_it_warns_once(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_collapsing_run_ends_with_advice(recipe_at_chance: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train(str(recipe_at_chance), name="collapsing") == EXIT_COLLAPSED
+    assert train(str(recipe_at_chance), name="collapsing") == EXIT_STOPPED
     assert "error: training has collapsed" in capsys.readouterr().err
     assert not (recipe_at_chance.parent / "runs/collapsing/done.json").exists()
 

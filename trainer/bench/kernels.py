@@ -211,7 +211,7 @@ def _shares(size: str, batch_size: int, length: int, vocabulary: int) -> Table:
             spent: list[float] = []
             seconds = _wall(lambda name=name, spent=spent: run_updates(  # type: ignore[misc]
                 engine, recipe, iter([[batch] for batch in batches]), TrainState(), updates,
-                _timed(dispatch.BACKENDS[name], spent), lambda window: None))
+                _timed(dispatch.BACKENDS[name], spent), lambda window, done: None))
             if number:
                 best[name] = min(best.get(name, (seconds, sum(spent))), (seconds, sum(spent)))
     for name, (seconds, inside) in best.items():

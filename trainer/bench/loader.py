@@ -57,7 +57,7 @@ def bench_loader(cell: str, *, size: str = "tiny", batch_size: int = 32, updates
         for way, (examples, batches) in ways.items():
             start = time.perf_counter()
             run_updates(engine, recipe, ([examples[0, indices]] for indices in batches), TrainState(), updates,
-                        reference, lambda window: None)
+                        reference, lambda window, done: None)
             seconds[way].append(time.perf_counter() - start)
 
     table = Table("padded to", "padding share", "examples/s", "ratio", title=f"{cell}, {size}, batch {batch_size}")

@@ -107,7 +107,7 @@ def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, v
         site_model.site = Site.parse(recipe.robust.site, layers)
         start = time.perf_counter()
         run_updates(engine, recipe, iter([[batch] for batch in some]), TrainState(), len(some), kernels,
-                    lambda window: None, context)
+                    lambda window, done: None, context)
         return (time.perf_counter() - start) / len(some)
 
     seconds: dict[str, list[float]] = {name: [] for name in [*(way.name for way in chosen), *others]}

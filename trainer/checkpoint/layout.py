@@ -1,10 +1,12 @@
 """The layout of checkpoints: `<run>/checkpoints/step-00001000/` with `manifest.json`, which is written last.
 
-A checkpoint counts only if its manifest is there and every file it names has the size it names.
+A checkpoint counts only if its manifest is there and every file it names has the size it names; `damaged_files` also
+compares the hashes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from typing import Any
 FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
 PREFIX = "step-"
-FORMAT_VERSION = 1
+TEMPORARY = ".tmp-"
+UNIVERSAL = ".universal-"
+FORMAT_VERSION = 2
 
 
 def checkpoint_name(update: int) -> str:
@@ -40,11 +44,26 @@ def is_complete(path: Path) -> bool:
     manifest = read_manifest(path)
     if manifest is None:
         return False
-    return all((path / name).is_file() and (path / name).stat().st_size == size
-               for name, size in manifest["files"].items())
+    return all((path / name).is_file() and (path / name).stat().st_size == file["size"]
+               for name, file in manifest["files"].items())
 
 
 def complete_checkpoints(run_dir: Path) -> list[Path]:
     """The whole checkpoints of a run, oldest first."""
     found = [path for path in (run_dir / FOLDER).glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdigit()]
     return sorted((path for path in found if is_complete(path)), key=update_of)
+
+
+def damaged_files(path: Path, part: int, parts: int) -> list[str]:
+    """Names of every `parts`-th file, from number `part` on, whose content is not what was written."""
+    manifest = read_manifest(path) or {"files": {}}
+    names = sorted(manifest["files"])[part::parts]
+    return [name for name in names if _sha256(path / name) != manifest["files"][name]["sha256"]]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return "unreadable"

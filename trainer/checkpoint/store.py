@@ -1,67 +1,154 @@
 """Saves and restores the whole training state. All ranks take part; the manifest is written last, then a rename.
 
-A crash at any moment leaves either the old checkpoints or the old ones and a new whole one.
+A rank writes its own files behind the back of training (`writer`), and last of all a list of them; the main rank waits
+for the lists of all ranks. A crash at any moment leaves the old checkpoints, or the old ones and a new whole one.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from data_prep.errors import InputError
-from trainer.checkpoint import layout
-from trainer.engine import Engine
+from trainer.checkpoint import layout, universal
+from trainer.checkpoint.writer import Files
+from trainer.config.schema import CheckpointSection
+from trainer.engine import Engine, consolidate
 from trainer.state import TrainState
 from trainer.telemetry.record import write_json
 
+_POLL_SECONDS = 0.02
 
-def save_checkpoint(engine: Engine, state: TrainState, run_dir: Path, keep: int) -> None:
-    """Write the state after `state.update` updates and drop all but the newest `keep` checkpoints."""
-    folder = run_dir / layout.FOLDER
-    name = layout.checkpoint_name(state.update)
-    temporary = folder / f".tmp-{name}"
-    if engine.ranks.is_main:
-        shutil.rmtree(temporary, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-    engine.barrier()
-    engine.save(folder, temporary.name, state.to_dict())
-    engine.barrier()
-    if engine.ranks.is_main:
-        files = {str(path.relative_to(temporary)): path.stat().st_size
-                 for path in sorted(temporary.rglob("*")) if path.is_file()}
-        for file in files:
-            _flush(temporary / file)
+
+class Store:
+    """The checkpoints of one run."""
+
+    def __init__(self, engine: Engine, run_dir: Path, settings: CheckpointSection, recipe_digest: str) -> None:
+        """recipe_digest: of what the run learns; checkpoints of other runs are told by it."""
+        self._engine, self._run_dir, self._settings, self._digest = engine, run_dir, settings, recipe_digest
+
+    def save(self, state: TrainState) -> None:
+        """Begin to write the state after `state.update` updates; every rank must call it. `wait` says when it is kept.
+
+        Raises OSError, on the rank where it happened, where the checkpoint before this one could not be written.
+        """
+        self.wait()
+        folder = self._run_dir / layout.FOLDER
+        temporary = folder / (layout.TEMPORARY + layout.checkpoint_name(state.update))
+        if self._engine.ranks.is_main:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        self._engine.barrier()
+        self._engine.collect(folder, temporary.name, state.to_dict())
+        update = state.update
+        self._engine.writer.start(lambda files: self._finish(temporary, files, update))
+
+    def check(self) -> None:
+        """Raise what went wrong on this rank in a save that is under way."""
+        self._engine.writer.check()
+
+    def wait(self) -> None:
+        """Return once this rank, and on the main rank all of them, have written all that was saved."""
+        self._engine.writer.wait()
+
+    def _finish(self, temporary: Path, files: Files, update: int) -> None:
+        """In the writer's thread: list this rank's files; on the main rank wait for all lists and give the name."""
+        ranks = self._engine.ranks
+        write_json(temporary / _list_name(ranks.rank), files)
+        if not ranks.is_main:
+            return
+        lists = [temporary / _list_name(rank) for rank in range(ranks.world_size)]
+        while not all(path.exists() for path in lists):
+            time.sleep(_POLL_SECONDS)
+        merged: Files = {}
+        for path in lists:
+            merged.update(json.loads(path.read_text(encoding="utf-8")))
         write_json(temporary / layout.MANIFEST, {
-            "format_version": layout.FORMAT_VERSION, "update": state.update, "world_size": engine.ranks.world_size,
-            "zero_stage": engine.stage, "files": files})
-        shutil.rmtree(folder / name, ignore_errors=True)
-        os.replace(temporary, folder / name)
-        for old in layout.complete_checkpoints(run_dir)[:-keep]:
+            "format_version": layout.FORMAT_VERSION, "update": update, "world_size": ranks.world_size,
+            "zero_stage": self._engine.stage, "recipe": self._digest, "files": merged})
+        for path in lists:
+            path.unlink()
+        target = temporary.with_name(layout.checkpoint_name(update))
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(temporary, target)
+        _flush_folder(target.parent)
+        for old in layout.complete_checkpoints(self._run_dir)[:-self._settings.keep]:
             shutil.rmtree(old, ignore_errors=True)
-    engine.barrier()
 
+    def restore(self) -> TrainState | None:
+        """Load the newest checkpoint that is whole and undamaged; None where the run has none. Every rank must call it.
 
-def restore_latest(engine: Engine, run_dir: Path) -> TrainState | None:
-    """Load the newest whole checkpoint of the run into `engine`; None where there is none.
-
-    Raises InputError where it was written by another number of ranks or at another ZeRO stage.
-    """
-    checkpoints = layout.complete_checkpoints(run_dir)
-    if not checkpoints:
+        Written by another number of ranks it is converted first. Raises InputError where there are only damaged ones,
+        one of another run, or one that cannot be taken over.
+        """
+        candidates = self._engine.same_on_all([path.name for path in layout.complete_checkpoints(self._run_dir)])
+        folder = self._run_dir / layout.FOLDER
+        if self._engine.ranks.is_main:
+            for left in (*folder.glob(f"{layout.TEMPORARY}*"), *folder.glob(f"{layout.UNIVERSAL}*")):
+                shutil.rmtree(left, ignore_errors=True)
+        self._engine.barrier()
+        for name in reversed(candidates):
+            damaged = self._damaged(folder / name)
+            if not damaged:
+                return self._load(folder / name)
+            if self._engine.ranks.is_main:
+                print(f"warning: {folder / name}: {', '.join(damaged)} is not what was written; an older checkpoint is "
+                      "taken", file=sys.stderr)
+        if candidates:
+            raise InputError(f"{folder}: every checkpoint is damaged; remove the folder to train from the beginning")
         return None
-    newest = checkpoints[-1]
-    manifest = layout.read_manifest(newest) or {}
-    for what, found, here in (("ranks", manifest["world_size"], engine.ranks.world_size),
-                              ("ZeRO stage", manifest["zero_stage"], engine.stage)):
-        if found != here:
-            raise InputError(f"{newest} was written with {what} {found}, this start has {here}; "
-                             "resume it as it was started, or start a run with another name")
-    return TrainState.from_dict(engine.load(newest.parent, newest.name))
+
+    def _damaged(self, path: Path) -> list[str]:
+        ranks = self._engine.ranks
+        mine = layout.damaged_files(path, ranks.rank, ranks.world_size)
+        return sorted(name for names in self._engine.gather_objects(mine) for name in names)
+
+    def _load(self, path: Path) -> TrainState:
+        engine, manifest = self._engine, layout.read_manifest(path) or {}
+        if manifest["recipe"] != self._digest:
+            raise InputError(f"{path} was written by another run; remove it, or put back the run's own checkpoints")
+        same_stage = manifest["zero_stage"] == engine.stage
+        if same_stage and (manifest["world_size"] == engine.ranks.world_size or engine.stage == 0):
+            return TrainState.from_dict(engine.load(path.parent, path.name)).for_ranks(engine.ranks.world_size)
+        if same_stage:
+            source = path.with_name(layout.UNIVERSAL + path.name)
+            reason = universal.convert(path, source) if engine.ranks.is_main else None
+            (reason, *_) = engine.gather_objects(reason)
+            if reason is None:
+                values = engine.load(source.parent, source.name, universal=True)
+                engine.barrier()
+                if engine.ranks.is_main:
+                    shutil.rmtree(source, ignore_errors=True)
+                return TrainState.from_dict(values).for_ranks(engine.ranks.world_size)
+        else:
+            reason = f"it was written at ZeRO stage {manifest['zero_stage']}, this start has {engine.stage}"
+        return self._load_weights(path, manifest, reason)
+
+    def _load_weights(self, path: Path, manifest: dict[str, Any], reason: str) -> TrainState:
+        """The weights alone, where the recipe allows it."""
+        if self._settings.resume != "weights":
+            raise InputError(
+                f"{path} cannot be taken over whole: {reason}. --checkpoint.resume=weights takes its weights and loses "
+                "the optimiser's moments")
+        first = self._engine.writer.load(str(sorted(path.glob("*mp_rank_00_model_states.pt"))[0]), "cpu")
+        weights = consolidate(path) if manifest["zero_stage"] else first["module"]
+        self._engine.take_weights(weights, updates=manifest["update"])
+        if self._engine.ranks.is_main:
+            print(f"warning: {path}: weights only ({reason}); the optimiser's moments start from zero", file=sys.stderr)
+        return TrainState.from_dict(first["train_state"]).for_ranks(self._engine.ranks.world_size)
 
 
-def _flush(path: Path) -> None:
-    """Make the kernel write a file's bytes to the disk before its name is trusted."""
+def _list_name(rank: int) -> str:
+    return f"rank-{rank:05d}.json"
+
+
+def _flush_folder(path: Path) -> None:
+    """Make the disk keep a rename."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

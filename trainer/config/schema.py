@@ -129,7 +129,12 @@ class CheckpointSection(Section):
     every: int | None = Field(default=None, ge=1)
     """Updates between checkpoints; None saves four times in a run."""
     keep: int = Field(default=2, ge=2)
-    """Complete checkpoints to keep; at least two, since the newest may be cut short by a crash."""
+    """Complete checkpoints to keep; at least two, since the newest may turn out to be damaged."""
+    background: bool = True
+    """Write while training goes on, from a copy of the state in the host's memory; false needs no such copy."""
+    resume: Literal["exact", "weights"] = "exact"
+    """What to do with a checkpoint that cannot be taken over whole (another ZeRO stage, or one that DeepSpeed cannot
+    convert to this number of ranks): refuse it, or take the weights and lose the optimiser's moments."""
 
 
 class RobustSection(Section):
@@ -201,7 +206,13 @@ class EngineSection(Section):
     """A DeepSpeed configuration: a name in `ds_configs/` or the path of a JSON file."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Storage of weights and activations; fp32 is fastest on CPUs without matrix units for bf16. In fp16 the loss scale
-    is dynamic: an update that overflows is skipped, and the learning rate stays where it is for that update."""
+    is dynamic: an update that overflows is skipped."""
+    timeout_seconds: float = Field(default=1800.0, gt=0)
+    """A rank that does not answer the others for this long ends the run; longer than the longest evaluation or save
+    that only some ranks take part in."""
+    skips_allowed: int = Field(default=20, ge=1)
+    """Updates in a row that may be skipped because of NaN or Inf; one more ends the run. fp16 skips about ten when it
+    starts, while it looks for a loss scale."""
 
 
 class LoggingSection(Section):
@@ -209,6 +220,8 @@ class LoggingSection(Section):
 
     every: int = Field(default=10, ge=1)
     """Updates between lines in metrics.jsonl and points in TensorBoard."""
+    spike: float = Field(default=5.0, gt=1)
+    """An update whose loss is this many times its running mean is noted in metrics.jsonl with its example ids."""
 
 
 class Recipe(Section):

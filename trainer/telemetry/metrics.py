@@ -42,6 +42,12 @@ class Metrics:
         for name, value in known.items():
             self._board.add_scalar(name, value, update)
 
+    def note(self, update: int, event: dict[str, Any]) -> None:
+        """Record something that happened in this update, in metrics.jsonl alone."""
+        if self._file is not None:
+            self._file.write(json.dumps({"update": update, **event}) + "\n")
+            self._file.flush()
+
     def __enter__(self) -> Metrics:
         return self
 

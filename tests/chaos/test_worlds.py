@@ -1,0 +1,92 @@
+"""A run goes on with another number of ranks: parameters, moments and learning rate equal number by number."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.chaos.ranks import start
+from tests.trainer.small_runs import ZERO3, metrics_of, write_cells, write_recipe
+
+WORLDS = [(2, 1), (1, 2), (2, 3), (4, 2)]
+CASES = [(stage, *world, precision) for stage in range(4) for world in WORLDS for precision in ("fp32", "bf16")
+         if stage or precision == "fp32"]
+DEFAULT = [(0, 4, 2, "fp32"), (1, 2, 3, "fp32"), (2, 2, 1, "fp32"), (3, 1, 2, "fp32"), (3, 2, 3, "bf16")]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("worlds")
+    write_cells(root / "shards")
+    return write_recipe(root / "work", root / "shards")
+
+
+def command_of(recipe: Path, stage: int, precision: str, name: str) -> list[str]:
+    config = ZERO3["engine.config"] if stage == 3 else f"zero{stage}"
+    return ["train", str(recipe), f"--name={name}", f"--engine.config={config}", f"--engine.precision={precision}",
+            "--batch.size=12", "--model.dropout=0", "--checkpoint.every=4", "--schedule.updates=8",
+            "--robust.method=smart", "--robust.bregman_weight=1", "--evaluation.every=8"]
+
+
+@pytest.mark.parametrize(("stage", "before", "after", "precision"), [
+    case if case in DEFAULT else pytest.param(*case, marks=pytest.mark.full) for case in CASES])
+def test_nothing_is_lost(recipe: Path, tmp_path: Path, stage: int, before: int, after: int, precision: str) -> None:
+    name = f"{stage}-{before}-{after}-{precision}"
+    command = command_of(recipe, stage, precision, name)
+    folder = recipe.parent / "runs" / name
+    first = start(before, command, tmp_path, {"dump": str(tmp_path), "hang": {"update": 6, "rank": 0}})
+    end = time.monotonic() + 120
+    while not (folder / "checkpoints/step-00000004/manifest.json").exists():
+        assert time.monotonic() < end, first.said()
+        time.sleep(0.1)
+    first.kill()
+    first.wait()
+    second = start(after, command, tmp_path, {"dump": str(tmp_path)})
+    assert second.wait() == [0] * after, second.said()
+    assert "resumed after update 4" in second.said()
+    saved, restored = (torch.load(tmp_path / f"{when}-4.pt", weights_only=False) for when in ("saved", "restored"))
+    assert saved.keys() == restored.keys()
+    assert saved["learning_rate"] == restored["learning_rate"]
+    assert [group["weight_decay"] for group in restored["groups"]] == [0.01, 0.0]
+    assert set(saved["steps"]) == set(restored["steps"]) == {4.0}
+    at_the_end = torch.load(tmp_path / "saved-8.pt", weights_only=False)
+    assert set(at_the_end["steps"]) == {8.0}
+    tensors = [key for key, value in saved.items() if isinstance(value, torch.Tensor)]
+    assert sum(key.endswith("/exp_avg_sq") for key in tensors) > 20
+    for key in tensors:
+        assert torch.equal(saved[key], restored[key]), key
+    assert not list((folder / "checkpoints").glob(".*"))
+    undisturbed = start(before, command_of(recipe, stage, precision, name + "-whole"), tmp_path)
+    assert undisturbed.wait() == [0] * before, undisturbed.said()
+    expected = [line["train/loss"] for line in metrics_of(folder.with_name(name + "-whole")) if "train/loss" in line]
+    found = [line["train/loss"] for line in metrics_of(folder) if "train/loss" in line]
+    assert found == pytest.approx(expected, rel=2e-5 if precision == "fp32" else 2e-2)
+    assert found[:4] == expected[:4]
+
+
+def test_weights_alone_are_taken_on_request(recipe: Path, tmp_path: Path) -> None:
+    """From ZeRO 2 to 3, which DeepSpeed cannot convert."""
+    command = [*command_of(recipe, 2, "fp32", "stages")]
+    first = start(1, command, tmp_path, {"dump": str(tmp_path), "hang": {"update": 6, "rank": 0}})
+    folder = recipe.parent / "runs/stages"
+    end = time.monotonic() + 120
+    while not (folder / "checkpoints/step-00000004/manifest.json").exists():
+        assert time.monotonic() < end, first.said()
+        time.sleep(0.1)
+    first.kill()
+    first.wait()
+    other = [f"--engine.config={ZERO3['engine.config']}" if word.startswith("--engine.config") else word
+             for word in command]
+    refused = start(1, other, tmp_path)
+    assert refused.wait() == [2]
+    assert "another recipe (engine.config" in refused.said()
+    taken = start(1, [*other, "--checkpoint.resume=weights"], tmp_path, {"dump": str(tmp_path)})
+    assert taken.wait() == [0], taken.said()
+    assert "weights only" in taken.said()
+    saved, restored = (torch.load(tmp_path / f"{when}-4.pt", weights_only=False) for when in ("saved", "restored"))
+    assert saved["learning_rate"] == restored["learning_rate"]
+    names = [key for key, value in saved.items() if isinstance(value, torch.Tensor) and "/" not in key]
+    assert all(torch.equal(saved[key], restored[key]) for key in names)

@@ -1,0 +1,42 @@
+"""A checkpoint for another number of ranks, through DeepSpeed's universal format.
+
+Input: a checkpoint folder that this run wrote. DeepSpeed's converter unpickles: never give it another's files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from trainer.average import FILE as AVERAGE
+
+_CONVERTER = "deepspeed.checkpoint.ds_to_universal"
+
+
+def convert(source: Path, target: Path) -> str | None:
+    """Write `source` in the universal format to `target`; returns None, or in one line why it cannot be done."""
+    temporary = target.with_name(f"{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    workers = str(min(4, os.cpu_count() or 1))
+    done = subprocess.run(
+        [sys.executable, "-m", _CONVERTER, "--input_folder", str(source), "--output_folder", str(temporary),
+         "--num_extract_workers", workers, "--num_merge_workers", workers, "--inject_missing_state"],
+        capture_output=True, text=True, check=False, env=_environment())
+    if done.returncode != 0:
+        shutil.rmtree(temporary, ignore_errors=True)
+        said = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
+        return f"DeepSpeed cannot convert it to another number of ranks ({said[-1].strip()[:200]})"
+    if (source / AVERAGE).exists():
+        shutil.copyfile(source / AVERAGE, temporary / AVERAGE)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(temporary, target)
+    return None
+
+
+def _environment() -> dict[str, str]:
+    """Without the launcher's variables: the converter is no rank."""
+    launcher = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    return {key: value for key, value in os.environ.items() if key not in launcher}
