@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 
 from data_prep import cli
+from trainer.endings import REQUESTS, LostRank, leave_at_once
 
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code. Launchers' own `--local_rank` is taken out first."""
-    # Imported here, not above: `--help` and a mistyped command should not wait for torch.
-    from transformers.utils import logging
+    words = take_local_rank(argv)
+    # A signal must not kill a training run that is about to start.
+    with REQUESTS if words[:1] == ["train"] else nullcontext():
+        # Imported here, not above: `--help` and a mistyped command should not wait for torch.
+        from transformers.utils import logging
 
-    from trainer.commands import COMMANDS
-    from trainer.endings import LostRank, leave_at_once
+        from trainer.commands import COMMANDS
 
-    logging.disable_progress_bar()  # bars for loading and saving tear the lines of training apart
-    try:
-        return cli.main(COMMANDS, take_local_rank(argv), "python -m trainer")
-    except LostRank as error:
-        leave_at_once(error)
+        logging.disable_progress_bar()  # bars for loading and saving tear the lines of training apart
+        try:
+            return cli.main(COMMANDS, words, "python -m trainer")
+        except LostRank as error:
+            leave_at_once(error)
 
 
 def take_local_rank(argv: list[str]) -> list[str]:

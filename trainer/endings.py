@@ -20,8 +20,6 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
-import torch
-
 from data_prep.errors import InputError
 
 EXIT_STOPPED, EXIT_REQUEUE, EXIT_LOST_RANK = 3, 75, 76
@@ -38,24 +36,36 @@ class LostRank(Exception):
 
 
 class Requests:
-    """Within this context `received` names the first signal that asked the run to leave."""
+    """Within this context `received` names the first signal that asked the run to leave.
+
+    Entered twice, the outer context counts: the command line enters it before the seconds that imports take.
+    """
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._depth = 0
         self._before: dict[signal.Signals, Any] = {}
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
         self.received = self.received or signal.Signals(number).name
 
     def __enter__(self) -> Requests:
-        if threading.current_thread() is threading.main_thread():  # Python lets no other thread set handlers
-            self._before = {number: signal.signal(number, self._take) for number in ASKING}
+        self._depth += 1
+        if self._depth == 1:
+            self.received = None
+            if threading.current_thread() is threading.main_thread():  # Python lets no other thread set handlers
+                self._before = {number: signal.signal(number, self._take) for number in ASKING}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._depth -= 1
+        if self._depth == 0:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+
+REQUESTS = Requests()
 
 
 @contextmanager
@@ -67,6 +77,8 @@ def endings_in_a_line(world_size: int, timeout_seconds: float) -> Iterator[None]
         raise InputError(f"{error.filename or 'writing'}: {error.strerror or error}; the last whole checkpoint is "
                          "untouched: mend this and give the same command again") from error
     except RuntimeError as error:
+        import torch  # not above: the command line needs this file before the seconds that torch takes
+
         lost = isinstance(error, torch.distributed.DistError) or any(word in str(error) for word in _GLOO)
         if world_size == 1 or not lost:
             raise

@@ -22,7 +22,7 @@ from trainer.config.schema import Recipe
 from trainer.context import StepContext
 from trainer.data.collate import Batch
 from trainer.data.loader import Examples, TrainingData
-from trainer.endings import Preempted, Requests
+from trainer.endings import REQUESTS, Preempted
 from trainer.engine import Engine
 from trainer.evaluate.predict import Predictions, predict
 from trainer.faults import check_update
@@ -145,11 +145,10 @@ class Watcher:
 
     def __init__(
         self, engine: Engine, recipe: Recipe, data: TrainingData, dev: dict[str, Examples], state: TrainState,
-        updates: int, metrics: Metrics, store: Store, requests: Requests, save_best: Callable[[], None],
+        updates: int, metrics: Metrics, store: Store, save_best: Callable[[], None],
     ) -> None:
         self.engine, self.recipe, self.data, self.dev, self.state = engine, recipe, data, dev, state
         self.updates, self.metrics, self.store, self.save_best = updates, metrics, store, save_best
-        self.requests = requests
         self.evaluate_every = recipe.evaluation.every or max(1, updates // 10)
         self.checkpoint_every = recipe.checkpoint.every or max(1, updates // 4)
         self._clock = time.monotonic()
@@ -176,14 +175,14 @@ class Watcher:
             self.store.wait()
             self.engine.barrier()  # the main rank has waited for the files of all ranks
         if asked and not last:
-            raise Preempted(f"asked to leave ({self.requests.received or 'by another rank'}): saved after update "
+            raise Preempted(f"asked to leave ({REQUESTS.received or 'by another rank'}): saved after update "
                             f"{update} of {self.updates}; the same command goes on from there")
 
     def _agree(self, done: Update) -> tuple[float, bool]:
         """(the update's mean loss over the global batch, whether a signal has asked any rank to leave)."""
         pairs = [torch.stack([torch.as_tensor(value, device=self.engine.device).double() for value in pair])
                  for pair in done.losses]
-        asked = torch.tensor([float(self.requests.received is not None)], dtype=torch.float64)
+        asked = torch.tensor([float(REQUESTS.received is not None)], dtype=torch.float64)
         total, weight, askers = self.engine.sum_over_ranks(
             torch.cat([torch.stack(pairs).sum(dim=0), asked.to(self.engine.device)])).tolist()
         return total / max(1.0, weight), askers > 0

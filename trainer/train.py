@@ -21,7 +21,7 @@ from trainer.data.collate import Masking
 from trainer.data.loader import Examples, TrainingData, open_training_data, training_batches
 from trainer.data.partners import partner_choice
 from trainer.data.sampler import updates_per_epoch
-from trainer.endings import EXIT_REQUEUE, EXIT_STOPPED, Preempted, Requests, endings_in_a_line
+from trainer.endings import EXIT_REQUEUE, EXIT_STOPPED, REQUESTS, Preempted, endings_in_a_line
 from trainer.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
 from trainer.faults import NotFinite
 from trainer.kernels import dispatch
@@ -53,7 +53,7 @@ def train(
         if ranks.is_main:
             print(f"{run_dir.run_dir_of(settings)} is done; nothing to do")
         return 0
-    with endings_in_a_line(ranks.world_size, settings.engine.timeout_seconds):
+    with REQUESTS, endings_in_a_line(ranks.world_size, settings.engine.timeout_seconds):
         return _live(settings, ranks)
 
 
@@ -94,8 +94,8 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
 
     batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.update, updates,
                                ranks.rank, ranks.world_size, engine.accumulation, choose)
-    with Requests() as requests, Metrics(folder, active=ranks.is_main, resume_from=state.update) as metrics:
-        watcher = Watcher(engine, settings, data, dev, state, updates, metrics, store, requests, save_best)
+    with Metrics(folder, active=ranks.is_main, resume_from=state.update) as metrics:
+        watcher = Watcher(engine, settings, data, dev, state, updates, metrics, store, save_best)
         try:
             run_updates(engine, settings, batches, state, updates, backend, watcher)
         except (Collapsed, NotFinite) as error:  # on every rank at once: all see the same numbers

@@ -2,10 +2,10 @@
 
     FAULTS='{"slow_write": 0.2}' python tests/chaos/worker.py train RECIPE ...
 
-slow_write: seconds that every file of a checkpoint takes at least. full_disk: {"write": N, "rank": R}: the N-th write of
-that rank's checkpoint files, and all after it, find the disk full. not_finite: [first, last] update with a NaN in the
-loss of rank 0. hang: {"update": U, "rank": R}: that rank stops answering. dump: folder for the whole state, by name,
-after every save and after a restore.
+slow_write: seconds that every file of a checkpoint takes at least. full_disk: {"write": N, "rank": R}: the N-th write
+of that rank's checkpoint files, and all after it, find the disk full. not_finite: [first, last] update with a NaN in
+the loss of rank 0. hang: {"update": U, "rank": R}: that rank stops answering. dump: folder for the whole state, by
+name, after every save and after a restore.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from trainer.endings import REQUESTS
+
+REQUESTS.__enter__()  # as `python -m trainer` does, before anything slow is imported
+
+import torch
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
 from trainer.__main__ import main
@@ -90,7 +93,7 @@ def dump(folder: str) -> None:
 
     def write(store: Store, when: str) -> None:
         engine = store._engine
-        if engine.stage in (1, 2):  # DeepSpeed links them after the first group's first step, before the others have any
+        if engine.stage in (1, 2):  # DeepSpeed links moments after the first group's first step: the others have none
             engine._engine.optimizer._hp_optimizer_states_linked = False
             engine._engine.optimizer._lazy_init_hp_params_optimizer_state()
         found: dict[str, Any] = {"learning_rate": engine.learning_rate, "groups": [

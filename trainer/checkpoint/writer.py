@@ -141,9 +141,13 @@ class _Hashing:
 
 def write_file(path: Path, content: Any) -> dict[str, Any]:
     """Write `content` to `path` with torch.save and flush it to the disk; returns its size and hash."""
-    with path.open("wb") as file:
-        hashing = _Hashing(file)
-        torch.save(content, hashing)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("wb") as file:
+            hashing = _Hashing(file)
+            torch.save(content, hashing)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = str(path)  # a failed write does not say where
+        raise
     return {"size": hashing.size, "sha256": hashing.digest.hexdigest()}
