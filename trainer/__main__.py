@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import nullcontext
+from typing import NoReturn
 
 from data_prep import cli
-from trainer.endings import REQUESTS, LostRank, leave_at_once
+from trainer.endings import REQUESTS, LostRank, ignore_requests, leave_at_once
 
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code. Launchers' own `--local_rank` is taken out first."""
-    words = take_local_rank(argv)
-    # A signal must not kill a training run that is about to start.
-    with REQUESTS if words[:1] == ["train"] else nullcontext():
-        # Imported here, not above: `--help` and a mistyped command should not wait for torch.
-        from transformers.utils import logging
+    # Imported here, not above: `--help` and a mistyped command should not wait for torch.
+    from transformers.utils import logging
 
-        from trainer.commands import COMMANDS
+    from trainer.commands import COMMANDS
 
-        logging.disable_progress_bar()  # bars for loading and saving tear the lines of training apart
-        try:
-            return cli.main(COMMANDS, words, "python -m trainer")
-        except LostRank as error:
-            leave_at_once(error)
+    logging.disable_progress_bar()  # bars for loading and saving tear the lines of training apart
+    try:
+        return cli.main(COMMANDS, take_local_rank(argv), "python -m trainer")
+    except LostRank as error:
+        leave_at_once(error)
 
 
 def take_local_rank(argv: list[str]) -> list[str]:
@@ -40,5 +37,16 @@ def take_local_rank(argv: list[str]) -> list[str]:
     return kept
 
 
+def run() -> NoReturn:
+    """The whole process. A signal must kill a run neither while it starts nor while it leaves."""
+    training = "train" in sys.argv
+    if training:
+        REQUESTS.__enter__()
+    code = main(sys.argv[1:])
+    if training:
+        ignore_requests()
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run()

@@ -68,6 +68,12 @@ class Requests:
 REQUESTS = Requests()
 
 
+def ignore_requests() -> None:
+    """From here on the signals do nothing: Python gives handlers up before a process has ended, and TERM would kill."""
+    for number in ASKING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def endings_in_a_line(world_size: int, timeout_seconds: float) -> Iterator[None]:
     """Turns what the disk and the other ranks can do to a run into InputError and LostRank."""

@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import distributed_c10d
 
 from data_prep.errors import InputError
 from trainer.average import FILE as AVERAGE
@@ -37,7 +38,7 @@ from trainer.launch import Ranks
 from trainer.optimizer import build_optimizer, learning_rate_course
 
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
-logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # its warnings are for those who write engines
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
 import deepspeed  # noqa: E402  (the accelerator must be chosen before)
 from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler  # noqa: E402
@@ -156,6 +157,7 @@ class Engine:
         self._linear = torch.nn.functional.linear
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False)
+        _limit_silence(recipe.engine.timeout_seconds)
         self.writer = Writer(SAVED_TYPES, background=recipe.checkpoint.background)
         self._engine.checkpoint_engine = self.writer
         self._engine._copy_recovery_script = lambda path: None  # a script beside every checkpoint that nobody needs
@@ -207,15 +209,16 @@ class Engine:
         Returns False where NaN or Inf in a loss or gradient made it skip the update: parameters and moments are as
         before. The learning rate advances all the same, so that its course ends with the run.
         """
-        applied = True
+        applied, optimizer = True, self._engine.optimizer
         if self._measures_norm:
-            with_gradient = [p for p in self.module.parameters() if p.grad is not None]
-            self._norm = torch.nn.utils.get_total_norm([p.grad for p in with_gradient])
+            gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+            self._norm = torch.nn.utils.get_total_norm(gradients)
             applied = bool(torch.isfinite(self._norm))
-            if not applied:
-                for parameter in with_gradient:
-                    parameter.grad = None  # which makes the optimiser pass over it
+        update = optimizer.step
+        if not applied:  # here, without ZeRO, DeepSpeed would not look
+            optimizer.step = lambda: None
         self._engine.step()
+        optimizer.step = update
         self._begins_update = True
         if not self._measures_norm and not self._engine.was_step_applied():
             applied = False
@@ -351,6 +354,12 @@ def consolidate(checkpoint: Path) -> dict[str, Tensor]:
     with contextlib.redirect_stdout(io.StringIO()):
         found: dict[str, Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint.parent), checkpoint.name)
     return found
+
+
+def _limit_silence(seconds: float) -> None:
+    """Let every process group wait this long; DeepSpeed gives its own torch's default."""
+    for group in list(distributed_c10d._world.pg_map):
+        distributed_c10d._set_pg_timeout(timedelta(seconds=seconds), group)
 
 
 def start_distributed(ranks: Ranks, timeout_seconds: float = 1800.0) -> None:

@@ -8,6 +8,7 @@ the loss of rank 0. hang: {"update": U, "rank": R}: that rank stops answering. d
 name, after every save and after a restore.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import errno
@@ -27,7 +28,7 @@ REQUESTS.__enter__()  # as `python -m trainer` does, before anything slow is imp
 import torch
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
-from trainer.__main__ import main
+from trainer.__main__ import run
 from trainer.checkpoint import writer
 from trainer.checkpoint.store import Store
 from trainer.context import StepContext
@@ -51,17 +52,17 @@ def slow_write(seconds: float) -> None:
 
 def full_disk(fault: dict[str, int]) -> None:
     """From some write on the disk is full."""
-    original, writes = writer._Hashing.write, 0
+    original, writes = writer._Disk.to_file, 0
 
-    def write(self: Any, content: Any) -> int:
+    def to_file(self: Any, content: Any) -> None:
         nonlocal writes
         writes += 1
         if writes >= fault["write"]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return original(self, content)
+        original(self, content)
 
     if int(os.environ.get("RANK", "0")) == fault["rank"]:
-        writer._Hashing.write = write  # type: ignore[method-assign]
+        writer._Disk.to_file = to_file  # type: ignore[method-assign]
 
 
 def not_finite(updates: list[int]) -> None:
@@ -130,4 +131,4 @@ if __name__ == "__main__":
     for name, value in FAULTS.items():
         {"slow_write": slow_write, "full_disk": full_disk, "not_finite": not_finite, "hang": hang, "dump": dump}[name](
             value)
-    sys.exit(main(sys.argv[1:]))
+    run()

@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -123,31 +123,45 @@ def snapshot(value: Any, seen: dict[tuple[Any, ...], Tensor]) -> Any:
     return copy.deepcopy(value)
 
 
-class _Hashing:
-    """A file that hashes what passes through it."""
+def write_file(path: Path, content: Any) -> dict[str, Any]:
+    """Write `content` to `path` with torch.save and flush it to the disk; returns its size and hash.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self.digest, self.size = file, hashlib.sha256(), 0
+    Raises OSError with the name of the file.
+    """
+    disk = _Disk()
+    try:
+        with path.open("wb") as disk.file:
+            torch.save(content, disk)  # type: ignore[arg-type]
+            disk.file.flush()
+            os.fsync(disk.file.fileno())
+    except (OSError, RuntimeError) as error:
+        failure = disk.failure or error  # torch.save raises an error of its own on top of it
+        if isinstance(failure, OSError):
+            failure.filename = str(path)
+        raise failure from None
+    return {"size": disk.size, "sha256": disk.digest.hexdigest()}
+
+
+class _Disk:
+    """The file that torch.save writes to: hashes what passes through, and remembers the error that stopped it."""
+
+    def __init__(self) -> None:
+        self.file: Any = None
+        self.digest, self.size = hashlib.sha256(), 0
+        self.failure: OSError | None = None
 
     def write(self, content: Any) -> int:
-        self._file.write(content)
+        try:
+            self.to_file(content)
+        except OSError as error:
+            self.failure = error
+            raise
         self.digest.update(content)
         self.size += len(content)
         return len(content)
 
+    def to_file(self, content: Any) -> None:
+        self.file.write(content)
+
     def flush(self) -> None:
-        self._file.flush()
-
-
-def write_file(path: Path, content: Any) -> dict[str, Any]:
-    """Write `content` to `path` with torch.save and flush it to the disk; returns its size and hash."""
-    try:
-        with path.open("wb") as file:
-            hashing = _Hashing(file)
-            torch.save(content, hashing)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        error.filename = str(path)  # a failed write does not say where
-        raise
-    return {"size": hashing.size, "sha256": hashing.digest.hexdigest()}
+        self.file.flush()
