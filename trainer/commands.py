@@ -5,6 +5,7 @@ from __future__ import annotations
 from data_prep.cli import Commands
 from trainer.bench.kernels import bench_kernels
 from trainer.bench.loader import bench_loader
+from trainer.bench.overhead import bench_overhead
 from trainer.bench.steps import bench_steps
 from trainer.checkpoint.export import export
 from trainer.demo import demo
@@ -20,7 +21,8 @@ COMMANDS: Commands = {
     "diagnose": diagnose,
     "report": report,
     "export": export,
-    "bench": {"loader": bench_loader, "steps": bench_steps, "kernels": bench_kernels},
+    "bench": {"loader": bench_loader, "steps": bench_steps, "kernels": bench_kernels,
+              "overhead": bench_overhead},
     "doctor": doctor,
     "demo": demo,
 }

@@ -140,6 +140,14 @@ def global_weight(engine: Engine, recipe: Recipe, micro_batches: list[Batch]) ->
     return float(engine.sum_over_ranks(masked))
 
 
+def agree(engine: Engine, done: Update) -> tuple[float, bool]:
+    """(the update's mean loss over the global batch, whether a signal has asked any rank to leave)."""
+    flat = [torch.as_tensor(value, device=engine.device).double() for pair in done.losses for value in pair]
+    asked = torch.tensor(float(REQUESTS.received is not None), dtype=torch.float64, device=engine.device)
+    *sums, askers = engine.sum_over_ranks(torch.stack([*flat, asked])).tolist()
+    return sum(sums[::2]) / max(1.0, sum(sums[1::2])), askers > 0
+
+
 class Watcher:
     """What happens after an update, in its order. One object, since it remembers the open run."""
 
@@ -163,7 +171,7 @@ class Watcher:
         update = self.state.update
         last = update == self.updates
         self.store.check()
-        loss, asked = self._agree(done)
+        loss, asked = agree(self.engine, done)
         check_update(self.recipe, self.state, loss, done.applied, lambda: self._example_ids(done), self.metrics.note)
         if update % self.recipe.logging.every == 0 or last:
             self._log(window)
@@ -177,15 +185,6 @@ class Watcher:
         if asked and not last:
             raise Preempted(f"asked to leave ({REQUESTS.received or 'by another rank'}): saved after update "
                             f"{update} of {self.updates}; the same command goes on from there")
-
-    def _agree(self, done: Update) -> tuple[float, bool]:
-        """(the update's mean loss over the global batch, whether a signal has asked any rank to leave)."""
-        pairs = [torch.stack([torch.as_tensor(value, device=self.engine.device).double() for value in pair])
-                 for pair in done.losses]
-        asked = torch.tensor([float(REQUESTS.received is not None)], dtype=torch.float64)
-        total, weight, askers = self.engine.sum_over_ranks(
-            torch.cat([torch.stack(pairs).sum(dim=0), asked.to(self.engine.device)])).tolist()
-        return total / max(1.0, weight), askers > 0
 
     def _example_ids(self, done: Update) -> list[list[int]]:
         return self.engine.gather_objects([int(i) for ids in done.example_ids for i in ids.tolist()])

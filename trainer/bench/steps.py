@@ -90,7 +90,7 @@ def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, v
     layers = SIZES[size][1]
     chosen = [way for way in ways(layers) if way.name == "plain" or only is None or only in way.name]
     ranks = find_ranks()
-    model = _model(size, length, vocabulary)
+    model = model_of(size, length, vocabulary)
     recipes = {way.name: recipe_of(way, batch_size, updates) for way in chosen}
     batches = [batch_of(number, batch_size, length, vocabulary) for number in range(updates)]
     missing = hugging_face.why_left_out(ranks.world_size)
@@ -125,7 +125,8 @@ def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, v
     return 0
 
 
-def _model(size: str, length: int, vocabulary: int) -> XLMRobertaForSequenceClassification:
+def model_of(size: str, length: int, vocabulary: int) -> XLMRobertaForSequenceClassification:
+    """Random weights, the same in every process."""
     hidden, layers, heads, width = SIZES[size]
     torch.manual_seed(0)
     return XLMRobertaForSequenceClassification(XLMRobertaConfig(

@@ -1,0 +1,95 @@
+"""`python -m trainer bench overhead`: what it costs that a run never loses work.
+
+Three figures on one machine: the time that looking for faults and signals adds to a step, the time that a save stops
+training for, and the time until the save is on the disk. Under a launcher, all ranks take part.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from data_prep.errors import InputError
+from trainer.bench.steps import Way, batch_of, model_of, recipe_of
+from trainer.checkpoint.store import Store
+from trainer.config.schema import CheckpointSection
+from trainer.engine import Engine, start_distributed
+from trainer.faults import check_update
+from trainer.kernels import dispatch
+from trainer.launch import find_ranks
+from trainer.loop import Update, Window, agree, run_updates
+from trainer.model.build import SIZES
+from trainer.model.heads import HEADS
+from trainer.model.site import SiteModel
+from trainer.state import TrainState
+
+
+def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48, vocabulary: int = 20000,
+                   updates: int = 20, rounds: int = 5) -> int:
+    """What a step pays for finding faults and signals, and what a save costs, beside the time of an update.
+
+    updates: steps per round; rounds: the median counts, the first is dropped.
+    """
+    if size not in SIZES or rounds < 2:
+        raise InputError(f"--size must be one of {', '.join(SIZES)} and --rounds at least 2, found {size!r}, {rounds}")
+    ranks = find_ranks()
+    recipe = recipe_of(Way("plain", {"method": "plain"}, None), batch_size, updates)
+    site_model = SiteModel(model_of(size, length, vocabulary), HEADS["pair"], "word_embeddings")
+    start_distributed(ranks)
+    engine = Engine(site_model, recipe, ranks, 2 * updates * rounds)
+    _, kernels = dispatch.select("auto", announce=ranks.is_main)
+    share = batch_size // ranks.world_size
+    batches = [[batch_of(number, share, length, vocabulary)] for number in range(updates)]
+    spent: list[float] = []
+
+    def careful(window: Window, done: Update) -> None:
+        start = time.perf_counter()
+        loss, _ = agree(engine, done)
+        check_update(recipe, state, loss, done.applied, list, lambda update, event: None)
+        spent.append(time.perf_counter() - start)
+
+    steps, looks, stalls, saves = [], [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        shared = Path(engine.same_on_all(folder))
+        store = Store(engine, shared, CheckpointSection(), "bench")
+        for _ in range(rounds):
+            state = TrainState()
+            spent.clear()
+            start = time.perf_counter()
+            run_updates(engine, recipe, iter(batches), state, updates, kernels, careful)
+            steps.append((time.perf_counter() - start) / updates)
+            looks.append(float(np.median(spent)) + _guard_seconds(engine))
+            start = time.perf_counter()
+            store.save(state)
+            stalls.append(time.perf_counter() - start)
+            store.wait()
+            engine.barrier()
+            saves.append(time.perf_counter() - start)
+        engine.barrier()
+    if ranks.is_main:
+        step, look, stall, save = (float(np.median(times[1:])) for times in (steps, looks, stalls, saves))
+        title = f"{size}, batch {batch_size} x {length} tokens, {ranks.world_size} rank(s), {engine.device}"
+        table = Table("what", "ms", "share of an update", "bound", "", title=title)
+        for what, seconds, bound in (
+                ("an update", step, None), ("looking for faults and signals", look, 0.01),
+                ("a save stops training for", stall, 1.0), ("a save is on the disk after", save, None)):
+            within = "" if bound is None else "[green]within[/]" if seconds <= bound * step else "[red]above[/]"
+            table.add_row(what, f"{1000 * seconds:.2f}", f"{seconds / step:.2%}",
+                          "" if bound is None else f"{bound:.0%}", within)
+        Console().print(table)
+    return 0
+
+
+def _guard_seconds(engine: Engine) -> float:
+    """What `Engine.backward` pays to make a loss that is not finite count."""
+    loss = torch.ones((), device=engine.device, requires_grad=True)
+    start = time.perf_counter()
+    for _ in range(100):
+        loss * torch.where(torch.isfinite(loss.detach()), 1.0, float("nan"))
+    return (time.perf_counter() - start) / 100
