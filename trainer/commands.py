@@ -6,11 +6,11 @@ from data_prep.cli import Commands
 from trainer.bench.kernels import bench_kernels
 from trainer.bench.loader import bench_loader
 from trainer.bench.steps import bench_steps
-from trainer.checkpoint.export import export
 from trainer.demo import demo
 from trainer.diagnose.run import diagnose
 from trainer.doctor import doctor
 from trainer.evaluate.run import evaluate
+from trainer.export import export
 from trainer.report import report
 from trainer.train import train
 
