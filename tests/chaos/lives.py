@@ -23,7 +23,7 @@ IMPORTED = ["trainer.commands", "data_prep.__main__", "trainer.report.write", "t
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
 SHORT_TRAINING = ("--schedule.updates", "6", "--evaluation.every", "3", "--checkpoint.every", "2", "--batch.size", "16")
 STAGES_WITHOUT_TRAINING = 2
-WAIT_SECONDS = 120
+WAIT_SECONDS = 300
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(IMPORTED)
 
@@ -116,7 +116,8 @@ def _with_a_small_demo(whole: bool) -> None:
     """A demo on a small world, with short trainings, or with no other command than `tokenizer`."""
     from trainer.demo import chain, write
 
-    sizes = write.Sizes(documents=400, text_dev=20, easier_pairs=40, easier_dev=10, pairs=60, dev=12, test=15)
+    documents = 4000 if whole else 400  # 4000 hold every word
+    sizes = write.Sizes(documents, text_dev=20, easier_pairs=40, easier_dev=10, pairs=60, dev=12, test=15)
     world, stages = chain.write_world, chain._stages
 
     def short(*words: Any) -> Iterator[chain.Stage]:

@@ -207,10 +207,10 @@ def test_killed_at_every_change(case: str, inputs: Inputs, places: Callable[[Cas
 def test_a_whole_demo_killed_again_and_again(inputs: Inputs, tmp_path: Path) -> None:
     """Trainings included: the same scores and weights."""
     found, draw = [], random.Random(5)
-    for place, kills in (tmp_path / "undisturbed", 0), (tmp_path / "disturbed", 6):
+    for place, kills in (tmp_path / "undisturbed", 0), (tmp_path / "disturbed", 4):
         words = ["trainer", "demo", "--out", str(place / "out"), "--methods", "plain"]
         for _ in range(kills):
-            assert Life(words, tmp_path / "said", whole=True).kill_after(draw.uniform(4, 20))
+            assert Life(words, tmp_path / "said", whole=True).kill_after(draw.uniform(4, 16))
         assert (life := Life(words, tmp_path / "said", whole=True)).end() == 0, life.words
         found.append({name: content for name, content in tree(place).items() if "/raw/" in name or "/shards/" in name
                       or "best/" in name or "/eval/" in name or name.endswith(("report.md", "results.csv"))})
