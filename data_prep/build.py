@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from data_prep.encode.segments import Encoded, Segments
 from data_prep.errors import InputError
 from data_prep.hub import describe_hub, hub_cells, load_hub_split, read_hub
 from data_prep.languages import language_info
+from data_prep.lock import held_beside
 from data_prep.reading import TextBatch, read_cell
 from data_prep.shards import (
     Manifest,
@@ -74,7 +76,8 @@ def build(
     source: `hub`, `hub:REPOSITORY` (a mirror, or a folder laid out like the hub's repository), or a folder of files.
     tokenizer: a folder or a name on the hub. languages, splits: comma lists; without them, all that the source has.
     max_length: of a model input, special tokens included. workers: processes, 0 for one per core.
-    A finished cell with the same settings is skipped; one with other settings is an error without --overwrite.
+    A finished cell with the same settings is skipped; one with other settings is an error without --overwrite, one
+    that another process is building always.
     """
     build_cells(task, source, tokenizer, out, languages, splits, max_length, workers, max_shard_mb, overwrite)
 
@@ -95,21 +98,24 @@ def build_cells(
     described = describe_tokenizer(loaded, tokenizer)
     plans = [_plan(declared, root, cell, described, max_length, augmentation) for cell in cells]
     todo = [plan for plan in plans if overwrite or not _is_done(plan, console)]
-    if not todo:
-        console.print("nothing to do: every cell is finished")
-        return Counter()
-    with console.status("checking the source"):
-        todo = [_checked(plan) for plan in todo]
-    root.mkdir(parents=True, exist_ok=True)
-    keep_tokenizer(root, loaded, described.fingerprint)
-    backend = loaded.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    work = Work(declared.kind, backend, max_length, augmentation.augment if augmentation else None)
-    counts = [plan.rows for plan in todo]
-    rows = None if None in counts else sum(n for n in counts if n is not None)
-    with mapper(work, workers, rows) as encode:
-        totals, written = _write(todo, encode, rows, max_shard_mb * MEGABYTE, overwrite, console)
+    with ExitStack() as locks:
+        for plan in sorted(todo, key=lambda plan: plan.path):  # in one order: of two at once, one gets them all
+            locks.enter_context(held_beside(plan.path, "augment" if augmentation else "build"))
+        todo = [plan for plan in todo if overwrite or not _is_done(plan, console)]  # it may just have been finished
+        if not todo:
+            console.print("nothing to do: every cell is finished")
+            return Counter()
+        with console.status("checking the source"):
+            todo = [_checked(plan) for plan in todo]
+        keep_tokenizer(root, loaded, described.fingerprint)
+        backend = loaded.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
+        work = Work(declared.kind, backend, max_length, augmentation.augment if augmentation else None)
+        counts = [plan.rows for plan in todo]
+        rows = None if None in counts else sum(n for n in counts if n is not None)
+        with mapper(work, workers, rows) as encode:
+            totals, written = _write(todo, encode, rows, max_shard_mb * MEGABYTE, overwrite, console)
     _summarise(written, console)
     return totals
 

@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ import pydantic
 from datasets.arrow_writer import ArrowWriter
 
 from data_prep.errors import InputError
+from data_prep.lock import working_path
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -191,7 +191,7 @@ def write_cell(
     path = Path(path)
     if not overwrite:
         refuse_to_replace(path)
-    with working_folder(path) as folder:
+    with working_folder(path, "build") as folder:
         counts = _Counts(draft.labels)
         shards = _write_shards(folder, counts.watch(rows), max_shard_bytes)
         if not counts.rows:
@@ -264,25 +264,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def working_folder(path: Path) -> Iterator[Path]:
+def working_folder(path: Path, what: str) -> Iterator[Path]:
     """A fresh folder beside `path` with a name that no reader takes for a finished one; removed when the block ends.
 
-    Its name holds the process id and the host, so that processes never share one; what a killed process of this
-    host left behind is cleared away on the way.
+    Meanwhile `path` is locked. Raises InputError where another process is at work on it (see `lock.working_path`).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    host = socket.gethostname()
-    for stale in path.parent.glob(f".{path.name}.tmp-*@{host}"):
-        pid = stale.name.rpartition("@")[0].rpartition("-")[2]
-        if pid.isdigit() and not _is_running(int(pid)):
-            shutil.rmtree(stale, ignore_errors=True)
-    folder = path.parent / f".{path.name}.tmp-{os.getpid()}@{host}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
+    with working_path(path, what) as folder:
+        folder.mkdir()
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_to_replace(path: Path) -> None:
@@ -296,23 +285,13 @@ def refuse_to_replace(path: Path) -> None:
 def put_in_place(folder: Path, path: Path, overwrite: bool = False) -> None:
     """Rename a finished `folder` to `path`. Raises InputError where something finished first in the meantime."""
     if overwrite and path.exists():
-        old = path.parent / f".{path.name}.old-{os.getpid()}"
+        old = folder.with_name(f"{folder.name}.old")  # of the names that the next process to work on `path` clears
         os.replace(path, old)
         shutil.rmtree(old, ignore_errors=True)
     try:
         os.replace(folder, path)
     except OSError as error:
         raise InputError(f"{path} was written by another process meanwhile ({error.strerror}); start again") from error
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 # --- reading --------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from rich.console import Console
 from sentencepiece import sentencepiece_model_pb2
 
 from data_prep.errors import InputError
+from data_prep.lock import held_beside
 from data_prep.reading import read_lines
 from data_prep.shards import TokenizerInfo, tokenizer_dir, tokenizer_fingerprint, working_folder
 
@@ -47,10 +48,11 @@ def tokenizer(
         raise InputError(f"--model must be unigram or word, found {model!r}")
     wanted = _column_numbers(columns)
     folder = Path(out)
-    if folder.exists() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"--out {out} exists already; choose another folder or add --overwrite")
-    trained = train_tokenizer(_sentences(files, wanted), vocab_size, model, max_sentences, seed)
-    save_tokenizer(trained, folder)
+    _refuse_to_replace(folder, overwrite)
+    with held_beside(folder, "tokenizer"):
+        _refuse_to_replace(folder, overwrite)  # another process may have finished it meanwhile
+        trained = train_tokenizer(_sentences(files, wanted), vocab_size, model, max_sentences, seed)
+        save_tokenizer(trained, folder)
     if len(trained) < vocab_size:
         console.print(f"note: the texts support {len(trained):,} tokens, fewer than the {vocab_size:,} asked for")
     console.print(f"{folder}: {len(trained):,} tokens from {len(files)} file(s), "
@@ -103,9 +105,9 @@ def make_tokenizer(pieces: Iterable[tuple[str, float]], charsmap: bytes | None =
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Write the tokenizer to `folder`, which appears whole; in a folder that is there, only its files are replaced."""
-    with working_folder(folder) as temporary:
+    with working_folder(folder, "tokenizer") as temporary:
         tokenizer.save_pretrained(str(temporary))
-        if not folder.exists():
+        if not folder.exists() or not any(folder.iterdir()):
             os.replace(temporary, folder)
             return
         for file in temporary.iterdir():
@@ -144,15 +146,21 @@ def describe_tokenizer(tokenizer: Any, name: str) -> TokenizerInfo:
 def keep_tokenizer(root: Path, tokenizer: Any, fingerprint: str) -> Path:
     """Save the tokenizer beside the cells below `root`, once, and return its folder."""
     folder = tokenizer_dir(root, fingerprint)
-    if not folder.exists():
-        with working_folder(folder) as temporary:
+    with held_beside(folder, "build", wait=True):  # builds of other cells keep the same one
+        if folder.exists():
+            return folder
+        with working_folder(folder, "build") as temporary:
             tokenizer.save_pretrained(str(temporary))
             if tokenizer_fingerprint(load_tokenizer(str(temporary))) != fingerprint:
                 raise InputError("this tokenizer changes when it is saved and loaded; save it with save_pretrained, "
                                  "and give that folder as --tokenizer")
-            if not folder.exists():  # another process may have been first, with the same content
-                os.replace(temporary, folder)
+            os.replace(temporary, folder)
     return folder
+
+
+def _refuse_to_replace(folder: Path, overwrite: bool) -> None:
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not overwrite)):
+        raise InputError(f"--out {folder} exists already; choose another folder, or add --overwrite to a folder")
 
 
 def _text_files(texts: str) -> list[Path]:

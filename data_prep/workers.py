@@ -9,6 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -25,6 +27,7 @@ from data_prep.reading import TextBatch
 
 BATCHES_PER_WORKER = 3  # under way at once: enough to keep a worker busy while the parent writes
 MOST_WORKERS_UNASKED = 8
+SECONDS_TO_OUTLIVE = 0.2  # how long a child may go on after its parent was killed
 POOL_FROM_ROWS = 20_000  # below this, starting processes costs more than it saves
 
 Augmenter = Callable[[TextBatch], tuple[TextBatch, dict[str, int]]]
@@ -68,7 +71,7 @@ def mapper(work: Work, workers: int, rows: int | None) -> Iterator[Mapper]:
             return
         _work = work
         context = multiprocessing.get_context("fork")
-        pool = ProcessPoolExecutor(n, mp_context=context, initializer=_start_worker)
+        pool = ProcessPoolExecutor(n, mp_context=context, initializer=_start_worker, initargs=(os.getpid(),))
         try:
             yield lambda batches: _in_order(pool, batches, n * BATCHES_PER_WORKER)
         finally:
@@ -89,8 +92,20 @@ def _in_order(pool: ProcessPoolExecutor, batches: Iterable[TextBatch], most_unde
         raise InputError("a worker process was killed (out of memory?); start again with fewer --workers") from None
 
 
-def _start_worker() -> None:
+def _start_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends the pool
+    end_with(parent)  # left alone, it would wait for ever for work
+
+
+def end_with(parent: int) -> None:
+    """From now on, kill this process when `parent`, the process that started it, is no more, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_TO_OUTLIVE)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()
 
 
 def _do(batch: TextBatch) -> Encoded:

@@ -7,11 +7,11 @@ from trainer.bench.kernels import bench_kernels
 from trainer.bench.loader import bench_loader
 from trainer.bench.overhead import bench_overhead
 from trainer.bench.steps import bench_steps
-from trainer.checkpoint.export import export
 from trainer.demo import demo
 from trainer.diagnose.run import diagnose
 from trainer.doctor import doctor
 from trainer.evaluate.run import evaluate
+from trainer.export import export
 from trainer.report import report
 from trainer.train import train
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
 from pydantic import ValidationError
 
 from data_prep.errors import InputError
+from data_prep.lock import working_path
 
 
 class KeyedRow(Protocol):
@@ -61,15 +62,16 @@ def read_keyed(path: Path, row_type: type[Row], what: str, remedy: str) -> list[
     return [row for _, row in rows.values()]
 
 
-def merge_keyed(path: Path, old_rows: Iterable[Row], new_rows: Iterable[Row]) -> list[Row]:
-    """Write both to `path`, a new row taking the place of an old one with its key; returns what was written.
+def merge_keyed(path: Path, read: Callable[[Path], list[Row]], new_rows: Iterable[Row], what: str) -> list[Row]:
+    """Add `new_rows` to those that `read` finds in `path`, a new row taking the place of an old one with its key.
 
-    The file is replaced in one step: a reader sees the old rows or all the new ones.
+    Returns what was written. Processes that merge into one file at once wait for each other, so that no row is lost;
+    `what` they do, for the lock. The file is replaced in one step: a reader sees the old rows or all the new ones.
     """
-    rows = list({row.key: row for row in (*old_rows, *new_rows)}.values())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in rows)
-    os.replace(temporary, path)
+    with working_path(path, what, wait=True) as temporary:
+        old_rows = read(path) if path.exists() else []
+        rows = list({row.key: row for row in (*old_rows, *new_rows)}.values())
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in rows)
+        os.replace(temporary, path)
     return rows

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from data_prep.lock import held
 from data_prep.shards import tokenizer_dir
 from trainer import run_dir
-from trainer.checkpoint.export import write_transformers_folder
+from trainer.checkpoint.best import write_transformers_folder
 from trainer.checkpoint.store import Store
 from trainer.collapse import Collapsed
 from trainer.config import Recipe, load_recipe
@@ -53,7 +55,8 @@ def train(
         if ranks.is_main:
             print(f"{run_dir.run_dir_of(settings)} is done; nothing to do")
         return 0
-    with REQUESTS, endings_in_a_line(ranks.world_size, settings.engine.timeout_seconds):
+    mine = held(run_dir.run_dir_of(settings), "train") if ranks.is_main else nullcontext()
+    with mine, REQUESTS, endings_in_a_line(ranks.world_size, settings.engine.timeout_seconds):
         return _live(settings, ranks)
 
 

@@ -112,6 +112,7 @@ def undisturbed(recipe: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.full)])
 def test_killed_again_and_again(recipe: Path, undisturbed: dict[str, Path], kills: int) -> None:
     generator, happened, number = random.Random(kills), Counter[str](), 0
+    shared_before = set(Path("/dev/shm").glob("deepspeed*"))
     while sum(happened.values()) < kills:
         kind = list(KINDS)[number % len(KINDS)]
         log = recipe.parent / f"{kills}-{number}.log"
@@ -125,4 +126,5 @@ def test_killed_again_and_again(recipe: Path, undisturbed: dict[str, Path], kill
             assert all(torch.equal(one[key], other[key]) for key in one)
         assert "is not what was written" not in log.read_text(errors="replace")
         number += 1
+    assert set(Path("/dev/shm").glob("deepspeed*")) <= shared_before
     print("\n".join(f"{count:4}  {what}" for what, count in sorted(happened.items())))

@@ -80,6 +80,19 @@ def test_signals_during_a_save_do_not_break_it(recipe: Path, tmp_path: Path) -> 
     assert metrics_of(folder) == metrics_of(recipe.parent / "runs/whole")
 
 
+def test_of_two_trainings_of_one_run_the_second_leaves(recipe: Path, tmp_path: Path) -> None:
+    first = start(1, command(recipe, "two"), tmp_path, {"hang": {"update": 8, "rank": 0}})
+    until(recipe.parent / "runs/two/metrics.jsonl", first)
+    second = start(1, command(recipe, "two"), tmp_path)
+    assert second.wait() == [2]
+    (line,) = [line for line in second.said().splitlines() if line.startswith("error")]
+    assert f"is in use by another process (train, process {first.processes[0].pid} on " in line
+    first.kill()
+    first.wait()
+    third = start(1, command(recipe, "two"), tmp_path)
+    assert third.wait() == [0], third.said()
+
+
 def test_a_nan_on_one_rank_skips_the_update_on_both(recipe: Path, tmp_path: Path) -> None:
     ranks = start(2, command(recipe, "nan"), tmp_path, {"not_finite": [5, 6]})
     assert ranks.wait() == [0, 0], ranks.said()

@@ -69,7 +69,7 @@ def test_failing_rows_leave_nothing(tmp_path: Path) -> None:
         shards.write_cell(path, draft(), broken())
     with pytest.raises(InputError, match="no rows"):
         shards.write_cell(path, draft(), [])
-    assert list(path.parent.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [], "not even the folders that were made for it"
 
 
 def test_finished_cell_is_not_overwritten_unasked(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.errors import InputError
+from data_prep.lock import held, working_path
 from trainer.demo.languages import languages
 from trainer.demo.neighbours import NEIGHBOURS
 from trainer.demo.world import WORDS
@@ -26,6 +27,7 @@ from trainer.demo.write import NEIGHBOUR_LIST, write_world
 
 RECIPES = Path(__file__).parent / "recipes"
 ROOT = Path(__file__).parents[2]
+CHILD = "trainer.demo.child"
 MARKER = "demo.json"  # written when the raw files are whole
 METHODS = ("plain", "random_noise", "rs_da", "pgd", "freelb", "smart")  # a recipe each; the order of the report
 AUGMENTED = "rs_da"  # the one that trains on perturbed copies of the rows
@@ -57,6 +59,13 @@ def demo(*, out: str = "demo_output", seed: int = 0, methods: str = "plain,rando
     """
     folder, wanted = Path(out), _chosen(methods)
     _check(folder, seed)
+    with held(folder, "demo"):
+        _check(folder, seed)  # another demo may have begun and ended there meanwhile
+        _run_stages(folder, seed, wanted)
+    return 0
+
+
+def _run_stages(folder: Path, seed: int, wanted: Sequence[str]) -> None:
     started = time.monotonic()
     stages = list(_stages(folder, seed, wanted))
     for number, stage in enumerate(stages, start=1):
@@ -69,7 +78,6 @@ def demo(*, out: str = "demo_output", seed: int = 0, methods: str = "plain,rando
     print(f"\nThe demo took {time.monotonic() - started:.0f} s.\n"
           f"The report, for a browser:     {folder / 'report' / 'report.html'}\n"
           f"Training curves and figures:   tensorboard --logdir {folder}")
-    return 0
 
 
 def _stages(folder: Path, seed: int, wanted: Sequence[str]) -> Iterator[Stage]:
@@ -142,7 +150,8 @@ def _check(folder: Path, seed: int) -> None:
         if its_seed != seed:
             raise InputError(f"{folder} holds a demo of seed {its_seed}, not {seed}; choose another --out or --seed, "
                              "or remove it")
-    elif folder.exists() and any(path.name not in ("raw", "logs") for path in folder.iterdir()):
+    elif folder.exists() and any(path.name not in ("raw", "logs") and not path.name.startswith(".")
+                                  for path in folder.iterdir()):
         raise InputError(f"{folder} exists and holds no demo; choose another --out")
 
 
@@ -150,7 +159,9 @@ def _write(folder: Path, seed: int) -> None:
     if (folder / MARKER).exists():
         return
     write_world(folder / "raw", seed, languages(seed))
-    (folder / MARKER).write_text(json.dumps({"format": FORMAT, "seed": seed}) + "\n", encoding="utf-8")
+    with working_path(folder / MARKER, "demo") as temporary:
+        temporary.write_text(json.dumps({"format": FORMAT, "seed": seed}) + "\n", encoding="utf-8")
+        os.replace(temporary, folder / MARKER)
 
 
 def _extend(pretrained: Path, model: Path, seed: int) -> None:
@@ -187,7 +198,8 @@ def _run_branch(branch: Sequence[Sequence[str]], log: Path, shown: bool) -> Sequ
     with log.open("a", encoding="utf-8") as stream:  # a later life of the demo adds to its logs
         for words in branch:
             output = None if shown else stream
-            done = subprocess.run([sys.executable, "-m", *words], env=environment, check=False,
+            command = [sys.executable, "-m", CHILD, str(os.getpid()), *words]
+            done = subprocess.run(command, env=environment, check=False,
                                   stdout=output, stderr=subprocess.STDOUT if not shown else None)
             if done.returncode:
                 return words

@@ -78,7 +78,7 @@ def extend(
     weights = {name: _with_rows(name, tensor, rows, sources) for name, tensor in weights.items()}
     config["vocab_size"] = len(weights[EMBEDDINGS])
 
-    with working_folder(out_dir) as folder:
+    with working_folder(out_dir, "demo") as folder:
         shutil.copytree(model_dir, folder, dirs_exist_ok=True)
         (folder / "tokenizer.json").write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

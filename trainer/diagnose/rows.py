@@ -131,4 +131,4 @@ def merge_diagnostics(path: Path, new_rows: Iterable[DiagnosticRow]) -> list[Dia
 
     Returns what was written. Raises InputError where the present file holds something else (it is left as it is).
     """
-    return merge_keyed(path, read_diagnostics(path) if path.exists() else [], new_rows)
+    return merge_keyed(path, read_diagnostics, new_rows, "diagnose")

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from rich.progress import Progress
 
 from data_prep.errors import InputError
+from data_prep.lock import held_beside
 from data_prep.shards import Cell
 from trainer.config import load_recipe
 from trainer.config.schema import RobustSection
@@ -93,8 +94,9 @@ def diagnose(
                 noise=labelled, site_norm=unit[0], batch_size=batch_size, device=device,
                 advance=lambda done: progress.advance(bar, done))
             rows.append(_row(job, measured_fields(found, unit, labelled), settings, ball, noise, record))
-    merged = merge_diagnostics(written, rows)
-    write_figures(folder / "tensorboard", merged)
+    with held_beside(written, "diagnose", wait=True):  # of several at once, the last draws the rows of all
+        merged = merge_diagnostics(written, rows)
+        write_figures(folder / "tensorboard", merged)
     print_rows(rows)
     print(f"{written}: {len(rows)} rows; figures: tensorboard --logdir {folder}")
     return 0

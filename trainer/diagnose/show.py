@@ -69,7 +69,7 @@ def write_figures(folder: Path, rows: Sequence[DiagnosticRow]) -> None:
             writer.add_figure(f"diagnose-{task}-{split}/{name}", figure, found[0].step)
     writer.close()
     for path in earlier:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def figures(rows: Sequence[DiagnosticRow]) -> dict[str, Figure]:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import InputError
+from data_prep.lock import working_path
 from trainer.evaluate.rows import checked_name
 
 ABSTAIN = "abstain"
@@ -190,7 +191,6 @@ def _read(path: Path) -> bytes:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    with working_path(path, "evaluate", wait=True) as temporary:  # two evaluations of one cell write the same
+        temporary.write_bytes(data)
+        os.replace(temporary, path)

@@ -187,4 +187,4 @@ def merge_rows(path: Path, new_rows: Iterable[ResultRow]) -> list[ResultRow]:
 
     Returns what was written. Raises InputError where the present file holds something else (it is left as it is).
     """
-    return merge_keyed(path, read_rows(path) if path.exists() else [], new_rows)
+    return merge_keyed(path, read_rows, new_rows, "evaluate")

@@ -1,29 +1,30 @@
 """Write a report: report.md, report.html, results.csv, figures/*.svg and tensorboard/ in one folder.
 
 Input: evaluated run directories. Everything is computed and written in a temporary folder beside the target first, so
-that bad input leaves no trace and a report is never half there. The same runs give the same files, byte for byte
-(TensorBoard's event file, which holds the time, excepted).
+that bad input leaves no trace and a report is never half there; meanwhile the target is locked. The same runs give the
+same files, byte for byte (TensorBoard's event file, which holds the time, excepted).
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.errors import InputError
+from data_prep.lock import held_beside, working_path
 from trainer.report import csv_rows, events, html, markdown
 from trainer.report.build import build, main_tables
-from trainer.report.collect import lay_out, missing_cells, read_runs
+from trainer.report.collect import Run, lay_out, missing_cells, read_runs
 from trainer.report.document import Table
 from trainer.report.figures import to_svg
 from trainer.report.statistics import RESAMPLES
 
 FILES = ("report.md", "results.csv", "report.html")  # the page last: who sees it finds the rest
 FOLDERS = (markdown.FIGURES, "tensorboard")
+UNFINISHED = ".unfinished"  # there while files are moved to the target: the next report takes a half one for a report
 FEWEST_SAMPLES = 100
 
 
@@ -46,18 +47,23 @@ def write_report(runs: Sequence[Path], out: Path, samples: int = RESAMPLES) -> R
     """Compare `runs` and write the report to the folder `out`, in place of an earlier report there.
 
     `samples`: bootstrap resamples. Raises InputError, before anything is written, for runs that cannot be read (see
-    `collect.read_runs`), too few samples, or an `out` that holds something else than a report.
+    `collect.read_runs`), too few samples, or an `out` that holds something else than a report or that another process
+    is writing.
     """
     if samples < FEWEST_SAMPLES:
         raise InputError(f"--samples must be at least {FEWEST_SAMPLES}, found {samples}; the default is {RESAMPLES:,}")
     _check_target(out)
     loaded = read_runs(runs)
+    with held_beside(out, "report"):
+        return _write(loaded, out, samples)
+
+
+def _write(loaded: Sequence[Run], out: Path, samples: int) -> ReportSummary:
     sections = lay_out(loaded)
     document = build(loaded, sections, samples)
     svgs = {drawing.name: to_svg(drawing.figure, drawing.name) for drawing in document.drawings()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.tmp-", dir=out.parent))
-    try:
+    with working_path(out, "report") as temporary:
+        temporary.mkdir()
         (temporary / markdown.FIGURES).mkdir()
         for name, svg in svgs.items():
             (temporary / markdown.FIGURES / f"{name}.svg").write_text(svg, encoding="utf-8")
@@ -66,8 +72,6 @@ def write_report(runs: Sequence[Path], out: Path, samples: int = RESAMPLES) -> R
         (temporary / "results.csv").write_text(csv_rows.render(loaded), encoding="utf-8")
         has_events = events.write(temporary / "tensorboard", document, sections)
         _publish(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return ReportSummary(
         markdown=out / "report.md",
         html=out / "report.html",
@@ -83,7 +87,8 @@ def _check_target(out: Path) -> None:
     """Refuse a folder whose files are not ours to replace: a run directory has a `tensorboard/` too."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; expected a new folder, an empty one, or an earlier report")
-    if out.is_dir() and any(out.iterdir()) and not (out / "report.html").is_file():
+    ours = (out / "report.html").is_file() or (out / UNFINISHED).is_file()
+    if out.is_dir() and any(out.iterdir()) and not ours:
         raise InputError(f"--out {out} holds other files and no report.html; "
                          f"expected a new folder, an empty one, or an earlier report: choose another --out")
 
@@ -91,6 +96,7 @@ def _check_target(out: Path) -> None:
 def _publish(temporary: Path, out: Path) -> None:
     """Move the finished files to `out`; other files that a user put beside an earlier report stay."""
     out.mkdir(exist_ok=True)
+    (out / UNFINISHED).touch()
     for folder in FOLDERS:
         if (out / folder).exists():
             shutil.rmtree(out / folder)
@@ -98,3 +104,4 @@ def _publish(temporary: Path, out: Path) -> None:
             os.replace(temporary / folder, out / folder)
     for name in FILES:
         os.replace(temporary / name, out / name)
+    (out / UNFINISHED).unlink()

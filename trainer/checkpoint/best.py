@@ -1,4 +1,4 @@
-"""Plain transformers folders: `<run>/best/`, and `python -m trainer export RUN --out DIR`.
+"""The run's best model, `<run>/best/`: a plain transformers folder.
 
 Output: config.json, model.safetensors and the tokenizer's files, loadable without this project through
 `AutoModelForSequenceClassification.from_pretrained` (or `AutoModelForMaskedLM`).
@@ -13,9 +13,6 @@ from pathlib import Path
 
 from torch import Tensor
 from transformers import PreTrainedModel
-
-from data_prep.errors import InputError
-from trainer.run_dir import BEST
 
 
 def write_transformers_folder(
@@ -35,29 +32,6 @@ def write_transformers_folder(
     config.save_pretrained(temporary)
     if tokenizer is not None and tokenizer.is_dir():
         shutil.copytree(tokenizer, temporary, dirs_exist_ok=True)
-    _put(temporary, folder)
-
-
-def export(run: str, *, out: str, overwrite: bool = False) -> int:
-    """Copy a run's best checkpoint to OUT as a plain transformers folder.
-
-    Raises InputError where the run has none yet, or where OUT exists and --overwrite is not given.
-    """
-    best, target = Path(run) / BEST, Path(out)
-    if not (best / "model.safetensors").is_file():
-        raise InputError(f"{best} holds no model; expected the folder of a run that has been evaluated at least once")
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists; choose another --out, or pass --overwrite")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(best, temporary)
-    _put(temporary, target)
-    print(f"{target}: load it with transformers' from_pretrained")
-    return 0
-
-
-def _put(temporary: Path, folder: Path) -> None:
     old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
     if folder.exists():
         os.replace(folder, old)

@@ -1,0 +1,38 @@
+"""`python -m trainer export RUN --out DIR [--overwrite]`: a run's best model as a plain transformers folder.
+
+Input: `<run>/best/`. Output: DIR with config.json, model.safetensors and the tokenizer's files, loadable without this
+project through `AutoModelForSequenceClassification.from_pretrained` (or `AutoModelForMaskedLM`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from data_prep.errors import InputError
+from data_prep.lock import working_path
+from data_prep.shards import put_in_place
+from trainer.run_dir import BEST
+
+
+def export(run: str, *, out: str, overwrite: bool = False) -> int:
+    """Copy a run's best checkpoint to OUT as a plain transformers folder.
+
+    Raises InputError where the run has none yet, where OUT exists and --overwrite is not given, and where another
+    process is writing OUT.
+    """
+    best, target = Path(run) / BEST, Path(out)
+    if not (best / "model.safetensors").is_file():
+        raise InputError(f"{best} holds no model; expected the folder of a run that has been evaluated at least once")
+    _refuse_to_replace(target, overwrite)
+    with working_path(target, "export") as temporary:
+        _refuse_to_replace(target, overwrite)  # another process may have finished it meanwhile
+        shutil.copytree(best, temporary)
+        put_in_place(temporary, target, overwrite)
+    print(f"{target}: load it with transformers' from_pretrained")
+    return 0
+
+
+def _refuse_to_replace(target: Path, overwrite: bool) -> None:
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} exists; choose another --out, or pass --overwrite")
