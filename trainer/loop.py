@@ -107,7 +107,7 @@ def run_updates(
     device = engine.device
     window = Window.from_dict(state.windows[engine.ranks.rank], device) if state.windows else Window(device)
     engine.module.train()
-    while state.update < updates:
+    while state.update < updates and not state.out_of_patience:
         micro_batches = next(batches)
         # Dropout masks are a function of seed, update and rank: nothing to save, nothing to restore. Seeded after the
         # data came in, since a loader draws a number when it starts, which is at another update after a resume.
@@ -177,6 +177,7 @@ class Watcher:
             self._log(window)
         if update % self.evaluate_every == 0 or last:
             self._evaluate()
+        last = last or self.state.out_of_patience
         if update % self.checkpoint_every == 0 or last or asked:
             self._save(window)
         if last or asked:
@@ -231,7 +232,11 @@ class Watcher:
             self.metrics.write(state.update, figures)
         chosen = self.data.select_on
         # Of equals the latest is taken: it has seen the most of what the method teaches.
-        if counts and (chosen is None or state.oracle[chosen]["step"] == state.update):
+        best_yet = counts and (chosen is None or state.oracle[chosen]["step"] == state.update)
+        state.evaluations_without_gain = 0 if best_yet or not counts else state.evaluations_without_gain + 1
+        patience = self.recipe.evaluation.patience
+        state.out_of_patience = patience is not None and state.evaluations_without_gain >= patience
+        if best_yet:
             best_here = state.oracle[chosen]["value"] if chosen else None
             state.selected = {"cell": chosen, "metric": metric, "value": best_here, "step": state.update}
             self.save_best()

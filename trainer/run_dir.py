@@ -71,8 +71,8 @@ def create(recipe: Recipe) -> Path:
     for old in sorted(folder.glob(f".{BEST}.old-*")):  # killed between the two renames that replace it
         if not (folder / BEST).exists():
             os.replace(old, folder / BEST)
-    for left in folder.glob(f".{BEST}.*"):  # of a life that was killed while it saved: gigabytes, for a large model
-        shutil.rmtree(left, ignore_errors=True)
+    for left in (*folder.glob(f".{BEST}.*"), *folder.glob(".*.tmp-*")):  # of lives that were killed while they wrote
+        shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
     if not (folder / CONFIG).exists():
         temporary = folder / f".{CONFIG}.tmp-{os.getpid()}"
         temporary.write_text(dump(recipe), encoding="utf-8")

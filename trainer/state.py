@@ -27,6 +27,10 @@ class TrainState:
     """The best checkpoint on the selection cell so far: {"value", "step"}; empty before the first evaluation."""
     oracle: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Per dev cell, the best value and its step, chosen on that very cell."""
+    evaluations_without_gain: int = 0
+    """Evaluations in a row that were no better than the best one before, at the full radius."""
+    out_of_patience: bool = False
+    """Whether these have ended the run."""
     collapsed_evaluations: int = 0
     """Evaluations in a row in which the model gave every example the same class."""
     skipped: int = 0

@@ -176,6 +176,7 @@ def _mark_done(folder: Path, state: TrainState) -> None:
     write_record(folder / run_dir.RECORD, outcome)
     write_json(folder / run_dir.DONE, {"update": state.update, **outcome})
     value = state.selected.get("value")
-    print(f"{folder}: done in {state.seconds:.0f} s" + (
+    early = f", out of patience after update {state.update}" if state.out_of_patience else ""
+    print(f"{folder}: done in {state.seconds:.0f} s{early}" + (
         f"; best {state.selected['metric']} on {state.selected['cell']} {value:.4f} at update "
         f"{state.selected['step']}" if value is not None else ""), flush=True)

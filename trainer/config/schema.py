@@ -119,6 +119,9 @@ class EvaluationSection(Section):
     """Updates between evaluations; None evaluates ten times in a run. The last update is always evaluated."""
     batch_size: int = Field(default=64, ge=1)
     """Examples per rank and forward pass."""
+    patience: int | None = Field(default=None, ge=1)
+    """End the run after this many evaluations in a row without a better one on `data.select_on`; None never does. The
+    learning rate then ends before its course does."""
     on_collapse: Literal["stop", "warn"] = "stop"
     """What to do when training has fallen to chance: stop with advice and exit code 3, or say so and go on."""
 

@@ -89,6 +89,21 @@ def test_the_same_numbers_whenever_it_dies(recipe: Path, whole: dict[str, Path],
     assert_same(run(recipe, kind, KINDS[kind]), whole[kind])
 
 
+def test_patience_ends_a_run_alike_whenever_it_dies(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    patient = {"evaluation.every": "1", "evaluation.patience": "2", "schedule.updates": "40"}
+    whole = run(recipe, "whole", patient)
+    done = json.loads((whole / "done.json").read_text())
+    assert 3 <= done["update"] < 40
+    assert done["update"] == done["selection"]["step"] + 2
+    assert f"out of patience after update {done['update']}" in capsys.readouterr().out
+    for update in (2, done["update"] - 1):
+        with killed_at(update):
+            run(recipe, "killed", patient)
+    found = run(recipe, "killed", patient)
+    assert metrics_of(found) == metrics_of(whole)
+    assert json.loads((found / "done.json").read_text())["update"] == done["update"]
+
+
 def test_a_finished_run_says_so_and_changes_nothing(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = run(recipe, "done", {"schedule.updates": "2"})
     before = tree_of(folder)
