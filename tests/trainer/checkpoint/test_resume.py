@@ -22,6 +22,7 @@ from tests.trainer.small_runs import (
     write_recipe,
 )
 from trainer.checkpoint import layout
+from trainer.robust import METHODS
 
 DROPOUT = {"model.dropout": "0.1"}
 KINDS = {
@@ -87,6 +88,25 @@ def test_the_same_numbers_whenever_it_dies(recipe: Path, whole: dict[str, Path],
             run(recipe, kind, KINDS[kind])
     assert not (recipe.parent / "runs" / kind / "done.json").exists()
     assert_same(run(recipe, kind, KINDS[kind]), whole[kind])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("stage", range(4))
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_at_every_stage(recipe: Path, method: str, stage: int) -> None:
+    """Killed in the middle of an epoch, between two checkpoints and two lines of the log."""
+    settings = {**DROPOUT, "robust.method": method, "batch.micro_size": "4", "logging.every": "3",
+                "checkpoint.every": "4", **(ZERO3 if stage == 3 else {"engine.config": f"zero{stage}"})}
+    if method == "smart":
+        settings["robust.bregman_weight"] = "1.0"
+    expected = run(recipe, "whole", settings)
+    with killed_at(6):
+        run(recipe, "killed", settings)
+    found = run(recipe, "killed", settings)
+    assert metrics_of(found) == metrics_of(expected)
+    one, other = last_state(found), last_state(expected)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_patience_ends_a_run_alike_whenever_it_dies(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
