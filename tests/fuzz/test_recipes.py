@@ -40,10 +40,10 @@ GOOD: dict[str, Any] = {
     "robust": {"method": "pgd", "steps": 2, "epsilon": 0.1, "site": "embeddings", "ramp_end": 0.5},
     "engine": {"config": "zero0", "precision": "fp32"},
 }
-BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{new}: &{new} [{', '.join([f'*{old}'] * 8)}]\n" for old, new in zip("abcdefghi", "bcdefghij", strict=True))
+BOMB = "name: [&a [x, x, x, x, x, x, x, x], " + ", ".join(
+    f"&{new} [{', '.join([f'*{old}'] * 8)}]" for old, new in zip("abcdefghi", "bcdefghij", strict=True)) + "]"
 HOSTILE = [
-    "", "[]", "5", "a", "name: [", "name: &a [*a]", "data: &d {train: *d}", BOMB + "name: *j\n", "a: *nothing",
+    "", "[]", "5", "a", "name: [", "name: &a [*a]", "data: &d {train: *d}", BOMB, "a: *nothing",
     "<<: {name: a}", "[" * 100_000, "{a: " * 50_000, "- " * 20_000, "? " * 20_000, "name: " + "x" * 100_000,
     "seed: " + "9" * 10_000,
     "seed: 0b", "seed: 0x", "seed: 1:99:99", "seed: 0o9", "lr: 1_", "name: 2020-99-99", "name: 2020-01-01T99:99:99Z",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import data_prep.__main__
+from data_prep.errors import InputError
 from data_prep.shards import MANIFEST_FILE, file_sha256, find_cells, open_cell, tokenizer_dir
 from tests.fuzz.budget import fuzzed
 from tests.fuzz.damage import accepted, damaged_bytes, damaged_tree, run_command, scratch
@@ -173,6 +175,25 @@ def test_foreign_shards(good: dict[str, bytes], rows: int, odd: dict[str, int], 
         taken = check(root / "cells")
         sound = not odd and not without and typed and rows == 12 and form in ("stream", "lz4")
         assert taken or not sound
+
+
+@pytest.mark.parametrize("bounds", [(0, 1, 10**8), (0, -5, 3), (0, 3, 1), (-(10**6), 1, 3)])
+def test_lists_whose_bounds_lie(good: dict[str, bytes], tmp_path: Path, bounds: tuple[int, int, int]) -> None:
+    """Read as they are, they would lead out of the file's memory."""
+    columns = {name: COLUMNS[name](2) for name in COLUMNS} | {"first_ids": [[5], [6, 7]], "second_ids": [[5], [6, 7]]}
+    with pa.ipc.new_stream(str(tmp_path / "file"), pa.schema(TYPES)) as writer:
+        writer.write_table(pa.table(columns, schema=pa.schema(TYPES)))
+    shard = (tmp_path / "file").read_bytes()
+    assert struct.pack("<3i", 0, 1, 3) in shard
+    manifest = json.loads(good[MANIFEST_FILE])
+    manifest["shards"][0]["rows"] = manifest["rows"] = 2
+    manifest["label_counts"] = {name: int(i < 2) for i, name in enumerate(manifest["labels"])}
+    files = {MANIFEST_FILE: json.dumps(manifest).encode(), SHARD: shard}
+    open_cell(put(tmp_path / "sound", resealed(files)))
+    files[SHARD] = shard.replace(struct.pack("<3i", 0, 1, 3), struct.pack("<3i", *bounds))
+    folder = put(tmp_path / "cells", resealed(files))
+    with pytest.raises(InputError, match="cannot be read as Arrow"):
+        open_cell(folder)
 
 
 @pytest.mark.parametrize("name", ["../en/shard-00000.arrow", "/etc/passwd", "..", ".", "a/b", "a\0b", "", "x" * 300,
