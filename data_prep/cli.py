@@ -10,6 +10,7 @@ Input: a literal dict of commands, the arguments, the program's name. Output: th
 from __future__ import annotations
 
 import difflib
+import errno
 import inspect
 import os
 import sys
@@ -26,13 +27,17 @@ from data_prep.errors import InputError
 Command = Callable[..., Any]
 Commands = Mapping[str, "Command | Commands"]
 EXIT_BAD_INPUT = 2
+# What a place, not the program, gets wrong: full, read-only or forbidden, a name that cannot be one.
+NO_BUG = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP,
+          errno.ENOTDIR, errno.EISDIR}
 
 
 def main(commands: Commands, argv: Sequence[str], prog: str) -> int:
     """Run one command of `commands` (a table may hold tables) with the words of `argv`; return the exit code.
 
     A command may return an int, which becomes the exit code; None means 0. `InputError` is printed as one line
-    and becomes 2. A reader that closes our output early (`... | head`) is no error.
+    and becomes 2, and so does a full disk or a forbidden folder. A reader that closes our output early
+    (`... | head`) is no error.
     """
     try:
         if not argv or argv[0] in ("-h", "--help", "help"):
@@ -58,6 +63,11 @@ def main(commands: Commands, argv: Sequence[str], prog: str) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in NO_BUG:
+            raise
+        print(f"error: {InputError(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
+        return EXIT_BAD_INPUT
 
 
 def check_arguments(command: Command, words: Sequence[str], prog: str) -> None:

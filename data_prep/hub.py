@@ -49,6 +49,10 @@ def load_hub_split(task: Task, repo: str, split: str, language: str) -> datasets
     missing = [name for name in (hub.first, hub.second) if name not in data.column_names]
     if missing:
         raise InputError(f"hub: {repo} has no column {', '.join(missing)}; it has {', '.join(data.column_names)}")
+    for name in (hub.first, hub.second):
+        kind = data.features[name]
+        if not (isinstance(kind, datasets.Value) and kind.dtype in ("string", "large_string")):
+            raise InputError(f"hub: column {name} of {repo} holds {kind}, expected text")
     return data
 
 
@@ -80,7 +84,7 @@ def _spelling(label: Any, names: Sequence[str]) -> str:
     if label is None or label == -1 or label == "":
         return ""
     if isinstance(label, int):
-        return names[label].lower() if label < len(names) else str(label)
+        return names[label].lower() if 0 <= label < len(names) else str(label)
     return str(label).strip().lower()
 
 

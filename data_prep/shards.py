@@ -26,14 +26,26 @@ from typing import Any, Literal
 import datasets
 import numpy as np
 import pyarrow as pa
-import pydantic
 from datasets.arrow_writer import ArrowWriter
 
 from data_prep.errors import InputError
 from data_prep.lock import working_path
+from data_prep.manifest import (
+    FORMAT_VERSION,
+    MANIFEST_FILE,
+    LanguageInfo,
+    Manifest,
+    ShardInfo,
+    TokenizerInfo,
+    read_manifest,
+)
 
-FORMAT_VERSION = 1
-MANIFEST_FILE = "manifest.json"
+__all__ = [
+    "FORMAT_VERSION", "MANIFEST_FILE", "Cell", "LanguageInfo", "Manifest", "ShardInfo", "TokenizerInfo", "assemble",
+    "file_sha256", "find_cells", "kept_tokens", "open_cell", "put_in_place", "read_manifest", "read_tokenizer",
+    "refuse_to_replace", "tokenizer_dir", "tokenizer_fingerprint", "working_folder", "write_cell", "write_json",
+]
+
 TOKENIZERS_FOLDER = "tokenizers"
 MAX_SHARD_BYTES = 256 * 1024 * 1024
 FEATURES = datasets.Features({
@@ -45,68 +57,6 @@ FEATURES = datasets.Features({
 })
 PAIR_SPECIAL_TOKENS = 4  # <s> first </s></s> second </s>
 SINGLE_SPECIAL_TOKENS = 2  # <s> first </s>
-
-
-class _Strict(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid")
-
-
-class TokenizerInfo(_Strict):
-    """Which tokenizer the ids of a cell belong to."""
-
-    name: str
-    fingerprint: str
-    vocab_size: int
-    cls_id: int
-    sep_id: int
-    pad_id: int
-    mask_id: int
-    unk_id: int
-
-
-class ShardInfo(_Strict):
-    """One Arrow file of a cell."""
-
-    file: str
-    rows: int
-    bytes: int
-    sha256: str
-
-
-class LanguageInfo(_Strict):
-    """What is known of a language, for grouping in reports; "unknown" where nothing is."""
-
-    name: str = "unknown"
-    family: str = "unknown"
-    script: str = "unknown"
-    resource: str = "unknown"
-    morphology: str = "unknown"
-
-
-class Manifest(_Strict):
-    """What a cell holds. `rows`, `has_labels`, `label_counts`, `tokens` and `shards` are counted by `write_cell`."""
-
-    format_version: Literal[1] = 1
-    task: str
-    kind: Literal["pair", "mlm"]
-    labels: list[str]
-    metric: Literal["accuracy", "perplexity"]
-    language: str
-    split: str
-    rows: int = 0
-    has_labels: bool = False
-    parallel: bool = False
-    skipped: dict[str, int] = {}
-    truncated: int = 0
-    max_length: int
-    copies: int = 0
-    language_info: LanguageInfo = LanguageInfo()
-    label_counts: dict[str, int] = {}
-    tokens: int = 0
-    tokenizer: TokenizerInfo
-    shards: list[ShardInfo] = []
-    source: str
-    data_prep_version: str
 
 
 @dataclass(frozen=True)
@@ -164,6 +114,21 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     state["truncation"] = state["padding"] = None
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def read_tokenizer(source: str) -> Any:
+    """The tokenizer at `source`, a folder or a name on the hub, without any code of its own.
+
+    Raises OSError where there is none, ValueError with the reason where it cannot be read.
+    """
+    from transformers import AutoTokenizer  # slow to import, and not needed to read cells
+
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # damage makes the tokenizers library panic, which is no Exception
+        raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}") from None
 
 
 def tokenizer_dir(root: str | Path, fingerprint: str) -> Path:
@@ -306,27 +271,6 @@ def find_cells(root: str | Path, task: str | None = None, split: str | None = No
     return sorted(found)
 
 
-def read_manifest(path: str | Path) -> Manifest:
-    """The manifest of the cell at `path`. Raises InputError where there is none, or it is of another format."""
-    file = Path(path) / MANIFEST_FILE
-    if not file.is_file():
-        what = "an unfinished or empty folder" if Path(path).is_dir() else "no such folder"
-        raise InputError(f"{path}: {what}, expected a cell with {MANIFEST_FILE}; run `python -m data_prep build`")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is not valid JSON ({error}); build the cell again") from None
-    version = content.get("format_version") if isinstance(content, dict) else None
-    if version != FORMAT_VERSION:
-        raise InputError(f"{file}: format version {version}, this code reads {FORMAT_VERSION}; build the cell again")
-    try:
-        return Manifest.model_validate(content)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{file}: {where}: {first['msg']}; build the cell again") from None
-
-
 def open_cell(path: str | Path, verify: Literal["size", "sha256", "none"] = "size") -> Cell:
     """Open the finished cell at `path`, memory-mapped, after comparing its shards with the manifest.
 
@@ -335,23 +279,53 @@ def open_cell(path: str | Path, verify: Literal["size", "sha256", "none"] = "siz
     """
     path = Path(path)
     manifest = read_manifest(path)
+    named = (manifest.task, manifest.split, manifest.language)
+    if Path(os.path.abspath(path)).parts[-3:] != named:
+        raise InputError(f"{path}: the manifest says {'/'.join(named)}; expected the cell in folders of these names")
     tables = []
     for shard in manifest.shards:
         check_shard(path / shard.file, shard, verify)
-        try:
-            tables.append(datasets.Dataset.from_file(str(path / shard.file)))
-        except (pa.ArrowException, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"{path / shard.file} cannot be read as Arrow ({reason}); build the cell again") from None
-        if len(tables[-1]) != shard.rows or set(tables[-1].column_names) != set(FEATURES):
-            raise InputError(f"{path / shard.file}: {len(tables[-1])} rows of {sorted(tables[-1].column_names)}, the "
-                             f"manifest says {shard.rows} of {sorted(FEATURES)}; build the cell again")
+        tables.append(_open_shard(path / shard.file, shard, manifest))
     if not tables:
         raise InputError(f"{path / MANIFEST_FILE} names no shards; build the cell again")
     dataset = tables[0] if len(tables) == 1 else datasets.concatenate_datasets(tables)
-    if len(dataset) != manifest.rows:
+    if len(dataset) != manifest.rows or not manifest.rows:
         raise InputError(f"{path}: {len(dataset)} rows, the manifest says {manifest.rows}; build the cell again")
     return Cell(path=path, manifest=manifest, dataset=dataset)
+
+
+def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> datasets.Dataset:
+    """The rows of one file, memory-mapped; InputError where they are not what the manifest promises.
+
+    Looks at the number columns and the bounds of the lists, a tenth of the file: bounds that lie would make a reader
+    leave the file's memory. Token ids are looked at batch by batch (`Examples`), or by `verify`.
+    """
+    try:
+        table = pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
+        fits = table.schema.equals(FEATURES.arrow_schema) and table.num_rows == shard.rows
+        if fits:
+            table.validate(full=True)
+            dataset = datasets.Dataset.from_file(str(file))
+    except Exception as error:  # damage surfaces as an error of Arrow, of the file system, or of datasets' own metadata
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{file} cannot be read as Arrow ({reason[:200]}); build the cell again") from None
+    if not fits:
+        raise InputError(f"{file}: {table.num_rows} rows of {', '.join(table.column_names)[:200]}, the manifest says "
+                         f"{shard.rows} of {', '.join(FEATURES)}; build the cell again")
+    lists = [chunk.values for name in ("first_ids", "second_ids") for chunk in table.column(name).chunks]
+    if any(column.null_count for column in (*table.columns, *lists)):
+        raise InputError(f"{file}: an entry is empty (null), expected numbers; build the cell again")
+    largest = {"id": 2**40 - 1, "label": len(manifest.labels) - 1, "length": manifest.max_length}
+    least = {"id": 0, "label": 0 if manifest.has_labels else -1, "length": SINGLE_SPECIAL_TOKENS}
+    for name in largest if table.num_rows else ():
+        values = table.column(name).to_numpy()
+        if values.min() < least[name] or values.max() > largest[name]:
+            raise InputError(f"{file}: {name} {values.min()}..{values.max()}, expected {least[name]}..{largest[name]}; "
+                             "build the cell again")
+    ids = table.column("id").to_numpy()
+    if (np.diff(ids) <= 0).any() and len(np.unique(ids)) < len(ids):
+        raise InputError(f"{file}: an id occurs twice; build the cell again")
+    return dataset
 
 
 def check_shard(file: Path, shard: ShardInfo, verify: str) -> None:
@@ -360,6 +334,8 @@ def check_shard(file: Path, shard: ShardInfo, verify: str) -> None:
         raise InputError(f"verify must be size, sha256 or none, found {verify!r}")
     if not file.is_file():
         raise InputError(f"{file} is missing, the manifest names it; build the cell again")
+    if file.resolve().parent != file.parent.resolve():
+        raise InputError(f"{file} is a link that leads out of its cell; put the file itself there")
     size = file.stat().st_size
     if verify != "none" and size != shard.bytes:
         raise InputError(f"{file}: {size} bytes, the manifest says {shard.bytes}; build the cell again")

@@ -21,7 +21,7 @@ from sentencepiece import sentencepiece_model_pb2
 from data_prep.errors import InputError
 from data_prep.lock import held_beside
 from data_prep.reading import read_lines
-from data_prep.shards import TokenizerInfo, tokenizer_dir, tokenizer_fingerprint, working_folder
+from data_prep.shards import TokenizerInfo, read_tokenizer, tokenizer_dir, tokenizer_fingerprint, working_folder
 
 FRONT_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK_TOKEN = "<mask>"
@@ -116,17 +116,15 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
 
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of a folder or of the hub. Raises InputError where there is none that works for an encoder."""
-    from transformers import AutoTokenizer
-
     where = Path(name)
     if (name.startswith((".", "/", "~")) or where.exists()) and not where.is_dir():
         raise InputError(f"--tokenizer {name}: no such folder; train one with `python -m data_prep tokenizer`")
     try:
-        loaded = AutoTokenizer.from_pretrained(name)
-    except Exception as error:  # the hub, the file system and the parsers each raise their own
+        loaded = read_tokenizer(name)
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise InputError(f"--tokenizer {name}: cannot be loaded ({type(error).__name__}: {reason}); expected a folder "
-                         "with tokenizer.json or a name on the hub") from None
+        raise InputError(f"--tokenizer {name}: cannot be loaded ({reason}); expected a folder with tokenizer.json or a "
+                         "name on the hub") from None
     if not getattr(loaded, "is_fast", False):
         raise InputError(f"--tokenizer {name}: no fast tokenizer (tokenizer.json) for it; choose one that has it")
     missing = [token for token in ("cls", "sep", "pad", "mask", "unk") if getattr(loaded, f"{token}_token_id") is None]

@@ -72,6 +72,7 @@ def peek(cell: str, rows: int = 5) -> None:
         for name in ("first", "second"):
             ids = row[f"{name}_ids"]
             if ids:
+                _check_ids(opened, name, min(ids), max(ids))
                 console.print(f"  {name:<6} {escape(tokenizer.decode(ids))}", soft_wrap=True)
                 console.print(f"  {'':<6} [dim]{' '.join(map(str, ids))}[/dim]", soft_wrap=True)
 
@@ -100,12 +101,17 @@ def _tokenizer_of(cell: Cell) -> Path:
 def _check_tokenizer(cell: Cell) -> None:
     """InputError where the cell's own tokenizer is not beside it, or ids lie outside its vocabulary."""
     _tokenizer_of(cell)
-    size = cell.manifest.tokenizer.vocab_size
-    for name in ("first_ids", "second_ids"):
-        for chunk in cell.dataset.data.column(name).chunks:
+    for name in ("first", "second"):
+        for chunk in cell.dataset.data.column(f"{name}_ids").chunks:
             ids = chunk.flatten().to_numpy()
-            if ids.size and (ids.min() < 0 or ids.max() >= size):
-                raise InputError(f"{cell.path}: {name} {ids.min()}..{ids.max()} outside a vocabulary of {size}")
+            if ids.size:
+                _check_ids(cell, name, ids.min(), ids.max())
+
+
+def _check_ids(cell: Cell, name: str, low: int, high: int) -> None:
+    size = cell.manifest.tokenizer.vocab_size
+    if low < 0 or high >= size:
+        raise InputError(f"{cell.path}: {name}_ids {low}..{high} outside a vocabulary of {size}; build the cell again")
 
 
 def _figures(cell: Cell) -> tuple[dict[str, int], list[int], list[int]]:

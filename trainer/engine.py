@@ -80,10 +80,10 @@ def read_engine_config(name: str) -> dict[str, Any]:
         raise InputError(f"engine.config: no {name!r}; give the path of a JSON file, or one of: {names}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(config).__name__}")
+    if not isinstance(config, dict) or not isinstance(config.get("zero_optimization", {}), dict):
+        raise InputError(f"{path}: expected a JSON object, and one for zero_optimization")
     for key in ("optimizer", "scheduler"):
         if key in config:
             raise InputError(f"{path}: {key!r} belongs into the recipe, not into a DeepSpeed configuration")

@@ -9,25 +9,37 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from data_prep.errors import InputError
 from data_prep.lock import working_path
 from data_prep.shards import put_in_place
+from trainer.model.pretrained import read_config
 from trainer.run_dir import BEST
 
 
 def export(run: str, *, out: str, overwrite: bool = False) -> int:
     """Copy a run's best checkpoint to OUT as a plain transformers folder.
 
-    Raises InputError where the run has none yet, where OUT exists and --overwrite is not given, and where another
-    process is writing OUT.
+    Raises InputError where the run has none yet or a damaged one, where OUT exists and --overwrite is not given or OUT
+    is no model, and where another process is writing OUT.
     """
     best, target = Path(run) / BEST, Path(out)
     if not (best / "model.safetensors").is_file():
         raise InputError(f"{best} holds no model; expected the folder of a run that has been evaluated at least once")
+    read_config(str(best), "export")
+    try:
+        with safe_open(best / "model.safetensors", "pt") as weights:
+            weights.keys()
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{best / 'model.safetensors'} is damaged ({error}); evaluate or train the run again") from None
     _refuse_to_replace(target, overwrite)
     with working_path(target, "export") as temporary:
         _refuse_to_replace(target, overwrite)  # another process may have finished it meanwhile
-        shutil.copytree(best, temporary)
+        temporary.mkdir()
+        for file in sorted(best.iterdir()):
+            if file.is_file() and not file.is_symlink():  # a link may lead to what was never meant to be given away
+                shutil.copyfile(file, temporary / file.name)
         put_in_place(temporary, target, overwrite)
     print(f"{target}: load it with transformers' from_pretrained")
     return 0
@@ -36,3 +48,5 @@ def export(run: str, *, out: str, overwrite: bool = False) -> int:
 def _refuse_to_replace(target: Path, overwrite: bool) -> None:
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists; choose another --out, or pass --overwrite")
+    if target.exists() and not (target / "config.json").is_file():
+        raise InputError(f"{target} exists and is no model; --overwrite replaces models only: choose another --out")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import zlib
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
         if "MASTER_ADDR" not in env:
             env["MASTER_ADDR"] = _first_node(env.get("SLURM_STEP_NODELIST", ""))
         # Job steps follow one another: a port of the step's own is not held by the last one's closing sockets.
-        step = int(env.get("SLURM_JOB_ID", "0")) * 7 + int(env.get("SLURM_STEP_ID", "0"))
+        step = zlib.crc32(f"{env.get('SLURM_JOB_ID')}.{env.get('SLURM_STEP_ID')}".encode())
         env.setdefault("MASTER_PORT", str(20_000 + step % 20_000))
     if "RANK" not in env:
         env.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))

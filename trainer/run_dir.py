@@ -12,11 +12,9 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from data_prep.errors import InputError
 from trainer.config import Recipe
-from trainer.config.load import dump
+from trainer.config.load import dump, read_yaml
 
 CONFIG = "config.yaml"
 RECORD = "run.json"
@@ -53,8 +51,8 @@ def inspect(recipe: Recipe) -> Literal["new", "partial", "done"]:
             raise InputError(f"{folder} exists and holds no {CONFIG}; choose another name or output")
         return "new"
     try:
-        old = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, UnicodeDecodeError):
+        old = read_yaml(config)
+    except InputError:
         raise InputError(f"{config} cannot be read; remove {folder}, or choose another name") from None
     free = FREE_SETTINGS + ((("engine", "config"),) if recipe.checkpoint.resume == "weights" else ())
     differences = _differences(old, recipe.model_dump(mode="json"), free)

@@ -22,6 +22,8 @@ from data_prep.reading import TextBatch, read_lines
 # around it stays where it is
 WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 
+SURROGATE = re.compile(r"[\ud800-\udfff]")
+
 Neighbours = Mapping[str, Sequence[str]]
 
 
@@ -99,15 +101,20 @@ def load_neighbours(file: Path) -> dict[str, list[str]]:
     return neighbours
 
 
+def _is_text(word: object) -> bool:
+    """Whether it is a word that a file can hold: JSON can spell half a character, which no tokenizer takes."""
+    return isinstance(word, str) and word != "" and not SURROGATE.search(word)
+
+
 def _from_json(file: Path) -> dict[str, list[str]]:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{file}: not readable as JSON ({error}); expected {{word: [neighbour, ...]}}") from None
     if not isinstance(content, dict):
         raise InputError(f"{file}: a JSON {type(content).__name__}, expected a dictionary {{word: [neighbour, ...]}}")
     for word, others in content.items():
-        if not isinstance(others, list) or not all(isinstance(other, str) and other for other in others):
+        if not isinstance(others, list) or not all(_is_text(word) for word in (word, *others)):
             raise InputError(f"{file}: the entry {word!r} is no list of words; expected {{word: [neighbour, ...]}}")
     return {word: [other for other in dict.fromkeys(others) if other != word] for word, others in content.items()}
 

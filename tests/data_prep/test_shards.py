@@ -53,7 +53,7 @@ def test_size_cap_makes_several_shards(tmp_path: Path) -> None:
 
 
 def test_no_label_anywhere(tmp_path: Path) -> None:
-    written = shards.write_cell(tmp_path / "a" / "b" / "en", draft(labels=[]), (
+    written = shards.write_cell(tmp_path / "a" / "b" / "en", draft(labels=[], kind="mlm", metric="perplexity"), (
         {**batch, "label": [-1, -1]} for batch in batches(1)))
     assert not written.has_labels
     assert written.label_counts == {}

@@ -33,10 +33,14 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of the checkpoint at `path`, or None where there is none that can be read."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     known = isinstance(manifest, dict) and manifest.get("format_version") == FORMAT_VERSION
-    return manifest if known and isinstance(manifest.get("files"), dict) else None
+    if not known or not isinstance(manifest.get("files"), dict):
+        return None
+    names = [Path(name).name == name and isinstance(file, dict) and {"size", "sha256"} <= file.keys()
+             for name, file in manifest["files"].items()]
+    return manifest if all(names) else None
 
 
 def is_complete(path: Path) -> bool:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from data_prep.errors import InputError
+from trainer.config import plain_yaml
 from trainer.config.schema import Recipe
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -27,7 +28,7 @@ def load_recipe(source: str, overrides: Mapping[str, str] | None = None) -> Reci
     Raises InputError for a missing file, broken YAML, an unknown key, or a value of the wrong kind.
     """
     path = find_recipe(source)
-    tree = _read_yaml(path)
+    tree = read_yaml(path)
     for dotted, text in (overrides or {}).items():
         _set_dotted(tree, dotted, _parse_value(dotted, text))
     tree.setdefault("name", f"{path.stem}-seed{tree.get('seed', 0)}")
@@ -57,11 +58,15 @@ def from_dotted(model: type[Settings], given: Mapping[str, str]) -> Settings:
 
 def find_recipe(source: str) -> Path:
     """The YAML file that `source` means."""
-    shipped = RECIPES / f"{source}.yaml"
-    for path in (Path(source), shipped):
-        if path.is_file():
-            return path
-    names = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
+    shipped = {path.stem: path for path in RECIPES.glob("*.yaml")}
+    try:
+        if Path(source).is_file():
+            return Path(source)
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise InputError(f"recipe {source!r}: {error.strerror}") from None
+    if source in shipped:
+        return shipped[source]
+    names = ", ".join(sorted(shipped))
     raise InputError(f"no recipe {source!r}: give the path of a YAML file, or one of: {names}")
 
 
@@ -70,11 +75,12 @@ def dump(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a recipe's file holds, unchecked but for its being one; InputError where it is none."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+        tree = plain_yaml.parse(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: not readable as YAML: {error}") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path}: a recipe is a mapping of sections, found {type(tree).__name__}")
     return tree
@@ -90,8 +96,8 @@ def _parse_value(dotted: str, text: str) -> Any:
     if not text.startswith(("[", "{")):
         return text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return plain_yaml.parse(text)
+    except plain_yaml.YamlError:
         raise InputError(f"--{dotted}: cannot read {text!r} as YAML") from None
 
 

@@ -7,11 +7,23 @@ This file is the manual of every setting and the one place where defaults live.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0, le=1e6)]  # the upper bound keeps products of settings finite
+Weight = Annotated[float, Field(ge=0.0, le=1e6)]
+PRINTED = r"^[^\x00-\x1f\x7f]*$"
+
+
+def _is_path(text: str) -> str:
+    if len(text.encode()) > 4000 or any(len(part.encode()) > 255 for part in text.split("/")):
+        raise ValueError("longer than a path or a name in it can be")
+    return text
+
+
+PathText = Annotated[str, Field(pattern=PRINTED), AfterValidator(_is_path)]
 
 
 class Section(BaseModel):
@@ -21,11 +33,20 @@ class Section(BaseModel):
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_switch_where_a_number_belongs(cls, values: Any) -> Any:
+        """pydantic takes true for 1: `batch: {size: yes}` would train with batches of one."""
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool) and name in cls.model_fields and cls.model_fields[name].annotation is not bool:
+                raise ValueError(f"{name} is no switch, found {str(value).lower()}")
+        return values
+
 
 class ModelSection(Section):
     """Which encoder, and how it is held."""
 
-    name: str | None = None
+    name: PathText | None = None
     """Hub name or local folder of an XLM-R model with weights, e.g. `xlm-roberta-large`."""
     random: Literal["tiny", "base", "large"] | None = None
     """Random weights of this size instead; the vocabulary is that of the shards' tokenizer."""
@@ -40,7 +61,7 @@ class ModelSection(Section):
 class DataSection(Section):
     """Which cells (`task/split/language` folders under the shards' root) are trained on and watched."""
 
-    shards: str = "shards"
+    shards: PathText = "shards"
     """Root folder written by `python -m data_prep build`."""
     train: list[str] = Field(min_length=1)
     """Cells to train on, e.g. `[xnli/train/en]`; several are mixed in proportion to their rows. `*` matches."""
@@ -52,11 +73,11 @@ class DataSection(Section):
     """Cut model inputs to this many tokens; None keeps the length the shards were built with."""
     bucket_by_length: bool = True
     """Batches of like length: less padding, the same number of examples per batch."""
-    pad_to: int | None = Field(default=None, ge=8)
+    pad_to: int | None = Field(default=None, ge=8, le=2**16)
     """Pad every batch to this length instead of its longest row; only good for measuring what padding costs."""
     verify: Literal["size", "sha256", "none"] = "size"
     """How carefully shard files are checked at open."""
-    workers: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0, le=256)
     """Loader processes per rank; 0 collates in the training process."""
     mask_share: Share = 0.15
     """Masked language modelling: share of content tokens to predict (80 % masked, 10 % random, 10 % kept)."""
@@ -65,7 +86,7 @@ class DataSection(Section):
 class BatchSection(Section):
     """How many examples an update sees."""
 
-    size: int = Field(default=32, ge=1)
+    size: int = Field(default=32, ge=1, lt=2**31)
     """Examples per update over all ranks and accumulation steps (the global batch)."""
     micro_size: int | None = Field(default=None, ge=1)
     """Examples per rank and forward pass; None takes the whole share of a rank (no accumulation)."""
@@ -76,29 +97,29 @@ class OptimizerSection(Section):
 
     name: Literal["adamw", "sgd"] = "adamw"
     """AdamW (Loshchilov and Hutter 2019), or plain SGD, which the exactness tests use."""
-    lr: float = Field(default=2e-5, gt=0)
+    lr: Positive = 2e-5
     """Peak learning rate. XLM-R large is safer at 5e-6 to 1e-5 (see README: collapsed runs)."""
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: Weight = 0.01
     """Decoupled weight decay on weight matrices; biases and LayerNorm are exempt."""
     beta1: Share = 0.9
     """AdamW's first decay rate."""
     beta2: Share = 0.999
     """AdamW's second decay rate."""
-    eps: float = Field(default=1e-8, gt=0)
+    eps: Positive = 1e-8
     """AdamW's divide-by-zero guard."""
     fused: bool = False
     """AdamW in one pass over memory: faster, and without temporaries of twice a rank's share of the weights (at XLM-R
     large and ZeRO 2 on two ranks 2 GB each). Rounds differently, so do not change it between runs to be compared."""
-    clip_norm: float | None = Field(default=1.0, gt=0)
+    clip_norm: Positive | None = 1.0
     """Clip the global gradient to this L2 norm; None does not clip."""
 
 
 class ScheduleSection(Section):
     """How long, and the learning rate's course: linear warm-up, then linear decay to zero, or constant."""
 
-    updates: int | None = Field(default=None, ge=1)
+    updates: int | None = Field(default=None, ge=1, le=10**9)
     """Length in updates; give this or `epochs`."""
-    epochs: float | None = Field(default=None, gt=0)
+    epochs: Positive | None = None
     """Length in passes over the training cells; give this or `updates`."""
     warmup_share: Share = 0.1
     """Share of the updates over which the learning rate rises."""
@@ -117,7 +138,7 @@ class EvaluationSection(Section):
 
     every: int | None = Field(default=None, ge=1)
     """Updates between evaluations; None evaluates ten times in a run. The last update is always evaluated."""
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=64, ge=1, lt=2**31)
     """Examples per rank and forward pass."""
     patience: int | None = Field(default=None, ge=1)
     """End the run after this many evaluations in a row without a better one on `data.select_on`; None never does. The
@@ -147,7 +168,7 @@ class RobustSection(Section):
     """One of `trainer.robust.METHODS`."""
     site: str = "word_embeddings"
     """Where the perturbation enters: `word_embeddings`, `embeddings` (the block's output) or `layer:K`."""
-    epsilon: float = Field(default=0.1, gt=0)
+    epsilon: Positive = 0.1
     """Radius of the ball; with `relative`, as a share of the mean norm (of this norm and scope) at the site."""
     relative: bool = True
     """Whether epsilon is such a share, measured once when training starts, or an absolute length."""
@@ -155,9 +176,9 @@ class RobustSection(Section):
     """Which norm the ball has."""
     scope: Literal["token", "sequence"] = "token"
     """Whether each token or each whole sequence has a ball of its own."""
-    steps: int = Field(default=1, ge=1)
+    steps: int = Field(default=1, ge=1, le=1000)
     """pgd, freelb, smart, trades: ascent steps K."""
-    step_size: float | None = Field(default=None, gt=0)
+    step_size: Positive | None = None
     """Length of an ascent step as a share of epsilon; None takes 1 for one step, else 2.5 / steps."""
     start: Literal["zero", "uniform", "gaussian"] | None = None
     """Where the ascent starts; None takes zero for pgd (the first gradient is the clean one), uniform for freelb,
@@ -166,21 +187,21 @@ class RobustSection(Section):
     """pgd: ascents from independent starts; each example keeps the one with the highest loss."""
     noise: Literal["uniform", "gaussian"] = "uniform"
     """random_noise, r3f: the distribution in the ball."""
-    smoothness_weight: float = Field(default=1.0, gt=0)
+    smoothness_weight: Positive = 1.0
     """smart, trades, r3f: weight of the divergence between the clean and the perturbed prediction."""
-    bregman_weight: float = Field(default=0.0, ge=0)
+    bregman_weight: Weight = 0.0
     """smart: weight of the divergence from a running average of the model (Bregman proximal point); its copy of the
     weights costs every rank four bytes per parameter, at every ZeRO stage."""
     bregman_momentum: Share = 0.99
     """smart: how much of that running average an update keeps."""
-    mixing_alpha: float = Field(default=0.2, gt=0)
+    mixing_alpha: Positive = 0.2
     """mixup: the weight of an example in its mixture is drawn from Beta(alpha, alpha), and is at least one half."""
     partner: Literal["batch", "copy"] = "batch"
     """mixup: what an example is mixed with, another one of the global batch, or another copy of the same row in a
     cell that `python -m data_prep augment` made."""
     draws: int = Field(default=1, ge=1, lt=4096)
     """random_noise, r3f: independent draws M whose losses, or divergences, are averaged."""
-    clean_weight: float = Field(default=0.0, ge=0)
+    clean_weight: Weight = 0.0
     """pgd, freelb, random_noise: weight of the loss on the clean input, added to that on the perturbed one."""
     ramp_start: Share = 0.0
     """Share of the run before which the radius is zero (plain training)."""
@@ -189,7 +210,7 @@ class RobustSection(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> RobustSection:
-        if not re.fullmatch(r"word_embeddings|embeddings|layer:\d+", self.site):
+        if not re.fullmatch(r"word_embeddings|embeddings|layer:[0-9]{1,4}", self.site):
             raise ValueError(f"robust.site must be word_embeddings, embeddings or layer:K, found {self.site!r}")
         if self.start == "zero" and self.method in ("smart", "trades"):
             raise ValueError(f"robust.start zero: {self.method} has no gradient there; take gaussian or uniform")
@@ -205,7 +226,7 @@ class RobustSection(Section):
 class EngineSection(Section):
     """How the run is executed; nothing here changes what is learnt beyond rounding."""
 
-    config: str = "zero0"
+    config: PathText = "zero0"
     """A DeepSpeed configuration: a name in `ds_configs/` or the path of a JSON file."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Storage of weights and activations; fp32 is fastest on CPUs without matrix units for bf16. In fp16 the loss scale
@@ -230,15 +251,15 @@ class LoggingSection(Section):
 class Recipe(Section):
     """One training run, complete: `runs/<name>/config.yaml` is a Recipe with every default written out."""
 
-    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=200)
     """Name of the run's folder; None takes `<recipe file>-seed<seed>`."""
-    label: str | None = None
+    label: str | None = Field(default=None, pattern=PRINTED, min_length=1, max_length=200)
     """What reports call this kind of run; runs that differ only in seed share it. None takes the method's name."""
-    output: str = "runs"
+    output: PathText = "runs"
     """Folder that holds the runs."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of weights, data order, dropout and noise."""
-    init_from: str | None = None
+    init_from: PathText | None = None
     """Folder of an earlier run whose encoder is taken over and whose head is dropped (intermediate training)."""
     model: ModelSection = ModelSection()
     data: DataSection

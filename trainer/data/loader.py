@@ -7,6 +7,7 @@ iterators of `Batch`. Cells are Arrow files mapped into memory; only the rows of
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from trainer.config.schema import DataSection
 from trainer.data import sampler
 from trainer.data.collate import Batch, Masking, Tokens, collate, tokens_of
 
+# Letters as in manifests, and `*`: no dot and no slash of its own, so a cell lies below the root.
+CELL_PATTERN = re.compile(r"[A-Za-z0-9_+*-]+(/[A-Za-z0-9_+*-]+){2}")
 CELL_SHIFT = 40  # an example's key is (cell number << 40) + row id: unique in a run, the same in every process
 
 
@@ -39,6 +42,9 @@ class Examples(Dataset[Batch]):
         self.tables = [cell.dataset.with_format("arrow") for cell in cells]
         columns = [cell.dataset.data.column("length").to_numpy() for cell in cells]
         self.lengths = np.minimum(np.concatenate(columns).astype(np.int64), max_length)
+        if pad_to is not None and pad_to < self.lengths.max():
+            raise InputError(f"data.pad_to {pad_to} is shorter than the longest input of {self.lengths.max()} tokens; "
+                             "set it at least that long")
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -64,7 +70,18 @@ class Examples(Dataset[Batch]):
                 rows[place] = row
             labels[places] = table["label"].to_numpy()
             keys[places] = (int(owner) << CELL_SHIFT) + table["id"].to_numpy()
-        return collate(rows, labels, keys, self.tokens, self.max_length, pad_to, self.masking, epoch)
+        batch = collate(rows, labels, keys, self.tokens, self.max_length, pad_to, self.masking, epoch)
+        self.check_ids(batch)
+        return batch
+
+    def check_ids(self, batch: Batch) -> None:
+        """InputError where an id lies outside the vocabulary: an embedding would fail without saying where, or on a
+        GPU take the process down. Opening a cell does not look at every token, so each batch is looked at."""
+        low, high = int(batch.input_ids.min()), int(batch.input_ids.max())
+        if low < 0 or high >= self.tokens.vocab_size:
+            cells = ", ".join(str(cell.path) for cell in self.cells)[:300]
+            raise InputError(f"{cells}: token ids {low}..{high} outside a vocabulary of {self.tokens.vocab_size}; find "
+                             "the damage with `python -m data_prep verify`")
 
 
 def segments(table: pa.Table) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -156,7 +173,7 @@ def _expand(root: str, patterns: Sequence[str], key: str) -> list[Path]:
     """The cell folders that `patterns` name below `root`, in the order given; `*` stands for anything."""
     paths: list[Path] = []
     for pattern in patterns:
-        if len(Path(pattern).parts) != 3 or ".." in pattern:
+        if not CELL_PATTERN.fullmatch(pattern):
             raise InputError(f"{key}: expected task/split/language, found {pattern!r}")
         if "*" in pattern:
             matches = [path for path in find_cells(root) if Path(cell_name(path)).match(pattern)]

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trainer.evaluate.rows import Name
+from trainer.evaluate.rows import Count, Label, Length, Name
 from trainer.keyed_rows import merge_keyed, read_keyed
 
 FORMAT_VERSION: Literal[1] = 1
@@ -32,33 +32,33 @@ class Part(BaseModel):
 class Place(Part):
     """Distances of a language's sentences to the English sentences of equal id, at one place in the model."""
 
-    english_norm: float = Field(gt=0)
+    english_norm: float = Field(ge=1e-30, le=1e30)
     """Mean L2 norm of the content tokens of the whole English cell at this place: the unit of what is relative."""
-    token: float = Field(ge=0)
+    token: Length
     """Mean over sentences of the mean L2 distance of a content token to the nearest one of the English sentence."""
-    sentence: float = Field(ge=0)
+    sentence: Length
     """Mean over sentences of the L2 distance between the means of the content tokens' vectors."""
-    token_relative: float = Field(ge=0)
+    token_relative: Length
     """`token` / `english_norm`."""
-    sentence_relative: float = Field(ge=0)
+    sentence_relative: Length
     """`sentence` / `english_norm`."""
-    cosine: float
+    cosine: float = Field(ge=-1.001, le=1.001)
     """Mean over sentences of the cosine between the means of the content tokens' vectors."""
 
 
 class DistanceBin(Part):
     """One of several equally large groups of a language's sentences, from near to far."""
 
-    distance: float = Field(ge=0)
+    distance: Length
     """Mean sentence distance at the site of the group, relative."""
     accuracy: float = Field(ge=0, le=1)
-    n: int = Field(ge=1)
+    n: int = Field(ge=1, lt=2**63)
 
 
 class NoisePoint(Part):
     """Accuracy under Gaussian noise on every content token at the site."""
 
-    scale: float = Field(ge=0)
+    scale: Length
     """Root mean square length of a token's noise, relative to the mean English token norm at the site."""
     accuracy: float = Field(ge=0, le=1)
 
@@ -68,18 +68,18 @@ class DiagnosticRow(Part):
 
     format_version: Literal[1] = FORMAT_VERSION
     run: str
-    label: str = Field(min_length=1)
+    label: Label
     method: str
-    seed: int
+    seed: Count
     task: Name
     split: Name
     language: Name
     language_name: str = "unknown"
-    step: int = Field(ge=0)
+    step: Count
     """The training step of the checkpoint, the run's best one."""
-    n: int = Field(ge=1)
+    n: int = Field(ge=1, lt=2**63)
     """Sentences measured: rows with a row of equal id in the English cell. Every figure below is over these."""
-    excluded: int = Field(ge=0)
+    excluded: Count
     """Rows left out: without an English row of equal id, or without a content token in either language."""
     site_name: str
     """The run's `robust.site`."""
@@ -91,7 +91,7 @@ class DiagnosticRow(Part):
     """The run's `robust.norm`: `radius` and the shares inside it are in this norm."""
     scope: Literal["token", "sequence"]
     """The run's `robust.scope`."""
-    radius: float | None
+    radius: Length | None
     """The full radius that the run was trained with, as a length at the site; None for a method without a ball."""
     inside: float | None = Field(ge=0, le=1)
     """Share of balls (content tokens, or whole sentences where the scope is "sequence") whose distance to the nearest
@@ -104,8 +104,8 @@ class DiagnosticRow(Part):
     """Accuracy by sentence distance at the site; None without labels, with too few sentences, and for English."""
     noise: list[NoisePoint] | None
     """Accuracy by noise scale, ascending; None without labels."""
-    noise_draws: int = Field(ge=1)
-    noise_seed: int = Field(ge=0)
+    noise_draws: int = Field(ge=1, lt=2**63)
+    noise_seed: Count
 
     @model_validator(mode="after")
     def _consistent(self) -> DiagnosticRow:

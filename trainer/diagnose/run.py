@@ -33,7 +33,8 @@ from trainer.diagnose.rows import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, merg
 from trainer.diagnose.show import print_rows, write_figures
 from trainer.diagnose.summary import measured_fields
 from trainer.evaluate.crossed import column
-from trainer.evaluate.run import DTYPES, load_best, open_cells, read_record
+from trainer.evaluate.record import read_record
+from trainer.evaluate.run import DTYPES, load_best, open_cells
 from trainer.launch import find_ranks
 from trainer.model.site import Site
 from trainer.radius import radius

@@ -45,7 +45,9 @@ class CrossedExamples(Examples):
         firsts = segments(self._tables[0][self._rows[0][indices]])
         seconds = segments(self._tables[1][self._rows[1][indices]])
         rows = [(a[0], b[1]) for a, b in zip(firsts, seconds, strict=True)]
-        return collate(rows, self.labels[indices], self.ids[indices], self.tokens, self.max_length, epoch=epoch)
+        batch = collate(rows, self.labels[indices], self.ids[indices], self.tokens, self.max_length, epoch=epoch)
+        self.check_ids(batch)
+        return batch
 
 
 def column(cell: Cell, name: str) -> np.ndarray:

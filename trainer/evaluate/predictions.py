@@ -75,7 +75,10 @@ def write_predictions(path: Path, labels: Sequence[str]) -> None:
 
 def read_predictions(path: Path) -> list[str]:
     """The label strings of a prediction file. Raises InputError where it is missing or its last line is cut."""
-    text = _read(path).decode()
+    try:
+        text = _read(path).decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8; evaluate the run again") from None
     if text and not text.endswith("\n"):
         raise InputError(f"{path}: the last line is cut short; evaluate the run again")
     return text.split("\n")[:-1]
@@ -108,7 +111,10 @@ def read_outcomes(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.boo
     empty_field = data[:1] == b"\t" or b"\n\t" in data or b"\t\n" in data
     if empty_field or data.translate(None, b"0123456789") != b"\t\n" * lines:
         raise InputError(f"{path}:{_bad_line(data)}: expected 'id<TAB>1' or 'id<TAB>0'; evaluate the run again")
-    table = np.array(data.split(), dtype=np.int64).reshape(lines, 2)
+    try:
+        table = np.array(data.split(), dtype=np.int64).reshape(lines, 2)
+    except (ValueError, OverflowError):
+        raise InputError(f"{path}: an id has more digits than any row number; evaluate the run again") from None
     ids, right = table[:, 0], table[:, 1]
     wrong = np.flatnonzero((right > 1) | (np.diff(ids, prepend=-1) <= 0))
     if wrong.size:
@@ -144,7 +150,8 @@ def read_certificates(path: Path) -> Certificates:
             row = int(example), label, {"1": 1, "0": 0, "-": -1}[right], float(radius)
         except (ValueError, KeyError):
             row = -1, "", 0, -1.0
-        if row[0] <= (rows[-1][0] if rows else -1) or not row[3] >= 0 or math.isinf(row[3]):
+        ascends = (rows[-1][0] if rows else -1) < row[0] < 2**63
+        if not ascends or not row[3] >= 0 or math.isinf(row[3]):
             raise InputError(f"{path}:{number}: expected 'id<TAB>label<TAB>1, 0 or -<TAB>radius', ids ascending; "
                              f"evaluate the run again")
         rows.append(row)

@@ -8,7 +8,7 @@ Input and output: `<run>/eval/results.jsonl`. No torch here: reports run on a la
 
 from __future__ import annotations
 
-import math
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -49,13 +49,26 @@ def _is_name(value: str) -> str:
 def _is_inside(value: str) -> str:
     """A path relative to the run's `eval/` folder that stays within it."""
     parts = value.split("/")
-    if not value or "\\" in value or any(part in ("", ".", "..") for part in parts):
+    if not value.isprintable() or "\\" in value or any(part in ("", ".", "..") for part in parts):
         raise ValueError("must be a relative path inside the run's eval folder")
     return value
 
 
 Name = Annotated[str, AfterValidator(_is_name)]
 PathInside = Annotated[str, AfterValidator(_is_inside)]
+# Beyond what is ever measured, and small enough that sums, squares and figures of a report stay finite.
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Length = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
+LARGEST_VALUE = 1e30
+Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=200)]
+
+
+def file_in(eval_folder: Path, name: str) -> Path:
+    """The file that a row names, a checked relative path. Raises InputError where links lead out of `eval_folder`."""
+    path = eval_folder / name
+    if not os.path.realpath(path).startswith(os.path.realpath(eval_folder) + os.sep):
+        raise InputError(f"{path} leads out of its run by a link; put the file itself there")
+    return path
 
 
 class SmoothingRecord(BaseModel):
@@ -68,15 +81,15 @@ class SmoothingRecord(BaseModel):
 
     site: str = Field(min_length=1)
     """Where the noise was added: a `robust.site`."""
-    sigma: float = Field(gt=0)
+    sigma: float = Field(gt=0, le=1e6)
     """Standard deviation of the noise per coordinate, an absolute length at the site."""
-    samples: int = Field(ge=1)
+    samples: int = Field(ge=1, lt=2**32)
     """Noisy passes per example behind each certificate."""
-    selection_samples: int = Field(ge=1)
+    selection_samples: int = Field(ge=1, lt=2**32)
     """Noisy passes per example, others than those, that chose the class to certify."""
     alpha: float = Field(gt=0, lt=1)
     """Each certificate is wrong with at most this probability."""
-    seed: int = Field(ge=0)
+    seed: Count
     """Seed of the noise."""
     abstained: float = Field(ge=0, le=1)
     """Share of examples without a certificate."""
@@ -84,13 +97,13 @@ class SmoothingRecord(BaseModel):
     """Accuracy of the majority vote, abstentions counted as wrong; None without labels."""
     vote_abstained: float = Field(ge=0, le=1)
     """Share of examples whose majority vote is too close to call."""
-    mean_radius: float | None = Field(default=None, ge=0)
+    mean_radius: Length | None = None
     """Mean certified radius, 0 for what is wrong or without a certificate; None without labels."""
-    median_radius: float | None = Field(default=None, ge=0)
+    median_radius: Length | None = None
     """Median of the same: half of the examples are right, and certified at least this far."""
-    token_norm: float = Field(ge=0)
+    token_norm: Length
     """Mean L2 norm of a content token's vector at the site: what sigma is to be judged against."""
-    width: int = Field(ge=1)
+    width: int = Field(ge=1, lt=2**31)
     """Numbers in a token's vector: its noise has norm sigma * sqrt(width)."""
     certified: PathInside
     """The file of certificates per example, relative to the run's `eval/` folder."""
@@ -112,11 +125,11 @@ class ResultRow(BaseModel):
     format_version: Literal[1] = FORMAT_VERSION
     run: str
     """The run's name."""
-    label: str = Field(min_length=1)
+    label: Label
     """What the run is called in reports, e.g. "plain" or "pgd"; runs that differ in their seed only share it."""
     method: str
     """The robust method: a key of the trainer's METHODS."""
-    seed: int
+    seed: Count
     task: Name
     kind: str
     """The task's kind: "pair" or "mlm"."""
@@ -134,11 +147,11 @@ class ResultRow(BaseModel):
     """The metric: accuracy as a fraction 0..1, perplexity as it is; None where `note` says why."""
     note: str = ""
     """Empty for a score, else "no label" or "missing: <reason>"."""
-    n: int = Field(ge=0)
+    n: Count
     """Examples scored (or predicted, where there is no label); 0 in oracle rows."""
-    excluded: int = Field(default=0, ge=0)
+    excluded: Count = 0
     """Generalized: examples left out, because a row is absent in one language or the two labels differ."""
-    step: int = Field(ge=0)
+    step: Count
     """The training step of the checkpoint."""
     selection: Literal["best", "oracle"] = "best"
     """"best": the checkpoint chosen on the source language's dev set; "oracle": the best one for this very language."""
@@ -160,14 +173,18 @@ class ResultRow(BaseModel):
                 raise ValueError(f"no value, so note must be {NO_LABEL!r} or start with {MISSING!r}")
         elif self.note:
             raise ValueError("a value and a note that says there is none")
-        elif not math.isfinite(self.value):
-            raise ValueError("value is not a finite number")
+        elif not abs(self.value) <= LARGEST_VALUE:
+            raise ValueError(f"value is not a number up to {LARGEST_VALUE:g}")
         elif self.metric == "accuracy" and not 0 <= self.value <= 1:
             raise ValueError("accuracy is a fraction from 0 to 1")
         if self.setting != "generalized" and self.language != self.language_2:
             raise ValueError(f"the {self.setting} setting has one language")
         if (self.setting == "smoothed") != (self.smoothing is not None):
             raise ValueError("smoothed rows, and no others, have a record of the smoothing")
+        if self.smoothing is not None:
+            scores = (self.smoothing.vote, self.smoothing.mean_radius, self.smoothing.median_radius)
+            if any((score is None) != (self.value is None) for score in scores):
+                raise ValueError("vote, mean_radius and median_radius come with a value, and only with one")
         return self
 
     @property

@@ -7,8 +7,6 @@ before the first prediction.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +32,23 @@ from trainer.evaluate.predictions import (
     write_outcomes,
     write_predictions,
 )
-from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ResultRow, SmoothingRecord, merge_rows
+from trainer.evaluate.record import read_record
+from trainer.evaluate.rows import (
+    LARGEST_VALUE,
+    MISSING,
+    NO_LABEL,
+    RESULTS_FILE,
+    ResultRow,
+    SmoothingRecord,
+    merge_rows,
+    read_rows,
+)
 from trainer.evaluate.smoothing import Smoothing, Votes, certify, count_votes, read_settings, vote
 from trainer.launch import find_ranks
 from trainer.model.heads import HEADS
+from trainer.model.pretrained import load_model, read_config
 from trainer.model.site import SiteModel
-from trainer.run_dir import BEST, DONE, RECORD
+from trainer.run_dir import BEST
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -73,6 +82,8 @@ def evaluate(
         raise InputError("--smoothing is for single languages, found --generalized too; run evaluate once with each")
     if settings and record["kind"] != "pair":
         raise InputError(f"--smoothing certifies one class per example; a task of kind {record['kind']!r} has none")
+    if (written := folder / "eval" / RESULTS_FILE).exists():
+        read_rows(written)  # a damaged file is refused now, not after the last prediction
     root = Path(shards or record["shards_root"])
     cells = [cell for task in _words(tasks) for split in _words(splits)
              for cell in open_cells(root, task, split, _words(languages or ""), record)]
@@ -105,25 +116,29 @@ class Job:
     excluded: int
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """The record of a finished run. Raises InputError where there is none."""
-    if not (folder / DONE).is_file() or not (folder / RECORD).is_file():
-        raise InputError(f"{folder} is not a finished run (no {DONE}); run `python -m trainer train` to its end first")
-    try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        raise InputError(f"{folder / RECORD} cannot be read; train the run again") from None
-    return record
-
-
 def load_best(
     folder: Path, record: dict[str, Any], dtype: torch.dtype, site: str = "word_embeddings"
 ) -> tuple[SiteModel, torch.device]:
-    """The run's best checkpoint on the best device here, to be perturbed at `site`."""
+    """The run's best checkpoint on the best device here, to be perturbed at `site`; InputError where it is damaged."""
     head = HEADS[record["kind"]]
-    loader: Any = head.auto_class
+    source = str(folder / BEST)
+    if not (folder / BEST / "config.json").is_file():
+        raise InputError(f"{folder / BEST} holds no model; expected the folder of a finished run")
+    config = read_config(source, "run")
+    if record["labels"] and config.num_labels != len(record["labels"]):
+        raise InputError(f"{folder}: the model has {config.num_labels} classes, the record names "
+                         f"{len(record['labels'])}; copy the run's folder again")
+    if config.max_position_embeddings < record["max_length"] + config.pad_token_id + 1:
+        raise InputError(f"{folder}: the model has {config.max_position_embeddings} positions, the record says "
+                         f"max_length {record['max_length']}; copy the run's folder again")
+    if config.vocab_size < record["tokenizer"]["vocab_size"]:
+        raise InputError(f"{folder}: the model has {config.vocab_size} word embeddings, the record says "
+                         f"{record['tokenizer']['vocab_size']}; copy the run's folder again")
+    model, info = load_model(head.auto_class, source, config, "run", dtype, local_files_only=True)
+    if wrong := sorted((*info["missing_keys"], *info["unexpected_keys"])):
+        raise InputError(f"{folder / BEST}: {len(wrong)} weights are missing or have no place, e.g. {wrong[0]}; copy "
+                         "the run's folder again")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = loader.from_pretrained(folder / BEST, local_files_only=True, trust_remote_code=False, dtype=dtype)
     return SiteModel(model, head, site).to(device), device
 
 
@@ -264,7 +279,7 @@ def _oracle_rows(record: dict[str, Any]) -> list[ResultRow]:
 
 def _score(value: float, metric: str) -> tuple[float | None, str]:
     """(value, note) of a row; the perplexity of a diverged model is infinite, which is no score."""
-    return (value, "") if math.isfinite(value) else (None, f"{MISSING}{metric} is not finite")
+    return (value, "") if abs(value) <= LARGEST_VALUE else (None, f"{MISSING}{metric} is not finite")
 
 
 def _identity(record: dict[str, Any]) -> dict[str, Any]:

@@ -28,14 +28,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from scipy import special
 from torch import Tensor
 
 from data_prep.errors import InputError
-from trainer.config.load import from_dotted, known_keys
-from trainer.config.schema import Section
+from trainer.config.load import from_dotted, known_keys, read_yaml
+from trainer.config.schema import RobustSection, Section
 from trainer.data.collate import Batch
 from trainer.data.loader import Examples, evaluation_batches
 from trainer.kernels import philox
@@ -54,14 +53,14 @@ class Smoothing(Section):
 
     samples: int = Field(ge=1, lt=2**32)
     """Noisy passes per example behind its certificate, n: the largest radius they can certify grows with n."""
-    sigma: float = Field(gt=0)
+    sigma: float = Field(gt=0, le=1e6)
     """Standard deviation of the noise per coordinate, an absolute length at the site: a token's noise has norm
     sigma * sqrt(H)."""
     selection_samples: int = Field(default=100, ge=1, lt=2**32)
     """Noisy passes per example, others than `samples`, that choose the class to certify, n0."""
     alpha: float = Field(default=0.001, gt=0, lt=1)
     """Each certificate is wrong with at most this probability."""
-    site: str | None = Field(default=None, pattern=r"^(word_embeddings|embeddings|layer:\d+)$")
+    site: str | None = Field(default=None, pattern=r"^(word_embeddings|embeddings|layer:[0-9]{1,4})$")
     """Where the noise is added: `word_embeddings`, `embeddings` or `layer:K`; None takes the run's robust.site."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of the noise, which is a function of it, the sample's number, the example's id, token and dimension."""
@@ -209,6 +208,6 @@ def _copies(x: Tensor, count: int) -> Tensor:
 def _site_of(run: Path) -> str:
     """`robust.site` of the run's merged recipe."""
     try:
-        return str(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))["robust"]["site"])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return RobustSection(site=read_yaml(run / CONFIG)["robust"]["site"]).site
+    except (InputError, KeyError, TypeError, ValidationError):
         raise InputError(f"{run / CONFIG}: found no robust.site there; give --smoothing.site") from None

@@ -6,24 +6,25 @@ Inputs: recipe, the manifest of the training cells. Output: a transformers model
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, XLMRobertaConfig
+from transformers import PreTrainedModel, XLMRobertaConfig
 
 from data_prep.errors import InputError
-from data_prep.shards import Manifest, tokenizer_fingerprint
+from data_prep.shards import Manifest, read_tokenizer, tokenizer_fingerprint
+from trainer.config.load import read_yaml
 from trainer.config.schema import Recipe
 from trainer.model.heads import HEADS
+from trainer.model.pretrained import load_model, read_config
 from trainer.model.transfer import transfer_encoder
-from trainer.run_dir import BEST, RECORD
+from trainer.run_dir import BEST, CONFIG, RECORD, run_dir_of
 
 # Hidden size, layers, heads, feed-forward width. `tiny` is for laptops and tests, the others are XLM-R's own shapes.
 SIZES = {"tiny": (64, 2, 4, 128), "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096)}
-MODEL_TYPE = "xlm-roberta"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "sentencepiece.bpe.model")
 
 
@@ -53,17 +54,16 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
 
 def _load_weights(auto_class: Any, name: str, config: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
     """(model, loading report); a head of another shape is dropped, an encoder that is not whole is refused."""
-    try:
-        model, info = auto_class.from_pretrained(
-            name, config=config, output_loading_info=True, trust_remote_code=False, dtype=torch.float32,
-            ignore_mismatched_sizes=True)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"model.name: cannot load {name!r}: {' '.join(str(error).split())[:200]}") from None
+    model, info = load_model(auto_class, name, config, "model.name", ignore_mismatched_sizes=True)
     misshaped = {key for key, *_ in info["mismatched_keys"]}
     new, dropped = misshaped | set(info["missing_keys"]), misshaped | set(info["unexpected_keys"])
     if broken := sorted(key for key in new if key.startswith(f"{model.base_model_prefix}.")):
         raise InputError(f"model.name: {len(broken)} encoder weights of {name} are missing or misshaped, "
                          f"e.g. {broken[0]}")
+    # Poolers and stored position numbers are often left over; a layer is not: the configuration would cut the encoder.
+    if left := sorted(key for key in dropped if key.startswith(f"{model.base_model_prefix}.encoder.layer.")):
+        raise InputError(f"model.name: {len(left)} encoder weights of {name} have no place in a model of its "
+                         f"config.json, e.g. {left[0]}")
     return model, {"missing_keys": new, "unexpected_keys": dropped}
 
 
@@ -78,18 +78,14 @@ def _configuration(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple
             eos_token_id=manifest.tokenizer.sep_id)
         return config, {"random": recipe.model.random}
     if recipe.init_from is not None:
+        _check_no_circle(recipe)
         source, key = str(Path(recipe.init_from) / BEST), "init_from"
         if not (Path(source) / "config.json").is_file():
             raise InputError(f"init_from: {source} holds no model; expected the folder of a finished run")
         _check_run_tokenizer(Path(recipe.init_from), manifest)
     else:
         source, key = str(recipe.model.name), "model.name"
-    try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{key}: cannot load {source!r}: {' '.join(str(error).split())[:200]}") from None
-    if config.model_type != MODEL_TYPE:
-        raise InputError(f"{key}: {source} is a {config.model_type} model; this trainer takes {MODEL_TYPE}")
+    config = read_config(source, key)
     if recipe.model.name is not None:
         _check_model_tokenizer(source, manifest)
     if config.vocab_size < manifest.tokenizer.vocab_size:
@@ -111,13 +107,30 @@ def _apply(config: Any, recipe: Recipe, manifest: Manifest) -> None:
         config.classifier_dropout = recipe.model.dropout
 
 
+def _check_no_circle(recipe: Recipe) -> None:
+    """Refuse a run that starts from itself, directly or through the origins that its ancestors' recipes name."""
+    seen = [os.path.realpath(run_dir_of(recipe))]
+    origin: Any = recipe.init_from
+    while isinstance(origin, str):
+        folder = os.path.realpath(origin)
+        if folder in seen:
+            raise InputError(f"init_from: {' -> '.join([*seen, folder])} starts from itself; give another run, or "
+                             "another name to this one")
+        seen.append(folder)
+        try:
+            origin = read_yaml(Path(folder) / CONFIG).get("init_from")
+        except InputError:  # an origin without its recipe, which is not needed
+            return
+
+
 def _check_run_tokenizer(run: Path, manifest: Manifest) -> None:
     try:
         record = json.loads((run / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise InputError(f"init_from: {run / RECORD} cannot be read; expected the folder of a finished run") from None
-    found = record.get("tokenizer", {}).get("fingerprint")
-    if found is not None and found != manifest.tokenizer.fingerprint:
+    tokenizer = record.get("tokenizer") if isinstance(record, dict) else None
+    found = str(tokenizer.get("fingerprint")) if isinstance(tokenizer, dict) else "unknown"
+    if found != manifest.tokenizer.fingerprint:
         raise InputError(f"init_from: {run} was trained with tokenizer {found[:12]}, the shards were built with "
                          f"{manifest.tokenizer.fingerprint[:12]}; build them with the same tokenizer")
 
@@ -127,10 +140,13 @@ def _check_model_tokenizer(source: str, manifest: Manifest) -> None:
     try:
         if Path(source).is_dir() and not any((Path(source) / file).is_file() for file in TOKENIZER_FILES):
             raise OSError("transformers would make one up")
-        found = tokenizer_fingerprint(AutoTokenizer.from_pretrained(source, trust_remote_code=False))
-    except (OSError, ValueError, AttributeError):
+        found = tokenizer_fingerprint(read_tokenizer(source))
+    except (OSError, AttributeError):
         print(f"warning: {source} has no tokenizer to compare with the shards'", file=sys.stderr)
         return
+    except ValueError as error:
+        raise InputError(f"model.name: the tokenizer of {source} cannot be read ({error}); copy the folder again"
+                         ) from None
     if found != manifest.tokenizer.fingerprint:
         raise InputError(f"model.name: {source} has tokenizer {found[:12]}, the shards were built with "
                          f"{manifest.tokenizer.fingerprint[:12]} ({manifest.tokenizer.name}); build them again")

@@ -28,7 +28,7 @@ def transfer_encoder(folder: Path, model: PreTrainedModel) -> dict[str, Any]:
         raise InputError(f"{weights} is missing; expected the weights of a finished run")
     try:
         old = load_file(str(weights))
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{weights}: not readable ({error}); expected the weights of a finished run") from None
     prefix = f"{model.base_model_prefix}."
     encoder = {key: value for key, value in old.items() if key.startswith(prefix)}

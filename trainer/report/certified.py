@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from data_prep.errors import InputError
 from trainer.evaluate.predictions import read_certificates
-from trainer.evaluate.rows import ResultRow, SmoothingRecord
+from trainer.evaluate.rows import ResultRow, SmoothingRecord, file_in
 from trainer.report.collect import Grid, Run, Section
 
 POINTS = 201  # of a curve: more than a figure resolves
@@ -111,7 +111,7 @@ class Noise:
         key = (label, seed, language)
         run, row = self.entries[key]
         if key not in self._reach:
-            path = run.path / "eval" / self.record(*key).certified
+            path = file_in(run.path / "eval", self.record(*key).certified)
             found = read_certificates(path)
             right = found.correct == 1
             if found.ids.size != row.n or abs(right.mean() - (row.value or 0.0)) > 1e-4:

@@ -7,6 +7,7 @@ of randomized smoothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from data_prep.errors import InputError
 from trainer.evaluate.predictions import read_outcomes
-from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ResultRow, read_rows
+from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ResultRow, file_in, read_rows
 
 BASE_LABEL = "plain"
 SOURCE_LANGUAGE = "en"
@@ -148,7 +149,7 @@ class Grid:
         key = (label, seed, cell)
         if key not in self._outcomes:
             run, row = self.entries[key]
-            path = run.path / "eval" / str(row.outcomes)
+            path = file_in(run.path / "eval", str(row.outcomes))
             ids, right = read_outcomes(path)
             # An interrupted or edited evaluation: intervals would then describe other predictions than the table.
             if ids.size != row.n or (row.metric == "accuracy" and abs(right.mean() - (row.value or 0)) > 1e-4):
@@ -205,11 +206,11 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     if not paths:
         raise InputError("no run given; expected run directories: python -m trainer report runs/plain-s1 runs/pgd-s1")
     runs: list[Run] = []
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for path in paths:
-        if path.resolve() in seen:
+        if (place := os.path.realpath(path)) in seen:
             raise InputError(f"run {path} is given twice; name each run once")
-        seen.add(path.resolve())
+        seen.add(place)
         results = path / "eval" / RESULTS_FILE
         if not path.is_dir():
             raise InputError(f"{path} is not a directory; expected a run directory that holds eval/{RESULTS_FILE}")

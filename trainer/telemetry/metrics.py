@@ -59,15 +59,14 @@ class Metrics:
 
 
 def _drop_after(path: Path, update: int) -> None:
-    """Drop lines of updates after `update`, and a last line that was cut short."""
+    """Drop lines of updates after `update`, and what is no line of ours: a last one that was cut short, or damage."""
     kept = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
-            record = json.loads(line)
-        except ValueError:
+            if json.loads(line)["update"] <= update:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
-        if record["update"] <= update:
-            kept.append(line + "\n")
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     temporary.write_text("".join(kept), encoding="utf-8")
     os.replace(temporary, path)

@@ -29,9 +29,18 @@ def versions() -> dict[str, str]:
 
 def write_record(path: Path, fields: dict[str, Any]) -> None:
     """Merge `fields` into the record at `path`, replaced in one step."""
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {
+    record = _read(path) or {
         "host": socket.gethostname(), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": versions()}
     write_json(path, {**record, **fields})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The record so far; empty where there is none that can be read, which the next life of the run replaces."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -63,3 +63,14 @@ def test_the_record_is_merged_and_knows_its_versions(tmp_path: Path, monkeypatch
     with pytest.raises(TypeError):
         write_record(path, {"bad": object()})
     assert path.read_text() == before
+
+
+@pytest.mark.parametrize("damage", [b"5\n", b"{}\n", b"\xff\n", b'{"update": null}\n', b"[" * 100_000 + b"\n", b"\x00"])
+def test_lines_that_are_none_of_ours_do_not_stop_a_resume(tmp_path: Path, damage: bytes) -> None:
+    with Metrics(tmp_path, active=True, resume_from=0) as metrics:
+        metrics.write(1, {"train/loss": 1.0})
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(damage)
+    with Metrics(tmp_path, active=True, resume_from=1) as metrics:
+        metrics.write(2, {"train/loss": 2.0})
+    assert [line["update"] for line in lines(tmp_path)] == [1, 2]
