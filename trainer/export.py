@@ -32,7 +32,7 @@ def export(run: str, *, out: str, overwrite: bool = False) -> int:
         with safe_open(best / "model.safetensors", "pt") as weights:
             weights.keys()
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{best / 'model.safetensors'} is damaged ({error}); evaluate or train the run again") from None
+        raise InputError(f"{best / 'model.safetensors'} is damaged ({error}); train the run again") from None
     _refuse_to_replace(target, overwrite)
     with working_path(target, "export") as temporary:
         _refuse_to_replace(target, overwrite)  # another process may have finished it meanwhile

@@ -115,3 +115,20 @@ def test_a_diverged_language_model_has_no_good_perplexity() -> None:
     assert diverged.metric("perplexity") == float("inf")
     nothing = predict_module.Predictions(np.array([-1]), np.array([-1]), np.zeros(1), np.zeros(1))
     assert nothing.metric("perplexity") == 1.0
+
+
+def test_what_is_damaged_or_foreign_is_not_exported(recipe: Path, tmp_path: Path) -> None:
+    folder = run(recipe, "run", {"schedule.updates": "2"})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="is no model; --overwrite replaces models only"):
+        export(str(folder), out=str(tmp_path / "mine"), overwrite=True)
+    (folder / "best/secret").symlink_to(tmp_path / "mine/notes.txt")
+    export(str(folder), out=str(tmp_path / "out"))
+    assert not (tmp_path / "out/secret").exists()
+    weights = folder / "best/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(InputError, match="is damaged"):
+        export(str(folder), out=str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+    assert (tmp_path / "mine/notes.txt").read_text() == "mine"
