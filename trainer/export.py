@@ -9,8 +9,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from data_prep.errors import InputError
 from data_prep.lock import working_path
 from data_prep.shards import put_in_place
@@ -27,12 +25,7 @@ def export(run: str, *, out: str, overwrite: bool = False) -> int:
     best, target = Path(run) / BEST, Path(out)
     if not (best / "model.safetensors").is_file():
         raise InputError(f"{best} holds no model; expected the folder of a run that has been evaluated at least once")
-    read_config(str(best), "export")
-    try:
-        with safe_open(best / "model.safetensors", "pt") as weights:
-            weights.keys()
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{best / 'model.safetensors'} is damaged ({error}); train the run again") from None
+    read_config(str(best), "export")  # which also looks at the weights beside it
     _refuse_to_replace(target, overwrite)
     with working_path(target, "export") as temporary:
         _refuse_to_replace(target, overwrite)  # another process may have finished it meanwhile
