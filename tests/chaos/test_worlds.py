@@ -31,19 +31,24 @@ def command_of(recipe: Path, stage: int, precision: str, name: str) -> list[str]
             "--robust.method=smart", "--robust.bregman_weight=1", "--evaluation.every=8"]
 
 
+def kill_after_four_updates(world: int, command: list[str], scratch: Path, folder: Path) -> None:
+    """One life of the run, which hangs after its first checkpoint and is killed; its whole state is in `scratch`."""
+    ranks = start(world, command, scratch, {"dump": str(scratch), "hang": {"update": 6, "rank": 0}})
+    end = time.monotonic() + 120
+    while not (folder / "checkpoints/step-00000004/manifest.json").exists():
+        assert time.monotonic() < end, ranks.said()
+        time.sleep(0.1)
+    ranks.kill()
+    ranks.wait()
+
+
 @pytest.mark.parametrize(("stage", "before", "after", "precision"), [
     case if case in DEFAULT else pytest.param(*case, marks=pytest.mark.full) for case in CASES])
 def test_nothing_is_lost(recipe: Path, tmp_path: Path, stage: int, before: int, after: int, precision: str) -> None:
     name = f"{stage}-{before}-{after}-{precision}"
     command = command_of(recipe, stage, precision, name)
     folder = recipe.parent / "runs" / name
-    first = start(before, command, tmp_path, {"dump": str(tmp_path), "hang": {"update": 6, "rank": 0}})
-    end = time.monotonic() + 120
-    while not (folder / "checkpoints/step-00000004/manifest.json").exists():
-        assert time.monotonic() < end, first.said()
-        time.sleep(0.1)
-    first.kill()
-    first.wait()
+    kill_after_four_updates(before, command, tmp_path, folder)
     second = start(after, command, tmp_path, {"dump": str(tmp_path)})
     assert second.wait() == [0] * after, second.said()
     assert "resumed after update 4" in second.said()
@@ -70,14 +75,7 @@ def test_nothing_is_lost(recipe: Path, tmp_path: Path, stage: int, before: int, 
 def test_weights_alone_are_taken_on_request(recipe: Path, tmp_path: Path) -> None:
     """From ZeRO 2 to 3, which DeepSpeed cannot convert."""
     command = [*command_of(recipe, 2, "fp32", "stages")]
-    first = start(1, command, tmp_path, {"dump": str(tmp_path), "hang": {"update": 6, "rank": 0}})
-    folder = recipe.parent / "runs/stages"
-    end = time.monotonic() + 120
-    while not (folder / "checkpoints/step-00000004/manifest.json").exists():
-        assert time.monotonic() < end, first.said()
-        time.sleep(0.1)
-    first.kill()
-    first.wait()
+    kill_after_four_updates(1, command, tmp_path, recipe.parent / "runs/stages")
     other = [f"--engine.config={ZERO3['engine.config']}" if word.startswith("--engine.config") else word
              for word in command]
     refused = start(1, other, tmp_path)
