@@ -339,7 +339,8 @@ class Engine:
                 parameter.data.copy_(weights[name])
             if self.stage and parameter.requires_grad:
                 safe_set_full_fp32_param(parameter, weights[name].to(self.device))
-        for _ in range(updates):
+        self._engine.lr_scheduler.last_epoch = updates - 1
+        with warnings.catch_warnings(action="ignore"):  # it misses the steps of the optimiser that were not taken here
             self._engine.lr_scheduler.step()
 
     def close(self) -> None:

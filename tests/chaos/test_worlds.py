@@ -14,7 +14,7 @@ from tests.trainer.small_runs import ZERO3, metrics_of, write_cells, write_recip
 WORLDS = [(2, 1), (1, 2), (2, 3), (4, 2)]
 CASES = [(stage, *world, precision) for stage in range(4) for world in WORLDS for precision in ("fp32", "bf16")
          if stage or precision == "fp32"]
-DEFAULT = [(0, 4, 2, "fp32"), (1, 2, 3, "fp32"), (2, 2, 1, "fp32"), (3, 1, 2, "fp32"), (3, 2, 3, "bf16")]
+DEFAULT = [(0, 4, 2, "fp32"), (1, 2, 3, "fp32"), (2, 2, 1, "fp32"), (3, 1, 2, "fp32")]
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,18 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("worlds")
     write_cells(root / "shards")
     return write_recipe(root / "work", root / "shards")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """The losses of the run on one rank, without ZeRO, never interrupted."""
+    whole = start(1, command_of(recipe, 0, "fp32", "whole"), tmp_path_factory.mktemp("whole"))
+    assert whole.wait() == [0], whole.said()
+    return losses_of(recipe.parent / "runs/whole")
+
+
+def losses_of(folder: Path) -> list[float]:
+    return [line["train/loss"] for line in metrics_of(folder) if "train/loss" in line]
 
 
 def command_of(recipe: Path, stage: int, precision: str, name: str) -> list[str]:
@@ -44,7 +56,8 @@ def kill_after_four_updates(world: int, command: list[str], scratch: Path, folde
 
 @pytest.mark.parametrize(("stage", "before", "after", "precision"), [
     case if case in DEFAULT else pytest.param(*case, marks=pytest.mark.full) for case in CASES])
-def test_nothing_is_lost(recipe: Path, tmp_path: Path, stage: int, before: int, after: int, precision: str) -> None:
+def test_nothing_is_lost(recipe: Path, undisturbed: list[float], tmp_path: Path, stage: int, before: int, after: int,
+                         precision: str) -> None:
     name = f"{stage}-{before}-{after}-{precision}"
     command = command_of(recipe, stage, precision, name)
     folder = recipe.parent / "runs" / name
@@ -64,12 +77,7 @@ def test_nothing_is_lost(recipe: Path, tmp_path: Path, stage: int, before: int, 
     for key in tensors:
         assert torch.equal(saved[key], restored[key]), key
     assert not list((folder / "checkpoints").glob(".*"))
-    undisturbed = start(before, command_of(recipe, stage, precision, name + "-whole"), tmp_path)
-    assert undisturbed.wait() == [0] * before, undisturbed.said()
-    expected = [line["train/loss"] for line in metrics_of(folder.with_name(name + "-whole")) if "train/loss" in line]
-    found = [line["train/loss"] for line in metrics_of(folder) if "train/loss" in line]
-    assert found == pytest.approx(expected, rel=2e-5 if precision == "fp32" else 2e-2)
-    assert found[:4] == expected[:4]
+    assert losses_of(folder) == pytest.approx(undisturbed, rel=2e-5 if precision == "fp32" else 2e-2)
 
 
 def test_weights_alone_are_taken_on_request(recipe: Path, tmp_path: Path) -> None:

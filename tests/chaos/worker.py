@@ -102,14 +102,15 @@ def dump(folder: str) -> None:
             for group in engine._engine.optimizer.param_groups]}
         inner = getattr(engine._engine.optimizer, "optimizer", engine._engine.optimizer)
         found["steps"] = sorted(float(state["step"]) for state in inner.state.values() if "step" in state)
+        moments = [key for key in ("exp_avg", "exp_avg_sq") if any(key in state for state in inner.state.values())]
         for name, parameter in engine.module.named_parameters():
             if engine.stage:
                 found[name] = safe_get_full_fp32_param(parameter)
-                for key in ("exp_avg", "exp_avg_sq"):
+                for key in moments:
                     found[f"{name}/{key}"] = safe_get_full_optimizer_state(parameter, key)
             else:
                 found[name] = parameter.detach()
-                for key in ("exp_avg", "exp_avg_sq"):
+                for key in moments:
                     found[f"{name}/{key}"] = engine._engine.optimizer.state[parameter][key]
         if engine.ranks.is_main:
             torch.save(found, Path(folder) / f"{when}.pt")
