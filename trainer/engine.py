@@ -19,7 +19,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -259,6 +259,17 @@ class Engine:
         if self.ranks.world_size > 1:
             torch.distributed.all_reduce(values)
         return values
+
+    def sum_over_ranks_later(self, values: Tensor) -> Callable[[], Tensor]:
+        """As `sum_over_ranks`, while computation goes on: what is returned waits for the sum and gives it."""
+        work = torch.distributed.all_reduce(values, async_op=True) if self.ranks.world_size > 1 else None
+
+        def wait() -> Tensor:
+            if work is not None:
+                work.wait()
+            return values
+
+        return wait
 
     def gather_objects(self, value: Any) -> list[Any]:
         """`value` of every rank, in rank order, on every rank."""

@@ -140,12 +140,20 @@ def global_weight(engine: Engine, recipe: Recipe, micro_batches: list[Batch]) ->
     return float(engine.sum_over_ranks(masked))
 
 
-def agree(engine: Engine, done: Update) -> tuple[float, bool]:
-    """(the update's mean loss over the global batch, whether a signal has asked any rank to leave)."""
-    flat = [torch.as_tensor(value, device=engine.device).double() for pair in done.losses for value in pair]
-    asked = torch.tensor(float(REQUESTS.received is not None), dtype=torch.float64, device=engine.device)
-    *sums, askers = engine.sum_over_ranks(torch.stack([*flat, asked])).tolist()
-    return sum(sums[::2]) / max(1.0, sum(sums[1::2])), askers > 0
+class Agreement:
+    """What the ranks tell each other about an update while the next one is under way: its loss, and signals."""
+
+    def __init__(self, engine: Engine, update: int, done: Update) -> None:
+        """Begin to tell; every rank must do so after every update."""
+        self.update, self.done = update, done
+        flat = [torch.as_tensor(value, device=engine.device).double() for pair in done.losses for value in pair]
+        asked = torch.tensor(float(REQUESTS.received is not None), dtype=torch.float64, device=engine.device)
+        self._wait = engine.sum_over_ranks_later(torch.stack([*flat, asked]))
+
+    def result(self) -> tuple[float, bool]:
+        """(the update's mean loss over the global batch, whether a signal has asked any rank to leave)."""
+        *sums, askers = self._wait().tolist()
+        return sum(sums[::2]) / max(1.0, sum(sums[1::2])), askers > 0
 
 
 class Watcher:
@@ -161,6 +169,7 @@ class Watcher:
         self.checkpoint_every = recipe.checkpoint.every or max(1, updates // 4)
         self._clock = time.monotonic()
         self._printed = 0.0
+        self._open: list[Agreement] = []
 
     def __call__(self, window: Window, done: Update) -> None:
         """Called by the loop after every update, on every rank.
@@ -171,13 +180,16 @@ class Watcher:
         update = self.state.update
         last = update == self.updates
         self.store.check()
-        loss, asked = agree(self.engine, done)
-        check_update(self.recipe, self.state, loss, done.applied, lambda: self._example_ids(done), self.metrics.note)
+        self._open.append(Agreement(self.engine, update, done))
+        # The latest is left open, so that nobody waits for it, but where the state is about to be kept.
+        asked = self._look(keep=0 if last or update % self.checkpoint_every == 0 else 1)
         if update % self.recipe.logging.every == 0 or last:
             self._log(window)
         if update % self.evaluate_every == 0 or last:
             self._evaluate()
         last = last or self.state.out_of_patience
+        if last or asked:
+            asked |= self._look(keep=0)
         if update % self.checkpoint_every == 0 or last or asked:
             self._save(window)
         if last or asked:
@@ -186,6 +198,17 @@ class Watcher:
         if asked and not last:
             raise Preempted(f"asked to leave ({REQUESTS.received or 'by another rank'}): saved after update "
                             f"{update} of {self.updates}; the same command goes on from there")
+
+    def _look(self, keep: int) -> bool:
+        """Look at what became of all updates but the latest `keep`; True where a signal asks the run to leave."""
+        asked = False
+        while len(self._open) > keep:
+            one = self._open.pop(0)
+            loss, signalled = one.result()
+            asked |= signalled
+            check_update(self.recipe, self.state, one.update, loss, one.done.applied,
+                         lambda done=one.done: self._example_ids(done), self.metrics.note)  # type: ignore[misc]
+        return asked
 
     def _example_ids(self, done: Update) -> list[list[int]]:
         return self.engine.gather_objects([int(i) for ids in done.example_ids for i in ids.tolist()])

@@ -110,15 +110,15 @@ def test_spikes_are_noted_with_their_examples() -> None:
                                     "schedule": {"updates": 10}, "logging": {"spike": 3.0}})
     state, noted = TrainState(), []
     for update, loss in enumerate([1.0] * 12 + [2.9, 3.5, 1.0], start=1):
-        state.update = update
-        check_update(recipe, state, loss, True, lambda: [[1, 2], [3]], lambda at, event: noted.append((at, event)))
+        check_update(recipe, state, update, loss, True, lambda: [[1, 2], [3]],
+                     lambda at, event: noted.append((at, event)))
     ((at, event),) = noted
     assert (at, event["loss"], event["example_ids"]) == (14, 3.5, [[1, 2], [3]])
     assert 1.0 < event["usual_loss"] < 1.1
     recipe = recipe.model_copy(update={"engine": recipe.engine.model_copy(update={"skips_allowed": 1})})
-    check_update(recipe, state, float("nan"), False, lambda: [], lambda at, event: None)
-    check_update(recipe, state, 1.0, True, lambda: [], lambda at, event: None)
-    check_update(recipe, state, 1.0, False, lambda: [], lambda at, event: None)
+    check_update(recipe, state, 16, float("nan"), False, lambda: [], lambda at, event: None)
+    check_update(recipe, state, 17, 1.0, True, lambda: [], lambda at, event: None)
+    check_update(recipe, state, 17, 1.0, False, lambda: [], lambda at, event: None)
     with pytest.raises(NotFinite, match="the gradient is not finite"):
-        check_update(recipe, state, 1.0, False, lambda: [], lambda at, event: None)
+        check_update(recipe, state, 17, 1.0, False, lambda: [], lambda at, event: None)
     assert (state.skipped, state.skipped_in_a_row) == (3, 2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from trainer.engine import Engine, start_distributed
 from trainer.faults import check_update
 from trainer.kernels import dispatch
 from trainer.launch import find_ranks
-from trainer.loop import Update, Window, agree, run_updates
+from trainer.loop import Agreement, Update, Window, run_updates
 from trainer.model.build import SIZES
 from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
@@ -31,10 +32,10 @@ from trainer.state import TrainState
 
 
 def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48, vocabulary: int = 20000,
-                   updates: int = 20, rounds: int = 5) -> int:
+                   updates: int = 20, rounds: int = 9) -> int:
     """What a step pays for finding faults and signals, and what a save costs, beside the time of an update.
 
-    updates: steps per round; rounds: the median counts, the first is dropped.
+    updates: steps per round, with and without looking in turn; rounds: the median counts, the first is dropped.
     """
     if size not in SIZES or rounds < 2:
         raise InputError(f"--size must be one of {', '.join(SIZES)} and --rounds at least 2, found {size!r}, {rounds}")
@@ -46,25 +47,32 @@ def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48
     _, kernels = dispatch.select("auto", announce=ranks.is_main)
     share = batch_size // ranks.world_size
     batches = [[batch_of(number, share, length, vocabulary)] for number in range(updates)]
-    spent: list[float] = []
+
+    open_: list[Agreement] = []
 
     def careful(window: Window, done: Update) -> None:
-        start = time.perf_counter()
-        loss, _ = agree(engine, done)
-        check_update(recipe, state, loss, done.applied, list, lambda update, event: None)
-        spent.append(time.perf_counter() - start)
+        open_.append(Agreement(engine, state.update, done))
+        if len(open_) > 1:
+            one = open_.pop(0)
+            check_update(recipe, state, one.update, one.result()[0], done.applied, list, lambda update, event: None)
 
-    steps, looks, stalls, saves = [], [], [], []
+    def careless(window: Window, done: Update) -> None:
+        pass
+
+    def seconds_of(after_update: Callable[[Window, Update], None]) -> float:
+        start = time.perf_counter()
+        run_updates(engine, recipe, iter(batches), state, updates, kernels, after_update)
+        return (time.perf_counter() - start) / updates
+
+    steps, bare, stalls, saves = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         shared = Path(engine.same_on_all(folder))
         store = Store(engine, shared, CheckpointSection(), "bench")
         for _ in range(rounds):
             state = TrainState()
-            spent.clear()
-            start = time.perf_counter()
-            run_updates(engine, recipe, iter(batches), state, updates, kernels, careful)
-            steps.append((time.perf_counter() - start) / updates)
-            looks.append(float(np.median(spent)) + _guard_seconds(engine))
+            bare.append(seconds_of(careless))
+            state = TrainState()
+            steps.append(seconds_of(careful))
             start = time.perf_counter()
             store.save(state)
             stalls.append(time.perf_counter() - start)
@@ -73,7 +81,8 @@ def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48
             saves.append(time.perf_counter() - start)
         engine.barrier()
     if ranks.is_main:
-        step, look, stall, save = (float(np.median(times[1:])) for times in (steps, looks, stalls, saves))
+        step, without, stall, save = (float(np.median(times[1:])) for times in (steps, bare, stalls, saves))
+        look = step - without + _guard_seconds(engine)
         title = f"{size}, batch {batch_size} x {length} tokens, {ranks.world_size} rank(s), {engine.device}"
         table = Table("what", "ms", "share of an update", "bound", "", title=title)
         for what, seconds, bound in (
