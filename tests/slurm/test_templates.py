@@ -1,0 +1,59 @@
+"""The job scripts: clean shell, no place of our own in them, and what every training must ask SLURM for."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SLURM = Path(__file__).parents[2] / "slurm"
+SCRIPTS = sorted(SLURM.glob("*.sbatch"))
+TRAININGS = ("intermediate", "robust", "sweep")
+
+
+def options(script: Path) -> dict[str, str]:
+    """The options of sbatch that a script holds."""
+    return dict(re.findall(r"^#SBATCH --([a-z-]+)=?(\S*)$", script.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_they_are_all_there() -> None:
+    assert [script.stem for script in SCRIPTS] == ["evaluate", "intermediate", "prepare", "robust", "sweep"]
+    assert all(f"`{script.name}`" in (SLURM / "README.md").read_text(encoding="utf-8") for script in SCRIPTS)
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shellcheck_finds_nothing() -> None:
+    done = subprocess.run(["shellcheck", "-x", *map(str, SCRIPTS), str(SLURM / "job.sh")], cwd=SLURM.parent,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_trainings_are_told_ahead_and_come_back(name: str) -> None:
+    found = options(SLURM / f"{name}.sbatch")
+    assert found["signal"] == "USR1@300"  # to the steps, whose ranks save; the batch script itself only waits
+    assert "requeue" in found
+    assert found["open-mode"] == "append"
+    assert found["output"] == ("%x-%A_%a.out" if name == "sweep" else "%x-%j.out")
+    assert "lives " in (SLURM / f"{name}.sbatch").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_nothing_of_one_site_is_in_them(script: Path) -> None:
+    text = script.read_text(encoding="utf-8")
+    assert not {"account", "partition", "mail-user", "chdir"} & options(script).keys()
+    assert not re.search(r"/(home|scratch|work|data|root)/", text)
+
+
+def test_words_of_lists(tmp_path: Path) -> None:
+    """`count` and `pick`, with SLURM's own commands replaced by ones that do nothing."""
+    for name, says in (("scontrol", "node1"), ("srun", "")):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {says}\n")
+        (tmp_path / name).chmod(0o755)
+    script = ". slurm/job.sh; count 1,2,3; pick en,de,sw 2; pick en 0; pick en,de 2 || echo refused"
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node1"}
+    done = subprocess.run(["bash", "-c", script], cwd=SLURM.parent, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "sw", "en", "refused"]
