@@ -84,14 +84,7 @@ def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48
         step, without, stall, save = (float(np.median(times[1:])) for times in (steps, bare, stalls, saves))
         look = step - without + _guard_seconds(engine)
         title = f"{size}, batch {batch_size} x {length} tokens, {ranks.world_size} rank(s), {engine.device}"
-        table = Table("what", "ms", "share of an update", "bound", "", title=title)
-        for what, seconds, bound in (
-                ("an update", step, None), ("looking for faults and signals", look, 0.01),
-                ("a save stops training for", stall, 1.0), ("a save is on the disk after", save, None)):
-            within = "" if bound is None else "[green]within[/]" if seconds <= bound * step else "[red]above[/]"
-            table.add_row(what, f"{1000 * seconds:.2f}", f"{seconds / step:.2%}",
-                          "" if bound is None else f"{bound:.0%}", within)
-        Console().print(table)
+        Console().print(_table(title, step, look, stall, save))
     return 0
 
 
@@ -102,3 +95,14 @@ def _guard_seconds(engine: Engine) -> float:
     for _ in range(100):
         loss * torch.where(torch.isfinite(loss.detach()), 1.0, float("nan"))
     return (time.perf_counter() - start) / 100
+
+
+def _table(title: str, step: float, look: float, stall: float, save: float) -> Table:
+    table = Table("what", "ms", "share of an update", "bound", "", title=title)
+    for what, seconds, bound in (
+            ("an update", step, None), ("looking for faults and signals", look, 0.01),
+            ("a save stops training for", stall, 1.0), ("a save is on the disk after", save, None)):
+        within = "" if bound is None else "[green]within[/]" if seconds <= bound * step else "[red]above[/]"
+        table.add_row(what, f"{1000 * seconds:.2f}", f"{seconds / step:.2%}",
+                      "" if bound is None else f"{bound:.0%}", within)
+    return table
