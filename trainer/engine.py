@@ -42,7 +42,6 @@ logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # its warnings are for t
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
 import deepspeed  # noqa: E402  (the accelerator must be chosen before)
 from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler  # noqa: E402
-from deepspeed.runtime.zero.config import ZeroStageEnum  # noqa: E402
 from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param  # noqa: E402
 from deepspeed.utils.tensor_fragment import fragment_address  # noqa: E402
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint  # noqa: E402
@@ -51,7 +50,7 @@ CONFIGS = Path(__file__).parent.parent / "ds_configs"
 AUTO = "auto"
 MEBIBYTE = 1 << 20
 # What DeepSpeed's checkpoints hold beside tensors and plain values.
-SAVED_TYPES: list[Any] = [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]
+SAVED_TYPES: list[Any] = [LossScaler, DynamicLossScaler, fragment_address]
 
 
 def return_freed_memory() -> None:

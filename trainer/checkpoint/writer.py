@@ -13,6 +13,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,8 @@ def snapshot(value: Any, seen: dict[tuple[Any, ...], Tensor]) -> Any:
         return type(value)((key, snapshot(part, seen)) for key, part in value.items())  # type: ignore[call-arg]
     if type(value) in (list, tuple):
         return type(value)(snapshot(part, seen) for part in value)
+    if isinstance(value, Enum):
+        return value.value  # some Pythons pickle its members through `getattr`, which nobody may be allowed to call
     return copy.deepcopy(value)
 
 
