@@ -39,7 +39,7 @@ def take_local_rank(argv: list[str]) -> list[str]:
 
 def run() -> NoReturn:
     """The whole process. A signal must kill a run neither while it starts nor while it leaves."""
-    training = "train" in sys.argv
+    training = take_local_rank(sys.argv[1:])[:1] == ["train"]
     if training:
         REQUESTS.__enter__()
     code = main(sys.argv[1:])

@@ -20,7 +20,7 @@ import torch
 
 from tests.chaos.ranks import ROOT, WORKER
 from tests.trainer.checkpoint.test_resume import last_state
-from tests.trainer.small_runs import PGD, metrics_of, weights_of, write_cells, write_recipe
+from tests.trainer.small_runs import PGD, metrics_of, weights_of
 from trainer.checkpoint import layout
 from trainer.endings import EXIT_LOST_RANK, EXIT_REQUEUE
 from trainer.launch import free_port
@@ -90,13 +90,6 @@ def chaos(recipe: Path, name: str, kind: str, kills: int, generator: random.Rand
         assert code in (0, 1, EXIT_REQUEUE, EXIT_LOST_RANK, -signal.SIGKILL, 255 & -signal.SIGKILL,
                         255 & -signal.SIGTERM, 255 & -signal.SIGUSR1, 256 - signal.SIGUSR1), code
     return happened
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("kills")
-    write_cells(root / "shards")
-    return write_recipe(root / "work", root / "shards")
 
 
 @pytest.fixture(scope="module")

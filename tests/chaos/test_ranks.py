@@ -6,18 +6,9 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.chaos.ranks import Ranks, start
-from tests.trainer.small_runs import metrics_of, write_cells, write_recipe
+from tests.trainer.small_runs import metrics_of
 from trainer.checkpoint import layout
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("ranks")
-    write_cells(root / "shards")
-    return write_recipe(root / "work", root / "shards")
 
 
 def command(recipe: Path, name: str, *more: str) -> list[str]:

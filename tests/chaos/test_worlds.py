@@ -9,19 +9,12 @@ import pytest
 import torch
 
 from tests.chaos.ranks import start
-from tests.trainer.small_runs import ZERO3, metrics_of, write_cells, write_recipe
+from tests.trainer.small_runs import ZERO3, metrics_of
 
 WORLDS = [(2, 1), (1, 2), (2, 3), (4, 2)]
 CASES = [(stage, *world, precision) for stage in range(4) for world in WORLDS for precision in ("fp32", "bf16")
          if stage or precision == "fp32"]
 DEFAULT = [(0, 4, 2, "fp32"), (1, 2, 3, "fp32"), (2, 2, 1, "fp32"), (3, 1, 2, "fp32")]
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("worlds")
-    write_cells(root / "shards")
-    return write_recipe(root / "work", root / "shards")
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,8 @@ def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48
         open_.append(Agreement(engine, state.update, done))
         if len(open_) > 1:
             one = open_.pop(0)
-            check_update(recipe, state, one.update, one.result()[0], done.applied, list, lambda update, event: None)
+            check_update(recipe, state, one.update, one.result()[0], one.done.applied, list,
+                         lambda update, event: None)
 
     def careless(window: Window, done: Update) -> None:
         pass
