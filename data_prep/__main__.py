@@ -6,20 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from data_prep import cli
-from data_prep.augment import augment
-from data_prep.build import build
-from data_prep.listing import tasks
-from data_prep.tokenizer import tokenizer
-from data_prep.verify import peek, verify
-
-COMMANDS: dict[str, cli.Command] = {
-    "tasks": tasks,
-    "tokenizer": tokenizer,
-    "build": build,
-    "augment": augment,
-    "verify": verify,
-    "peek": peek,
-}
+from data_prep.commands import COMMANDS
 
 
 def main(argv: Sequence[str]) -> int:

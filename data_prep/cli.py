@@ -32,14 +32,16 @@ NO_BUG = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, er
           errno.ENOTDIR, errno.EISDIR}
 
 
-def main(commands: Commands, argv: Sequence[str], prog: str) -> int:
+def main(commands: Commands | Command, argv: Sequence[str], prog: str) -> int:
     """Run one command of `commands` (a table may hold tables) with the words of `argv`; return the exit code.
 
-    A command may return an int, which becomes the exit code; None means 0. `InputError` is printed as one line
-    and becomes 2, and so does a full disk or a forbidden folder. A reader that closes our output early
-    (`... | head`) is no error.
+    A program of a single command gives that instead of a table. A command may return an int, which becomes the exit
+    code; None means 0. `InputError` is printed as one line and becomes 2, and so does a full disk or a forbidden
+    folder. A reader that closes our output early (`... | head`) is no error.
     """
     try:
+        if not isinstance(commands, Mapping):
+            return _run(commands, argv, prog)
         if not argv or argv[0] in ("-h", "--help", "help"):
             print(_overview(commands, prog))
             return 0
@@ -50,13 +52,7 @@ def main(commands: Commands, argv: Sequence[str], prog: str) -> int:
         command = commands[name]
         if isinstance(command, Mapping):
             return main(command, words, f"{prog} {name}")
-        if any(word in ("-h", "--help") for word in words):
-            print(_usage(command, f"{prog} {name}"))
-            return 0
-        check_arguments(command, words, f"{prog} {name}")
-        outcome: list[Any] = []  # kept aside: Fire would print what it gets back
-        fire.Fire(_typed(command, outcome), command=words, name=f"{prog} {name}")
-        return outcome[0] if outcome and isinstance(outcome[0], int) else 0
+        return _run(command, words, f"{prog} {name}")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -68,6 +64,22 @@ def main(commands: Commands, argv: Sequence[str], prog: str) -> int:
             raise
         print(f"error: {InputError(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
         return EXIT_BAD_INPUT
+
+
+def _run(command: Command, words: Sequence[str], prog: str) -> int:
+    if any(word in ("-h", "--help") for word in words):
+        print(_usage(command, prog))
+        return 0
+    outcome = call(command, words, prog)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def call(command: Command, words: Sequence[str], prog: str) -> Any:
+    """What `command` returns for `words`, which are checked and converted first; raises InputError."""
+    check_arguments(command, words, prog)
+    outcome: list[Any] = []  # kept aside: Fire would print what it gets back
+    fire.Fire(_typed(command, outcome), command=list(words), name=prog)
+    return outcome[0] if outcome else None
 
 
 def check_arguments(command: Command, words: Sequence[str], prog: str) -> None:

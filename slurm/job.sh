@@ -1,11 +1,13 @@
 # Sourced by the job scripts beside it: the site, the ranks, and the lives of a job. Not to be run by itself.
+# Takes $code, where the project's code lies, and $record, the folder of slurm.submit's record, or nothing.
 # shellcheck shell=bash
+# shellcheck disable=SC2154  # code and record are set by the scripts
 set -euo pipefail
 
 # The site's own settings: modules, container, scratch. See site.example.env.
-if [ -r slurm/site.env ]; then
+if [ -r "$code/slurm/site.env" ]; then
   # shellcheck disable=SC1091
-  . slurm/site.env
+  . "$code/slurm/site.env"
 fi
 : "${PYTHON:=python}"    # e.g. a virtual environment's, or "apptainer exec --nv image.sif python"
 read -ra PYTHON <<<"$PYTHON"
@@ -13,7 +15,14 @@ read -ra PYTHON <<<"$PYTHON"
 : "${SITE_SRUN:=}"       # further options of srun, e.g. --container-image=... for Pyxis
 
 life=$((${SLURM_RESTART_COUNT:-0} + 1))
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+job=${job:-$SLURM_JOB_ID}
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"
+
+# A snapshot of the code is run from where the job was submitted, without a look at the code that may lie there.
+if [ "$code" != . ]; then
+  export PYTHONPATH="$code${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1
+fi
 
 # Ranks find each other at the first node of the job, on a port that no other job of the node has.
 MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
@@ -27,43 +36,102 @@ export TORCH_NCCL_ASYNC_ERROR_HANDLING=1
 # More words from NCCL when ranks do not find each other:
 # export NCCL_DEBUG=INFO
 
+say() { echo "[job $job, life $life, $(date '+%F %T')] $*"; }
+
+# note EVENT [CODE]: for slurm.status, which must do without an accounting database.
+note() {
+  if [ -n "$record" ]; then
+    printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$(date '+%FT%T%z')" "$job" "$life" "$1" "${2:-}" "$SLURM_JOB_NODELIST" \
+      >>"$record/lives.tsv"
+  fi
+}
+
+# element_of FLAG WORDS...: sets `words`, in which of FLAG's list only this array element's member is left.
+element_of() {
+  local flag=$1 value=
+  words=()
+  shift
+  while [ $# -gt 0 ]; do
+    case $1 in
+      "$flag") value=${2:?$flag needs a value}; shift 2 ;;
+      "$flag"=*) value=${1#*=}; shift ;;
+      *) words+=("$1"); shift ;;
+    esac
+  done
+  words+=("$flag=$(pick "${value:?$flag is missing}" "$SLURM_ARRAY_TASK_ID")")
+}
+
 # count LIST and pick LIST N: how many words a list with commas has, and the N-th of them, from 0.
 count() { tr ',' '\n' <<<"$1" | wc -l; }
 pick() {
-  local words
-  IFS=, read -ra words <<<"$1"
-  if [ "$2" -ge "${#words[@]}" ]; then
+  local list
+  IFS=, read -ra list <<<"$1"
+  if [ "$2" -ge "${#list[@]}" ]; then
     echo "element $2 of the array has no word in the list $1" >&2
     return 2
   fi
-  echo "${words[$2]}"
+  echo "${list[$2]}"
 }
 
-say() { echo "[job $SLURM_JOB_ID, life $life, $(date '+%F %T')] $*"; }
-
 # one COMMAND...: once, on the first node.
-one() { srun --nodes=1 --ntasks=1 "$@"; }
+one() {
+  local code=0
+  begin "$@"
+  srun --nodes=1 --ntasks=1 "$@" || code=$?
+  end "$code"
+}
 
-# every COMMAND...: one task per accelerator; a rank that fails ends the others. Each line is marked with its rank.
-# shellcheck disable=SC2086
-every() { srun --kill-on-bad-exit=1 --label --export=ALL $SITE_SRUN "$@"; }
-
-# lives COMMAND...: run it on every rank; asked to leave, or after the loss of a rank, put this job back into the queue.
+# lives COMMAND...: one task per accelerator, each line marked with its rank; a rank that fails ends the others. Asked
+# to leave, or after the loss of a rank, put this job back into the queue.
 lives() {
   local code=0
-  say "on $SLURM_JOB_NODELIST: $*"
-  every "$@" || code=$?
+  begin "$@"
+  # shellcheck disable=SC2086
+  srun --kill-on-bad-exit=1 --label --export=ALL $SITE_SRUN "$@" || code=$?
   case $code in
-    0) say "done" ;;
     75 | 76)  # saved and left; another rank lost (see "When a job dies" in README.md)
-      if [ "$life" -ge "$MAX_LIVES" ]; then
-        say "exit code $code, and no more lives: MAX_LIVES=$MAX_LIVES"
-        exit "$code"
+      if [ "$life" -lt "${lives_allowed:-$MAX_LIVES}" ]; then
+        say "exit code $code: back into the queue"
+        note requeued "$code"
+        scontrol requeue "$SLURM_JOB_ID"
+        sleep 60  # the requeue ends this script
       fi
-      say "exit code $code: back into the queue"
-      scontrol requeue "$SLURM_JOB_ID"
-      sleep 60  # the requeue ends this script
+      say "no more lives: ${lives_allowed:-$MAX_LIVES} allowed"
       ;;
-    *) say "failed with exit code $code; see the lines of the rank above" ; exit "$code" ;;
   esac
+  end "$code"
+}
+
+begin() {
+  say "on $SLURM_JOB_NODELIST: $*"
+  note started
+}
+
+end() {
+  if [ "$1" = 0 ]; then
+    say "done"
+    note "done" 0
+    return
+  fi
+  note failed "$1"
+  last_words
+  say "failed with exit code $1"
+  local followers
+  followers=$(squeue -h -t PENDING -o '%A %j %E' | grep -E "[:,]${job%_*}(_|\(|\+|,|:|\$)" | cut -d ' ' -f 1,2) || true
+  if [ -n "$followers" ]; then
+    say "so these do not run: ${followers//$'\n'/, }"
+  fi
+  exit "$1"
+}
+
+# last_words: what the first rank that failed in this life said last, apart from what the others said.
+last_words() {
+  local output lines first rank
+  output=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *StdOut=//p')
+  lines=$(awk -v from="[job $job, life $life," 'index($0, from) == 1 { seen = 1 } seen' "$output") || return 0
+  # Ranks that leave because of another's end (76), or are ended by srun, come later or are not the reason.
+  first=$(grep -E '^srun: error: .*: tasks? [0-9]' <<<"$lines" | grep -v -m 1 'exit code 76') || return 0
+  say "the first to fail: ${first#srun: error: }; the last words of that rank:"
+  rank=$(sed -E 's/.*: tasks? ([0-9]+).*/\1/' <<<"$first")
+  grep -E "^ *$rank: " <<<"$lines" | tail -n 15 || true
 }

@@ -1,6 +1,7 @@
 """A run's folder, `runs/<name>/`: new, partly done or done; never two different recipes in one.
 
     config.yaml  run.json  metrics.jsonl  tensorboard/  checkpoints/  best/  eval/  done.json (written last)
+    slurm/ (records of the jobs that were submitted for it, by slurm.submit)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ CONFIG = "config.yaml"
 RECORD = "run.json"
 DONE = "done.json"
 BEST = "best"
+JOBS = "slurm"
 
 # Settings that change where or how a run executes, not what it learns: they may differ between lives of a run.
 Paths = tuple[tuple[str, ...], ...]
@@ -47,7 +49,7 @@ def inspect(recipe: Recipe) -> Literal["new", "partial", "done"]:
         raise InputError(f"{folder} is a file; expected a folder for the run, or nothing")
     config = folder / CONFIG
     if not config.exists():
-        if any(path for path in folder.iterdir() if not path.name.startswith(".")):
+        if any(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != JOBS):
             raise InputError(f"{folder} exists and holds no {CONFIG}; choose another name or output")
         return "new"
     try:

@@ -7,6 +7,7 @@ command run again resumes a partial run, and says so of a finished one.
 from __future__ import annotations
 
 import math
+import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -147,6 +148,7 @@ def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, orig
         "tokenizer": manifest.tokenizer.model_dump(), "shards_root": recipe.data.shards, "updates": updates,
         "world_size": engine.ranks.world_size, "zero_stage": engine.stage, "device": str(engine.device),
         "precision": recipe.engine.precision, "kernels": kernels, "weights_from": origin,
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
 
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+COMMIT_FILE = "COMMIT"  # in a snapshot of the code, which has no history to ask
 PACKAGES = ("torch", "deepspeed", "transformers", "datasets", "tokenizers", "numpy")
 
 
@@ -23,7 +24,7 @@ def versions() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
-    found["commit"] = _commit()
+    found["commit"] = commit()
     return found
 
 
@@ -53,8 +54,11 @@ def write_json(path: Path, content: Any) -> None:
     os.replace(temporary, path)
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit of this code, as git or the snapshot that it lies in knows it, else "unknown"."""
     root = Path(__file__).parent.parent.parent
+    if (root / COMMIT_FILE).is_file():
+        return (root / COMMIT_FILE).read_text(encoding="utf-8").strip()
     try:
         head = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
                               capture_output=True, text=True, timeout=10, check=False)

@@ -1,0 +1,73 @@
+"""What the project asks of SLURM, by its own commands: would it take a script, take it, and how do jobs stand.
+
+No accounting database is needed. Every function raises InputError, in one line, where SLURM refuses or is not there.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from data_prep.errors import InputError
+
+TIMEOUT_SECONDS = 120
+ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
+         "REVOKED", "TIMEOUT"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """How a job, or an element of an array, stands in the queue."""
+
+    state: str
+    """As SLURM spells it: PENDING, RUNNING, COMPLETED ..."""
+    nodes: str
+    reason: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over; SLURM remembers such jobs for some minutes only."""
+        return self.state in ENDED
+
+
+def check(script: str) -> str:
+    """What `sbatch --test-only` says of `script`: when and where it would start."""
+    return _call(["sbatch", "--test-only"], script).strip().removeprefix("sbatch: ")
+
+
+def submit(script: str, after: Sequence[str]) -> str:
+    """Hand `script` in, to start when all jobs `after` have ended well, or else to be cancelled; the job's id."""
+    waits = [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []
+    return _call(["sbatch", "--parsable", *waits], script).strip().partition(";")[0]
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """Take jobs out of the queue."""
+    _call(["scancel", *jobs])
+
+
+def queue() -> dict[str, Job]:
+    """All jobs that SLURM remembers, by id; `12_0` is an element of the array 12."""
+    jobs = {}
+    for line in _call(["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%N|%r"]).splitlines():
+        name, state, nodes, reason = line.split("|", 3)
+        jobs[name] = Job(state, nodes, reason)
+    return jobs
+
+
+def _call(command: Sequence[str], script: str | None = None) -> str:
+    """What a command of SLURM prints; sbatch --test-only prints where others complain."""
+    try:
+        done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
+                              check=False)
+    except FileNotFoundError:
+        raise InputError(f"no {command[0]} on this machine; expected SLURM's commands: run this where you would type "
+                         "sbatch") from None
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{command[0]} did not answer in {TIMEOUT_SECONDS} s; is SLURM's controller up?") from None
+    if done.returncode:
+        said = " ".join(line.removeprefix(f"{command[0]}: ").removeprefix("error: ")
+                        for line in done.stderr.splitlines())
+        raise InputError(f"SLURM refuses: {said or f'{command[0]} ended with code {done.returncode}'}")
+    return done.stdout + (done.stderr if "--test-only" in command else "")

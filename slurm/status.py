@@ -1,0 +1,227 @@
+"""`python -m slurm.status [--runs FOLDER]`: the runs and jobs of a folder: state, step, ETA, node, last metric.
+
+Inputs: the runs' own files, the records that `slurm.submit` keeps and the job's lives in them, and `squeue` where there
+is one; no accounting database. Output: a table. What SLURM has forgotten is told from the files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import rich.box
+import rich.console
+import rich.table
+from rich.markup import escape
+
+from data_prep import cli
+from data_prep.errors import InputError
+from slurm import record, scheduler
+from slurm.record import Record
+from trainer import run_dir
+from trainer.config.load import read_yaml
+
+TAIL_BYTES = 65_536
+WIDTH_WITHOUT_TERMINAL = 200
+ENDED_BADLY = ("failed", "cancelled", "timeout", "lost", "not run", "out of memory", "node fail", "deadline")
+Queue = Mapping[str, scheduler.Job]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table, in words."""
+
+    name: str
+    kind: str
+    job: str
+    state: str
+    step: str = ""
+    eta: str = ""
+    node: str = ""
+    metric: str = ""
+
+
+def status(runs: str = "runs") -> int:
+    """Show every run below --runs, and every other job that was submitted from there."""
+    folder = Path(runs)
+    if not folder.is_dir():
+        raise InputError(f"{runs}: no such folder; expected the one that holds the runs (--runs FOLDER)")
+    try:
+        queue: Queue = scheduler.queue()
+    except InputError as error:
+        queue = {}
+        print(f"warning: {error}; states are those of the files alone", file=sys.stderr)
+    show(list(lines(folder, queue)))
+    return 0
+
+
+def lines(runs: Path, queue: Queue) -> Iterator[Line]:
+    """A line per run, then one per job of another kind, the latest submission of each."""
+    submitted = list(record.read_all(runs))
+    by_id = {found.job: (folder, found) for folder, found in submitted}
+    latest: dict[str, tuple[Path, Record, int | None]] = {}
+    others: dict[tuple[str, ...], tuple[Path, Record]] = {}
+    for folder, found in submitted:
+        for element, run in enumerate(found.runs):
+            latest[Path(run).name] = (folder, found, element if found.kind == "sweep" else None)
+        if not found.runs:
+            others[(str(folder.parent), *found.command)] = (folder, found)
+    names = {path.parent.name for path in runs.glob(f"*/{run_dir.CONFIG}")} | latest.keys()
+    for name in sorted(names):
+        yield of_run(runs / name, latest.get(name), by_id, queue)
+    for folder, found in others.values():
+        state, node = standing(folder, found, None, by_id, queue)
+        yield Line(found.name, found.kind, found.job, state, node=node)
+
+
+def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mapping[str, tuple[Path, Record]],
+           queue: Queue) -> Line:
+    """The line of one run, whoever started it."""
+    kept = _json(run / run_dir.RECORD)
+    if job is not None:
+        folder, found, element = job
+        state, node = standing(folder, found, element, by_id, queue)
+        line = Line(run.name, found.kind, found.job if element is None else f"{found.job}_{element}", state, node=node)
+    else:
+        entry = queue.get(str(kept.get("slurm_job")))
+        state = spelt(entry) if entry else "not finished"
+        line = Line(run.name, "train", str(kept.get("slurm_job") or ""), state, node=entry.nodes if entry else "")
+    figures = list(_last_figures(run / "metrics.jsonl"))
+    update, updates = max((row["update"] for row in figures), default=None), kept.get("updates")
+    if (run / run_dir.DONE).exists():
+        update, line = updates, replace(line, state="done", node="")
+    elif job is None and state == "not finished" and figures:
+        age = time.time() - (run / "metrics.jsonl").stat().st_mtime
+        line = replace(line, state=f"not finished, last step {_duration(age)} ago")
+    step = f"{update or 0}/{updates}" if updates else ""
+    running = line.state.startswith("running")
+    eta = _eta(run, figures, update, updates) if running and update is not None and updates else ""
+    return replace(line, step=step, eta=eta, metric=_last_metric(run, figures))
+
+
+def standing(folder: Path, found: Record, element: int | None, by_id: Mapping[str, tuple[Path, Record]],
+             queue: Queue) -> tuple[str, str]:
+    """(state, nodes) of a submitted job, or of one element of its array; from the queue, or what the job wrote."""
+    prefix = f"{found.job}_"
+    own = {name: entry for name, entry in queue.items()
+           if (name == found.job or name.startswith(prefix)) and element in (None, _element(name))}
+    active = [entry for entry in own.values() if not entry.ended]
+    if active:
+        running = [entry for entry in active if entry.nodes] or active
+        some = f", {len(active)} of {len(own)}" if len(own) > 1 else ""
+        return spelt(running[0]) + some, ",".join(sorted({entry.nodes for entry in running if entry.nodes}))
+    last = {event.job: event for event in record.events(folder) if element in (None, _element(event.job))}
+    if failed := [event for event in last.values() if event.event == "failed"]:
+        return f"failed, exit code {failed[0].code}", ""
+    if last and all(event.event == "done" for event in last.values()):
+        return "done", ""
+    ended = [spelt(entry) for entry in own.values() if entry.state != "COMPLETED"]
+    if last:
+        return ended[0] if ended else "lost: neither in the queue nor ended by itself", ""
+    for earlier in found.after:
+        if earlier in by_id and (state := standing(*by_id[earlier], None, by_id, queue)[0]).startswith(ENDED_BADLY):
+            if state.startswith("not run"):
+                return state, ""
+            return f"not run: job {earlier} ({by_id[earlier][1].kind}) {state}", ""
+    return ended[0] if ended else "not started, and not in the queue", ""
+
+
+def spelt(job: scheduler.Job) -> str:
+    """A state of SLURM in words, with its reason while the job waits."""
+    waits = f" ({job.reason})" if job.state == "PENDING" and job.reason != "None" else ""
+    return job.state.lower().replace("_", " ") + waits
+
+
+def show(found: Sequence[Line]) -> None:
+    """Print the table, without empty columns."""
+    console = rich.console.Console()
+    if not console.is_terminal:
+        console = rich.console.Console(width=WIDTH_WITHOUT_TERMINAL)
+    if not found:
+        console.print("no runs and no jobs here")
+        return
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    columns = [(title, [getattr(line, key) for line in found]) for title, key in (
+        ("run or job", "name"), ("kind", "kind"), ("job", "job"), ("state", "state"), ("step", "step"), ("ETA", "eta"),
+        ("node", "node"), ("last metric", "metric"))]
+    shown = [(title, values) for title, values in columns if any(values)]
+    for title, _ in shown:
+        table.add_column(title, justify="right" if title in ("step", "ETA") else "left", overflow="fold")
+    for row in zip(*(values for _, values in shown), strict=True):
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def _element(job: str) -> int | None:
+    number = job.partition("_")[2]
+    return int(number) if number.isdigit() else None
+
+
+def _last_figures(path: Path) -> Iterator[dict[str, Any]]:
+    """The last lines of metrics.jsonl that can be read, oldest first."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict) and isinstance(row.get("update"), int):
+            yield row
+
+
+def _last_metric(run: Path, figures: Sequence[dict[str, Any]]) -> str:
+    """The latest dev figure of the cell that the best checkpoint is selected on, or of the first; else the loss."""
+    for row in reversed(figures):
+        dev = {key.removeprefix("dev/"): value for key, value in row.items() if key.startswith("dev/")}
+        if dev:
+            selected = _config(run).get("data", {}).get("select_on")
+            name = next((key for key in dev if selected and key.endswith(selected)),
+                        next((key for key in dev if key.endswith("/en")), next(iter(dev))))
+            return f"{name.replace('/', ' ', 1)} {dev[name]:.4g}"
+    losses = [row["train/loss"] for row in figures if row.get("train/loss") is not None]
+    return f"loss {losses[-1]:.4g}" if losses else ""
+
+
+def _eta(run: Path, figures: Sequence[dict[str, Any]], update: int, updates: int) -> str:
+    """The time that the updates to come would take at the last measured speed."""
+    speeds = [row["speed/examples_per_second"] for row in figures if row.get("speed/examples_per_second")]
+    size = _config(run).get("batch", {}).get("size")
+    return _duration((updates - update) * size / speeds[-1]) if speeds and size else ""
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    days, hours = divmod(minutes // 60, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"
+
+
+def _config(run: Path) -> dict[str, Any]:
+    try:
+        return read_yaml(run / run_dir.CONFIG)
+    except InputError:
+        return {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+if __name__ == "__main__":
+    sys.exit(cli.main(status, sys.argv[1:], "python -m slurm.status"))

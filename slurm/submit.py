@@ -1,0 +1,211 @@
+"""`python -m slurm.submit KIND WORDS... [--nodes N] [--dry_run]`: render a job script, keep what it runs, hand it in.
+
+KIND and the words behind it are those of `slurm/kinds.py`; `chain FILE` submits one such line after the other, each to
+start when all before it have ended well. Nothing is written or submitted before every word has been checked and SLURM
+has been asked whether it would take the job. Output: a record below the run's folder (`slurm/record.py`), and the job.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep import cli
+from data_prep.errors import InputError
+from slurm import record, scheduler
+from slurm.kinds import KINDS, Work
+from slurm.render import render
+from trainer.telemetry.record import commit
+
+PROGRAM = "python -m slurm.submit"
+TASK_PER_GPU = ("intermediate", "robust", "sweep")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A job that is ready to be handed in."""
+
+    work: Work
+    folder: Path
+    """Of its record."""
+    script: str
+    after: Sequence[str]
+    """Ids of jobs that it is to wait for."""
+    command: Sequence[str]
+    """What was typed."""
+
+
+def submit_all(links: Sequence[Link], dry_run: bool) -> int:
+    """Submit `links`, each after all before it; or say, and show, what would be submitted. All of them or none."""
+    for link in links:
+        if link.work.done:
+            print(f"{link.work.kind} {link.work.name} is done; nothing to do")
+    links = [link for link in links if not link.work.done]
+    if dry_run:
+        for link in links:
+            print(link.script, flush=True)
+        if not shutil.which("sbatch"):
+            print("no sbatch here: not checked against a cluster", file=sys.stderr)
+            return 0
+    for link in links:
+        said = scheduler.check(link.script)
+        if dry_run:
+            print(said, file=sys.stderr)
+    if dry_run:
+        return 0
+    _refuse_what_is_under_way(links)
+    jobs: list[str] = []
+    try:
+        for link in links:
+            jobs.append(hand_in(link, jobs))
+    except BaseException:
+        if jobs:
+            scheduler.cancel(jobs)
+            print(f"cancelled again: {', '.join(jobs)}", file=sys.stderr)
+        raise
+    return 0
+
+
+def hand_in(link: Link, earlier: Sequence[str]) -> str:
+    """Keep the record of one job, submit it, and say so; its id."""
+    work, after = link.work, [*link.after, *earlier]
+    record.write(link.folder, link.script, work.recipe)
+    try:
+        job = scheduler.submit(link.script, after)
+    except BaseException:
+        record.remove(link.folder)
+        raise
+    record.finish(link.folder, record.Record(
+        job, work.kind, work.name, [str(run) for run in work.runs], after, list(link.command),
+        time.strftime("%Y-%m-%dT%H:%M:%S%z"), commit()))
+    size = f" in {work.elements} elements" if work.elements is not None else ""
+    waits = f", after {', '.join(after)}" if after else ""
+    print(f"job {job}: {work.kind} {work.name}{size}{waits}; {os.path.relpath(link.folder)}", flush=True)
+    return job
+
+
+def job_command(kind: str, words: Sequence[str], typed: Sequence[str] = (),
+                links: list[Link] | None = None) -> cli.Command:
+    """The command that submits a job of `kind` with `words`, `typed` so, or appends it to `links`."""
+
+    def submit(*, nodes: int | None = None, gpus: int | None = None, cpus: int | None = None, time: str | None = None,
+               partition: str | None = None, account: str | None = None, options: str | None = None,
+               lives: int | None = None, after: str | None = None, runs: str = "runs", dry_run: bool = False) -> int:
+        _at_least(1, nodes=nodes, cpus=cpus, lives=lives)
+        _at_least(0, gpus=gpus)
+        given = {"nodes": nodes, "cpus-per-task": cpus, "time": time, "partition": partition, "account": account}
+        chosen: dict[str, str | None] = {name: str(value) for name, value in given.items() if value is not None}
+        if gpus is not None:
+            chosen["gpus-per-node"] = str(gpus) if gpus else None
+            if kind in TASK_PER_GPU:
+                chosen["ntasks-per-node"] = str(max(1, gpus))
+        chosen |= _more_options(options or "")
+        work = KINDS[kind](words, Path(runs))
+        folder = record.next_folder(work.home, kind, [link.folder for link in links or ()])
+        link = Link(work, folder, render(work, chosen, folder, lives), after.split(",") if after else [], typed)
+        if links is None:
+            return submit_all([link], dry_run)
+        links.append(link)
+        return 0
+
+    submit.__doc__ = f"""{KINDS[kind].__doc__}
+
+        nodes, time, partition, account: as in sbatch. gpus: per node, with a task on each in a training; 0 for none.
+        cpus: per task. options: any others of sbatch, in one word: --options="--mem=64G --exclude=node7". lives: how
+        often the job may start, with its requeues. after: ids of jobs that must end well first, with commas between.
+        runs: folder for the records of jobs that belong to no single run. dry_run: show the script, submit nothing.
+        """
+    return submit
+
+
+def chain(file: str, *, dry_run: bool = False) -> int:
+    """FILE: a line per job, each what you would type behind `python -m slurm.submit`; a job waits for all before it.
+
+    Where a job fails, those behind it are cancelled. Given again, the chain leaves out what is done.
+    """
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    links: list[Link] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            words = shlex.split(line, comments=True)
+            if words and words[0] not in KINDS:
+                raise InputError(f"no kind of job {words[0]!r}; kinds: {', '.join(KINDS)}")
+            if words:
+                own, rest = split_words(words[1:])
+                cli.call(job_command(words[0], rest, words, links), own, words[0])
+        except (InputError, ValueError) as error:
+            raise InputError(f"{file}, line {number}: {error}") from None
+    if not links:
+        raise InputError(f"{file} holds no job; expected a line such as: robust xnli_pgd --nodes 2")
+    return submit_all(links, dry_run)
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our own flags with their values, and the words of the command that the job will run."""
+    names = inspect.signature(job_command("prepare", ())).parameters
+    own: list[str] = []
+    others: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        flag, equals, _ = word.partition("=")
+        mine = flag.startswith("--") and flag[2:].replace("-", "_") in names
+        (own if mine or word in ("-h", "--help") else others).append(word)
+        if mine and not equals and rest and not rest[0].startswith("--") and flag[2:].replace("-", "_") != "dry_run":
+            own.append(rest.pop(0))
+    return own, others
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line; the exit code is 2 for bad input."""
+    own, words = split_words(argv[1:])
+    commands: dict[str, cli.Command] = {kind: job_command(kind, words, argv) for kind in KINDS}
+    if argv and argv[0] in KINDS:
+        return cli.main(commands, [argv[0], *own], PROGRAM)
+    return cli.main({**commands, "chain": chain}, argv, PROGRAM)
+
+
+def _refuse_what_is_under_way(links: Sequence[Link]) -> None:
+    """InputError where a run has a job already that waits or runs; two of them would be in each other's way."""
+    wanted = {str(run): link.work for link in links for run in link.work.runs}
+    folders = {Path(run).parent for run in wanted}
+    submitted = [found for folder in folders for _, found in record.read_all(folder) if wanted.keys() & set(found.runs)]
+    queue = scheduler.queue() if submitted else {}
+    active = {name.partition("_")[0] for name, job in queue.items() if not job.ended}
+    for found in submitted:
+        if found.job in active:
+            raise InputError(f"{found.runs[0]}: job {found.job} ({found.kind}) is in the queue already; wait for its "
+                             "end, or scancel it")
+
+
+def _more_options(text: str) -> Mapping[str, str]:
+    """Options of sbatch by name, from one word of the command line."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"--options {text!r}: {error}") from None
+    for word in words:
+        if not word.startswith("--") or not word[2:].partition("=")[0].replace("-", "").isalnum():
+            raise InputError(f"--options: expected options of sbatch such as --mem=64G, found {word!r}")
+    pairs = (word[2:].partition("=") for word in words)
+    return {name: value for name, _, value in pairs}
+
+
+def _at_least(least: int, **numbers: int | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and number < least:
+            raise InputError(f"--{name} must be at least {least}, found {number}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
