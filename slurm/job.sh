@@ -98,6 +98,8 @@ lives() {
       fi
       say "no more lives: ${lives_allowed:-$MAX_LIVES} allowed"
       ;;
+    0) ;;
+    *) last_words ;;
   esac
   end "$code"
 }
@@ -114,7 +116,6 @@ end() {
     return
   fi
   note failed "$1"
-  last_words
   say "failed with exit code $1"
   local followers
   followers=$(squeue -h -t PENDING -o '%A %j %E' | grep -E "[:,]${job%_*}(_|\(|\+|,|:|\$)" | cut -d ' ' -f 1,2) || true

@@ -49,7 +49,8 @@ def prepare(words: Sequence[str], runs: Path) -> Work:
         raise InputError(f"prepare: expected a command of python -m data_prep ({', '.join(PREPARE)}), found "
                          f"{words[0] if words else 'nothing'!r}")
     check_arguments(command, words[1:], f"prepare {words[0]}")
-    return Work("prepare", f"prepare-{words[0]}", runs, words)
+    plain, _ = read_flags(words)
+    return Work("prepare", "-".join(["prepare", *plain]), runs, words)
 
 
 def training(kind: str) -> Callable[[Sequence[str], Path], Work]:

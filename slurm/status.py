@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,6 +46,8 @@ class Line:
     eta: str = ""
     node: str = ""
     metric: str = ""
+    output: str = ""
+    """Of a job that ended badly: where it said why."""
 
 
 def status(runs: str = "runs") -> int:
@@ -62,22 +65,26 @@ def status(runs: str = "runs") -> int:
 
 
 def lines(runs: Path, queue: Queue) -> Iterator[Line]:
-    """A line per run, then one per job of another kind, the latest submission of each."""
+    """The latest submission of each run, or of a job of another kind, in their order; then what was not submitted."""
     submitted = list(record.read_all(runs))
     by_id = {found.job: (folder, found) for folder, found in submitted}
     latest: dict[str, tuple[Path, Record, int | None]] = {}
-    others: dict[tuple[str, ...], tuple[Path, Record]] = {}
     for folder, found in submitted:
         for element, run in enumerate(found.runs):
-            latest[Path(run).name] = (folder, found, element if found.kind == "sweep" else None)
+            latest[run] = (folder, found, element if found.kind == "sweep" else None)
         if not found.runs:
-            others[(str(folder.parent), *found.command)] = (folder, found)
-    names = {path.parent.name for path in runs.glob(f"*/{run_dir.CONFIG}")} | latest.keys()
-    for name in sorted(names):
-        yield of_run(runs / name, latest.get(name), by_id, queue)
-    for folder, found in others.values():
-        state, node = standing(folder, found, None, by_id, queue)
-        yield Line(found.name, found.kind, found.job, state, node=node)
+            latest[shlex.join(found.command)] = (folder, found, None)
+    for key, job in sorted(latest.items(), key=lambda item: submitted.index(item[1][:2])):
+        folder, found, _ = job
+        if found.runs:
+            yield of_run(Path(key), job, by_id, queue)
+        else:
+            state, node = standing(folder, found, None, by_id, queue)
+            yield Line(found.name, found.kind, found.job, state, node=node, output=_output(folder, state))
+    known = {Path(run).name for _, found in submitted for run in found.runs}
+    for path in sorted(path.parent for path in runs.glob(f"*/{run_dir.CONFIG}")):
+        if path.name not in known:
+            yield of_run(path, None, by_id, queue)
 
 
 def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mapping[str, tuple[Path, Record]],
@@ -87,7 +94,8 @@ def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mappin
     if job is not None:
         folder, found, element = job
         state, node = standing(folder, found, element, by_id, queue)
-        line = Line(run.name, found.kind, found.job if element is None else f"{found.job}_{element}", state, node=node)
+        line = Line(run.name, found.kind, found.job if element is None else f"{found.job}_{element}", state, node=node,
+                    output=_output(folder, state))
     else:
         entry = queue.get(str(kept.get("slurm_job")))
         state = spelt(entry) if entry else "not finished"
@@ -95,7 +103,7 @@ def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mappin
     figures = list(_last_figures(run / "metrics.jsonl"))
     update, updates = max((row["update"] for row in figures), default=None), kept.get("updates")
     if (run / run_dir.DONE).exists():
-        update, line = updates, replace(line, state="done", node="")
+        update, line = updates, replace(line, state="done", node="", output="")
     elif job is None and state == "not finished" and figures:
         age = time.time() - (run / "metrics.jsonl").stat().st_mtime
         line = replace(line, state=f"not finished, last step {_duration(age)} ago")
@@ -156,6 +164,15 @@ def show(found: Sequence[Line]) -> None:
     for row in zip(*(values for _, values in shown), strict=True):
         table.add_row(*map(escape, row))
     console.print(table)
+    for line in found:
+        if line.output:
+            console.print(f"{line.name}: see {line.output}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _output(folder: Path, state: str) -> str:
+    """The newest output of a job that ended badly; "" of others, and of jobs that never started."""
+    files = sorted(folder.glob("*.out"), key=lambda path: path.stat().st_mtime)
+    return os.path.relpath(files[-1]) if files and state.startswith(ENDED_BADLY) else ""
 
 
 def _element(job: str) -> int | None:

@@ -18,10 +18,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data_prep.errors import InputError
-from data_prep.shards import Cell, Manifest, find_cells, open_cell
+from data_prep.shards import Cell, Manifest, find_cells
 from trainer.config.schema import DataSection
 from trainer.data import sampler
 from trainer.data.collate import Batch, Masking, Tokens, collate, tokens_of
+from trainer.data.scratch import open_near
 
 # Letters as in manifests, and `*`: no dot and no slash of its own, so a cell lies below the root.
 CELL_PATTERN = re.compile(r"[A-Za-z0-9_+*-]+(/[A-Za-z0-9_+*-]+){2}")
@@ -114,9 +115,9 @@ class TrainingData:
 
 def open_training_data(section: DataSection) -> TrainingData:
     """Open every cell that `section` names; InputError where one is missing or does not fit the others."""
-    train = [open_cell(path, section.verify) for path in _expand(section.shards, section.train, "data.train")]
+    train = [open_near(path, section.verify) for path in _expand(section.shards, section.train, "data.train")]
     dev_paths = _expand(section.shards, section.dev, "data.dev")
-    dev = {cell_name(path): open_cell(path, section.verify) for path in dev_paths}
+    dev = {cell_name(path): open_near(path, section.verify) for path in dev_paths}
     first = train[0].manifest
     for cell in [*train[1:], *dev.values()]:
         _check_alike(first, cell)

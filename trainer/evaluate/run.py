@@ -17,9 +17,10 @@ import torch
 from rich.progress import Progress, track
 
 from data_prep.errors import InputError
-from data_prep.shards import Cell, find_cells, open_cell
+from data_prep.shards import Cell, find_cells
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples
+from trainer.data.scratch import open_near
 from trainer.evaluate.crossed import CrossedExamples, column
 from trainer.evaluate.predict import Predictions, predict
 from trainer.evaluate.predictions import (
@@ -150,7 +151,7 @@ def open_cells(root: Path, task: str, split: str, languages: list[str], record: 
     if missing or not wanted:
         raise InputError(f"{root}: no finished cell {task}/{split}/{missing[0] if missing else '*'}; built: "
                          f"{', '.join(built) or 'none'}; build it with `python -m data_prep build`")
-    cells = [open_cell(built[language]) for language in wanted]
+    cells = [open_near(built[language]) for language in wanted]
     for cell in cells:
         for what in ("kind", "labels"):
             if getattr(cell.manifest, what) != record[what]:

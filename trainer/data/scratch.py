@@ -1,0 +1,45 @@
+"""Cells on a node's own disk: copied there once per node, where `SHARDS_SCRATCH` names a folder for them.
+
+Input: a cell below the shards' root, on a file system that all nodes share. Output: the open cell, read from its copy
+where there is one; its name and all messages keep the shared path. What ran is not changed by it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from data_prep.errors import InputError
+from data_prep.lock import working_path
+from data_prep.shards import MANIFEST_FILE, Cell, open_cell
+
+VARIABLE = "SHARDS_SCRATCH"
+
+
+def open_near(path: Path, verify: Literal["size", "sha256", "none"] = "size") -> Cell:
+    """The cell at `path` (see `data_prep.shards.open_cell`), from the node's scratch folder where there is one.
+
+    The ranks of a node wait for the first of them to copy it. Copies are told by the hash of the manifest, which holds
+    those of the shards, so a cell that was built anew is copied anew. Where the copy cannot be made, the shared cell is
+    read, after one warning. Raises InputError as `open_cell` does.
+    """
+    scratch = os.environ.get(VARIABLE)
+    if not scratch:
+        return open_cell(path, verify)
+    checked = open_cell(path, "size")  # so that bad input is told by the path that the user knows
+    digest = hashlib.sha256((path / MANIFEST_FILE).read_bytes()).hexdigest()[:16]
+    near = Path(scratch, "shards", digest, *path.parts[-3:])
+    try:
+        with working_path(near, "copy of shards", wait=True) as temporary:
+            if not near.exists():
+                shutil.copytree(path, temporary)
+                os.replace(temporary, near)
+        return replace(open_cell(near, verify), path=path)
+    except (OSError, shutil.Error, InputError) as error:
+        print(f"warning: {VARIABLE}={scratch}: {error}; reading {path} where it is", file=sys.stderr, flush=True)
+        return checked if verify == "size" else open_cell(path, verify)
