@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -86,8 +88,8 @@ def write(folder: Path, script: str, recipe: tuple[str, Recipe] | None) -> None:
 def remove(folder: Path) -> None:
     """Take a record away whose job was refused, and the folders above that only it was in."""
     shutil.rmtree(folder, ignore_errors=True)
-    for parent in (folder.parent, folder.parent.parent):
-        if parent.is_dir() and not any(parent.iterdir()):
+    with suppress(OSError):  # the first that is not empty ends it
+        for parent in folder.parents[:3]:
             parent.rmdir()
 
 
@@ -97,13 +99,13 @@ def finish(folder: Path, record: Record) -> None:
 
 
 def read_all(runs: Path) -> Iterator[tuple[Path, Record]]:
-    """The records below a folder of runs with their folders, in the order of submission."""
+    """The records below a folder of runs with their folders, in the order of submission; damaged ones with a warning."""
     found = []
     for file in [*runs.glob(f"{run_dir.JOBS}/*/{FILE}"), *runs.glob(f"*/{run_dir.JOBS}/*/{FILE}")]:
         try:
             found.append((file.parent, Record(**json.loads(file.read_text(encoding="utf-8")))))
         except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise InputError(f"{file} is no record of a job ({error}); remove {file.parent}") from None
+            print(f"warning: {file} is no record of a job ({error}); passed over", file=sys.stderr)
     yield from sorted(found, key=lambda pair: (pair[1].submitted, len(pair[1].job), pair[1].job))
 
 

@@ -50,7 +50,7 @@ def submit_all(links: Sequence[Link], dry_run: bool) -> int:
     links = [link for link in links if not link.work.done]
     if dry_run:
         for link in links:
-            print(link.script, flush=True)
+            print(link.script, end="", flush=True)
         if not shutil.which("sbatch"):
             print("no sbatch here: not checked against a cluster", file=sys.stderr)
             return 0

@@ -20,7 +20,7 @@ def options(script: Path) -> dict[str, str]:
 
 
 def test_they_are_all_there() -> None:
-    assert [script.stem for script in SCRIPTS] == ["evaluate", "intermediate", "prepare", "robust", "sweep"]
+    assert [script.stem for script in SCRIPTS] == ["evaluate", "intermediate", "prepare", "report", "robust", "sweep"]
     assert all(f"`{script.name}`" in (SLURM / "README.md").read_text(encoding="utf-8") for script in SCRIPTS)
 
 
@@ -48,12 +48,33 @@ def test_nothing_of_one_site_is_in_them(script: Path) -> None:
     assert not re.search(r"/(home|scratch|work|data|root)/", text)
 
 
-def test_words_of_lists(tmp_path: Path) -> None:
-    """`count` and `pick`, with SLURM's own commands replaced by ones that do nothing."""
+def in_job_script(tmp_path: Path, program: str, **variables: str) -> list[str]:
+    """What `program` prints behind job.sh, with SLURM's own commands replaced by ones that do nothing."""
     for name, says in (("scontrol", "node1"), ("srun", "")):
         (tmp_path / name).write_text(f"#!/bin/sh\necho {says}\n")
         (tmp_path / name).chmod(0o755)
-    script = ". slurm/job.sh; count 1,2,3; pick en,de,sw 2; pick en 0; pick en,de 2 || echo refused"
-    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node1"}
-    done = subprocess.run(["bash", "-c", script], cwd=SLURM.parent, env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["3", "sw", "en", "refused"]
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node1"} | variables
+    done = subprocess.run(["bash", "-c", f"code=. record=; . slurm/job.sh; {program}"], cwd=SLURM.parent, env=env,
+                          capture_output=True, text=True, check=True)
+    return done.stdout.split("\n")[:-1]
+
+
+def test_words_of_lists(tmp_path: Path) -> None:
+    program = "count 1,2,3; pick en,de,sw 2; pick en 0; pick en,de 2 || echo refused"
+    assert in_job_script(tmp_path, program) == ["3", "sw", "en", "refused"]
+
+
+@pytest.mark.parametrize("words", ["run --languages en,de --tasks a", "run --tasks a --languages=en,de"])
+def test_an_element_of_an_array_gets_its_member_of_a_list(words: str, tmp_path: Path) -> None:
+    found = in_job_script(tmp_path, f"element_of --languages {words}; printf '%s\n' \"${{words[@]}}\"",
+                          SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_JOB_ID="5")
+    assert found == ["run", "--tasks", "a", "--languages=de"]
+
+
+def test_the_site_and_the_snapshot(tmp_path: Path) -> None:
+    (tmp_path / "slurm").mkdir()
+    shutil.copy(SLURM / "job.sh", tmp_path / "slurm")
+    (tmp_path / "slurm/site.env").write_text("PYTHON='apptainer exec image python'\nexport FROM_SITE=yes\n")
+    program = f"code={tmp_path}; . {tmp_path}/slurm/job.sh; printf '%s\n' \"${{PYTHON[@]}}\" $FROM_SITE $PYTHONPATH"
+    assert in_job_script(tmp_path, program, PYTHONPATH="/mine") == [
+        "apptainer", "exec", "image", "python", "yes", f"{tmp_path}:/mine"]
