@@ -99,7 +99,7 @@ def finish(folder: Path, record: Record) -> None:
 
 
 def read_all(runs: Path) -> Iterator[tuple[Path, Record]]:
-    """The records below a folder of runs with their folders, in the order of submission; damaged ones with a warning."""
+    """The records below a folder of runs with their folders, by time of submission; damaged ones are a warning."""
     found = []
     for file in [*runs.glob(f"{run_dir.JOBS}/*/{FILE}"), *runs.glob(f"*/{run_dir.JOBS}/*/{FILE}")]:
         try:

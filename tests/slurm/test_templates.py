@@ -21,7 +21,7 @@ def options(script: Path) -> dict[str, str]:
 
 def test_they_are_all_there() -> None:
     assert [script.stem for script in SCRIPTS] == ["evaluate", "intermediate", "prepare", "report", "robust", "sweep"]
-    assert all(f"`{script.name}`" in (SLURM / "README.md").read_text(encoding="utf-8") for script in SCRIPTS)
+    assert all(f" slurm/{script.name} " in (SLURM / "README.md").read_text(encoding="utf-8") for script in SCRIPTS)
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
