@@ -18,6 +18,7 @@ life=$((${SLURM_RESTART_COUNT:-0} + 1))
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"  # since SLURM 22.05 steps do not take this over from the job
 
 # A snapshot of the code is run from where the job was submitted, without a look at the code that may lie there.
 if [ "$code" != . ]; then
@@ -77,7 +78,8 @@ pick() {
 one() {
   local code=0
   begin "$@"
-  srun --nodes=1 --ntasks=1 "$@" || code=$?
+  # shellcheck disable=SC2086
+  srun --nodes=1 --ntasks=1 $SITE_SRUN "$@" || code=$?
   end "$code"
 }
 
@@ -93,10 +95,13 @@ lives() {
       if [ "$life" -lt "${lives_allowed:-$MAX_LIVES}" ]; then
         say "exit code $code: back into the queue"
         note requeued "$code"
-        scontrol requeue "$SLURM_JOB_ID"
-        sleep 60  # the requeue ends this script
+        if scontrol requeue "$SLURM_JOB_ID"; then
+          sleep 300  # the requeue ends this script
+        fi
+        say "this job cannot be requeued; submit it again, and it goes on"
+      else
+        say "no more lives: ${lives_allowed:-$MAX_LIVES} allowed"
       fi
-      say "no more lives: ${lives_allowed:-$MAX_LIVES} allowed"
       ;;
     0) ;;
     *) last_words ;;
@@ -105,6 +110,8 @@ lives() {
 }
 
 begin() {
+  # SLURM ends this script too when it ends a job (cancelled, preempted, out of time): it must not ask for a requeue.
+  trap 'note terminated; exit 143' TERM
   say "on $SLURM_JOB_NODELIST: $*"
   note started
 }

@@ -55,7 +55,7 @@ class Event:
     job: str
     life: int
     event: str
-    """started, requeued, done, failed"""
+    """started, requeued, done, failed, terminated (by SLURM)"""
     code: str
     nodes: str
 

@@ -131,7 +131,9 @@ def standing(folder: Path, found: Record, element: int | None, by_id: Mapping[st
         return "done", ""
     ended = [spelt(entry) for entry in own.values() if entry.state != "COMPLETED"]
     if last:
-        return ended[0] if ended else "lost: neither in the queue nor ended by itself", ""
+        terminated = any(event.event == "terminated" for event in last.values())
+        unknown = "cancelled, or out of time" if terminated else "lost: neither in the queue nor ended by itself"
+        return ended[0] if ended else unknown, ""
     for earlier in found.after:
         if earlier in by_id and (state := standing(*by_id[earlier], None, by_id, queue)[0]).startswith(ENDED_BADLY):
             if state.startswith("not run"):

@@ -80,6 +80,7 @@ def test_the_states_of_a_training(runs: Path) -> None:
     assert state({"12": Job("PENDING", "", "BeginTime")}, started, "requeued\t75") == "pending (BeginTime)"
     assert state({"12": Job("CANCELLED", "", "None")}) == "cancelled"
     assert state({"12": Job("TIMEOUT", "", "TimeLimit")}, started) == "timeout"
+    assert state(None, started, "terminated\t") == "cancelled, or out of time"
     assert state(None, started) == "lost: neither in the queue nor ended by itself"
     assert state(None) == "not started, and not in the queue"
     assert state(None, "line that was cut") == "not started, and not in the queue"
