@@ -14,8 +14,10 @@ from pathlib import Path
 from data_prep.cli import check_arguments
 from data_prep.commands import COMMANDS as PREPARE
 from data_prep.errors import InputError
+from data_prep.manifest import MANIFEST_FILE
 from trainer import run_dir
 from trainer.config import Recipe, load_recipe
+from trainer.evaluate.rows import RESULTS_FILE
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,10 @@ class Work:
     """How many elements an array has; None for a single job."""
     runs: Sequence[Path] = ()
     """The runs that it trains."""
+    needs: Sequence[Path] = ()
+    """What must be there when it starts."""
     done: bool = False
-    """Whether all of them are done."""
+    """Whether all that it trains is done."""
 
 
 RECIPE = "\0recipe"  # no word of a command line can hold this
@@ -61,7 +65,7 @@ def training(kind: str) -> Callable[[Sequence[str], Path], Work]:
         recipe = load_recipe(source, given)
         home = run_dir.run_dir_of(recipe)
         return Work(kind, str(recipe.name), home, [RECIPE], (Path(source).stem, recipe), runs=[home],
-                    done=run_dir.inspect(recipe) == "done")
+                    needs=_inputs(recipe), done=run_dir.inspect(recipe) == "done")
 
     return plan
 
@@ -72,7 +76,8 @@ def evaluate(words: Sequence[str], runs: Path) -> Work:
     plain, flags = read_flags(words)
     listed = flags.get("languages") or flags.get("tasks") or ""
     run = Path(plain[0] if plain else flags["run"])
-    return Work("evaluate", f"evaluate-{run.name}", run, words, elements=len(listed.split(",")))
+    return Work("evaluate", f"evaluate-{run.name}", run, words, elements=len(listed.split(",")),
+                needs=[run / run_dir.RECORD])
 
 
 def sweep(words: Sequence[str], runs: Path) -> Work:
@@ -90,13 +95,14 @@ def sweep(words: Sequence[str], runs: Path) -> Work:
     states = [run_dir.inspect(recipe) for recipe in recipes]
     return Work("sweep", f"sweep-{stem}", Path(recipes[0].output), [",".join(seeds), ",".join(methods), RECIPE],
                 (stem, recipes[0]), len(recipes), [run_dir.run_dir_of(recipe) for recipe in recipes],
-                done=set(states) == {"done"})
+                _inputs(recipes[0]), done=set(states) == {"done"})
 
 
 def report(words: Sequence[str], runs: Path) -> Work:
     """RUN RUN ... [--out report]: a report, with the words of `python -m trainer report`."""
     _check_trainer_command("report", words)
-    return Work("report", "report", runs, words)
+    plain, _ = read_flags(words)
+    return Work("report", "report", runs, words, needs=[Path(run) / "eval" / RESULTS_FILE for run in plain])
 
 
 KINDS: Mapping[str, Callable[[Sequence[str], Path], Work]] = {
@@ -137,6 +143,13 @@ def _recipe_words(kind: str, words: Sequence[str]) -> tuple[str, dict[str, str]]
     if len(plain) != 1:
         raise InputError(f"{kind}: expected one RECIPE, found {' '.join(map(repr, plain)) or 'none'}")
     return plain[0], given
+
+
+def _inputs(recipe: Recipe) -> list[Path]:
+    """What a training reads: its cells, or their root where a pattern names them, and the run that it starts from."""
+    cells = [*recipe.data.train, *recipe.data.dev]
+    named = [Path(recipe.data.shards, cell, MANIFEST_FILE) for cell in cells if "*" not in cell]
+    return [Path(recipe.data.shards), *named, *([Path(recipe.init_from)] if recipe.init_from else [])]
 
 
 def _check_trainer_command(name: str, words: Sequence[str]) -> None:

@@ -49,17 +49,12 @@ def submit_all(links: Sequence[Link], dry_run: bool) -> int:
             print(f"{link.work.kind} {link.work.name} is done; nothing to do")
     links = [link for link in links if not link.work.done]
     if dry_run:
-        for link in links:
-            print(link.script, end="", flush=True)
-        if not shutil.which("sbatch"):
-            print("no sbatch here: not checked against a cluster", file=sys.stderr)
-            return 0
+        return _show(links)
+    if absent := _absent_inputs(links):
+        raise InputError(f"{absent[0]} is not there, and the job waits for none that makes it; make it first, or name "
+                         "the job that does with --after")
     for link in links:
-        said = scheduler.check(link.script)
-        if dry_run:
-            print(said, file=sys.stderr)
-    if dry_run:
-        return 0
+        scheduler.check(link.script)
     _refuse_what_is_under_way(links)
     jobs: list[str] = []
     try:
@@ -173,6 +168,25 @@ def main(argv: Sequence[str]) -> int:
     if argv and argv[0] in KINDS:
         return cli.main(commands, [argv[0], *own], PROGRAM)
     return cli.main({**commands, "chain": chain}, argv, PROGRAM)
+
+
+def _show(links: Sequence[Link]) -> int:
+    """Print the scripts, and on stderr what speaks against submitting them; InputError where SLURM would refuse one."""
+    for link in links:
+        print(link.script, end="", flush=True)
+    for path in _absent_inputs(links):
+        print(f"not there yet: {path}", file=sys.stderr)
+    if not shutil.which("sbatch"):
+        print("no sbatch here: not checked against a cluster", file=sys.stderr)
+        return 0
+    for link in links:
+        print(scheduler.check(link.script), file=sys.stderr)
+    return 0
+
+
+def _absent_inputs(links: Sequence[Link]) -> list[Path]:
+    """What the first job needs and does not find; those behind it wait for jobs that may make theirs."""
+    return [path for link in links[:1] if not link.after for path in link.work.needs if not path.exists()]
 
 
 def _refuse_what_is_under_way(links: Sequence[Link]) -> None:

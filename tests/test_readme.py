@@ -53,7 +53,7 @@ def submissions() -> list[list[str]]:
     """What stands behind `python -m slurm.submit`, and the lines of the chain."""
     lines = [line.removeprefix("python -m slurm.submit ") for line in shell_lines() + shell_lines(CLUSTER)
              if line.startswith("python -m slurm.submit ")]
-    (chain,) = re.findall(r"```\n(prepare .*?)```", CLUSTER, flags=re.DOTALL)
+    (chain,) = re.findall(r"```text\n(prepare .*?)```", CLUSTER, flags=re.DOTALL)
     return [shlex.split(line) for line in [*lines, *chain.splitlines()]]
 
 

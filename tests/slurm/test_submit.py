@@ -39,6 +39,9 @@ LINES = {
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with the recipe small.yaml and no SLURM."""
     write_recipe(tmp_path, Path("shards"))
+    for name in ("train", "dev"):  # that they are there is all that is asked of them
+        (tmp_path / f"shards/xnli/{name}/en").mkdir(parents=True)
+        (tmp_path / f"shards/xnli/{name}/en/manifest.json").touch()
     (tmp_path / "small.yaml").write_text((tmp_path / "small.yaml").read_text().replace(str(tmp_path / "runs"), "runs"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "/usr/bin/none")
@@ -154,6 +157,12 @@ BAD = [
     ("chain nowhere.txt", "nowhere.txt cannot be read: No such file or directory"),
     ("chain small.yaml", "small.yaml, line 1: no kind of job 'output:'"),
     ("robust small.yaml", "no sbatch on this machine"),
+    ("robust small.yaml --data.shards nowhere", "nowhere is not there, and the job waits for none"),
+    ("robust small.yaml --data.dev [xnli/dev/de]", "error: shards/xnli/dev/de/manifest.json is not there"),
+    ("robust small.yaml --init_from runs/a --model.random null", "error: runs/a is not there"),
+    ("sweep small.yaml --seeds 1 --methods pgd --data.shards nowhere", "error: nowhere is not there"),
+    ("evaluate runs/x --tasks xnli", "error: runs/x/run.json is not there"),
+    ("report runs/x", "error: runs/x/eval/results.jsonl is not there"),
 ]
 
 
@@ -221,6 +230,12 @@ def test_a_run_that_waits_or_runs_is_not_submitted_again(
     assert "job 101 (sweep) is in the queue already" in capsys.readouterr().err
     cluster.jobs = {"101_1": scheduler.Job("CANCELLED", "", "")}
     assert submit.main(again) == 0
+
+
+def test_inputs_may_come_from_a_job_before(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    assert submit.main(["evaluate", "runs/x", "--tasks", "xnli", "--after", "7,8"]) == 0
+    assert cluster.submitted[0][1] == ["7", "8"]
 
 
 def test_a_refused_job_leaves_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
