@@ -71,10 +71,11 @@ def training(kind: str) -> Callable[[Sequence[str], Path], Work]:
 
 
 def evaluate(words: Sequence[str], runs: Path) -> Work:
-    """RUN --tasks ... [--languages en,de,sw]: an element of an array per language, or else per task."""
+    """RUN --tasks ... [--languages en,de,sw]: an element of an array per language, or (--generalized) per task."""
     _check_trainer_command("evaluate", words)
     plain, flags = read_flags(words)
-    listed = flags.get("languages") or flags.get("tasks") or ""
+    # Pairs of languages need all of them in one job.
+    listed = flags["tasks"] if "generalized" in flags or "languages" not in flags else flags["languages"]
     run = Path(plain[0] if plain else flags["run"])
     return Work("evaluate", f"evaluate-{run.name}", run, words, elements=len(listed.split(",")),
                 needs=[run / run_dir.RECORD])

@@ -189,6 +189,13 @@ def test_folders_that_no_script_can_name_are_refused(
     assert "a job script cannot name a folder with" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("flags", "elements"), [
+    ("--tasks xnli,pawsx --languages en,de,sw", 3), ("--tasks xnli,pawsx", 2), ("--tasks=xnli", 1),
+    ("--tasks xnli --languages en,de,sw --generalized", 1)])
+def test_an_evaluation_is_shared_out(flags: str, elements: int) -> None:
+    assert KINDS["evaluate"](["runs/x", *flags.split()], Path("runs")).elements == elements
+
+
 # --- what is kept ---------------------------------------------------------------------------------------------------
 def test_the_record_holds_all_that_the_job_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(monkeypatch)
