@@ -159,9 +159,11 @@ def _announce(folder: Path, shards: str, data: TrainingData, updates: int, state
           f"{engine.ranks.world_size} rank(s), ZeRO {engine.stage}, {engine.device}", flush=True)
     if not tokenizer_dir(shards, data.manifest.tokenizer.fingerprint).is_dir():
         print(f"warning: no tokenizer beside the shards in {shards}; {folder / run_dir.BEST} will not hold one")
-    if "encoder_keys" in origin:
-        print(f"took {origin['encoder_keys']} encoder weights from {origin['init_from']}; dropped "
-              f"{', '.join(origin['dropped_keys']) or 'nothing'}; new {', '.join(origin['new_keys'])}", flush=True)
+    if "new_keys" in origin:  # not so with random weights
+        took = f"{origin['encoder_keys']} encoder weights" if "encoder_keys" in origin else "the encoder"
+        print(f"took {took} from {origin.get('init_from') or origin['model.name']}; dropped "
+              f"{', '.join(origin['dropped_keys']) or 'nothing'}; new {', '.join(origin['new_keys']) or 'nothing'}",
+              flush=True)
 
 
 def _finish(folder: Path, state: TrainState, engine: Engine) -> None:

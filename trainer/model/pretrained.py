@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel, XLMRobertaConfig
+from transformers.utils import logging
 
 from data_prep.errors import InputError
 
@@ -83,12 +84,16 @@ def load_model(
     **options: Any,
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """(model, transformers' loading report) from the safetensors at `source`. Raises InputError where that fails."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # the report is the caller's to judge; every rank would print it
     try:
         model, info = auto_class.from_pretrained(
             source, config=config, output_loading_info=True, trust_remote_code=False, use_safetensors=True, dtype=dtype,
             **options)
     except Exception as error:  # damage in the file, shapes that differ, the hub: each raises its own
         raise InputError(f"{key}: cannot load {source!r}: {_reason(error)}") from None
+    finally:
+        logging.set_verbosity(verbosity)
     return model, info
 
 
