@@ -125,7 +125,7 @@ end() {
   note failed "$1"
   say "failed with exit code $1"
   local followers
-  followers=$(squeue -h -t PENDING -o '%A %j %E' | grep -E "[:,]${job%_*}(_|\(|\+|,|:|\$)" | cut -d ' ' -f 1,2) || true
+  followers=$(squeue --me -h -t PENDING -o '%A %j %E' | grep -E "[:,]${job%_*}(_|\(|\+|,|:|\$)" | cut -d ' ' -f 1,2) || true
   if [ -n "$followers" ]; then
     say "so these do not run: ${followers//$'\n'/, }"
   fi

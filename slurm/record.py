@@ -38,7 +38,7 @@ class Record:
     kind: str
     name: str
     runs: list[str]
-    """Folders of the runs that it trains, one per element of an array."""
+    """Names of the runs that it trains, one per element of an array; they lie where the record's home does."""
     after: list[str]
     """Ids of the jobs that it waited for."""
     command: list[str]

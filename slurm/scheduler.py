@@ -48,9 +48,9 @@ def cancel(jobs: Sequence[str]) -> None:
 
 
 def queue() -> dict[str, Job]:
-    """All jobs that SLURM remembers, by id; `12_0` is an element of the array 12."""
+    """All jobs of ours that SLURM remembers, by id; `12_0` is an element of the array 12."""
     jobs = {}
-    for line in _call(["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%N|%r"]).splitlines():
+    for line in _call(["squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%N|%r"]).splitlines():
         name, state, nodes, reason = line.split("|", 3)
         jobs[name] = Job(state, nodes, reason)
     return jobs

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,22 +67,21 @@ def lines(runs: Path, queue: Queue) -> Iterator[Line]:
     """The latest submission of each run, or of a job of another kind, in their order; then what was not submitted."""
     submitted = list(record.read_all(runs))
     by_id = {found.job: (folder, found) for folder, found in submitted}
-    latest: dict[str, tuple[Path, Record, int | None]] = {}
+    latest: dict[tuple[str, ...], tuple[Path, Record, int | None]] = {}
     for folder, found in submitted:
         for element, run in enumerate(found.runs):
-            latest[run] = (folder, found, element if found.kind == "sweep" else None)
+            latest["run", run] = (folder, found, element if found.kind == "sweep" else None)
         if not found.runs:
-            latest[shlex.join(found.command)] = (folder, found, None)
+            latest[tuple(found.command)] = (folder, found, None)
     for key, job in sorted(latest.items(), key=lambda item: submitted.index(item[1][:2])):
         folder, found, _ = job
         if found.runs:
-            yield of_run(Path(key), job, by_id, queue)
+            yield of_run(runs / key[1], job, by_id, queue)
         else:
             state, node = standing(folder, found, None, by_id, queue)
             yield Line(found.name, found.kind, found.job, state, node=node, output=_output(folder, state))
-    known = {Path(run).name for _, found in submitted for run in found.runs}
     for path in sorted(path.parent for path in runs.glob(f"*/{run_dir.CONFIG}")):
-        if path.name not in known:
+        if ("run", path.name) not in latest:
             yield of_run(path, None, by_id, queue)
 
 

@@ -72,14 +72,17 @@ def hand_in(link: Link, earlier: Sequence[str]) -> str:
     """Keep the record of one job, submit it, and say so; its id."""
     work, after = link.work, [*link.after, *earlier]
     record.write(link.folder, link.script, work.recipe)
+    job = None
     try:
         job = scheduler.submit(link.script, after)
+        record.finish(link.folder, record.Record(
+            job, work.kind, work.name, [run.name for run in work.runs], after, list(link.command),
+            time.strftime("%Y-%m-%dT%H:%M:%S%z"), commit()))
     except BaseException:
+        if job is not None:
+            scheduler.cancel([job])
         record.remove(link.folder)
         raise
-    record.finish(link.folder, record.Record(
-        job, work.kind, work.name, [str(run) for run in work.runs], after, list(link.command),
-        time.strftime("%Y-%m-%dT%H:%M:%S%z"), commit()))
     size = f" in {work.elements} elements" if work.elements is not None else ""
     waits = f", after {', '.join(after)}" if after else ""
     print(f"job {job}: {work.kind} {work.name}{size}{waits}; {os.path.relpath(link.folder)}", flush=True)
@@ -191,14 +194,15 @@ def _absent_inputs(links: Sequence[Link]) -> list[Path]:
 
 def _refuse_what_is_under_way(links: Sequence[Link]) -> None:
     """InputError where a run has a job already that waits or runs; two of them would be in each other's way."""
-    wanted = {str(run): link.work for link in links for run in link.work.runs}
-    folders = {Path(run).parent for run in wanted}
-    submitted = [found for folder in folders for _, found in record.read_all(folder) if wanted.keys() & set(found.runs)]
-    queue = scheduler.queue() if submitted else {}
+    wanted = {run.resolve() for link in links for run in link.work.runs}
+    submitted = [(folder / name, found) for folder in {run.parent for run in wanted}
+                 for _, found in record.read_all(folder) for name in found.runs]
+    known = [(run, found) for run, found in submitted if run in wanted]
+    queue = scheduler.queue() if known else {}
     active = {name.partition("_")[0] for name, job in queue.items() if not job.ended}
-    for found in submitted:
+    for run, found in known:
         if found.job in active:
-            raise InputError(f"{found.runs[0]}: job {found.job} ({found.kind}) is in the queue already; wait for its "
+            raise InputError(f"{os.path.relpath(run)}: job {found.job} ({found.kind}) is in the queue already; wait for its "
                              "end, or scancel it")
 
 

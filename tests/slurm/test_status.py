@@ -30,7 +30,7 @@ def submitted(runs: Path, kind: str, job: str, *, run: str | None = None, runs_o
     home = runs / run if run else runs
     folder = record.next_folder(home, kind)
     folder.mkdir(parents=True)
-    names = [str(runs / name) for name in ((run,) if run else runs_of)]
+    names = list((run,) if run else runs_of)
     record.finish(folder, record.Record(job, kind, run or kind, names, list(after), [kind, run or job],
                                         f"2026-11-21T10:00:{int(job):02}+0000", "abc"))
     lines = [line.split() for line in lives]

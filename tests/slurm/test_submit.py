@@ -202,7 +202,7 @@ def test_the_record_holds_all_that_the_job_runs(place: Path, monkeypatch: pytest
     assert submit.main(["robust", "small.yaml", "--seed=3", "--nodes", "2", "--robust.method=pgd"]) == 0
     folder = place / "runs/small-seed3/slurm/1-robust"
     kept = json.loads((folder / "job.json").read_text())
-    assert (kept["job"], kept["kind"], kept["runs"], kept["after"]) == ("101", "robust", ["runs/small-seed3"], [])
+    assert (kept["job"], kept["kind"], kept["runs"], kept["after"]) == ("101", "robust", ["small-seed3"], [])
     assert kept["command"] == ["robust", "small.yaml", "--seed=3", "--nodes", "2", "--robust.method=pgd"]
     assert (folder / "job.sbatch").read_text() == cluster.submitted[0][0]
     assert "method: pgd" in (folder / "small.yaml").read_text()
