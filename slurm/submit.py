@@ -202,8 +202,9 @@ def _refuse_what_is_under_way(links: Sequence[Link]) -> None:
     active = {name.partition("_")[0] for name, job in queue.items() if not job.ended}
     for run, found in known:
         if found.job in active:
-            raise InputError(f"{os.path.relpath(run)}: job {found.job} ({found.kind}) is in the queue already; wait for its "
-                             "end, or scancel it")
+            where = os.path.relpath(run)
+            raise InputError(f"{where}: job {found.job} ({found.kind}) is in the queue already; wait for "
+                             "its end, or scancel it")
 
 
 def _more_options(text: str) -> Mapping[str, str]:
