@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,17 @@ from trainer import run_dir
 from trainer.config.load import read_yaml
 
 TAIL_BYTES = 65_536
-WIDTH_WITHOUT_TERMINAL = 200
-ENDED_BADLY = ("failed", "cancelled", "timeout", "lost", "not run", "out of memory", "node fail", "deadline")
+WIDTH = 1000  # rows are not folded to the terminal's width
 Queue = Mapping[str, scheduler.Job]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a job stands."""
+
+    state: str
+    node: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,8 +53,8 @@ class Line:
     eta: str = ""
     node: str = ""
     metric: str = ""
-    output: str = ""
-    """Of a job that ended badly: where it said why."""
+    why: str = ""
+    """Of what ended badly: how, and where it said more; stands below the table."""
 
 
 def status(runs: str = "runs") -> int:
@@ -78,8 +86,8 @@ def lines(runs: Path, queue: Queue) -> Iterator[Line]:
         if found.runs:
             yield of_run(runs / key[1], job, by_id, queue)
         else:
-            state, node = standing(folder, found, None, by_id, queue)
-            yield Line(found.name, found.kind, found.job, state, node=node, output=_output(folder, state))
+            stands = standing(folder, found, None, by_id, queue)
+            yield Line(found.name, found.kind, found.job, stands.state, node=stands.node, why=stands.why)
     for path in sorted(path.parent for path in runs.glob(f"*/{run_dir.CONFIG}")):
         if ("run", path.name) not in latest:
             yield of_run(path, None, by_id, queue)
@@ -91,53 +99,57 @@ def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mappin
     kept = _json(run / run_dir.RECORD)
     if job is not None:
         folder, found, element = job
-        state, node = standing(folder, found, element, by_id, queue)
-        line = Line(run.name, found.kind, found.job if element is None else f"{found.job}_{element}", state, node=node,
-                    output=_output(folder, state))
+        stands = standing(folder, found, element, by_id, queue)
+        kind, number = found.kind, found.job if element is None else f"{found.job}_{element}"
     else:
-        entry = queue.get(str(kept.get("slurm_job")))
-        state = spelt(entry) if entry else "not finished"
-        line = Line(run.name, "train", str(kept.get("slurm_job") or ""), state, node=entry.nodes if entry else "")
+        kind, number = "train", str(kept.get("slurm_job") or "")
+        stands = in_queue([queue[number]]) if number in queue else Standing("not finished")
     figures = list(_last_figures(run / "metrics.jsonl"))
     update, updates = max((row["update"] for row in figures), default=None), kept.get("updates")
     if (run / run_dir.DONE).exists():
-        update, line = updates, replace(line, state="done", node="", output="")
-    elif job is None and state == "not finished" and figures:
+        update, stands = updates, Standing("done")
+    elif stands == Standing("not finished") and figures:
         age = time.time() - (run / "metrics.jsonl").stat().st_mtime
-        line = replace(line, state=f"not finished, last step {_duration(age)} ago")
+        stands = Standing(f"not finished, last step {_duration(age)} ago")
     step = f"{update or 0}/{updates}" if updates else ""
-    running = line.state.startswith("running")
+    running = stands.state.startswith("running")
     eta = _eta(run, figures, update, updates) if running and update is not None and updates else ""
-    return replace(line, step=step, eta=eta, metric=_last_metric(run, figures))
+    return Line(run.name, kind, number, stands.state, step, eta, stands.node, _last_metric(run, figures), stands.why)
 
 
 def standing(folder: Path, found: Record, element: int | None, by_id: Mapping[str, tuple[Path, Record]],
-             queue: Queue) -> tuple[str, str]:
-    """(state, nodes) of a submitted job, or of one element of its array; from the queue, or what the job wrote."""
-    prefix = f"{found.job}_"
+             queue: Queue) -> Standing:
+    """How a submitted job, or one element of its array, stands by the queue, or else by what it wrote itself."""
     own = {name: entry for name, entry in queue.items()
-           if (name == found.job or name.startswith(prefix)) and element in (None, _element(name))}
-    active = [entry for entry in own.values() if not entry.ended]
-    if active:
-        running = [entry for entry in active if entry.nodes] or active
-        some = f", {len(active)} of {len(own)}" if len(own) > 1 else ""
-        return spelt(running[0]) + some, ",".join(sorted({entry.nodes for entry in running if entry.nodes}))
+           if name.partition("_")[0] == found.job and element in (None, _element(name))}
+    if any(not entry.ended for entry in own.values()):
+        return in_queue(list(own.values()))
     last = {event.job: event for event in record.events(folder) if element in (None, _element(event.job))}
     if failed := [event for event in last.values() if event.event == "failed"]:
-        return f"failed, exit code {failed[0].code}", ""
+        return Standing("failed", why=f"exit code {failed[0].code}{_output(folder)}")
     if last and all(event.event == "done" for event in last.values()):
-        return "done", ""
-    ended = [spelt(entry) for entry in own.values() if entry.state != "COMPLETED"]
+        return Standing("done")
+    ended = next((spelt(entry) for entry in own.values() if entry.state != "COMPLETED"), None)
     if last:
-        terminated = any(event.event == "terminated" for event in last.values())
-        unknown = "cancelled, or out of time" if terminated else "lost: neither in the queue nor ended by itself"
-        return ended[0] if ended else unknown, ""
-    for earlier in found.after:
-        if earlier in by_id and (state := standing(*by_id[earlier], None, by_id, queue)[0]).startswith(ENDED_BADLY):
-            if state.startswith("not run"):
-                return state, ""
-            return f"not run: job {earlier} ({by_id[earlier][1].kind}) {state}", ""
-    return ended[0] if ended else "not started, and not in the queue", ""
+        if ended is None and any(event.event == "terminated" for event in last.values()):
+            ended = "cancelled, or out of time"
+        return Standing(ended, why=f"ended by SLURM{_output(folder)}") if ended else Standing(
+            "lost", why=f"neither in the queue nor ended by itself{_output(folder)}")
+    for earlier in (name for name in found.after if name in by_id):
+        before = standing(*by_id[earlier], None, by_id, queue)
+        if before.state == "not run":
+            return before
+        if before.why:
+            return Standing("not run", why=f"job {earlier} ({by_id[earlier][1].kind}) {before.state}")
+    return Standing(ended or "not in the queue")
+
+
+def in_queue(entries: Sequence[scheduler.Job]) -> Standing:
+    """How a job whose elements are these stands by the queue."""
+    active = [entry for entry in entries if not entry.ended] or entries
+    first = next((entry for entry in active if entry.nodes), active[0])
+    some = f", {len(active)} of {len(entries)}" if len(entries) > 1 else ""
+    return Standing(spelt(first) + some, ",".join(sorted({entry.nodes for entry in active if entry.nodes})))
 
 
 def spelt(job: scheduler.Job) -> str:
@@ -147,10 +159,8 @@ def spelt(job: scheduler.Job) -> str:
 
 
 def show(found: Sequence[Line]) -> None:
-    """Print the table, without empty columns."""
-    console = rich.console.Console()
-    if not console.is_terminal:
-        console = rich.console.Console(width=WIDTH_WITHOUT_TERMINAL)
+    """Print the table, without empty columns, and below it why jobs ended badly. A row is one line, however long."""
+    console = rich.console.Console(width=WIDTH)
     if not found:
         console.print("no runs and no jobs here")
         return
@@ -160,19 +170,19 @@ def show(found: Sequence[Line]) -> None:
         ("node", "node"), ("last metric", "metric"))]
     shown = [(title, values) for title, values in columns if any(values)]
     for title, _ in shown:
-        table.add_column(title, justify="right" if title in ("step", "ETA") else "left", overflow="fold")
+        table.add_column(title, justify="right" if title in ("step", "ETA") else "left")
     for row in zip(*(values for _, values in shown), strict=True):
         table.add_row(*map(escape, row))
     console.print(table)
     for line in found:
-        if line.output:
-            console.print(f"{line.name}: see {line.output}", markup=False, highlight=False, soft_wrap=True)
+        if line.why:
+            console.print(f"{line.name} {line.state}: {line.why}", markup=False, highlight=False)
 
 
-def _output(folder: Path, state: str) -> str:
-    """The newest output of a job that ended badly; "" of others, and of jobs that never started."""
+def _output(folder: Path) -> str:
+    """Where a job has said more, in words to go behind others."""
     files = sorted(folder.glob("*.out"), key=lambda path: path.stat().st_mtime)
-    return os.path.relpath(files[-1]) if files and state.startswith(ENDED_BADLY) else ""
+    return f"; see {os.path.relpath(files[-1])}" if files else ""
 
 
 def _element(job: str) -> int | None:

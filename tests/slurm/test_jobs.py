@@ -125,7 +125,9 @@ def test_a_failing_link_cancels_what_follows_and_says_which(cluster: Cluster, pr
     assert "\nerror: " in said
     assert (f"so these do not run: {jobs[2]} mnli_intermediate-seed0, {jobs[3]} evaluate-mnli_intermediate-seed0"
             in said)
-    reason = f"not run: job {jobs[1]} (prepare) failed, exit code 2"
-    assert states(cluster, project) == {
-        "prepare-tasks": "done", "prepare-build-sick": "failed, exit code 2", "mnli_intermediate-seed0": reason,
-        "evaluate-mnli_intermediate-seed0": reason}
+    assert states(cluster, project) == {"prepare-tasks": "done", "prepare-build-sick": "failed",
+                                        "mnli_intermediate-seed0": "not run",
+                                        "evaluate-mnli_intermediate-seed0": "not run"}
+    told = typed(cluster, project, "slurm.status").stdout
+    assert f"prepare-build-sick failed: exit code 2; see runs/slurm/2-prepare/{jobs[1]}.out\n" in told
+    assert f"evaluate-mnli_intermediate-seed0 not run: job {jobs[1]} (prepare) failed\n" in told

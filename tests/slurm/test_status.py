@@ -69,27 +69,29 @@ def test_a_run_under_way(runs: Path) -> None:
 
 def test_the_states_of_a_training(runs: Path) -> None:
     folder = submitted(runs, "robust", "12", run="a")
-    said = folder / "12.out"
 
     def state(queue: Queue | None = None, *events: str) -> str:
         (folder / "lives.tsv").write_text("".join(f"T\t12\t1\t{event}\tnode1\n" for event in events))
         return only(runs, queue).state
 
+    def ended(*events: str, queue: Queue | None = None) -> tuple[str, str]:
+        state(queue, *events)
+        return only(runs, queue).state, only(runs, queue).why
+
     started, failed = "started\t", "failed\t2"
     assert state({"12": Job("PENDING", "", "Resources")}) == "pending (Resources)"
     assert state({"12": Job("PENDING", "", "BeginTime")}, started, "requeued\t75") == "pending (BeginTime)"
     assert state({"12": Job("CANCELLED", "", "None")}) == "cancelled"
-    assert state({"12": Job("TIMEOUT", "", "TimeLimit")}, started) == "timeout"
-    assert state(None, started, "terminated\t") == "cancelled, or out of time"
-    assert state(None, started) == "lost: neither in the queue nor ended by itself"
-    assert state(None) == "not started, and not in the queue"
-    assert state(None, "line that was cut") == "not started, and not in the queue"
-    assert state({"12": Job("FAILED", "", "NonZeroExitCode")}, started, failed) == "failed, exit code 2"
-    assert only(runs).output == ""
-    said.write_text("why\n")
-    assert only(runs).output == "runs/a/slurm/1-robust/12.out"
+    assert state(None) == "not in the queue"
+    assert state(None, "line that was cut") == "not in the queue"
+    assert ended(started, queue={"12": Job("TIMEOUT", "", "TimeLimit")}) == ("timeout", "ended by SLURM")
+    assert ended(started, "terminated\t") == ("cancelled, or out of time", "ended by SLURM")
+    assert ended(started) == ("lost", "neither in the queue nor ended by itself")
+    assert ended(started, failed, queue={"12": Job("FAILED", "", "NonZeroExitCode")}) == ("failed", "exit code 2")
+    (folder / "12.out").write_text("why\n")
+    assert ended(started, failed) == ("failed", "exit code 2; see runs/a/slurm/1-robust/12.out")
     trained(runs, "a", 100, done=True)
-    assert (only(runs).state, only(runs).step, only(runs).output) == ("done", "100/100", "")
+    assert only(runs) == status.Line("a", "robust", "12", "done", "100/100", metric="accuracy xnli/dev/en 0.5123")
 
 
 def test_a_sweep_has_a_line_per_run(runs: Path) -> None:
@@ -114,10 +116,10 @@ def test_what_a_failed_link_took_with_it(runs: Path, remembered: bool) -> None:
     submitted(runs, "robust", "3", run="second", after=("1", "2"))
     submitted(runs, "report", "4", after=("1", "2", "3"))
     queue = {"3": Job("CANCELLED", "", "DependencyNeverSatisfied"), "4": Job("CANCELLED", "", "None")}
-    assert [(line.name, line.state) for line in status.lines(runs, queue if remembered else {})] == [
-        ("prepare", "done"), ("first", "failed, exit code 3"),
-        ("second", "not run: job 2 (intermediate) failed, exit code 3"),
-        ("report", "not run: job 2 (intermediate) failed, exit code 3")]
+    found = status.lines(runs, queue if remembered else {})
+    assert [(line.name, line.state, line.why) for line in found] == [
+        ("prepare", "done", ""), ("first", "failed", "exit code 3"),
+        ("second", "not run", "job 2 (intermediate) failed"), ("report", "not run", "job 2 (intermediate) failed")]
 
 
 def test_the_latest_submission_counts(runs: Path) -> None:
@@ -163,9 +165,8 @@ def test_the_table_without_slurm(
     assert said.err.startswith("warning: no squeue on this machine")
     head, _, row, *rest = [line for line in said.out.splitlines() if line.strip()]
     assert head.split() == ["run", "or", "job", "kind", "job", "state", "step", "last", "metric"]
-    assert row.split() == ["a", "robust", "1", "failed,", "exit", "code", "3", "40/100", "accuracy", "xnli/dev/en",
-                           "0.5123"]
-    assert rest == ["a: see runs/a/slurm/1-robust/1.out"]
+    assert row.split() == ["a", "robust", "1", "failed", "40/100", "accuracy", "xnli/dev/en", "0.5123"]
+    assert rest == ["a failed: exit code 3; see runs/a/slurm/1-robust/1.out"]
 
 
 def test_an_empty_and_a_missing_folder(
