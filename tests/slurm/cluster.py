@@ -8,9 +8,10 @@ hostname of its own where namespaces are allowed. GPUs are there in name only: j
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -27,8 +28,8 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 CPUS, GPUS = 64, 8  # per node, as SLURM sees it
-PATIENCE_SECONDS = 180.0
-STOP_SECONDS = 20.0
+LAST_STATES = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
+PATIENCE_SECONDS, DAEMON_SECONDS = 180.0, 20.0
 CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={head}(127.0.0.1)
@@ -55,8 +56,8 @@ MailProg=/bin/true
 FirstJobId={first_job}
 MinJobAge=86400
 ReturnToService=2
-KillWait=20
-SlurmdTimeout=30
+KillWait=15
+SlurmdTimeout=10
 GresTypes=gpu
 NodeName=DEFAULT CPUs={cpus} RealMemory=64000 Gres=gpu:{gpus}
 {nodes}
@@ -93,24 +94,24 @@ class Cluster:
 
     def job(self, job: str) -> dict[str, str]:
         """What SLURM knows of a job, by its own names: JobState, Restarts, ExitCode, Reason ..."""
-        words = self.ask("scontrol", "--oneliner", "show", "job", job).split(" ")
-        return dict(word.split("=", 1) for word in words if "=" in word)
+        said = self.ask("scontrol", "show", "job", job)
+        return dict(re.findall(r"(\w+)=(.*?)(?=\s+[\w/:]+=|$)", said, re.MULTILINE))
 
     def said(self, job: str) -> str:
         """The text of the job's output so far."""
         path = Path(self.job(job)["StdOut"])
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
-    def wait(self, job: str, states: Collection[str], seconds: float = PATIENCE_SECONDS) -> dict[str, str]:
+    def wait(self, job: str, states: Collection[str] = LAST_STATES) -> dict[str, str]:
         """The job, once it is in one of `states`."""
-        self.until(lambda: self.job(job)["JobState"] in states, lambda: f"{self.job(job)}\n{self.said(job)}", seconds)
+        self.until(lambda: self.job(job)["JobState"] in states, lambda: f"{self.job(job)}\n{self.said(job)}")
         return self.job(job)
 
-    def until(self, happens: Callable[[], object], words: Callable[[], str], seconds: float = PATIENCE_SECONDS) -> None:
+    def until(self, happens: Callable[[], object], words: Callable[[], str]) -> None:
         """Wait for something; AssertionError with `words` where it does not happen in time."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE_SECONDS
         while not happens():
-            assert time.monotonic() < end, f"not within {seconds} s: {words()}"
+            assert time.monotonic() < end, f"not within {PATIENCE_SECONDS:g} s: {words()}"
             time.sleep(0.2)
 
     def processes(self, node: str) -> Iterator[psutil.Process]:
@@ -123,18 +124,28 @@ class Cluster:
                 if in_job or process.cwd() == spool:
                     yield process
 
+    def left_of(self, job: str) -> list[psutil.Process]:
+        """Processes of a job that still run, on any node."""
+        return [process for node in self.nodes for process in self.processes(node)
+                if process.environ().get("SLURM_JOB_ID") == job]
+
     def start_node(self, name: str) -> None:
-        """Start a node, again after `kill_node`."""
+        """Start a node, the first time or after `kill_node`."""
         _start(self, name, name, ["slurmd", "-D", "-N", name], self.folder / f"spool-{name}")
 
     def kill_node(self, name: str) -> None:
-        """All that runs on a node is gone at once, as in a power cut."""
+        """All that runs on a node is gone, as in a power cut."""
         while found := list(self.processes(name)):
-            for process in found:
+            for process in found:  # psutil makes sure that it is still the process that was found
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
+            time.sleep(0.02)
         if name in self.daemons:
             self.daemons[name].wait()
+
+    def is_down(self, name: str) -> bool:
+        """Whether SLURM has noticed that a node is gone."""
+        return "down" in self.ask("sinfo", "--noheader", f"--nodes={name}", "--format=%T")
 
 
 def missing() -> str | None:
@@ -171,13 +182,10 @@ def start() -> Cluster:
 
 def stop(cluster: Cluster) -> None:
     """End the daemons, whatever is left of their jobs, and the folder."""
-    for name, daemon in reversed(cluster.daemons.items()):
-        if name != "munged":
-            daemon.terminate()
-    for daemon in reversed(cluster.daemons.values()):
+    for daemon in reversed(cluster.daemons.values()):  # they are children of this process: their numbers are theirs
         daemon.terminate()
         try:
-            daemon.wait(STOP_SECONDS)
+            daemon.wait(DAEMON_SECONDS)
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
@@ -198,12 +206,13 @@ def _configure(cluster: Cluster) -> None:
         (folder / f"spool-{name}").mkdir()
     for number in range(GPUS):
         (folder / f"gpu{number}").symlink_to("/dev/null")
+    user = pwd.getpwuid(os.getuid()).pw_name
     nodes = "\n".join(f"NodeName={name} NodeHostname={name if cluster.named else cluster.head} NodeAddr=127.0.0.1 "
                       f"Port={port}" for name, port in zip(cluster.nodes, ports, strict=True))
     listening = "NoInAddrAny,NoCtldInAddrAny" if cluster.named else "NoCtldInAddrAny"
     # Ranks meet on a port that is made of the job's number: two clusters of one machine must not number jobs alike.
     (folder / "slurm.conf").write_text(CONFIGURATION.format(
-        folder=folder, head=cluster.head, head_port=head_port, user=getpass.getuser(), listening=listening,
+        folder=folder, head=cluster.head, head_port=head_port, user=user, listening=listening,
         first_job=random.randrange(1000, 100_000), cpus=CPUS, gpus=GPUS, nodes=nodes), encoding="utf-8")
     (folder / "gres.conf").write_text(f"AutoDetect=off\nName=gpu File={folder}/gpu[0-{GPUS - 1}]\n", encoding="utf-8")
     (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n", encoding="utf-8")  # else it looks for one and fails
@@ -229,7 +238,7 @@ def _with_hostname(name: str, hosts: Path) -> list[str]:
 
 def _until_up(cluster: Cluster, happens: Callable[[], bool]) -> None:
     """Wait for something while the daemons start."""
-    end = time.monotonic() + STOP_SECONDS
+    end = time.monotonic() + DAEMON_SECONDS
     while not happens():
         ended = any(daemon.poll() is not None for daemon in cluster.daemons.values())
         if ended or time.monotonic() > end:
