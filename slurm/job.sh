@@ -12,6 +12,7 @@ fi
 : "${PYTHON:=python}"    # e.g. a virtual environment's, or "apptainer exec --nv image.sif python"
 read -ra PYTHON <<<"$PYTHON"
 : "${MAX_LIVES:=50}"     # a job that was requeued this often stops asking for more
+: "${MAX_LOSSES:=3}"     # nor does one that has lost a rank so often without coming any further
 : "${SITE_SRUN:=}"       # further options of srun, e.g. --container-image=... for Pyxis
 
 life=$((${SLURM_RESTART_COUNT:-0} + 1))
@@ -90,9 +91,13 @@ lives() {
   begin "$@"
   # shellcheck disable=SC2086
   srun --kill-on-bad-exit=1 --label --export=ALL $SITE_SRUN "$@" || code=$?
+  code=$(code_of_ranks "$code")
   case $code in
     75 | 76)  # saved and left; another rank lost (see "When a job dies" in README.md)
-      if [ "$life" -lt "${lives_allowed:-$MAX_LIVES}" ]; then
+      if [ "$code" = 76 ] && [ "$(losses)" -ge "$MAX_LOSSES" ]; then
+        last_words
+        say "lost a rank $MAX_LOSSES times before, at the same place: not again"
+      elif [ "$life" -lt "${lives_allowed:-$MAX_LIVES}" ]; then
         say "exit code $code: back into the queue"
         note requeued "$code"
         if scontrol requeue "$SLURM_JOB_ID"; then
@@ -132,11 +137,36 @@ end() {
   exit "$1"
 }
 
+# said_since WORDS: this job's output from the first line on that starts with WORDS.
+said_since() {
+  local output
+  output=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *StdOut=//p')
+  awk -v from="$1" 'index($0, from) == 1 { seen = 1 } seen' "$output"
+}
+
+# losses: how often this job has lost a rank since it last came any further; memory that runs out does so each time.
+losses() {
+  said_since "[job $job," | awk '
+    /: new run, |: resumed after update / { match($0, /: (new run|resumed after update [0-9]+),/)
+      here = substr($0, RSTART, RLENGTH); if (here != place) { place = here; count = 0 } }
+    /^\[job .* exit code 76: back into the queue$/ { count++ }
+    END { print count + 0 }' || echo 0
+}
+
+# code_of_ranks CODE: the exit code that decides. srun's CODE is the highest: that a rank was lost (76) would hide what the
+# lost one had to say (2), and that srun or the kernel killed one (137) would hide that the others saved and left.
+code_of_ranks() {
+  said_since "[job $job, life $life," | awk -v code="$1" '
+    /^srun: error: .*: tasks? [0-9].*: Exited with exit code [0-9]+$/ {
+      if ($NF == 75 || $NF == 76) { if ($NF > left) left = $NF } else if (!own) own = $NF
+    }
+    END { print own ? own : left ? left : code }' || echo "$1"
+}
+
 # last_words: what the first rank that failed in this life said last, apart from what the others said.
 last_words() {
-  local output lines first rank
-  output=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *StdOut=//p')
-  lines=$(awk -v from="[job $job, life $life," 'index($0, from) == 1 { seen = 1 } seen' "$output") || return 0
+  local lines first rank
+  lines=$(said_since "[job $job, life $life,") || return 0
   # Ranks that leave because of another's end (76), or are ended by srun, come later or are not the reason.
   first=$(grep -E '^srun: error: .*: tasks? [0-9]' <<<"$lines" | grep -v -m 1 'exit code 76') || return 0
   say "the first to fail: ${first#srun: error: }; the last words of that rank:"

@@ -36,6 +36,7 @@ FATES = {
     "0,0": ("COMPLETED", 0),
     "75,75 0,0": ("COMPLETED", 1),
     "76,killed 0,0": ("COMPLETED", 1),
+    "76,killed": ("FAILED", 3),
     "76,2": ("FAILED", 0),
     "76,1": ("FAILED", 0),
     "3,3": ("FAILED", 0),
@@ -61,7 +62,7 @@ def submit(cluster: Cluster, recipe: Path, name: str, *options: str, worker: str
                           *words(recipe, name), PYTHON=python, OMP_NUM_THREADS="1", **variables)
 
 
-def end_as(cluster: Cluster, recipe: Path, ends: str, lives: int = 3) -> str:
+def end_as(cluster: Cluster, recipe: Path, ends: str, lives: int = 9) -> str:
     """A job whose ranks do nothing but end as `ends` says, after `lives` lives at most."""
     return submit(cluster, recipe, "none", BESIDE, worker="ends", ENDS=ends, MEETING=str(recipe.parent),
                   MAX_LIVES=str(lives))

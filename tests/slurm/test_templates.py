@@ -49,8 +49,11 @@ def test_nothing_of_one_site_is_in_them(script: Path) -> None:
 
 
 def in_job_script(tmp_path: Path, program: str, **variables: str) -> list[str]:
-    """What `program` prints behind job.sh, with SLURM's own commands replaced by ones that do nothing."""
-    for name, says in (("scontrol", "node1"), ("srun", "")):
+    """What `program` prints behind job.sh, with SLURM's own commands replaced by ones that do nothing.
+
+    The job's output is the file `said` in tmp_path.
+    """
+    for name, says in (("scontrol", f"'   StdOut={tmp_path}/said'"), ("srun", "")):
         (tmp_path / name).write_text(f"#!/bin/sh\necho {says}\n")
         (tmp_path / name).chmod(0o755)
     env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node1"} | variables
@@ -78,3 +81,30 @@ def test_the_site_and_the_snapshot(tmp_path: Path) -> None:
     program = f"code={tmp_path}; . {tmp_path}/slurm/job.sh; printf '%s\n' \"${{PYTHON[@]}}\" $FROM_SITE $PYTHONPATH"
     assert in_job_script(tmp_path, program, PYTHONPATH="/mine") == [
         "apptainer", "exec", "image", "python", "yes", f"{tmp_path}:/mine"]
+
+
+LOST = "[job 7, life {0}, 2026-11-21 10:00:00] exit code 76: back into the queue\n"
+LEFT = LOST.replace("76", "75")
+NEW, RESUMED = "0: runs/a: new run, 9 updates\n", "0: runs/a: resumed after update {0}, 9 updates\n"
+
+
+@pytest.mark.parametrize(("said", "losses"), [
+    (NEW, 0), (NEW + LOST, 1), (LOST * 3, 3), (NEW + LOST + NEW + LOST, 2), (NEW + LOST + RESUMED, 0),
+    (NEW + LOST + RESUMED + LOST + RESUMED + LOST, 2), (RESUMED + LOST + RESUMED.format(5) + LOST, 1),
+    (NEW + LEFT + NEW + LEFT, 0)], ids=range(8))
+def test_losses_without_progress_are_counted(said: str, losses: int, tmp_path: Path) -> None:
+    (tmp_path / "said").write_text("[job 7, life 1, 2026-11-21 10:00:00] on node1: python\n" + said)
+    assert in_job_script(tmp_path, "losses") == [str(losses)]
+
+
+@pytest.mark.parametrize(("ends", "code"), [
+    (["task 0: Exited with exit code 76", "task 1: Exited with exit code 2"], 2),
+    (["tasks 0-2: Exited with exit code 76", "task 3: Killed"], 76),
+    (["task 0: Exited with exit code 75", "task 1: Exited with exit code 76"], 76),
+    (["task 1: Segmentation fault"], 139), ([], 139)], ids=range(5))
+def test_the_code_that_decides(ends: list[str], code: int, tmp_path: Path) -> None:
+    """srun says 139 here."""
+    said = ["[job 7, life 1, now] on node1: python", "srun: error: node1: task 0: Exited with exit code 9",
+            "[job 7, life 2, now] on node1: python", *(f"srun: error: node1: {end}" for end in ends)]
+    (tmp_path / "said").write_text("\n".join(said) + "\n")
+    assert in_job_script(tmp_path, "code_of_ranks 139", SLURM_RESTART_COUNT="1") == [str(code)]
