@@ -91,7 +91,7 @@ lives() {
   begin "$@"
   # shellcheck disable=SC2086
   srun --kill-on-bad-exit=1 --label --export=ALL $SITE_SRUN "$@" || code=$?
-  code=$(code_of_ranks "$code")
+  [ "$code" = 0 ] || code=$(code_of_ranks "$code")
   case $code in
     75 | 76)  # saved and left; another rank lost (see "When a job dies" in README.md)
       if [ "$code" = 76 ] && [ "$(losses)" -ge "$MAX_LOSSES" ]; then
@@ -137,11 +137,13 @@ end() {
   exit "$1"
 }
 
-# said_since WORDS: this job's output from the first line on that starts with WORDS.
+# said_since WORDS: this job's output from the first line on that starts with WORDS; nothing where it cannot be read.
 said_since() {
-  local output
-  output=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *StdOut=//p')
-  awk -v from="$1" 'index($0, from) == 1 { seen = 1 } seen' "$output"
+  local output=$record/$job.out
+  if [ -z "$record" ]; then
+    output=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *StdOut=//p')
+  fi
+  awk -v from="$1" 'index($0, from) == 1 { seen = 1 } seen' "$output" 2>/dev/null || true
 }
 
 # losses: how often this job has lost a rank since it last came any further; memory that runs out does so each time.
@@ -150,7 +152,7 @@ losses() {
     /: new run, |: resumed after update / { match($0, /: (new run|resumed after update [0-9]+),/)
       here = substr($0, RSTART, RLENGTH); if (here != place) { place = here; count = 0 } }
     /^\[job .* exit code 76: back into the queue$/ { count++ }
-    END { print count + 0 }' || echo 0
+    END { print count + 0 }'
 }
 
 # code_of_ranks CODE: the exit code that decides. srun's CODE is the highest: that a rank was lost (76) would hide what the
@@ -160,13 +162,13 @@ code_of_ranks() {
     /^srun: error: .*: tasks? [0-9].*: Exited with exit code [0-9]+$/ {
       if ($NF == 75 || $NF == 76) { if ($NF > left) left = $NF } else if (!own) own = $NF
     }
-    END { print own ? own : left ? left : code }' || echo "$1"
+    END { print own ? own : left ? left : code }'
 }
 
 # last_words: what the first rank that failed in this life said last, apart from what the others said.
 last_words() {
   local lines first rank
-  lines=$(said_since "[job $job, life $life,") || return 0
+  lines=$(said_since "[job $job, life $life,")
   # Ranks that leave because of another's end (76), or are ended by srun, come later or are not the reason.
   first=$(grep -E '^srun: error: .*: tasks? [0-9]' <<<"$lines" | grep -v -m 1 'exit code 76') || return 0
   say "the first to fail: ${first#srun: error: }; the last words of that rank:"

@@ -83,6 +83,10 @@ def test_the_site_and_the_snapshot(tmp_path: Path) -> None:
         "apptainer", "exec", "image", "python", "yes", f"{tmp_path}:/mine"]
 
 
+def test_an_output_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
+    assert in_job_script(tmp_path, "code_of_ranks 139; losses; last_words") == ["139", "0"]
+
+
 LOST = "[job 7, life {0}, 2026-11-21 10:00:00] exit code 76: back into the queue\n"
 LEFT = LOST.replace("76", "75")
 NEW, RESUMED = "0: runs/a: new run, 9 updates\n", "0: runs/a: resumed after update {0}, 9 updates\n"
