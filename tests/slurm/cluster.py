@@ -57,7 +57,7 @@ FirstJobId={first_job}
 MinJobAge=86400
 ReturnToService=2
 KillWait=15
-SlurmdTimeout=10
+SlurmdTimeout=15
 GresTypes=gpu
 NodeName=DEFAULT CPUs={cpus} RealMemory=64000 Gres=gpu:{gpus}
 {nodes}
@@ -112,7 +112,7 @@ class Cluster:
         end = time.monotonic() + PATIENCE_SECONDS
         while not happens():
             assert time.monotonic() < end, f"not within {PATIENCE_SECONDS:g} s: {words()}"
-            time.sleep(0.2)
+            time.sleep(0.4)
 
     def processes(self, node: str) -> Iterator[psutil.Process]:
         """What runs on a node: its daemon, SLURM's supervisors of jobs, and the jobs' own."""

@@ -31,16 +31,17 @@ SETTINGS = {**PGD, "model.dropout": "0", "engine.config": "zero2", "schedule.upd
 TWO_NODES = ("--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=1")
 BESIDE, ALONE = "--cpus-per-task=1", f"--cpus-per-task={CPUS // 2 + 1}"
 TEMPLATES = sorted(path.name for path in (ROOT / "slurm").glob("*.sbatch"))
-# How the ranks end, life by life -> the job's last state and how often it went back into the queue.
+# How the ranks end, life by life -> the job's last state, how often it went back into the queue, and its exit code.
 FATES = {
-    "0,0": ("COMPLETED", 0),
-    "75,75 0,0": ("COMPLETED", 1),
-    "76,killed 0,0": ("COMPLETED", 1),
-    "76,killed": ("FAILED", 3),
-    "76,2": ("FAILED", 0),
-    "76,1": ("FAILED", 0),
-    "3,3": ("FAILED", 0),
-    "waits,2": ("FAILED", 0),
+    "0,0": ("COMPLETED", 0, 0),
+    "75,75 0,0": ("COMPLETED", 1, 0),
+    "75,killed 0,0": ("COMPLETED", 1, 0),  # one takes so long to leave that SLURM kills it
+    "76,killed 0,0": ("COMPLETED", 1, 0),
+    "76,killed": ("FAILED", 3, 76),
+    "76,2": ("FAILED", 0, 2),
+    "76,1": ("FAILED", 0, 1),
+    "3,3": ("FAILED", 0, 3),
+    "waits,2": ("FAILED", 0, 2),
 }
 
 
@@ -134,9 +135,10 @@ def test_a_dead_node(cluster: Cluster, own_cluster: Cluster, jobs: dict[str, str
     own_cluster.kill_node(dead)
     own_cluster.until(lambda: own_cluster.is_down(dead), lambda: own_cluster.ask("sinfo"))
     own_cluster.start_node(dead)
-    end = own_cluster.wait(job)
-    assert (end["JobState"], end["Restarts"]) == ("COMPLETED", "1"), own_cluster.said(job)
-    assert "resumed after update" in own_cluster.said(job)
+    end, said = own_cluster.wait(job), own_cluster.said(job)
+    assert end["JobState"] == "COMPLETED", said
+    # SLURM may deliver to the node that is back what it had to say to the life before, which costs one more life.
+    assert said.count("resumed after update") == int(end["Restarts"]) >= 1, said
     assert_same_numbers(folder, undisturbed(cluster, jobs, recipe))
 
 
@@ -160,10 +162,11 @@ def test_a_rank_that_fails_ends_the_job(cluster: Cluster, jobs: dict[str, str]) 
     assert not cluster.left_of(job)
 
 
-def test_what_becomes_of_a_job(cluster: Cluster, fates: dict[str, str]) -> None:
-    found = {ends: cluster.wait(job) for ends, job in fates.items()}
-    said = "\n".join(map(cluster.said, fates.values()))
-    assert {ends: (end["JobState"], int(end["Restarts"])) for ends, end in found.items()} == FATES, said
+@pytest.mark.parametrize("ends", FATES)
+def test_what_becomes_of_a_job(cluster: Cluster, fates: dict[str, str], ends: str) -> None:
+    job = fates[ends]
+    end = cluster.wait(job)
+    assert (end["JobState"], int(end["Restarts"]), int(end["ExitCode"].split(":")[0])) == FATES[ends], cluster.said(job)
 
 
 def test_no_more_lives(cluster: Cluster, recipe: Path) -> None:
