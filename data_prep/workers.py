@@ -6,6 +6,7 @@ tokenizer on one thread, so `workers` processes use `workers` cores.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer
@@ -28,6 +29,7 @@ from data_prep.reading import TextBatch
 BATCHES_PER_WORKER = 3  # under way at once: enough to keep a worker busy while the parent writes
 MOST_WORKERS_UNASKED = 8
 SECONDS_TO_OUTLIVE = 0.2  # how long a child may go on after its parent was killed
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 POOL_FROM_ROWS = 20_000  # below this, starting processes costs more than it saves
 
 Augmenter = Callable[[TextBatch], tuple[TextBatch, dict[str, int]]]
@@ -99,8 +101,10 @@ def _start_worker(parent: int) -> None:
 
 def end_with(parent: int) -> None:
     """From now on, kill this process when `parent`, the process that started it, is no more, however that ended."""
+    with suppress(OSError, AttributeError):  # Linux does it at once, whatever code is running
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    def watch() -> None:
+    def watch() -> None:  # elsewhere, and where it had died already; waits for code that does not let go of Python
         while os.getppid() == parent:
             time.sleep(SECONDS_TO_OUTLIVE)
         os.kill(os.getpid(), signal.SIGKILL)

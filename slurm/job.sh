@@ -26,9 +26,10 @@ if [ "$code" != . ]; then
   export PYTHONPATH="$code${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1
 fi
 
-# Ranks find each other at the first node of the job, on a port that no other job of the node has.
+# Ranks find each other at the first node of the job, on a port that no other job of the node has, and below those that
+# the kernel gives out by itself.
 MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-MASTER_PORT=$((20000 + (SLURM_JOB_ID * 7 + life) % 20000))
+MASTER_PORT=$((20000 + (SLURM_JOB_ID * 7 + life) % 12000))
 export MASTER_ADDR MASTER_PORT
 
 # Told to a rank whose neighbour is gone, instead of waiting for ever; what it then says is in this job's output.

@@ -39,12 +39,15 @@ def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
     if "RANK" not in env and "SLURM_PROCID" in env and env.get("SLURM_STEP_NUM_TASKS", "1") != "1":
         env["RANK"] = env["SLURM_PROCID"]
         env["WORLD_SIZE"] = env["SLURM_STEP_NUM_TASKS"]
-        env["LOCAL_RANK"] = env.get("SLURM_LOCALID", "0")
+        # With --gpus-per-task each task sees one GPU, its own, as the first.
+        one_gpu = env.get("CUDA_VISIBLE_DEVICES", "").isdigit()
+        env["LOCAL_RANK"] = "0" if one_gpu else env.get("SLURM_LOCALID", "0")
         if "MASTER_ADDR" not in env:
             env["MASTER_ADDR"] = _first_node(env.get("SLURM_STEP_NODELIST", ""))
-        # Job steps follow one another: a port of the step's own is not held by the last one's closing sockets.
+        # Job steps follow one another: a port of the step's own is not held by the last one's closing sockets. From
+        # 32768 on the kernel gives ports out by itself.
         step = zlib.crc32(f"{env.get('SLURM_JOB_ID')}.{env.get('SLURM_STEP_ID')}".encode())
-        env.setdefault("MASTER_PORT", str(20_000 + step % 20_000))
+        env.setdefault("MASTER_PORT", str(20_000 + step % 12_000))
     if "RANK" not in env:
         env.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
     env.setdefault("LOCAL_RANK", "0")  # DeepSpeed wants it, and not every launcher sets it

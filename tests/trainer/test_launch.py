@@ -38,6 +38,12 @@ def test_under_srun() -> None:
     assert (env["RANK"], env["WORLD_SIZE"], env["LOCAL_RANK"]) == ("3", "4", "1")
 
 
+@pytest.mark.parametrize(("visible", "local_rank"), [("2", 0), ("0,1", 1)])
+def test_under_srun_a_task_may_see_one_gpu_only(visible: str, local_rank: int) -> None:
+    env = {**SRUN, **WHERE, "CUDA_VISIBLE_DEVICES": visible}
+    assert find_ranks(env) == Ranks(3, 4, local_rank)
+
+
 def test_a_batch_script_or_a_step_of_one_task_is_alone() -> None:
     assert find_ranks({"SLURM_PROCID": "0"}) == Ranks(0, 1, 0)
     assert find_ranks({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}) == Ranks(0, 1, 0)
@@ -50,7 +56,8 @@ def test_a_batch_script_or_a_step_of_one_task_is_alone() -> None:
     ({"RANK": "2", "WORLD_SIZE": "2", **WHERE}, "contradict: RANK 2 of WORLD_SIZE 2"),
     ({**SRUN, "SLURM_STEP_NUM_TASKS": "many", **WHERE}, "incomplete"),
 ])
-def test_what_is_incomplete_is_refused(env: dict[str, str], message: str) -> None:
+def test_what_is_incomplete_is_refused(env: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin/none")  # no scontrol, wherever this runs
     with pytest.raises(InputError, match=message):
         find_ranks(dict(env))
 
