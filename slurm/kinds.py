@@ -32,7 +32,7 @@ class Work:
     words: Sequence[str]
     """What its script is given; `RECIPE` stands for the path of the recipe's snapshot."""
     recipe: tuple[str, Recipe] | None = None
-    """The recipe to keep a snapshot of, under this name."""
+    """The recipe to keep a snapshot of, and the name of the file."""
     elements: int | None = None
     """How many elements an array has; None for a single job."""
     runs: Sequence[Path] = ()
@@ -64,7 +64,7 @@ def training(kind: str) -> Callable[[Sequence[str], Path], Work]:
         source, given = _recipe_words(kind, words)
         recipe = load_recipe(source, given)
         home = run_dir.run_dir_of(recipe)
-        return Work(kind, str(recipe.name), home, [RECIPE], (Path(source).stem, recipe), runs=[home],
+        return Work(kind, str(recipe.name), home, [RECIPE], (f"{Path(source).stem}.yaml", recipe), runs=[home],
                     needs=_inputs(recipe), done=run_dir.inspect(recipe) == "done")
 
     return plan
@@ -95,7 +95,7 @@ def sweep(words: Sequence[str], runs: Path) -> Work:
                                     "name": f"{stem}-{method}-seed{seed}"}) for method, seed in product(methods, seeds)]
     states = [run_dir.inspect(recipe) for recipe in recipes]
     return Work("sweep", f"sweep-{stem}", Path(recipes[0].output), [",".join(seeds), ",".join(methods), RECIPE],
-                (stem, recipes[0]), len(recipes), [run_dir.run_dir_of(recipe) for recipe in recipes],
+                (f"{stem}.yaml", recipes[0]), len(recipes), [run_dir.run_dir_of(recipe) for recipe in recipes],
                 _inputs(recipes[0]), done=set(states) == {"done"})
 
 

@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import pydantic.dataclasses
+
 from data_prep.errors import InputError
 from trainer import run_dir
 from trainer.config.load import dump
@@ -29,7 +31,7 @@ PACKAGES = ("data_prep", "trainer", "slurm", "ds_configs")
 FILE, SCRIPT, CODE, LIVES = "job.json", "job.sbatch", "code", "lives.tsv"
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True)  # read back from a file, which may be damaged
 class Record:
     """What job.json holds."""
 
@@ -49,15 +51,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Event:
-    """A line of lives.tsv."""
+    """What counts of a line of lives.tsv: time, job, life, event, code, nodes."""
 
-    time: str
     job: str
-    life: int
     event: str
     """started, requeued, done, failed, terminated (by SLURM)"""
     code: str
-    nodes: str
 
 
 def next_folder(home: Path, kind: str, planned: Collection[Path] = ()) -> Path:
@@ -78,7 +77,7 @@ def write(folder: Path, script: str, recipe: tuple[str, Recipe] | None) -> None:
             shutil.copytree(ROOT / package, folder / CODE / package, ignore=shutil.ignore_patterns("__pycache__"))
         (folder / CODE / COMMIT_FILE).write_text(commit() + "\n", encoding="utf-8")
         if recipe is not None:
-            (folder / f"{recipe[0]}.yaml").write_text(dump(recipe[1]), encoding="utf-8")
+            (folder / recipe[0]).write_text(dump(recipe[1]), encoding="utf-8")
         (folder / SCRIPT).write_text(script, encoding="utf-8")
     except BaseException:
         remove(folder)
@@ -116,5 +115,4 @@ def events(folder: Path) -> list[Event]:
     except FileNotFoundError:
         return []
     fields = [line.split("\t") for line in lines]
-    return [Event(time, job, int(life), event, code, nodes)
-            for time, job, life, event, code, nodes in (line for line in fields if len(line) == 6)]
+    return [Event(job, event, code) for _, job, _, event, code, _ in (line for line in fields if len(line) == 6)]

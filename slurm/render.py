@@ -13,9 +13,9 @@ from pathlib import Path
 
 from data_prep.errors import InputError
 from slurm.kinds import RECIPE, Work
+from slurm.record import CODE
 
 TEMPLATES = Path(__file__).parent
-CODE = "code"
 PLACE = "code=. record=\n"
 """The line of a template that a rendered script has something else for."""
 _OPTION = re.compile(r"#SBATCH --([a-z-]+)(?:=(\S*))?\n")
@@ -57,7 +57,7 @@ def quoted(path: Path) -> str:
 
 def _place(work: Work, record: Path, lives: int | None) -> str:
     """What stands in place of PLACE: where code and record lie, and the words that the script is given."""
-    words: Sequence[str] = [str(record / f"{work.recipe[0]}.yaml") if word == RECIPE and work.recipe else word
+    words: Sequence[str] = [str(record / work.recipe[0]) if word == RECIPE and work.recipe else word
                             for word in work.words]
     for word in words:
         if re.search(r"[\x00-\x1f\x7f]", word):

@@ -26,6 +26,7 @@ from slurm import record, scheduler
 from slurm.record import Record
 from trainer import run_dir
 from trainer.config.load import read_yaml
+from trainer.telemetry.record import read_json
 
 TAIL_BYTES = 65_536
 WIDTH = 1000  # rows are not folded to the terminal's width
@@ -77,11 +78,11 @@ def lines(runs: Path, queue: Queue) -> Iterator[Line]:
     by_id = {found.job: (folder, found) for folder, found in submitted}
     latest: dict[tuple[str, ...], tuple[Path, Record, int | None]] = {}
     for folder, found in submitted:
-        for element, run in enumerate(found.runs):
-            latest["run", run] = (folder, found, element if found.kind == "sweep" else None)
-        if not found.runs:
-            latest[tuple(found.command)] = (folder, found, None)
-    for key, job in sorted(latest.items(), key=lambda item: submitted.index(item[1][:2])):
+        keys: list[tuple[str, ...]] = [("run", run) for run in found.runs] or [tuple(found.command)]
+        for element, key in enumerate(keys):
+            latest.pop(key, None)  # it takes its place among the later ones
+            latest[key] = (folder, found, element if found.kind == "sweep" else None)
+    for key, job in latest.items():
         folder, found, _ = job
         if found.runs:
             yield of_run(runs / key[1], job, by_id, queue)
@@ -96,7 +97,7 @@ def lines(runs: Path, queue: Queue) -> Iterator[Line]:
 def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mapping[str, tuple[Path, Record]],
            queue: Queue) -> Line:
     """The line of one run, whoever started it."""
-    kept = _json(run / run_dir.RECORD)
+    kept = read_json(run / run_dir.RECORD)
     if job is not None:
         folder, found, element = job
         stands = standing(folder, found, element, by_id, queue)
@@ -113,8 +114,9 @@ def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mappin
         stands = Standing(f"not finished, last step {_duration(age)} ago")
     step = f"{update or 0}/{updates}" if updates else ""
     running = stands.state.startswith("running")
-    eta = _eta(run, figures, update, updates) if running and update is not None and updates else ""
-    return Line(run.name, kind, number, stands.state, step, eta, stands.node, _last_metric(run, figures), stands.why)
+    config = _config(run)
+    eta = _eta(config, figures, update, updates) if running and update is not None and updates else ""
+    return Line(run.name, kind, number, stands.state, step, eta, stands.node, _last_metric(config, figures), stands.why)
 
 
 def standing(folder: Path, found: Record, element: int | None, by_id: Mapping[str, tuple[Path, Record]],
@@ -207,12 +209,12 @@ def _last_figures(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _last_metric(run: Path, figures: Sequence[dict[str, Any]]) -> str:
+def _last_metric(config: Mapping[str, Any], figures: Sequence[dict[str, Any]]) -> str:
     """The latest dev figure of the cell that the best checkpoint is selected on, or of the first; else the loss."""
     for row in reversed(figures):
         dev = {key.removeprefix("dev/"): value for key, value in row.items() if key.startswith("dev/")}
         if dev:
-            selected = _config(run).get("data", {}).get("select_on")
+            selected = config.get("data", {}).get("select_on")
             name = next((key for key in dev if selected and key.endswith(selected)),
                         next((key for key in dev if key.endswith("/en")), next(iter(dev))))
             return f"{name.replace('/', ' ', 1)} {dev[name]:.4g}"
@@ -220,10 +222,10 @@ def _last_metric(run: Path, figures: Sequence[dict[str, Any]]) -> str:
     return f"loss {losses[-1]:.4g}" if losses else ""
 
 
-def _eta(run: Path, figures: Sequence[dict[str, Any]], update: int, updates: int) -> str:
+def _eta(config: Mapping[str, Any], figures: Sequence[dict[str, Any]], update: int, updates: int) -> str:
     """The time that the updates to come would take at the last measured speed."""
     speeds = [row["speed/examples_per_second"] for row in figures if row.get("speed/examples_per_second")]
-    size = _config(run).get("batch", {}).get("size")
+    size = config.get("batch", {}).get("size")
     return _duration((updates - update) * size / speeds[-1]) if speeds and size else ""
 
 
@@ -240,14 +242,6 @@ def _config(run: Path) -> dict[str, Any]:
         return read_yaml(run / run_dir.CONFIG)
     except InputError:
         return {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 if __name__ == "__main__":

@@ -84,6 +84,8 @@ def test_the_states_of_a_training(runs: Path) -> None:
     assert state({"12": Job("CANCELLED", "", "None")}) == "cancelled"
     assert state(None) == "not in the queue"
     assert state(None, "line that was cut") == "not in the queue"
+    (folder / "lives.tsv").write_text("what\tis\tthis\tto\tbe\tread\n")
+    assert only(runs).state == "lost"
     assert ended(started, queue={"12": Job("TIMEOUT", "", "TimeLimit")}) == ("timeout", "ended by SLURM")
     assert ended(started, "terminated\t") == ("cancelled, or out of time", "ended by SLURM")
     assert ended(started) == ("lost", "neither in the queue nor ended by itself")
@@ -144,7 +146,11 @@ def test_damaged_files_of_runs_are_passed_over(runs: Path, damage: str) -> None:
     assert only(runs).name == "a"
 
 
-@pytest.mark.parametrize("damage", ['{"job": "1"}', "[]", "", "{" * 100_000])
+WRONG = {"job": "1", "kind": "robust", "name": "a", "runs": 5, "after": [], "command": [], "submitted": "",
+         "commit": ""}
+
+
+@pytest.mark.parametrize("damage", ['{"job": "1"}', "[]", "", "{" * 100_000, json.dumps(WRONG)])
 def test_a_damaged_record_is_passed_over(runs: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     folder = submitted(runs, "robust", "1", run="a")
     (folder / "job.json").write_text(damage)

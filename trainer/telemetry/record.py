@@ -30,13 +30,13 @@ def versions() -> dict[str, str]:
 
 def write_record(path: Path, fields: dict[str, Any]) -> None:
     """Merge `fields` into the record at `path`, replaced in one step."""
-    record = _read(path) or {
+    record = read_json(path) or {
         "host": socket.gethostname(), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": versions()}
     write_json(path, {**record, **fields})
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The record so far; empty where there is none that can be read, which the next life of the run replaces."""
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote; empty where there is nothing to be read: the next life of a run writes it anew."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
