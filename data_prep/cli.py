@@ -82,8 +82,8 @@ def call(command: Command, words: Sequence[str], prog: str) -> Any:
     return outcome[0] if outcome else None
 
 
-def check_arguments(command: Command, words: Sequence[str], prog: str) -> None:
-    """Refuse words that `command` does not take, before it runs.
+def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[list[str], dict[str, str]]:
+    """Refuse words that `command` does not take, before it runs; the plain words, and the flags with their values.
 
     Raises InputError for an unknown flag, a flag without its value, a stray word, or a missing argument. A command
     with ``**overrides`` takes flags with a dot in their name (``--robust.epsilon=0.1``); their meaning is checked
@@ -94,7 +94,7 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> None:
     takes_words = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
     named = {n: p for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     positional = [n for n, p in named.items() if p.default is p.empty]  # what has a default is a flag, never a word
-    given: set[str] = set()
+    given: dict[str, str] = {}
     plain: list[str] = []
     rest = list(words)
     while rest:
@@ -104,32 +104,33 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> None:
                 raise InputError(f"{prog}: flags are spelt with two dashes, found {word!r}")
             plain.append(word)
             continue
-        flag, equals, _ = word[2:].partition("=")
+        flag, equals, value = word[2:].partition("=")
         name = flag.replace("-", "_")
         dotted = takes_dotted and "." in flag
         if not dotted and name not in named:
             switch_off = name.removeprefix("no")
             if name.startswith("no") and switch_off in named and _is_bool(command, switch_off) and not equals:
-                given.add(switch_off)
+                given[switch_off] = "false"
                 continue
             known = ", ".join("--" + n for n in named) + (" and dotted keys" if takes_dotted else "")
             raise InputError(f"{prog}: no flag --{flag}{_did_you_mean(name, named)}; flags: {known}")
         if name in given:
             raise InputError(f"{prog}: --{flag} is given twice")
-        given.add(name)
         if not equals and (dotted or not _is_bool(command, name)):
             if not rest or (rest[0].startswith("--") and len(rest[0]) > 2):
                 raise InputError(f"{prog}: --{flag} needs a value")
-            rest.pop(0)
-        elif not equals and rest and rest[0].lower() in ("true", "false"):
-            rest.pop(0)
+            value = rest.pop(0)
+        elif not equals:
+            value = rest.pop(0) if rest and rest[0].lower() in ("true", "false") else "true"
+        given[name] = value
     open_words = [name for name in positional if name not in given]  # Fire fills these, then flags: so no more words
     if len(plain) > len(open_words) and not takes_words:
         raise InputError(f"{prog}: stray word {plain[len(open_words)]!r}; it takes {_take(positional)}")
-    given.update(open_words[: len(plain)])
-    missing = [n for n, p in named.items() if p.default is p.empty and n not in given]
+    filled = {*given, *open_words[: len(plain)]}
+    missing = [n for n, p in named.items() if p.default is p.empty and n not in filled]
     if missing:
         raise InputError(f"{prog}: missing {', '.join(missing)}; see {prog} --help")
+    return plain, given
 
 
 def convert(value: Any, annotation: Any, name: str) -> Any:

@@ -52,9 +52,8 @@ def prepare(words: Sequence[str], runs: Path) -> Work:
     if command is None:
         raise InputError(f"prepare: expected a command of python -m data_prep ({', '.join(PREPARE)}), found "
                          f"{words[0] if words else 'nothing'!r}")
-    check_arguments(command, words[1:], f"prepare {words[0]}")
-    plain, _ = read_flags(words)
-    return Work("prepare", "-".join(["prepare", *plain]), runs, words)
+    plain, _ = check_arguments(command, words[1:], f"prepare {words[0]}")
+    return Work("prepare", "-".join(["prepare", words[0], *plain]), runs, words)
 
 
 def training(kind: str) -> Callable[[Sequence[str], Path], Work]:
@@ -72,10 +71,10 @@ def training(kind: str) -> Callable[[Sequence[str], Path], Work]:
 
 def evaluate(words: Sequence[str], runs: Path) -> Work:
     """RUN --tasks ... [--languages en,de,sw]: an element of an array per language, or (--generalized) per task."""
-    _check_trainer_command("evaluate", words)
-    plain, flags = read_flags(words)
-    # Pairs of languages need all of them in one job.
-    listed = flags["tasks"] if "generalized" in flags or "languages" not in flags else flags["languages"]
+    plain, flags = _check_trainer_command("evaluate", words)
+    # As in evaluate.sbatch: pairs of languages need all of them in one job.
+    by_task = "languages" not in flags or any(word.startswith("--generalized") for word in words)
+    listed = flags["tasks"] if by_task else flags["languages"]
     run = Path(plain[0] if plain else flags["run"])
     return Work("evaluate", f"evaluate-{run.name}", run, words, elements=len(listed.split(",")),
                 needs=[run / run_dir.RECORD])
@@ -101,8 +100,7 @@ def sweep(words: Sequence[str], runs: Path) -> Work:
 
 def report(words: Sequence[str], runs: Path) -> Work:
     """RUN RUN ... [--out report]: a report, with the words of `python -m trainer report`."""
-    _check_trainer_command("report", words)
-    plain, _ = read_flags(words)
+    plain, _ = _check_trainer_command("report", words)
     return Work("report", "report", runs, words, needs=[Path(run) / "eval" / RESULTS_FILE for run in plain])
 
 
@@ -116,8 +114,8 @@ KINDS: Mapping[str, Callable[[Sequence[str], Path], Work]] = {
 }
 
 
-def read_flags(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The plain words of a command line, and its flags with their values; a flag without one is a switch, "true"."""
+def _recipe_flags(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The plain words of a training's command line, and its flags with their values, for the recipe to check."""
     plain: list[str] = []
     flags: dict[str, str] = {}
     rest = list(words)
@@ -128,7 +126,9 @@ def read_flags(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             continue
         name, equals, value = word[2:].partition("=")
         if not equals:
-            value = rest.pop(0) if rest and not rest[0].startswith("--") else "true"
+            if not rest or rest[0].startswith("--"):
+                raise InputError(f"--{name} needs a value")
+            value = rest.pop(0)
         name = name if "." in name else name.replace("-", "_")
         if name in flags:
             raise InputError(f"--{name} is given twice")
@@ -138,7 +138,7 @@ def read_flags(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 def _recipe_words(kind: str, words: Sequence[str]) -> tuple[str, dict[str, str]]:
     """The recipe and the settings of a training's command line."""
-    plain, given = read_flags(words)
+    plain, given = _recipe_flags(words)
     source = given.pop("recipe", None)
     plain = [source, *plain] if source is not None else plain
     if len(plain) != 1:
@@ -153,8 +153,7 @@ def _inputs(recipe: Recipe) -> list[Path]:
     return [Path(recipe.data.shards), *named, *([Path(recipe.init_from)] if recipe.init_from else [])]
 
 
-def _check_trainer_command(name: str, words: Sequence[str]) -> None:
+def _check_trainer_command(name: str, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     from trainer.commands import COMMANDS  # here: it waits for torch, which the other kinds do not need
 
-    command = COMMANDS[name]
-    check_arguments(command, words, name)  # type: ignore[arg-type]  # not one of the tables
+    return check_arguments(COMMANDS[name], words, name)  # type: ignore[arg-type]  # not one of the tables

@@ -134,6 +134,7 @@ BAD = [
     ("robust small.yaml --nodes 0", "--nodes must be at least 1, found 0"),
     ("robust small.yaml --gpus -1", "--gpus must be at least 0, found -1"),
     ("robust small.yaml --nodes", "--nodes needs a value"),
+    ("robust small.yaml --seed", "--seed needs a value"),
     ("robust small.yaml --seed 1 --seed 2", "--seed is given twice"),
     ("robust small.yaml --name '../out'", "name: "),
     ("robust small.yaml --name 'a\nb'", "name: "),
@@ -191,9 +192,11 @@ def test_folders_that_no_script_can_name_are_refused(
 
 @pytest.mark.parametrize(("flags", "elements"), [
     ("--tasks xnli,pawsx --languages en,de,sw", 3), ("--tasks xnli,pawsx", 2), ("--tasks=xnli", 1),
-    ("--tasks xnli --languages en,de,sw --generalized", 1)])
+    ("--tasks xnli --languages en,de,sw --generalized", 1), ("--tasks xnli --languages=en,de --nogeneralized", 2)])
 def test_an_evaluation_is_shared_out(flags: str, elements: int) -> None:
-    assert KINDS["evaluate"](["runs/x", *flags.split()], Path("runs")).elements == elements
+    for words in (["runs/x", *flags.split()], [*flags.split(), "runs/x"]):  # a switch takes no word
+        work = KINDS["evaluate"](words, Path("runs"))
+        assert (work.elements, work.home) == (elements, Path("runs/x"))
 
 
 # --- what is kept ---------------------------------------------------------------------------------------------------
