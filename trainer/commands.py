@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from data_prep.cli import Commands
+from trainer.bench.claims import bench_claims
 from trainer.bench.kernels import bench_kernels
 from trainer.bench.loader import bench_loader
 from trainer.bench.overhead import bench_overhead
@@ -21,7 +22,7 @@ COMMANDS: Commands = {
     "diagnose": diagnose,
     "report": report,
     "export": export,
-    "bench": {"loader": bench_loader, "steps": bench_steps, "kernels": bench_kernels,
+    "bench": {"claims": bench_claims, "loader": bench_loader, "steps": bench_steps, "kernels": bench_kernels,
               "overhead": bench_overhead},
     "doctor": doctor,
     "demo": demo,

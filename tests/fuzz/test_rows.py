@@ -110,7 +110,7 @@ def test_files_per_example(runs: Path, name: str, data: Any) -> None:
 def reported(place: Path) -> None:
     """Everything of a report but the drawing of its pages, which takes most of the time."""
     loaded = read_runs([place / "plain", place / "pgd"])
-    build(loaded, lay_out(loaded), 100)
+    build(loaded, lay_out(loaded))
 
 
 @fuzzed(25)
@@ -135,8 +135,7 @@ def test_whole_reports_on_damaged_rows(runs: Path, name: str, data: st.DataObjec
         shutil.copytree(runs, folder / "runs")
         (folder / "runs" / "plain" / "eval" / name).write_bytes(written(rows))
         out = folder / "out" / "report"
-        code = run_command(main, ["report", str(folder / "runs/plain"), str(folder / "runs/pgd"), "--out", str(out),
-                                  "--samples", "100"])
+        code = run_command(main, ["report", str(folder / "runs/plain"), str(folder / "runs/pgd"), "--out", str(out)])
         assert (out / "report.html").is_file() == (code == 0)
         assert out.parent.exists() == (code == 0)
         plt.close("all")

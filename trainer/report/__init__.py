@@ -10,21 +10,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_prep.errors import InputError
-from trainer.report.statistics import RESAMPLES
 
 
-def report(*runs: str, out: str = "report", samples: int = RESAMPLES) -> int:
+def report(*runs: str, out: str = "report") -> int:
     """Compare evaluated runs: tables, intervals and figures in --out.
 
-    RUNS are run directories that were evaluated. --samples: bootstrap resamples. Raises InputError for no run, a run
-    that was not evaluated, and an --out that holds something else than a report.
+    RUNS are run directories that were evaluated. Raises InputError for no run, a run that was not evaluated, and an
+    --out that holds something else than a report.
     """
     from trainer.report import terminal  # here, so that other commands start without matplotlib
     from trainer.report.write import write_report
 
     if not out.strip():
         raise InputError("--out is empty; expected a folder")
-    summary = write_report([Path(run) for run in runs], Path(out), samples)
+    summary = write_report([Path(run) for run in runs], Path(out))
     terminal.show(summary.tables, summary.findings)
     for name, path in (("page", summary.html), ("Markdown", summary.markdown), ("rows", summary.csv)):
         print(f"{name + ':':<13}{path}")

@@ -25,12 +25,12 @@ from trainer.report.numbers import counted
 TITLE = "Cross-lingual transfer report"
 
 
-def build(runs: Sequence[Run], sections: Sequence[Section], samples: int) -> Document:
+def build(runs: Sequence[Run], sections: Sequence[Section]) -> Document:
     """The whole report as plain data. Raises InputError where an outcomes file does not fit its row."""
     blocks: list[Block] = []
     findings: list[str] = []
     for section in sections:
-        standard, general = compare(section.standard, samples), compare(section.generalized, samples)
+        standard, general = compare(section.standard), compare(section.generalized)
         findings += story.findings(section, standard, general)
         blocks += _section(section, standard, general)
     diagnosis = diagnosed(runs, sections[0].standard.positions)
@@ -42,7 +42,7 @@ def build(runs: Sequence[Run], sections: Sequence[Section], samples: int) -> Doc
     blocks += [Heading("Missing cells", "missing"),
                Bullets(story.missing_lines(missing)) if missing
                else Paragraph("None: every run has a row for every cell that any run has.")]
-    blocks += [Heading("How these numbers were made", "method"), Bullets(method_lines(samples) + diagnosis.methods)]
+    blocks += [Heading("How these numbers were made", "method"), Bullets(method_lines() + diagnosis.methods)]
     blocks += [Heading("Runs", "runs"), tables.runs_table(runs)]
     labels = dict.fromkeys(row.label for run in runs for row in run.rows)
     subtitle = f"{counted(len(runs), 'run')}, {counted(len(labels), 'label')}: {', '.join(labels)}."
@@ -95,11 +95,11 @@ def _language_tables(section: Section) -> list[tables.Table]:
 
 def _comparison_blocks(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> list[Block]:
     base = comparisons[0].base
+    filled = (" A filled marker: a gain or loss after Holm's correction, of the mean over labels, of single languages "
+              "over labels and languages." if any(c.covers_training for c in comparisons) else "")
     return [
         Heading(f"Against {base}", f"{anchor}-against", 3),
-        Drawing(f"{anchor}-differences",
-                f"Difference to {base} with 95 % intervals, the mean first. A filled marker: reliable "
-                f"(for languages, after Holm's correction).",
+        Drawing(f"{anchor}-differences", f"Difference to {base} with 95 % intervals, the mean first.{filled}",
                 f"Differences to {base} per language with intervals", figures.differences(grid, comparisons)),
         *(tables.comparison_table(grid, comparison) for comparison in comparisons),
     ]
@@ -111,7 +111,7 @@ def _generalized(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> 
                            Paragraph("The premise is in one language, the hypothesis in another: every ordered pair.")]
     if not grid.scored:
         return [*blocks, Paragraph("No pair has a score.")]
-    blocks += [Paragraph(f"{story.mean_sentence(grid, c)} {story.pairs_sentence(c)}") for c in comparisons]
+    blocks += [Paragraph(f"{story.mean_sentence(grid, c)} {story.pairs_sentence(c)}".strip()) for c in comparisons]
     base = base_label(grid)
     limits, reach = figures.value_range(grid), figures.difference_reach(grid, base)
     maps = [Drawing(f"{anchor}-map-{i}", f"{label}: {grid.metric}, mean over seeds.",

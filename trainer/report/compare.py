@@ -1,19 +1,19 @@
-"""Base label against every other label: differences on the same examples, with intervals.
+"""Base label against every other label: paired differences on the same examples, with intervals.
 
-Input: a grid and its outcome files. Output: `Comparison`s, what the tables, the figures and the summary are made from.
+Input: a grid and its outcome files. Output: `Comparison`s, which the tables, the figures and the summary are made from.
+What may be claimed is corrected (Holm) over all labels of the grid: each mean over its labels, single cells over labels
+and cells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from trainer.report.collect import BASE_LABEL, Cell, Grid
-from trainer.report.statistics import Interval, holm, paired_bootstrap
-
-ALPHA = 0.05
+from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval, corrected, corrected_means, paired_differences
 
 
 @dataclass(frozen=True)
@@ -27,33 +27,43 @@ class Comparison:
     """Runs (label, seed) without a partner of equal seed: they are not in this comparison."""
     cells: list[Cell]
     intervals: list[Interval]
-    adjusted: list[float]
-    """Holm-corrected p-values of `intervals`."""
+    """Per cell."""
     means: dict[str, tuple[list[Cell], Interval]]
     """By name, the cells of a mean and its interval."""
     examples: int
     """Distinct example ids."""
-    samples: int
-    """Resamples of the bootstrap."""
+    labels: int = 1
+    """Labels compared with the base in this grid: what the means are corrected for."""
 
     @property
-    def too_coarse(self) -> bool:
-        """Whether even the smallest p that so many resamples can give fails Holm's correction over these cells."""
-        return 2 * len(self.cells) / (self.samples + 1) >= ALPHA
+    def covers_training(self) -> bool:
+        """Whether there are seeds enough for a statement on the method; else only on these runs."""
+        return len(self.seeds) >= SEEDS_FOR_CLAIMS
 
-    def reliable(self, index: int) -> bool:
-        """Whether the cell's difference stands after Holm's correction."""
-        return self.adjusted[index] < ALPHA
+    @property
+    def main(self) -> tuple[list[Cell], Interval]:
+        """The first mean and its cells: what the summary is about."""
+        return next(iter(self.means.values()))
 
 
-def compare(grid: Grid, samples: int) -> list[Comparison]:
+def compare(grid: Grid) -> list[Comparison]:
     """Every label of `grid` against the base label; empty without a base, another label, or outcomes.
 
     The base is "plain", or else the first label. Raises InputError for outcome files that do not fit their rows.
     """
     labels = grid.labels
-    found = (_compare(grid, base_label(grid), other, samples) for other in labels if other != base_label(grid))
-    return [comparison for comparison in found if comparison is not None]
+    found = (_compare(grid, base_label(grid), other) for other in labels if other != base_label(grid))
+    return _corrected([comparison for comparison in found if comparison is not None])
+
+
+def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Holm's correction over the comparisons of one grid."""
+    singles = iter(corrected([interval for c in comparisons for interval in c.intervals]))
+    done = [replace(c, intervals=[next(singles) for _ in c.cells], labels=len(comparisons)) for c in comparisons]
+    for c, intervals in zip(done, corrected_means([[i for _, i in c.means.values()] for c in done]), strict=True):
+        for (name, (cells, _)), interval in zip(list(c.means.items()), intervals, strict=True):
+            c.means[name] = (cells, interval)
+    return done
 
 
 def base_label(grid: Grid) -> str:
@@ -87,7 +97,7 @@ def without_source(grid: Grid, cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell != (grid.source, grid.source)]
 
 
-def _compare(grid: Grid, base: str, other: str, samples: int) -> Comparison | None:
+def _compare(grid: Grid, base: str, other: str) -> Comparison | None:
     seeds = [seed for seed in grid.seeds(base) if seed in grid.seeds(other)]
     cells = [
         cell for cell in grid.scored
@@ -106,7 +116,7 @@ def _compare(grid: Grid, base: str, other: str, samples: int) -> Comparison | No
         for s, seed in enumerate(seeds):
             difference[s, c, columns] = _right(grid, other, seed, cell, ids) - _right(grid, base, seed, cell, ids)
     named = means_over(grid, cells)
-    result = paired_bootstrap(difference, present, [[cells.index(c) for c in named[n]] for n in named], samples)
+    result = paired_differences(difference, present, [[cells.index(c) for c in named[n]] for n in named])
     return Comparison(
         base=base,
         other=other,
@@ -114,10 +124,8 @@ def _compare(grid: Grid, base: str, other: str, samples: int) -> Comparison | No
         unpaired=[(label, seed) for label in (base, other) for seed in grid.seeds(label) if seed not in seeds],
         cells=cells,
         intervals=result.cells,
-        adjusted=holm([interval.p for interval in result.cells]),
         means={name: (named[name], interval) for name, interval in zip(named, result.means, strict=True)},
         examples=int(all_ids.size),
-        samples=samples,
     )
 
 

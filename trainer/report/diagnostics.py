@@ -20,7 +20,7 @@ from trainer.report.diagnostic_figures import NOISE_AXIS, Curve, Spot, curves, d
 from trainer.report.document import Block, Bullets, Drawing, Entry, Folded, Heading, Paragraph, Row, Table
 from trainer.report.numbers import PERCENT, counted, listed
 from trainer.report.palette import colour_of
-from trainer.report.statistics import summarise
+from trainer.statistics.summary import summarise
 
 IN_ENGLISH = "English"
 Values = Callable[[DiagnosticRow], float | None]

@@ -8,7 +8,7 @@ from pathlib import Path
 from trainer.report.collect import Section
 from trainer.report.compare import means_over
 from trainer.report.document import Document
-from trainer.report.statistics import summarise
+from trainer.statistics.summary import summarise
 
 
 def write(folder: Path, document: Document, sections: Sequence[Section]) -> bool:

@@ -23,7 +23,7 @@ from trainer.report.collect import Cell, Grid
 from trainer.report.compare import Comparison
 from trainer.report.numbers import Scale, scale_of
 from trainer.report.palette import DIVERGING, SEQUENTIAL, colour_of, marker_of
-from trainer.report.statistics import summarise
+from trainer.statistics.summary import summarise
 
 NUMBERS_UP_TO = 12  # languages; beyond, numbers in a heat map's cells are too small to read
 SMALLEST = 0.7  # of its natural size a figure can be read; where there is less room, it scrolls
@@ -71,7 +71,7 @@ def accuracy_by_language(grid: Grid) -> Figure:
 
 
 def differences(grid: Grid, comparisons: Sequence[Comparison]) -> Figure:
-    """Per language, each label minus the base, with its interval; filled where it stands after Holm's correction."""
+    """Per language, each label minus the base, with its interval; filled where it may be claimed."""
     scale = scale_of(grid.metric)
     cells = [cell for cell in grid.scored if any(cell in c.cells for c in comparisons)]
     rows = [("mean", None), *((cell[0], cell) for cell in cells)]
@@ -101,17 +101,15 @@ def _interval_line(
     axes: Axes, scale: Scale, comparison: Comparison, cell: Cell | None, y: float, position: int
 ) -> None:
     if cell is None:
-        _, interval = next(iter(comparison.means.values()))
-        filled = interval.excludes_zero
+        _, interval = comparison.main
     elif cell in comparison.cells:
-        index = comparison.cells.index(cell)
-        interval, filled = comparison.intervals[index], comparison.reliable(index)
+        interval = comparison.intervals[comparison.cells.index(cell)]
     else:
         return
     colour = colour_of(position)
     axes.plot([scale.factor * interval.low, scale.factor * interval.high], [y, y], color=colour, linewidth=1.6)
     axes.plot([scale.factor * interval.estimate], [y], marker_of(position), markersize=6, color=colour,
-              markerfacecolor=colour if filled else "white", markeredgecolor=colour)
+              markerfacecolor=colour if interval.claimed else "white", markeredgecolor=colour)
 
 
 def certified_accuracy(grid: Grid, panels: Sequence[tuple[str, Sequence[Curve]]], site: str) -> Figure:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.report.statistics import Interval, Summary
+from trainer.statistics.differences import Interval
+from trainer.statistics.summary import Summary
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from trainer.report.collect import Section
 from trainer.report.document import Block, Drawing, Entry, Folded, Heading, Paragraph, Table
 from trainer.report.numbers import PERCENT, listed
 from trainer.report.palette import colour_of
-from trainer.report.statistics import summarise
+from trainer.statistics.summary import summarise
 
 _MEANING = (
     "Gaussian noise of standard deviation sigma is added to every number of the content tokens' vectors at the site, "

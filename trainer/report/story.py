@@ -1,7 +1,7 @@
 """The report in words: the summary of a section and the findings at the top, generated from the numbers.
 
-The wording is careful by rule: a difference is called a gain or a loss only where its interval excludes zero, the
-verdict on the mean never stands for single languages, and one seed is called one seed.
+The wording is careful by rule: a difference is called a gain or a loss only where it covers the luck of training (at
+least 3 seeds) and stands after correction; the verdict on the mean never stands for single languages.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from trainer.report.collect import Grid, Missing, Section
 from trainer.report.compare import Comparison, base_label, without_source
 from trainer.report.numbers import counted, listed, scale_of
-from trainer.report.statistics import Interval, summarise
-
-SEEDS_WANTED = 3
+from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval
+from trainer.statistics.summary import summarise
 
 
 def compared(section: Section) -> str:
@@ -61,14 +60,14 @@ def findings(section: Section, comparisons: Sequence[Comparison], general: Seque
 
 def mean_sentence(grid: Grid, comparison: Comparison) -> str:
     """What a label changes, e.g. "pgd changes the mean over 6 languages by +0.8 points ...: no reliable difference"."""
-    cells, interval = next(iter(comparison.means.values()))
+    cells, interval = comparison.main
     scale = scale_of(grid.metric)
     unit = "language" if grid.setting != "generalized" else "pair of languages"
     what = counted(len(cells), unit, "pairs of languages" if grid.setting == "generalized" else "")
     mean = f"the mean over {what}" if len(cells) > 1 else f"{cells[0][0]}"
     change = f"{scale.signed(interval.estimate)} {scale.step}".rstrip()
     return (f"{comparison.other} changes {mean} by {change} against {comparison.base}, "
-            f"95 % interval {scale.interval(interval)}: {_verdict(interval, comparison)}.")
+            f"95 % interval {scale.interval(interval)}: {_verdict(grid, interval, comparison)}.")
 
 
 def missing_lines(missing: Sequence[Missing]) -> list[str]:
@@ -81,11 +80,13 @@ def missing_lines(missing: Sequence[Missing]) -> list[str]:
 
 
 def pairs_sentence(comparison: Comparison) -> str:
-    """How many single pairs of languages differ after Holm's correction."""
-    reliable = [comparison.intervals[i].estimate for i in range(len(comparison.cells)) if comparison.reliable(i)]
-    up = sum(estimate > 0 for estimate in reliable)
-    return (f"After Holm's correction {comparison.other} is reliably better in {up} and reliably worse in "
-            f"{len(reliable) - up} of {len(comparison.cells)} pairs.")
+    """How many single pairs of languages differ after Holm's correction; nothing under 3 seeds."""
+    if not comparison.covers_training:
+        return ""
+    claimed = [interval.estimate for interval in comparison.intervals if interval.claimed]
+    up = sum(estimate > 0 for estimate in claimed)
+    return (f"After Holm's correction {comparison.other} gains in {up} and loses in {len(claimed) - up} of "
+            f"{len(comparison.cells)} pairs.")
 
 
 def _level(grid: Grid, label: str) -> str:
@@ -104,31 +105,36 @@ def _level(grid: Grid, label: str) -> str:
     return ""
 
 
-def _verdict(interval: Interval, comparison: Comparison) -> str:
-    if not interval.excludes_zero:
-        return "no reliable difference"
-    word = "a gain" if interval.estimate > 0 else "a loss"
-    if len(comparison.seeds) == 1:
-        return f"{word} on these examples (one seed, so nothing is known of other seeds)"
-    return f"{word} over examples and seeds"
+def _verdict(grid: Grid, interval: Interval, comparison: Comparison) -> str:
+    seeds, scale = counted(len(comparison.seeds), "seed"), scale_of(grid.metric)
+    if not interval.covers_training:
+        return (f"the interval covers these test examples only; with {seeds} nothing can be said of the method "
+                f"(at least {SEEDS_FOR_CLAIMS} are needed)")
+    if interval.claimed:
+        word = "a gain" if interval.estimate > 0 else "a loss"
+        return f"{word} over test examples and training runs ({seeds})"
+    if interval.excludes_zero:
+        return f"not significant after correction for {comparison.labels} labels"
+    found = f"{scale.signed(interval.detectable or 0.0).lstrip('+')} {scale.step}".rstrip()
+    return f"not significant ({seeds} like these find a true difference of {found} in 80 % of studies)"
 
 
 def _languages_sentence(grid: Grid, comparison: Comparison) -> str:
-    if len(comparison.cells) < 2:
+    if len(comparison.cells) < 2 or not comparison.covers_training:
         return ""
-    reliable = [(cell[0], comparison.intervals[i].estimate) for i, cell in enumerate(comparison.cells)
-                if comparison.reliable(i)]
-    if not reliable:
-        return "After Holm's correction no single language differs reliably."
-    parts = [f"{name} ({scale_of(grid.metric).signed(estimate)})" for name, estimate in reliable]
+    claimed = [(cell[0], interval.estimate) for cell, interval in
+               zip(comparison.cells, comparison.intervals, strict=True) if interval.claimed]
+    if not claimed:
+        return "After Holm's correction no single language differs significantly."
+    parts = [f"{name} ({scale_of(grid.metric).signed(estimate)})" for name, estimate in claimed]
     verb = "differs" if len(parts) == 1 else "differ"
-    return (f"After Holm's correction {len(parts)} of {counted(len(comparison.cells), 'language')} {verb} reliably: "
-            f"{listed(parts)}.")
+    return (f"After Holm's correction {len(parts)} of {counted(len(comparison.cells), 'language')} {verb} "
+            f"significantly: {listed(parts)}.")
 
 
 def _cautions(grid: Grid) -> list[str]:
     counts = [len(grid.seeds(label)) for label in grid.labels]
-    if min(counts) >= SEEDS_WANTED:
+    if min(counts) >= SEEDS_FOR_CLAIMS:
         return []
     has = "one seed" if max(counts) == 1 else f"as few as {counted(min(counts), 'seed')}"
-    return [f"These numbers rest on {has} per label; at least {SEEDS_WANTED} are advised before a conclusion is drawn."]
+    return [f"These numbers rest on {has} per label; at least {SEEDS_FOR_CLAIMS} are needed to draw a conclusion."]

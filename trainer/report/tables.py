@@ -13,7 +13,8 @@ from trainer.report.compare import Comparison, means_over, without_source
 from trainer.report.document import Entry, Table
 from trainer.report.numbers import Scale, listed, p_value, scale_of
 from trainer.report.palette import colour_of
-from trainer.report.statistics import Interval, Summary, summarise
+from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval
+from trainer.statistics.summary import Summary, summarise
 
 LANGUAGES_PER_TABLE = 16  # what fits a page across; more are continued in a further table
 FACETS = {"family": "family", "script": "script", "resource": "resource class", "morphology": "morphology"}
@@ -65,22 +66,20 @@ def comparison_table(grid: Grid, comparison: Comparison) -> Table:
     rows = []
     for name, (cells, interval) in comparison.means.items():
         title = Entry(name if grid.setting == "generalized" else f"mean, {name}", hint=_names(cells))
-        word = verdict(interval.excludes_zero, interval.estimate)
-        rows.append([title, *_difference(grid, comparison, cells, interval, word, "–")])
+        rows.append([title, *_difference(grid, comparison, cells, interval)])
     if grid.setting != "generalized":  # hundreds of pairs: the difference heat map shows them
-        for index, (cell, interval) in enumerate(zip(comparison.cells, comparison.intervals, strict=True)):
-            word = verdict(comparison.reliable(index), interval.estimate)
-            adjusted = p_value(comparison.adjusted[index])
-            rows.append([_language_entry(grid, cell[0]),
-                         *_difference(grid, comparison, [cell], interval, word, adjusted)])
-    return Table(f"{comparison.other} against {comparison.base}", columns, rows, _comparison_notes(comparison))
+        for cell, interval in zip(comparison.cells, comparison.intervals, strict=True):
+            rows.append([_language_entry(grid, cell[0]), *_difference(grid, comparison, [cell], interval)])
+    return Table(f"{comparison.other} against {comparison.base}", columns, rows, _comparison_notes(grid, comparison))
 
 
-def verdict(reliable: bool, difference: float) -> Entry:
-    """The word for a difference: "gain" or "loss" only where it is reliable."""
-    if not reliable:
-        return Entry("not reliable", tone="muted")
-    return Entry("gain", tone="gain") if difference > 0 else Entry("loss", tone="loss")
+def verdict(interval: Interval) -> Entry:
+    """The word for a difference: "gain" or "loss" only where it stands after correction, no word under 3 seeds."""
+    if not interval.covers_training:
+        return Entry("too few seeds", tone="muted")
+    if not interval.claimed:
+        return Entry("not significant", tone="muted")
+    return Entry("gain", tone="gain") if interval.estimate > 0 else Entry("loss", tone="loss")
 
 
 def group_tables(grid: Grid) -> list[Table]:
@@ -224,14 +223,19 @@ def _notes(grid: Grid, shared: Sequence[Cell]) -> list[str]:
     return notes
 
 
-def _comparison_notes(comparison: Comparison) -> list[str]:
+def _comparison_notes(grid: Grid, comparison: Comparison) -> list[str]:
     seeds = comparison.seeds
     notes = [f"Paired on {comparison.examples:,} examples and "
-             + (f"seed {seeds[0]}: the interval covers the choice of examples, not the luck of training."
-                if len(seeds) == 1 else f"seeds {listed([str(seed) for seed in seeds])}.")]
-    if comparison.too_coarse:
-        notes.append(f"With {comparison.samples:,} resamples no single cell of {len(comparison.cells)} can be called "
-                     f"reliable after Holm's correction: take more.")
+             + (f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {listed([str(seed) for seed in seeds])}")
+             + (": intervals cover the choice of examples and the luck of training." if comparison.covers_training
+                else f": intervals cover the choice of examples, not the luck of training; that takes at least "
+                     f"{SEEDS_FOR_CLAIMS} seeds.")]
+    detectable = comparison.main[1].detectable
+    if detectable is not None:
+        scale = scale_of(grid.metric)
+        found = f"{scale.signed(detectable).lstrip('+')} {scale.step}".rstrip()
+        notes.append(f"Power: as many seeds and examples find a true difference of {found} of the first mean in 80 % "
+                     "of studies" + (", before the correction for several labels." if comparison.labels > 1 else "."))
     if comparison.unpaired:
         runs = listed([f"{label} seed {seed}" for label, seed in comparison.unpaired])
         notes.append(f"Without a partner of equal seed, so not in this comparison: {runs}.")
@@ -253,13 +257,14 @@ def _language_entry(grid: Grid, language: str) -> Entry:
 
 
 def _difference(
-    grid: Grid, comparison: Comparison, cells: Sequence[Cell], interval: Interval, word: Entry, adjusted: str
+    grid: Grid, comparison: Comparison, cells: Sequence[Cell], interval: Interval
 ) -> list[Entry]:
     """One line of a comparison, but for its name."""
     scale = scale_of(grid.metric)
     both = (_paired_mean(grid, label, comparison.seeds, cells) for label in (comparison.base, comparison.other))
-    return [Entry(scale.signed(interval.estimate)), Entry(scale.interval(interval)), word, Entry(p_value(interval.p)),
-            Entry(adjusted), *(Entry(scale.value(mean)) for mean in both)]
+    adjusted = p_value(interval.adjusted) if interval.covers_training else "–"
+    return [Entry(scale.signed(interval.estimate)), Entry(scale.interval(interval)), verdict(interval),
+            Entry(p_value(interval.p)), Entry(adjusted), *(Entry(scale.value(mean)) for mean in both)]
 
 
 def _paired_mean(grid: Grid, label: str, seeds: Sequence[int], cells: Sequence[Cell]) -> float:

@@ -20,12 +20,10 @@ from trainer.report.build import build, main_tables
 from trainer.report.collect import Run, lay_out, missing_cells, read_runs
 from trainer.report.document import Table
 from trainer.report.figures import to_svg
-from trainer.report.statistics import RESAMPLES
 
 FILES = ("report.md", "results.csv", "report.html")  # the page last: who sees it finds the rest
 FOLDERS = (markdown.FIGURES, "tensorboard")
 UNFINISHED = ".unfinished"  # there while files are moved to the target: the next report takes a half one for a report
-FEWEST_SAMPLES = 100
 
 
 @dataclass(frozen=True)
@@ -43,24 +41,21 @@ class ReportSummary:
     """Cells that some run has and another lacks."""
 
 
-def write_report(runs: Sequence[Path], out: Path, samples: int = RESAMPLES) -> ReportSummary:
+def write_report(runs: Sequence[Path], out: Path) -> ReportSummary:
     """Compare `runs` and write the report to the folder `out`, in place of an earlier report there.
 
-    `samples`: bootstrap resamples. Raises InputError, before anything is written, for runs that cannot be read (see
-    `collect.read_runs`), too few samples, or an `out` that holds something else than a report or that another process
-    is writing.
+    Raises InputError, before anything is written, for runs that cannot be read (see `collect.read_runs`), or an `out`
+    that holds something else than a report or that another process is writing.
     """
-    if samples < FEWEST_SAMPLES:
-        raise InputError(f"--samples must be at least {FEWEST_SAMPLES}, found {samples}; the default is {RESAMPLES:,}")
     _check_target(out)
     loaded = read_runs(runs)
     with held_beside(out, "report"):
-        return _write(loaded, out, samples)
+        return _write(loaded, out)
 
 
-def _write(loaded: Sequence[Run], out: Path, samples: int) -> ReportSummary:
+def _write(loaded: Sequence[Run], out: Path) -> ReportSummary:
     sections = lay_out(loaded)
-    document = build(loaded, sections, samples)
+    document = build(loaded, sections)
     svgs = {drawing.name: to_svg(drawing.figure, drawing.name) for drawing in document.drawings()}
     with working_path(out, "report") as temporary:
         temporary.mkdir()

@@ -61,7 +61,7 @@ def runs_with_rows(root: Path, languages: Sequence[str] = LANGUAGES, shuffled: b
 
 def document(paths: list[Path]) -> Document:
     runs = read_runs(paths)
-    return build(runs, lay_out(runs), 100)
+    return build(runs, lay_out(runs))
 
 
 def section(text: str) -> str:
@@ -137,7 +137,7 @@ def test_unlabelled_languages_have_distances_only(tmp_path: Path) -> None:
 
 def test_the_written_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "write", lambda *_: False)
-    summary = write_report(runs_with_rows(tmp_path / "runs"), tmp_path / "out", 100)
+    summary = write_report(runs_with_rows(tmp_path / "runs"), tmp_path / "out")
     page = summary.html.read_text()
     assert 'id="xnli-test-distance"' in page
     for name in ("xnli-test-distance-0", "xnli-test-distance-1", "xnli-test-distance-noise"):
@@ -151,5 +151,5 @@ def test_damaged_rows_leave_no_report(tmp_path: Path) -> None:
     with (paths[1] / "eval" / DIAGNOSTICS_FILE).open("a") as file:
         file.write('{"run": "half')
     with pytest.raises(InputError, match=r"diagnostics.jsonl:7: not a diagnostic row"):
-        write_report(paths, tmp_path / "out", 100)
+        write_report(paths, tmp_path / "out")
     assert not (tmp_path / "out").exists()

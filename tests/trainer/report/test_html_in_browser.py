@@ -24,7 +24,7 @@ def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     patch = pytest.MonkeyPatch()
     patch.setattr(events, "write", lambda *_: False)
-    summary = write_report(make_runs(folder / "runs"), folder / "report", 200)
+    summary = write_report(make_runs(folder / "runs"), folder / "report")
     patch.undo()
     return summary.html
 

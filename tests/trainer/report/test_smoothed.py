@@ -45,7 +45,7 @@ def add_smoothed(run: Path, label: str, seed: int, language: str, radii: list[fl
 
 def render(paths: list[Path]) -> str:
     runs = read_runs(paths)
-    return markdown.render(build(runs, lay_out(runs), 300))
+    return markdown.render(build(runs, lay_out(runs)))
 
 
 def group_of(paths: list[Path], number: int = 0) -> Noise:

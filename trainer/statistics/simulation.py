@@ -1,0 +1,99 @@
+"""Simulated studies: how often equal methods are called different, and how often a real gain is found.
+
+A study has L methods and a base, S seeds each, C languages that share N parallel test items. Whether a run gets item i
+right in language c follows a probit model with crossed random effects,
+
+    score = ability + item_i + item_ci + method_mi + luck_ms + luck_msc + residual_msi + noise > 0
+
+item: hard sentences are hard for all; method_mi: methods differ in which items they get right, at equal accuracy;
+luck: of a run (half of its variance is common to all languages); residual: a run's luck with an item. The luck's
+standard deviation is given in points of accuracy of one run and language. Every claim is made by the code that reports
+use (`differences`, Holm's correction over methods, and over methods and languages).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from trainer.statistics.differences import Interval, corrected, corrected_means, paired_differences
+
+ACCURACY = 0.75
+ITEM, ITEM_LANGUAGE, ITEM_METHOD, ITEM_RUN = 1.0, 0.5, 0.3, 0.3  # standard deviations, of the probit noise
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One kind of study. `luck` and `gain` in points of accuracy; every method gains alike."""
+
+    seeds: int
+    languages: int
+    items: int
+    luck: float
+    methods: int = 1
+    gain: float = 0.0
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Of `studies` simulated studies, those with at least one claim about a mean, or about a single language."""
+
+    studies: int
+    mean: int
+    language: int
+
+
+def count_claims(setting: Setting, studies: int, seed: int = 0) -> Claims:
+    """Simulate `studies` studies of a kind. Claims are false ones where `setting.gain` is zero.
+
+    Means are over all languages and over all but the first, as a report has them; a claim on either counts.
+    """
+    rng = np.random.default_rng([seed, setting.seeds, setting.languages, setting.items, setting.methods])
+    present = np.ones((setting.languages, setting.items), dtype=np.bool_)
+    every = list(range(setting.languages))
+    means = [every] if len(every) == 1 else [every, every[1:]]
+    counts = np.zeros(2, dtype=np.int64)
+    for _ in range(studies):
+        base, *others = _study(rng, setting)
+        found = [paired_differences(other.astype(np.int8) - base.astype(np.int8), present, means) for other in others]
+        over_means = corrected_means([one.means for one in found])
+        counts += [_any_claimed([i for intervals in over_means for i in intervals]),
+                   _any_claimed(corrected([i for one in found for i in one.cells]))]
+    return Claims(studies, int(counts[0]), int(counts[1]))
+
+
+def upper_limit(count: int, of: int, confidence: float = 0.95) -> float:
+    """One-sided upper confidence limit of a share (Clopper and Pearson 1934)."""
+    return float(stats.beta.ppf(confidence, count + 1, of - count)) if count < of else 1.0
+
+
+def _any_claimed(intervals: Sequence[Interval]) -> bool:
+    return any(interval.claimed for interval in intervals)
+
+
+def _study(rng: np.random.Generator, setting: Setting) -> list[npt.NDArray[np.bool_]]:
+    """Right or wrong of the base and of each method, (S, C, N)."""
+    seeds, languages, items = setting.seeds, setting.languages, setting.items
+    total = float(np.sqrt(1 + ITEM**2 + ITEM_LANGUAGE**2 + ITEM_METHOD**2 + ITEM_RUN**2))
+    ability = float(stats.norm.ppf(ACCURACY))
+    point = total / float(stats.norm.pdf(ability)) / 100  # of score, for one point of accuracy
+
+    def normal(*shape: int, scale: float = 1.0) -> npt.NDArray[np.float32]:
+        return rng.standard_normal(shape, dtype=np.float32) * np.float32(scale)
+
+    hardness_CN = normal(items, scale=ITEM) + normal(languages, items, scale=ITEM_LANGUAGE)
+    outcomes = []
+    for method in range(1 + setting.methods):
+        own_CN = hardness_CN + normal(items, scale=ITEM_METHOD)
+        luck_SC = (normal(seeds, 1) + normal(seeds, languages)) * np.float32(setting.luck * point / np.sqrt(2))
+        level_SC = luck_SC + np.float32(ability * total + (setting.gain * point if method else 0.0))
+        score_SCN = normal(seeds, languages, items)
+        score_SCN += own_CN
+        score_SCN += normal(seeds, 1, items, scale=ITEM_RUN)
+        score_SCN += level_SC[:, :, None]
+        outcomes.append(score_SCN > 0)
+    return outcomes
