@@ -12,13 +12,16 @@ from pathlib import Path
 from data_prep.errors import InputError
 from data_prep.lock import working_path
 from data_prep.shards import put_in_place
+from trainer.evaluate.record import FAILED
 from trainer.model.pretrained import read_config
-from trainer.run_dir import BEST
+from trainer.run_dir import BEST, DONE, RECORD
+from trainer.telemetry.record import read_json
 
 
 def export(run: str, *, out: str, overwrite: bool = False) -> int:
     """Copy a run's best checkpoint to OUT as a plain transformers folder.
 
+    A run that is unfinished, collapsed, diverged or at chance is exported with a warning that says so.
     Raises InputError where the run has none yet or a damaged one, where OUT exists and --overwrite is not given or OUT
     is no model, and where another process is writing OUT.
     """
@@ -35,7 +38,24 @@ def export(run: str, *, out: str, overwrite: bool = False) -> int:
                 shutil.copyfile(file, temporary / file.name)
         put_in_place(temporary, target, overwrite)
     print(f"{target}: load it with transformers' from_pretrained")
+    if warning := _doubt(Path(run)):
+        print(f"warning: {warning}", flush=True)
     return 0
+
+
+def _doubt(run: Path) -> str:
+    """Why the model may not be what its user takes it for; empty for a finished run that has learnt something."""
+    record = read_json(run / RECORD)
+    chosen = record.get("selection")
+    step = f"step {chosen['step']}" if isinstance(chosen, dict) and "step" in chosen else "its best step so far"
+    if record.get("status") in FAILED:
+        return f"training of {run} {record['status']}; this is the model of {step}, of a failed run"
+    if not (run / DONE).is_file():
+        return (f"{run} is unfinished (no {DONE}): this is the best model so far, not that of the whole training; "
+                "train it to its end and export it again")
+    if record.get("at_chance") is True:
+        return f"{run} ended at chance on its dev cell: this model is no better than always naming one class"
+    return ""
 
 
 def _refuse_to_replace(target: Path, overwrite: bool) -> None:

@@ -26,6 +26,7 @@ from trainer.endings import REQUESTS, Preempted
 from trainer.engine import Engine
 from trainer.evaluate.predict import Predictions, predict
 from trainer.faults import check_update
+from trainer.identity import evaluation_interval
 from trainer.radius import counts_for_selection, radius
 from trainer.robust import METHODS
 from trainer.state import TrainState
@@ -165,7 +166,7 @@ class Watcher:
     ) -> None:
         self.engine, self.recipe, self.data, self.dev, self.state = engine, recipe, data, dev, state
         self.updates, self.metrics, self.store, self.save_best = updates, metrics, store, save_best
-        self.evaluate_every = recipe.evaluation.every or max(1, updates // 10)
+        self.evaluate_every = evaluation_interval(recipe, updates)
         self.checkpoint_every = recipe.checkpoint.every or max(1, updates // 4)
         self._clock = time.monotonic()
         self._printed = 0.0
@@ -267,4 +268,4 @@ class Watcher:
             shown = "  ".join(f"{name.split('/')[-1]} {value:.3f}" for name, value in figures.items() if value)
             print(f"update {state.update:>6}/{self.updates}  dev {metric}: {shown}", flush=True)
         if selecting is not None:
-            check_collapse(self.recipe, state, self.updates, selecting)
+            check_collapse(self.recipe, state, self.updates, selecting, self.engine.module.model.config.hidden_size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from data_prep.shards import tokenizer_dir
 from trainer import run_dir
 from trainer.checkpoint.best import write_transformers_folder
 from trainer.checkpoint.store import Store
-from trainer.collapse import Collapsed
+from trainer.collapse import EVALUATIONS_IN_A_ROW, Collapsed, advice
 from trainer.config import Recipe, load_recipe
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples, TrainingData, open_training_data, training_batches
@@ -26,7 +27,9 @@ from trainer.data.partners import partner_choice
 from trainer.data.sampler import updates_per_epoch
 from trainer.endings import EXIT_REQUEUE, EXIT_STOPPED, REQUESTS, Preempted, endings_in_a_line
 from trainer.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
+from trainer.evaluate.rows import is_at_chance, recipe_digest
 from trainer.faults import NotFinite
+from trainer.identity import determining_settings, majority_share, rows_sha256
 from trainer.kernels import dispatch
 from trainer.launch import Ranks, find_ranks
 from trainer.loop import Watcher, run_updates
@@ -86,7 +89,9 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
         state.site_norm = measure_site_norm(
             engine, examples, settings.robust, settings.evaluation.batch_size, settings.seed)
     if ranks.is_main:
-        write_record(folder / run_dir.RECORD, _record(settings, data, updates, backend_name, origin, engine))
+        determined = determining_settings(settings, data, updates, backend_name, model.config.hidden_dropout_prob)
+        write_record(folder / run_dir.RECORD, _record(settings, data, updates, backend_name, origin, engine) | {
+            "settings": determined, "recipe_digest": recipe_digest(determined)})
         _announce(folder, settings.data.shards, data, updates, state, origin, engine)
 
     def save_best() -> None:
@@ -103,11 +108,23 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
         try:
             run_updates(engine, settings, batches, state, updates, backend, watcher)
         except (Collapsed, NotFinite) as error:  # on every rank at once: all see the same numbers
-            return _stop(f"error: {error}", EXIT_STOPPED, engine)
+            return _give_up(error, folder, state, engine, data, save_best)
         except Preempted as error:
             return _stop(str(error), EXIT_REQUEUE, engine)
-    _finish(folder, state, engine)
+    _finish(folder, settings, data, state, engine)
     return 0
+
+
+def _give_up(error: Collapsed | NotFinite, folder: Path, state: TrainState, engine: Engine, data: TrainingData,
+             save_best: Callable[[], None]) -> int:
+    """End a run that training cannot go on with: it keeps a model and a record, to be evaluated as a failed seed."""
+    if not state.selected:  # nothing could be chosen yet; what there is, is the last step
+        state.selected = {"cell": data.select_on, "metric": data.manifest.metric, "value": None, "step": state.update}
+        save_best()
+    if engine.ranks.is_main:
+        status = "collapsed" if isinstance(error, Collapsed) else "diverged"
+        write_record(folder / run_dir.RECORD, {"status": status, "why": str(error), **_outcome(state, data)})
+    return _stop(f"error: {error}", EXIT_STOPPED, engine)
 
 
 def _stop(words: str, code: int, engine: Engine) -> int:
@@ -140,10 +157,13 @@ def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, orig
             engine: Engine) -> dict[str, Any]:
     manifest = data.manifest
     return {
+        "status": "running",
         "name": recipe.name, "label": recipe.label, "seed": recipe.seed, "method": recipe.robust.method,
         "task": manifest.task, "kind": manifest.kind, "labels": manifest.labels, "metric": manifest.metric,
         "train_cells": [str(cell.path) for cell in data.train],
         "train_languages": sorted({cell.manifest.language for cell in data.train}),
+        "dev_cells": {name: {"rows_sha256": rows_sha256(cell), "chance": majority_share(cell)}
+                      for name, cell in data.dev.items()},
         "max_length": data.max_length, "mask_share": recipe.data.mask_share,
         "tokenizer": manifest.tokenizer.model_dump(), "shards_root": recipe.data.shards, "updates": updates,
         "world_size": engine.ranks.world_size, "zero_stage": engine.stage, "device": str(engine.device),
@@ -166,21 +186,35 @@ def _announce(folder: Path, shards: str, data: TrainingData, updates: int, state
               flush=True)
 
 
-def _finish(folder: Path, state: TrainState, engine: Engine) -> None:
+def _finish(folder: Path, recipe: Recipe, data: TrainingData, state: TrainState, engine: Engine) -> None:
     """Close the record, mark the run as done, and let go of the engine."""
     if engine.ranks.is_main:
-        _mark_done(folder, state)
+        _mark_done(folder, recipe, state, data, engine.module.model.config.hidden_size)
     engine.barrier()
     engine.close()
 
 
-def _mark_done(folder: Path, state: TrainState) -> None:
-    outcome = {"selection": state.selected, "oracle_by_cell": state.oracle,
-               "site_norm": state.site_norm, "examples": state.examples, "wall_seconds": round(state.seconds, 3)}
-    write_record(folder / run_dir.RECORD, outcome)
+def _outcome(state: TrainState, data: TrainingData) -> dict[str, Any]:
+    """What training came to, for the record; `at_chance` is None where the selection cell has no chance level."""
+    chosen, value = data.select_on, state.selected.get("value")
+    chance = majority_share(data.dev[chosen]) if chosen else None
+    at_chance = is_at_chance(value, chance, len(data.dev[chosen])) if chosen and value is not None and chance else None
+    return {"selection": state.selected, "oracle_by_cell": state.oracle, "at_chance": at_chance, "chance": chance,
+            "site_norm": state.site_norm, "examples": state.examples, "wall_seconds": round(state.seconds, 3)}
+
+
+def _mark_done(folder: Path, recipe: Recipe, state: TrainState, data: TrainingData, hidden_size: int) -> None:
+    outcome = _outcome(state, data)
+    # Told to go on after a collapse (evaluation.on_collapse), the run is a failed seed all the same.
+    collapsed = state.collapsed_evaluations >= EVALUATIONS_IN_A_ROW
+    write_record(folder / run_dir.RECORD, {"status": "collapsed" if collapsed else "done", **outcome})
     write_json(folder / run_dir.DONE, {"update": state.update, **outcome})
     value = state.selected.get("value")
     early = f", out of patience after update {state.update}" if state.out_of_patience else ""
     print(f"{folder}: done in {state.seconds:.0f} s{early}" + (
         f"; best {state.selected['metric']} on {state.selected['cell']} {value:.4f} at update "
         f"{state.selected['step']}" if value is not None else ""), flush=True)
+    if outcome["at_chance"]:
+        print(f"warning: the final model is at chance: accuracy {value:.4f} on {state.selected['cell']}, where always "
+              f"naming the most frequent class gives {outcome['chance']:.4f} (sampling error allowed for). "
+              f"{advice(recipe, hidden_size)}", flush=True)

@@ -20,7 +20,8 @@ from trainer.diagnose.rows import DIAGNOSTICS_FILE, DiagnosticRow, merge_diagnos
 from trainer.evaluate.predictions import read_certificates, read_outcomes, read_predictions
 from trainer.evaluate.rows import RESULTS_FILE, ResultRow, merge_rows, read_rows
 from trainer.report.build import build
-from trainer.report.collect import lay_out, read_runs
+from trainer.report.collect import lay_out
+from trainer.report.runs import read_runs
 
 FILES = [RESULTS_FILE, DIAGNOSTICS_FILE]
 # Values of the right type that only a damaged or hostile row holds.

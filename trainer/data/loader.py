@@ -117,6 +117,11 @@ def open_training_data(section: DataSection) -> TrainingData:
     """Open every cell that `section` names; InputError where one is missing or does not fit the others."""
     train = [open_near(path, section.verify) for path in _expand(section.shards, section.train, "data.train")]
     dev_paths = _expand(section.shards, section.dev, "data.dev")
+    for name in (*map(cell_name, dev_paths), section.select_on or ""):
+        if "/test" in name:
+            key = "data.select_on" if name == section.select_on else "data.dev"
+            raise InputError(f"{key}: {name} is a test cell, and a checkpoint must not be chosen on what it is scored "
+                             "on; name a cell of another split, such as dev")
     dev = {cell_name(path): open_near(path, section.verify) for path in dev_paths}
     first = train[0].manifest
     for cell in [*train[1:], *dev.values()]:

@@ -1,4 +1,4 @@
-"""Reads a finished run's `run.json`, the door from training to what comes after: evaluate and diagnose.
+"""Reads the `run.json` of a run that has ended, the door from training to what comes after: evaluate and diagnose.
 
 Input: a run's folder, perhaps someone else's. Output: the record, checked as far as it is used.
 """
@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_prep.errors import InputError
-from trainer.evaluate.rows import Count, Label
+from trainer.evaluate.rows import Count, Label, Printed, Settings, Sha256
 from trainer.run_dir import DONE, RECORD
+from trainer.telemetry.record import read_json
 
+FAILED = ("collapsed", "diverged")
 CellName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-]+/[A-Za-z0-9_+-]+/[A-Za-z0-9_+-]+$")]
 
 
@@ -23,11 +25,17 @@ class _Part(BaseModel):
 
 class _Selection(_Part):
     step: Count
+    cell: CellName | None = None
 
 
 class _Best(_Part):
     value: float
     step: Count
+
+
+class _DevCell(_Part):
+    rows_sha256: Sha256
+    chance: float | None = Field(ge=0, le=1)
 
 
 class _Tokenizer(_Part):
@@ -54,11 +62,22 @@ class _Record(_Part):
     selection: _Selection
     oracle_by_cell: dict[CellName, _Best]
     site_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    # Records of earlier versions lack what follows.
+    status: Literal["running", "done", "collapsed", "diverged"] = "done"
+    settings: Settings = {}
+    dev_cells: dict[CellName, _DevCell] = {}
+    precision: Printed = ""
+    kernels: Printed = ""
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """The record of a finished run. Raises InputError where there is none, or it is damaged."""
-    if not (folder / DONE).is_file() or not (folder / RECORD).is_file():
+def read_record(folder: Path, failed: bool = False) -> dict[str, Any]:
+    """The record of a finished run; with `failed`, also of one that training gave up (collapsed or diverged).
+
+    Raises InputError where there is none, the run has not ended, or the record is damaged.
+    """
+    done = (folder / DONE).is_file()
+    gave_up = read_json(folder / RECORD).get("status") in FAILED
+    if not (folder / RECORD).is_file() or not (done or (failed and gave_up)):
         raise InputError(f"{folder} is not a finished run (no {DONE}); run `python -m trainer train` to its end first")
     try:
         return _Record.model_validate_json((folder / RECORD).read_bytes()).model_dump()

@@ -8,9 +8,12 @@ Input and output: `<run>/eval/results.jsonl`. No torch here: reports run on a la
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,6 +64,31 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 Length = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
 LARGEST_VALUE = 1e30
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=200)]
+Printed = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=10_000)]
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+"""sha256 in hex; empty where it is not known."""
+Setting = bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[float, Field(allow_inf_nan=False)] | Printed
+Settings = Annotated[dict[Printed, Setting | None], Field(max_length=200)]
+"""What a run's numbers depend on but the seed, by dotted name; see `trainer.identity`."""
+Ending = Literal["done", "collapsed", "diverged"]
+ONE_SIDED = 1.645  # standard errors: a guesser is taken for better than chance in 5 % of cells
+
+
+def recipe_digest(settings: Mapping[str, Setting | None]) -> str:
+    """16 hex digits that runs share which differ in their seed only; empty where nothing is known of the recipe."""
+    if not settings:
+        return ""
+    text = json.dumps(dict(settings), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_at_chance(accuracy: float, chance: float, n: int) -> bool:
+    """Whether an accuracy on `n` examples is no better than `chance`, the share of the most frequent class.
+
+    Better means by more than 1.645 standard errors of the accuracy of a guesser; with `n` 0, better at all.
+    """
+    error = math.sqrt(chance * (1 - chance) / n) if n else 0.0
+    return accuracy <= chance + ONE_SIDED * error + 1e-9
 
 
 def file_in(eval_folder: Path, name: str) -> Path:
@@ -154,7 +182,7 @@ class ResultRow(BaseModel):
     step: Count
     """The training step of the checkpoint."""
     selection: Literal["best", "oracle"] = "best"
-    """"best": the checkpoint chosen on the source language's dev set; "oracle": the best one for this very language."""
+    """"best": the checkpoint chosen on the dev cell `chosen_on`; "oracle": the best one for this very language."""
     predictions: PathInside | None = None
     """The prediction file, relative to the run's `eval/` folder."""
     outcomes: PathInside | None = None
@@ -165,6 +193,22 @@ class ResultRow(BaseModel):
     """The languages whose labels the run was trained on."""
     smoothing: SmoothingRecord | None = None
     """Smoothed rows: the noise, and what it certified."""
+    settings: Settings = Field(default_factory=dict)
+    """What the run's training depended on but the seed; empty in rows of earlier versions."""
+    ended: Ending = "done"
+    """How training ended; a run that collapsed or diverged is a failed seed."""
+    chosen_on: Printed | None = None
+    """The dev cell `task/split/language` that chose the checkpoint, empty for the last step; None where unknown."""
+    checkpoint: Sha256 = ""
+    """Hash of the weights that were evaluated; empty in oracle rows, whose weights are not kept."""
+    cell_sha256: Sha256 = ""
+    """Hash of the content of the cell's rows (generalized: of both cells')."""
+    precision: Printed = ""
+    """Number format of weights and activations in the evaluation (oracle rows: in training)."""
+    kernels: Printed = ""
+    """Backend of the perturbation kernels in training."""
+    chance: float | None = Field(default=None, ge=0, le=1)
+    """Accuracy of always naming the cell's most frequent class; None where there is no such thing, or it is unknown."""
 
     @model_validator(mode="after")
     def _consistent(self) -> ResultRow:
@@ -186,6 +230,21 @@ class ResultRow(BaseModel):
             if any((score is None) != (self.value is None) for score in scores):
                 raise ValueError("vote, mean_radius and median_radius come with a value, and only with one")
         return self
+
+    @property
+    def recipe(self) -> str:
+        """Digest of `settings`: equal for runs that differ in their seed only."""
+        return recipe_digest(self.settings)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run is a failed seed: training collapsed or diverged."""
+        return self.ended != "done"
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the score is no better than naming the most frequent class, see `is_at_chance`."""
+        return self.value is not None and self.chance is not None and is_at_chance(self.value, self.chance, self.n)
 
     @property
     def key(self) -> RowKey:

@@ -7,6 +7,7 @@ before the first prediction.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from rich.progress import Progress, track
 
 from data_prep.errors import InputError
-from data_prep.shards import Cell, find_cells
+from data_prep.shards import Cell, file_sha256, find_cells
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.data.scratch import open_near
@@ -33,7 +34,7 @@ from trainer.evaluate.predictions import (
     write_outcomes,
     write_predictions,
 )
-from trainer.evaluate.record import read_record
+from trainer.evaluate.record import FAILED, read_record
 from trainer.evaluate.rows import (
     LARGEST_VALUE,
     MISSING,
@@ -45,9 +46,10 @@ from trainer.evaluate.rows import (
     read_rows,
 )
 from trainer.evaluate.smoothing import Smoothing, Votes, certify, count_votes, read_settings, vote
+from trainer.identity import rows_sha256
 from trainer.launch import find_ranks
 from trainer.model.heads import HEADS
-from trainer.model.pretrained import load_model, read_config
+from trainer.model.pretrained import WEIGHTS, load_model, read_config
 from trainer.model.site import SiteModel
 from trainer.run_dir import BEST
 
@@ -70,7 +72,7 @@ def evaluate(
     Also --smoothing.alpha (0.001), .selection_samples (100), .seed (0). Classification only, without --generalized.
     """
     folder = Path(run)
-    record = read_record(folder)
+    record = read_record(folder, failed=True)
     if precision not in DTYPES:
         raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}")
     if batch_size < 1:
@@ -83,26 +85,43 @@ def evaluate(
         raise InputError("--smoothing is for single languages, found --generalized too; run evaluate once with each")
     if settings and record["kind"] != "pair":
         raise InputError(f"--smoothing certifies one class per example; a task of kind {record['kind']!r} has none")
+    record["checkpoint"] = _checkpoint(folder)
     if (written := folder / "eval" / RESULTS_FILE).exists():
-        read_rows(written)  # a damaged file is refused now, not after the last prediction
+        _refuse_other_rows(written, record)  # now, not after the last prediction
     root = Path(shards or record["shards_root"])
     cells = [cell for task in _words(tasks) for split in _words(splits)
              for cell in open_cells(root, task, split, _words(languages or ""), record)]
     jobs = list(_jobs(cells, generalized, record))
     site = settings.site if settings and settings.site else "word_embeddings"
     model, device = load_best(folder, record, DTYPES[precision], site)
+    if record["status"] in FAILED:
+        print(f"warning: training of {folder} {record['status']}; its rows count as a failed seed in reports")
     rows = _oracle_rows(record)
     for job in track(jobs, description=f"{record['name']}: evaluating", transient=True):
         predictions = predict(model, job.examples, batch_size, device, ranks)
-        row = _write(folder / "eval", job, predictions, record)
+        row = _write(folder / "eval", job, predictions, record, precision)
         rows.append(row)
         if generalized and row.setting == "standard":  # the diagonal of the pairs: the same predictions
             rows.append(row.model_copy(update={"setting": "generalized"}))
     merge_rows(folder / "eval" / RESULTS_FILE, rows)
     _print_rows(folder, [row for row in rows if row.selection == "best"])
     if settings:
-        _smooth(folder, jobs, model, settings, batch_size, device, record)
+        _smooth(folder, jobs, model, settings, batch_size, device, record, precision)
     return 0
+
+
+def _checkpoint(folder: Path) -> str:
+    """Hash of the weights to be evaluated; empty where there are none, which loading them will say."""
+    weights = folder / BEST / WEIGHTS
+    return file_sha256(weights) if weights.is_file() else ""
+
+
+def _refuse_other_rows(written: Path, record: dict[str, Any]) -> None:
+    """InputError where the file is damaged, or holds rows of another model: a report must not mix the two."""
+    for row in read_rows(written):
+        if row.checkpoint not in ("", record["checkpoint"]):
+            raise InputError(f"{written} holds rows of another checkpoint (step {row.step}) than {BEST}/ holds now "
+                             f"(step {record['selection']['step']}); remove {written.parent} and evaluate again")
 
 
 @dataclass(frozen=True)
@@ -115,6 +134,8 @@ class Job:
     examples: Examples
     ids: np.ndarray
     excluded: int
+    rows_sha256: str
+    """Hash of the content of the cell's rows; of both cells' in the generalized setting."""
 
 
 def load_best(
@@ -171,7 +192,7 @@ def _jobs(cells: list[Cell], generalized: bool, record: dict[str, Any]) -> Itera
     masking = Masking(record["mask_share"], 0) if record["kind"] == "mlm" else None
     for cell in cells:
         examples = Examples([cell], record["max_length"], masking=masking)
-        yield Job(cell, cell.manifest.language, "standard", examples, column(cell, "id"), 0)
+        yield Job(cell, cell.manifest.language, "standard", examples, column(cell, "id"), 0, rows_sha256(cell))
     if not generalized:
         return
     if record["kind"] != "pair":
@@ -181,10 +202,11 @@ def _jobs(cells: list[Cell], generalized: bool, record: dict[str, Any]) -> Itera
             same = (first.manifest.task, first.manifest.split) == (second.manifest.task, second.manifest.split)
             if same and first is not second:
                 crossed = CrossedExamples(first, second, record["max_length"])
-                yield Job(first, second.manifest.language, "generalized", crossed, crossed.ids, crossed.excluded)
+                both = hashlib.sha256((rows_sha256(first) + rows_sha256(second)).encode()).hexdigest()
+                yield Job(first, second.manifest.language, "generalized", crossed, crossed.ids, crossed.excluded, both)
 
 
-def _write(folder: Path, job: Job, predictions: Predictions, record: dict[str, Any]) -> ResultRow:
+def _write(folder: Path, job: Job, predictions: Predictions, record: dict[str, Any], precision: str) -> ResultRow:
     """Write the files of one cell and return its row; without labels there are predictions and no score."""
     manifest = job.cell.manifest
     labelled = manifest.has_labels or manifest.kind == "mlm"
@@ -199,14 +221,15 @@ def _write(folder: Path, job: Job, predictions: Predictions, record: dict[str, A
             write_outcomes(folder / outcome_file, job.ids[order], predictions.score[order])
     value, note = _score(predictions.metric(manifest.metric), manifest.metric) if labelled else (None, NO_LABEL)
     return ResultRow(
-        **_identity(record), task=manifest.task, metric=manifest.metric, split=manifest.split, setting=job.setting,
+        **_identity(record), **_content(job, record, precision, predictions.gold if labelled else None),
+        task=manifest.task, metric=manifest.metric, split=manifest.split, setting=job.setting,
         language=manifest.language, language_2=job.language_2, value=value, note=note,
         n=len(job.ids), excluded=job.excluded, step=record["selection"]["step"], predictions=predicted_file,
         outcomes=outcome_file, language_info=manifest.language_info.model_dump())
 
 
 def _smooth(folder: Path, jobs: list[Job], model: SiteModel, settings: Smoothing, batch_size: int,
-            device: torch.device, record: dict[str, Any]) -> None:
+            device: torch.device, record: dict[str, Any], precision: str) -> None:
     """Smooth every cell; each is written as soon as it is done, for this takes as long as thousands of evaluations."""
     token_noise = settings.sigma * model.model.config.hidden_size ** 0.5  # its mean norm, but for O(1/H)
     print(f"smoothing at {settings.site}: sigma {settings.sigma:g} (a token's noise has norm {token_noise:.3g}), "
@@ -217,13 +240,14 @@ def _smooth(folder: Path, jobs: list[Job], model: SiteModel, settings: Smoothing
         for job in jobs:
             votes = count_votes(model, job.examples, settings, batch_size, device,
                                 lambda done: progress.advance(task, done))
-            row = _write_smoothed(folder / "eval", job, votes, settings, record)
+            row = _write_smoothed(folder / "eval", job, votes, settings, record, precision)
             rows = merge_rows(folder / "eval" / RESULTS_FILE, [row])
             plain = next(r for r in rows if r.key == (*row.key[:2], "standard", *row.key[3:-1], ""))
             progress.console.print(_smoothed_line(plain, row), markup=False, highlight=False, soft_wrap=True)
 
 
-def _write_smoothed(folder: Path, job: Job, votes: Votes, settings: Smoothing, record: dict[str, Any]) -> ResultRow:
+def _write_smoothed(folder: Path, job: Job, votes: Votes, settings: Smoothing, record: dict[str, Any],
+                    precision: str) -> ResultRow:
     """Write the certificates of one cell and return its row."""
     manifest = job.cell.manifest
     gold = column(job.cell, "label")
@@ -244,7 +268,8 @@ def _write_smoothed(folder: Path, job: Job, votes: Votes, settings: Smoothing, r
         median_radius=float(np.median(found.reach)) if labelled else None, token_norm=votes.token_norm,
         width=votes.width, certified=path)
     return ResultRow(
-        **_identity(record), task=manifest.task, metric=manifest.metric, split=manifest.split, setting="smoothed",
+        **_identity(record), **_content(job, record, precision, gold if labelled else None),
+        task=manifest.task, metric=manifest.metric, split=manifest.split, setting="smoothed",
         language=manifest.language, language_2=manifest.language, n=len(job.ids), smoothing=figures,
         value=float(np.mean(correct == 1)) if labelled else None, note="" if labelled else NO_LABEL,
         step=record["selection"]["step"], language_info=manifest.language_info.model_dump())
@@ -272,8 +297,10 @@ def _oracle_rows(record: dict[str, Any]) -> list[ResultRow]:
     for name, best in record["oracle_by_cell"].items():
         task, split, language = name.split("/")
         value, note = _score(best["value"], record["metric"])
+        cell = record["dev_cells"].get(name, {"rows_sha256": "", "chance": None})
         rows.append(ResultRow(
-            **_identity(record), task=task, metric=record["metric"], split=split, language=language,
+            **_identity(record), cell_sha256=cell["rows_sha256"], chance=cell["chance"], precision=record["precision"],
+            task=task, metric=record["metric"], split=split, language=language,
             language_2=language, value=value, note=note, n=0, step=best["step"], selection="oracle"))
     return rows
 
@@ -285,7 +312,16 @@ def _score(value: float, metric: str) -> tuple[float | None, str]:
 
 def _identity(record: dict[str, Any]) -> dict[str, Any]:
     return {"run": record["name"], "label": record["label"], "method": record["method"], "seed": record["seed"],
-            "kind": record["kind"], "train_languages": record["train_languages"]}
+            "kind": record["kind"], "train_languages": record["train_languages"], "settings": record["settings"],
+            "ended": record["status"] if record["status"] in FAILED else "done", "kernels": record["kernels"],
+            "chosen_on": record["selection"]["cell"] or ""}
+
+
+def _content(job: Job, record: dict[str, Any], precision: str, gold: np.ndarray | None) -> dict[str, Any]:
+    """What one score depends on besides the run's identity, by content; `gold`: class indices, None without labels."""
+    known = gold[gold >= 0] if gold is not None else np.empty(0)  # mlm has none
+    return {"checkpoint": record["checkpoint"], "cell_sha256": job.rows_sha256, "precision": precision,
+            "chance": float(np.bincount(known).max() / len(known)) if len(known) else None}
 
 
 def _print_rows(folder: Path, rows: list[ResultRow]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from trainer.report import figures, smoothed, story, tables
-from trainer.report.collect import Grid, Run, Section, missing_cells
+from trainer.report import figures, recipes, smoothed, story, tables
+from trainer.report.collect import Grid, Section, missing_cells
 from trainer.report.compare import Comparison, base_label, compare
 from trainer.report.diagnostics import diagnosed
 from trainer.report.document import (
@@ -21,6 +21,7 @@ from trainer.report.document import (
 )
 from trainer.report.method import method_lines
 from trainer.report.numbers import counted
+from trainer.report.runs import Run, failed_lines, recipe_lines
 
 TITLE = "Cross-lingual transfer report"
 
@@ -28,12 +29,12 @@ TITLE = "Cross-lingual transfer report"
 def build(runs: Sequence[Run], sections: Sequence[Section]) -> Document:
     """The whole report as plain data. Raises InputError where an outcomes file does not fit its row."""
     blocks: list[Block] = []
-    findings: list[str] = []
+    findings: list[str] = [*failed_lines(runs), *recipe_lines(runs)]
     for section in sections:
         standard, general = compare(section.standard), compare(section.generalized)
         findings += story.findings(section, standard, general)
         blocks += _section(section, standard, general)
-    diagnosis = diagnosed(runs, sections[0].standard.positions)
+    diagnosis = diagnosed([run for run in runs if not run.failed], sections[0].standard.positions)
     findings += diagnosis.findings
     blocks += diagnosis.blocks
     missing = missing_cells(runs)
@@ -43,8 +44,8 @@ def build(runs: Sequence[Run], sections: Sequence[Section]) -> Document:
                Bullets(story.missing_lines(missing)) if missing
                else Paragraph("None: every run has a row for every cell that any run has.")]
     blocks += [Heading("How these numbers were made", "method"), Bullets(method_lines() + diagnosis.methods)]
-    blocks += [Heading("Runs", "runs"), tables.runs_table(runs)]
-    labels = dict.fromkeys(row.label for run in runs for row in run.rows)
+    blocks += [Heading("Runs", "runs"), recipes.runs_table(runs)]
+    labels = dict.fromkeys(run.label for run in runs)
     subtitle = f"{counted(len(runs), 'run')}, {counted(len(labels), 'label')}: {', '.join(labels)}."
     return Document(TITLE, subtitle, findings, blocks)
 
@@ -68,7 +69,8 @@ def _section(section: Section, comparisons: Sequence[Comparison], general: Seque
                    *_language_tables(section)]
     if grid.scored:
         title = f"{grid.metric.capitalize()} by language"
-        blocks.append(Drawing(f"{anchor}-languages", f"{title}. Error bars: standard deviation over seeds.",
+        blocks.append(Drawing(f"{anchor}-languages", f"{title}. Error bars: standard deviation over seeds."
+                              f"{figures.chance_caption(grid)}",
                               f"{title} for {', '.join(grid.labels)}", figures.accuracy_by_language(grid)))
         blocks += tables.gap_tables(grid)
     if comparisons:
@@ -99,7 +101,8 @@ def _comparison_blocks(anchor: str, grid: Grid, comparisons: Sequence[Comparison
               "over labels and languages." if any(c.covers_training for c in comparisons) else "")
     return [
         Heading(f"Against {base}", f"{anchor}-against", 3),
-        Drawing(f"{anchor}-differences", f"Difference to {base} with 95 % intervals, the mean first.{filled}",
+        Drawing(f"{anchor}-differences",
+                f"Difference to {base} with 95 % intervals, the mean first.{filled}{_mark_caption(grid)}",
                 f"Differences to {base} per language with intervals", figures.differences(grid, comparisons)),
         *(tables.comparison_table(grid, comparison) for comparison in comparisons),
     ]
@@ -114,7 +117,7 @@ def _generalized(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> 
     blocks += [Paragraph(f"{story.mean_sentence(grid, c)} {story.pairs_sentence(c)}".strip()) for c in comparisons]
     base = base_label(grid)
     limits, reach = figures.value_range(grid), figures.difference_reach(grid, base)
-    maps = [Drawing(f"{anchor}-map-{i}", f"{label}: {grid.metric}, mean over seeds.",
+    maps = [Drawing(f"{anchor}-map-{i}", f"{label}: {grid.metric}, mean over seeds.{_mark_caption(grid)}",
                     f"{grid.metric} of {label} by premise and hypothesis language",
                     figures.heat_map(grid, label, limits))
             for i, label in enumerate(grid.labels)]
@@ -127,6 +130,10 @@ def _generalized(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> 
     blocks += [Row(group) for group in (maps, changes) if group]
     blocks.append(Folded("All numbers by pair of languages", [tables.pair_table(grid, label) for label in grid.labels]))
     return blocks
+
+
+def _mark_caption(grid: Grid) -> str:
+    return f" {tables.AT_CHANCE}: at chance." if tables.chance_notes(grid) else ""
 
 
 def _slug(*parts: str) -> str:

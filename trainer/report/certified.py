@@ -15,7 +15,8 @@ import numpy.typing as npt
 from data_prep.errors import InputError
 from trainer.evaluate.predictions import read_certificates
 from trainer.evaluate.rows import ResultRow, SmoothingRecord, file_in
-from trainer.report.collect import Grid, Run, Section
+from trainer.report.collect import Grid, Section
+from trainer.report.runs import Run
 
 POINTS = 201  # of a curve: more than a figure resolves
 Floats = npt.NDArray[np.float64]
@@ -35,6 +36,8 @@ class Curve:
     """Zero where there is one seed."""
     plain: float
     """Accuracy without smoothing, mean over the same seeds and languages."""
+    chance: float | None = None
+    """Accuracy of always naming the most frequent class, mean over the languages; None where unknown."""
 
 
 @dataclass
@@ -104,7 +107,9 @@ class Noise:
         deviation = per_seed.std(axis=0, ddof=1) if len(per_seed) > 1 else np.zeros(len(radii))
         plain = [value for seed in self.seeds(label) for language in languages
                  if (value := self.grid.value(label, seed, (language, language))) is not None]
-        return Curve(label, radii, per_seed.mean(axis=0), deviation, float(np.mean(plain)))
+        levels = [level for language in languages if (level := self.grid.chance((language, language))) is not None]
+        chance = float(np.mean(levels)) if len(levels) == len(languages) else None
+        return Curve(label, radii, per_seed.mean(axis=0), deviation, float(np.mean(plain)), chance)
 
     def _share(self, label: str, seed: int, language: str, radii: Floats) -> Floats:
         """The share of examples that are right and certified at each radius or more."""

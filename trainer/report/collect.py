@@ -1,26 +1,23 @@
-"""Read the runs of a report and lay their rows out in grids.
+"""Lay the rows of a report's runs out in grids.
 
-Input: `<run>/eval/results.jsonl` and the outcome files it names; nothing else of a run is opened.
-Output: `Section`s, one per task and split, each with up to three `Grid`s (standard, generalized, oracle) and the rows
-of randomized smoothing.
+Input: `Run`s (see `trainer.report.runs`) and the outcome files that their rows name. Output: `Section`s, one per task
+and split, each with up to three `Grid`s (standard, generalized, oracle) and the rows of randomized smoothing.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import InputError
 from trainer.evaluate.predictions import read_outcomes
-from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ResultRow, file_in, read_rows
+from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ResultRow, file_in
+from trainer.report.runs import Run
 
 BASE_LABEL = "plain"
-SOURCE_LANGUAGE = "en"
 SPLIT_ORDER = ("test", "dev", "train")
 SMOOTHED = "smoothed"
 
@@ -28,23 +25,6 @@ Cell = tuple[str, str]
 """Language of the first text, language of the second."""
 
 Outcomes = tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run directory and its result rows."""
-
-    path: Path
-    rows: list[ResultRow]
-
-    @property
-    def name(self) -> str:
-        return self.rows[0].run
-
-    @property
-    def title(self) -> str:
-        """How a person finds the run: its name, label and seed."""
-        return f"{self.name} ({self.rows[0].label}, seed {self.rows[0].seed})"
 
 
 @dataclass
@@ -57,10 +37,12 @@ class Grid:
     """"standard", "generalized" or "oracle"."""
     metric: str
     source: str | None
-    """The language the others are compared with: English, else the first training language, else None."""
+    """The first training language that has rows, what others are held against; None where none has."""
     positions: dict[str, int]
     """Every label of the report and its place in order: a label has one colour throughout."""
     entries: dict[tuple[str, int, Cell], tuple[Run, ResultRow]] = field(default_factory=dict)
+    failed: dict[tuple[str, int, Cell], tuple[Run, ResultRow]] = field(default_factory=dict)
+    """Rows of runs that collapsed or diverged: they are in no mean."""
     _outcomes: dict[tuple[str, int, Cell], Outcomes] = field(default_factory=dict, repr=False)
 
     @property
@@ -113,13 +95,45 @@ class Grid:
         complete = ([v for v in row if v is not None] for row in per_seed)
         return [float(np.mean(row)) for row in complete if cells and len(row) == len(cells)]
 
+    def sources(self, label: str) -> list[Cell]:
+        """The cells of the languages that the runs of `label` were trained on, those that have a number."""
+        trained = {language for (found, _, _), (_, row) in self.entries.items() if found == label
+                   for language in row.train_languages}
+        return [cell for cell in self.scored if cell[0] == cell[1] and cell[0] in trained]
+
     def gaps(self, label: str, cells: Sequence[Cell]) -> list[float]:
-        """Per seed, the source language's value minus the mean over `cells`; seeds that lack one are left out."""
-        source = (self.source or "", self.source or "")
-        tops = ((self.value(label, seed, source), seed) for seed in self.seeds(label))
-        rows = [(top, [self.value(label, seed, cell) for cell in cells]) for top, seed in tops if top is not None]
-        full = ((top, [v for v in row if v is not None]) for top, row in rows)
-        return [top - float(np.mean(row)) for top, row in full if cells and len(row) == len(cells)]
+        """Per seed, the mean over the training languages minus the mean over `cells`; incomplete seeds are left out."""
+        sources, found = self.sources(label), []
+        for seed in self.seeds(label):
+            tops = [self.value(label, seed, cell) for cell in sources]
+            row = [self.value(label, seed, cell) for cell in cells]
+            if tops and row and None not in (*tops, *row):
+                found.append(float(np.mean([v for v in tops if v is not None]))
+                             - float(np.mean([v for v in row if v is not None])))
+        return found
+
+    def failed_seeds(self, label: str) -> list[int]:
+        """Seeds of the runs with `label` that collapsed or diverged."""
+        return sorted({seed for found, seed, _ in self.failed if found == label})
+
+    def means_with_failed(self, label: str, cells: Sequence[Cell]) -> list[float]:
+        """As `means`, failed seeds included."""
+        rows = [[self.failed[key][1].value for cell in cells if (key := (label, seed, cell)) in self.failed]
+                for seed in self.failed_seeds(label)]
+        complete = ([v for v in row if v is not None] for row in rows)
+        return [*self.means(label, cells), *(float(np.mean(row)) for row in complete if len(row) == len(cells) > 0)]
+
+    def chance(self, cell: Cell) -> float | None:
+        """Accuracy of always naming the most frequent class of `cell`; None where no row says."""
+        found = (row.chance for (_, _, at), (_, row) in self.entries.items() if at == cell and row.value is not None)
+        return next((chance for chance in found if chance is not None), None)
+
+    def at_chance(self, label: str, cells: Sequence[Cell]) -> list[int]:
+        """Seeds of `label` that are at chance in every one of `cells`."""
+        rows = {seed: [self.entries[key][1] for cell in cells if (key := (label, seed, cell)) in self.entries]
+                for seed in self.seeds(label)}
+        return [seed for seed, found in rows.items()
+                if cells and len(found) == len(cells) and all(row.at_chance for row in found)]
 
     def why_empty(self, label: str, cell: Cell) -> str:
         """Why `label` has no number in `cell`: "no label", or "missing"."""
@@ -197,32 +211,6 @@ class Missing:
         return self.cell[0] if self.setting != "generalized" else f"{self.cell[0]}→{self.cell[1]}"
 
 
-def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs at `paths`, in their order.
-
-    Raises InputError for no path, a path given twice, a run that was not evaluated, bad rows, and two runs that claim
-    one cell under one label and seed.
-    """
-    if not paths:
-        raise InputError("no run given; expected run directories: python -m trainer report runs/plain-s1 runs/pgd-s1")
-    runs: list[Run] = []
-    seen: set[str] = set()
-    for path in paths:
-        if (place := os.path.realpath(path)) in seen:
-            raise InputError(f"run {path} is given twice; name each run once")
-        seen.add(place)
-        results = path / "eval" / RESULTS_FILE
-        if not path.is_dir():
-            raise InputError(f"{path} is not a directory; expected a run directory that holds eval/{RESULTS_FILE}")
-        if not results.is_file():
-            raise InputError(f"{path} has no eval/{RESULTS_FILE}: run `python -m trainer evaluate {path}` first")
-        rows = read_rows(results)
-        if not rows:
-            raise InputError(f"{results} holds no rows: run `python -m trainer evaluate {path}` again")
-        runs.append(Run(path, rows))
-    return runs
-
-
 def lay_out(runs: Sequence[Run]) -> list[Section]:
     """The rows of all runs as sections: tasks in the order given, within a task test, dev, train, then the rest."""
     pairs = dict.fromkeys((row.task, row.split) for run in runs for row in run.rows)
@@ -232,8 +220,8 @@ def lay_out(runs: Sequence[Run]) -> list[Section]:
         task, split = pair
         return tasks.index(task), SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER), split
 
-    labels = dict.fromkeys(row.label for run in runs for row in run.rows)
-    order = sorted(labels, key=lambda label: label != BASE_LABEL)
+    given = {run.label: run.given_label for run in runs}
+    order = sorted(given, key=lambda label: given[label] != BASE_LABEL)
     return [_section(runs, task, split, order) for task, split in sorted(pairs, key=position)]
 
 
@@ -265,26 +253,29 @@ def _section(runs: Sequence[Run], task: str, split: str, labels: Sequence[str]) 
     if len(metrics) > 1:
         raise InputError(f"{task}/{split} is scored by {' and by '.join(metrics)} in different runs; "
                          f"expected one metric: evaluate the runs again")
-    source = _source(row for _, row in members)
+    source = _source([row for _, row in members])
     positions = {label: position for position, label in enumerate(labels)}
     grids = {name: Grid(task, split, name, metrics[0], source, positions)
              for name in ("standard", "generalized", "oracle")}
     for run, row in members:
-        entries = grids[_setting(row)].entries
+        grid = grids[_setting(row)]
+        entries = grid.failed if run.failed else grid.entries
         key = (row.label, row.seed, (row.language, row.language_2))
         if key in entries:
             raise InputError(f"{entries[key][0].path} and {run.path} both hold {task}/{split} {row.language} for label "
                              f"{row.label!r} and seed {row.seed}; give them different labels, or leave one out")
         entries[key] = (run, row)
     for run, row in smoothed:
-        if (row.label, row.seed, (row.language, row.language_2)) not in grids["standard"].entries:
+        if (row.label, row.seed, (row.language, row.language_2)) not in (
+                grids["standard"].failed if run.failed else grids["standard"].entries):
             raise InputError(f"{run.path / 'eval' / RESULTS_FILE}: {task}/{split} {row.language} has a smoothed row "
                              f"and no standard one; evaluate the run again")
-    return Section(task, split, metrics[0], **grids, smoothed=smoothed)
+    trained = [(run, row) for run, row in smoothed if not run.failed]
+    return Section(task, split, metrics[0], **grids, smoothed=trained)
 
 
-def _source(rows: Iterable[ResultRow]) -> str | None:
-    rows = list(rows)
+def _source(rows: Sequence[ResultRow]) -> str | None:
+    """The first training language that has rows; English plays no part of its own."""
     languages = {row.language for row in rows}
-    candidates = [SOURCE_LANGUAGE, *(language for row in rows for language in row.train_languages)]
-    return next((language for language in candidates if language in languages), None)
+    trained = (language for row in rows for language in row.train_languages)
+    return next((language for language in trained if language in languages), None)

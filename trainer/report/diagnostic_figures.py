@@ -13,7 +13,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trainer.report.figures import FAINT, LEGEND, STYLE, legend_text
+from trainer.report.figures import CHANCE, FAINT, LEGEND, STYLE, legend_text
 from trainer.report.palette import colour_of, marker_of
 
 DISTANCE_AXIS = "token distance to English (mean token norms)"
@@ -50,17 +50,18 @@ class Limits:
     accuracy: float
 
 
-def limits(spots: Sequence[Spot]) -> Limits:
-    """Axes that hold all `spots`, with their error bars."""
+def limits(spots: Sequence[Spot], chance: float | None = None) -> Limits:
+    """Axes that hold all `spots`, with their error bars, and the line of `chance`."""
     right = max(spot.distance + spot.distance_deviation for spot in spots)
     low = min(spot.accuracy - spot.accuracy_deviation for spot in spots)
-    return Limits(1.12 * right or 1.0, max(0.0, low - 0.05))
+    return Limits(1.12 * right or 1.0, max(0.0, min(low, low if chance is None else chance) - 0.05))
 
 
 def distance_scatter(
-    title: str, position: int, spots: Sequence[Spot], radius: float | None, axes: Limits, noise: Curve | None
+    title: str, position: int, spots: Sequence[Spot], radius: float | None, axes: Limits, noise: Curve | None,
+    chance: float | None = None,
 ) -> Figure:
-    """Accuracy against distance, a marker per language with its code; a dashed line at the trained radius.
+    """Accuracy against distance, a marker per language with its code; dashed lines at the trained radius and at chance.
 
     noise: accuracy of English by the length of Gaussian noise, in the unit of the distances, as a grey line.
     """
@@ -83,14 +84,18 @@ def distance_scatter(
             drawn.axvline(radius, color=colour, linewidth=1.2, linestyle=(0, (4, 3)))
             drawn.annotate("radius", (radius, 100 * axes.accuracy), xytext=(3, 4), textcoords="offset points",
                            fontsize=8, color=colour, rotation=90)
+        _chance_line(drawn, chance)
         drawn.set_xlim(-0.03 * axes.distance, axes.distance)
         drawn.set_ylim(100 * axes.accuracy, 104)
         _label(drawn, title, DISTANCE_AXIS)
     return figure
 
 
-def curves(panels: Mapping[str, Sequence[Curve]], x_label: str) -> Figure:
-    """Accuracy along an axis, one panel per title side by side; error bars are standard deviations."""
+def curves(panels: Mapping[str, Sequence[Curve]], x_label: str, chance: float | None = None) -> Figure:
+    """Accuracy along an axis, one panel per title side by side; error bars are standard deviations.
+
+    chance: where the dashed line of chance lies; None where it is unknown.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.2 + 3.9 * len(panels), 3.7), layout="constrained")
         every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -104,9 +109,15 @@ def curves(panels: Mapping[str, Sequence[Curve]], x_label: str) -> Figure:
                     line.x, [100 * value for value in line.accuracy], yerr=[100 * value for value in line.deviation],
                     fmt=f"{marker_of(line.position)}-", color=colour_of(line.position), markersize=5, linewidth=1.3,
                     elinewidth=1.0, capsize=2, label=shown, markeredgecolor="white", markeredgewidth=0.5)
+            _chance_line(axes, chance)
             _label(axes, title, x_label)
         figure.legend(loc="outside upper left", ncols=5, **LEGEND)
     return figure
+
+
+def _chance_line(axes: Axes, chance: float | None) -> None:
+    if chance is not None:
+        axes.axhline(100 * chance, color=CHANCE, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
 
 
 def _label(axes: Axes, title: str, x_label: str) -> None:

@@ -15,11 +15,12 @@ import numpy as np
 
 from trainer.diagnose.ranks import FEWEST_LANGUAGES, RankCorrelation, rank_correlation
 from trainer.diagnose.rows import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, read_diagnostics
-from trainer.report.collect import SPLIT_ORDER, Run
+from trainer.report.collect import SPLIT_ORDER
 from trainer.report.diagnostic_figures import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
 from trainer.report.document import Block, Bullets, Drawing, Entry, Folded, Heading, Paragraph, Row, Table
 from trainer.report.numbers import PERCENT, counted, listed
 from trainer.report.palette import colour_of
+from trainer.report.runs import Run
 from trainer.statistics.summary import summarise
 
 IN_ENGLISH = "English"
@@ -42,6 +43,8 @@ class Diagnosis:
     split: str
     runs: dict[str, list[dict[str, DiagnosticRow]]]
     positions: dict[str, int]
+    chance: float | None = None
+    """Accuracy of always naming the most frequent class, mean over the languages; None where no result row says."""
 
     @property
     def title(self) -> str:
@@ -91,11 +94,14 @@ def read(runs: Sequence[Run], positions: Mapping[str, int]) -> list[Diagnosis]:
     positions: the place of each label in order. Raises InputError for a file that holds something else than rows.
     """
     found: dict[tuple[str, str], dict[str, list[dict[str, DiagnosticRow]]]] = {}
+    chances: dict[tuple[str, str], list[float]] = {}
+    for row in (row for run in runs for row in run.rows if row.setting == "standard" and row.chance is not None):
+        chances.setdefault((row.task, row.split), []).append(row.chance or 0.0)
     for run in sorted(runs, key=lambda run: positions[run.rows[0].label]):
         path: Path = run.path / "eval" / DIAGNOSTICS_FILE
         by_split: dict[tuple[str, str], dict[str, DiagnosticRow]] = {}
-        for row in read_diagnostics(path) if path.is_file() else []:
-            by_split.setdefault((row.task, row.split), {})[row.language] = row
+        for measured in read_diagnostics(path) if path.is_file() else []:
+            by_split.setdefault((measured.task, measured.split), {})[measured.language] = measured
         for pair, rows in by_split.items():
             found.setdefault(pair, {}).setdefault(run.rows[0].label, []).append(rows)
 
@@ -103,7 +109,8 @@ def read(runs: Sequence[Run], positions: Mapping[str, int]) -> list[Diagnosis]:
         task, split = pair
         return task, SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER), split
 
-    return [Diagnosis(*pair, found[pair], dict(positions)) for pair in sorted(found, key=order)]
+    return [Diagnosis(*pair, found[pair], dict(positions), float(np.mean(chances[pair])) if pair in chances else None)
+            for pair in sorted(found, key=order)]
 
 
 def blocks(diagnosis: Diagnosis) -> list[Block]:
@@ -121,8 +128,8 @@ def blocks(diagnosis: Diagnosis) -> list[Block]:
     if noise:
         made.append(Drawing(
             f"{anchor}-noise", "Accuracy under Gaussian noise on every content token at the site, by the length of a "
-            "token's noise. Error bars: standard deviation over runs.",
-            f"Accuracy by noise for {listed(list(noise))}", curves(noise, NOISE_AXIS)))
+            f"token's noise. Error bars: standard deviation over runs.{_chance_caption(diagnosis)}",
+            f"Accuracy by noise for {listed(list(noise))}", curves(noise, NOISE_AXIS, diagnosis.chance)))
     tables = [_language_table(diagnosis, label) for label in diagnosis.runs]
     made.append(Folded("Distances, shares inside the radius, and accuracy by language",
                        [*tables, *_noise_tables(noise)]))
@@ -268,17 +275,23 @@ def _scatters(diagnosis: Diagnosis, anchor: str, noise: Mapping[str, Curve]) -> 
                 x, y = summarise(distance), summarise(accuracy)
                 by_label.setdefault(label, []).append(
                     Spot(language, x.mean, y.mean, x.deviation or 0.0, y.deviation or 0.0))
-    axes = limits([spot for spots in by_label.values() for spot in spots])
+    axes = limits([spot for spots in by_label.values() for spot in spots], diagnosis.chance)
     drawn = []
     for number, (label, spots) in enumerate(by_label.items()):
         radius = _radius(diagnosis, label)
-        ball = " Dashed: the trained radius." if radius is not None and radius <= axes.distance else ""
+        ball = " Dashed and upright: the trained radius." if radius is not None and radius <= axes.distance else ""
         line = " Grey: English under Gaussian noise of that length." if label in noise else ""
         drawn.append(Drawing(
-            f"{anchor}-{number}", f"{label}: accuracy by distance to English at the site.{line}{ball}",
+            f"{anchor}-{number}", f"{label}: accuracy by distance to English at the site.{line}{ball}"
+            f"{_chance_caption(diagnosis)}",
             f"Accuracy of {label} by distance to English, one point per language",
-            distance_scatter(label, diagnosis.positions[label], spots, radius, axes, noise.get(label))))
+            distance_scatter(label, diagnosis.positions[label], spots, radius, axes, noise.get(label),
+                             diagnosis.chance)))
     return drawn
+
+
+def _chance_caption(diagnosis: Diagnosis) -> str:
+    return " Dashed and level: chance." if diagnosis.chance is not None else ""
 
 
 def _noise_panels(diagnosis: Diagnosis) -> dict[str, list[Curve]]:

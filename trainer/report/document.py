@@ -19,7 +19,8 @@ class Entry:
     text: str
     below: str = ""
     tone: str = ""
-    """"", "muted" (no number), "gain" or "loss" (a reliable difference)."""
+    """"", "muted" (no number), "gain" or "loss" (a reliable difference; "loss" also a failed run), "differs" (a setting
+    in which runs of one label differ)."""
     hint: str = ""
     colour: str = ""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import matplotlib
@@ -27,7 +27,7 @@ from trainer.statistics.summary import summarise
 
 NUMBERS_UP_TO = 12  # languages; beyond, numbers in a heat map's cells are too small to read
 SMALLEST = 0.7  # of its natural size a figure can be read; where there is less room, it scrolls
-_INK, FAINT = "#1c2330", "#d9dde3"
+_INK, FAINT, CHANCE = "#1c2330", "#d9dde3", "#7b8594"
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and screen readers reach it
     "font.family": ["DejaVu Sans", "sans-serif"],
@@ -64,17 +64,29 @@ def accuracy_by_language(grid: Grid) -> Figure:
         axes.set_ylabel(f"{grid.metric} ({scale.unit})" if scale.unit else grid.metric)
         axes.grid(axis="y")
         axes.tick_params(axis="x", length=0)
+        levels = {i: level for i, cell in enumerate(cells) if (level := grid.chance(cell)) is not None}
+        if levels:
+            axes.hlines([scale.factor * level for level in levels.values()], [i - 0.5 for i in levels],
+                        [i + 0.5 for i in levels], color=CHANCE, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1,
+                        label="chance")
         for boundary in range(1, len(cells)):
             axes.axvline(boundary - 0.5, color=FAINT, linewidth=0.5, zorder=0)
-        figure.legend(loc="outside upper left", ncols=min(5, len(grid.labels)), **LEGEND)
+        figure.legend(loc="outside upper left", ncols=min(5, len(grid.labels) + bool(levels)), **LEGEND)
     return figure
+
+
+def chance_caption(grid: Grid) -> str:
+    """What the dashed line is; empty where there is none."""
+    known = any(grid.chance(cell) is not None for cell in grid.scored)
+    return " Dashed: chance, always naming the most frequent class." if known else ""
 
 
 def differences(grid: Grid, comparisons: Sequence[Comparison]) -> Figure:
     """Per language, each label minus the base, with its interval; filled where it may be claimed."""
     scale = scale_of(grid.metric)
     cells = [cell for cell in grid.scored if any(cell in c.cells for c in comparisons)]
-    rows = [("mean", None), *((cell[0], cell) for cell in cells)]
+    marked = {cell for cell in cells if any(grid.at_chance(label, [cell]) for label in grid.labels)}
+    rows = [("mean", None), *((cell[0] + "†" * (cell in marked), cell) for cell in cells)]
     with matplotlib.rc_context(STYLE):
         height = 1.3 + 0.2 * len(rows) * (0.6 + 0.6 * len(comparisons))
         figure = Figure(figsize=(6.8, max(2.2, height)), layout="constrained")
@@ -131,6 +143,8 @@ def certified_accuracy(grid: Grid, panels: Sequence[tuple[str, Sequence[Curve]]]
                 if spread.any():
                     axes.fill_between(curve.radii, np.maximum(percent - spread, 0), np.minimum(percent + spread, 100),
                                       color=colour, alpha=0.18, linewidth=0)
+                if curve.chance is not None:
+                    axes.axhline(100 * curve.chance, color=CHANCE, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
                 axes.plot([0], [100 * curve.plain], marker, color=colour, markerfacecolor="white", markersize=6,
                           clip_on=False, zorder=5)
             axes.set_title(title)
@@ -157,7 +171,8 @@ def heat_map(grid: Grid, label: str, limits: tuple[float, float]) -> Figure:
     means = {cell: summarise(v).mean for cell in grid.scored if (v := grid.values(label, cell))}
     low, high = limits
     norm = colors.Normalize(low, high if high > low else low + 0.01)
-    return _map(grid, means, norm, SEQUENTIAL, label, f"{grid.metric} ({scale.unit})", scale.value)
+    marked = {cell for cell in means if grid.at_chance(label, [cell])}
+    return _map(grid, means, norm, SEQUENTIAL, label, f"{grid.metric} ({scale.unit})", scale.value, marked)
 
 
 def difference_reach(grid: Grid, base: str) -> float:
@@ -169,8 +184,10 @@ def difference_reach(grid: Grid, base: str) -> float:
 def difference_map(grid: Grid, base: str, other: str, reach: float) -> Figure:
     """`other` minus `base` over the seeds that both have; the colours reach as far on either side of zero."""
     scale = scale_of(grid.metric)
-    return _map(grid, _differences(grid, base, other), colors.Normalize(-reach, reach), DIVERGING, f"{other} − {base}",
-                f"difference ({scale.step})", scale.signed)
+    gaps = _differences(grid, base, other)
+    marked = {cell for cell in gaps if grid.at_chance(base, [cell]) or grid.at_chance(other, [cell])}
+    return _map(grid, gaps, colors.Normalize(-reach, reach), DIVERGING, f"{other} − {base}",
+                f"difference ({scale.step})", scale.signed, marked)
 
 
 def _differences(grid: Grid, base: str, other: str) -> dict[Cell, float]:
@@ -185,7 +202,8 @@ def _differences(grid: Grid, base: str, other: str) -> dict[Cell, float]:
 
 
 def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_map: str, title: str, unit: str,
-         written: Callable[[float], str]) -> Figure:
+         written: Callable[[float], str], marked: Collection[Cell]) -> Figure:
+    """`marked`: cells at chance; where there is no room for numbers, the mark stands alone."""
     factor = scale_of(grid.metric).factor
     languages = grid.languages
     matrix = np.full((len(languages), len(languages)), np.nan)
@@ -209,8 +227,9 @@ def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_
         axes.set_xlabel("hypothesis")
         axes.set_ylabel("premise")
         axes.set_title(title)
-        if len(languages) <= NUMBERS_UP_TO:
-            _write_numbers(axes, matrix, mesh.cmap, norm, written)
+        places = {(languages.index(first), languages.index(second)) for first, second in marked}
+        _write_numbers(axes, matrix, mesh.cmap, norm, written if len(languages) <= NUMBERS_UP_TO else lambda _: "",
+                       places)
         bar = figure.colorbar(mesh, ax=axes, label=unit, shrink=0.82,
                               format=lambda tick, _: f"{factor * tick:g}".replace("-", "−"))
         bar.outline.set_visible(False)
@@ -220,14 +239,17 @@ def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_
 
 
 def _write_numbers(axes: Axes, matrix: npt.NDArray[np.float64], colour_map: colors.Colormap, norm: colors.Normalize,
-                   written: Callable[[float], str]) -> None:
+                   written: Callable[[float], str], marked: Collection[tuple[int, int]]) -> None:
     for (row, column), value in np.ndenumerate(matrix):
-        if np.isnan(value):
+        text = "" if np.isnan(value) else written(value) + "†" * ((row, column) in marked)
+        if np.isnan(value) and written(0.0):
             axes.text(column, row, "–", ha="center", va="center", fontsize=8, color=_INK)
+            continue
+        if not text:
             continue
         linear = np.asarray(colors.to_rgb(colour_map(norm(value)))) ** 2.2
         luminance = float(linear @ (0.2126, 0.7152, 0.0722))  # where black and white contrast alike: 0.18 (WCAG 2)
-        axes.text(column, row, written(value), ha="center", va="center", fontsize=8,
+        axes.text(column, row, text, ha="center", va="center", fontsize=8,
                   color="white" if luminance < 0.19 else "black")
 
 

@@ -66,4 +66,4 @@ def _line(texts: list[str]) -> str:
 
 def _entry(entry: Entry) -> str:
     text = escape(f"{entry.text} {entry.below}".strip())
-    return f"**{text}**" if entry.tone in ("gain", "loss") else text
+    return f"**{text}**" if entry.tone in ("gain", "loss", "differs") else text

@@ -38,7 +38,8 @@ def _group(name: str, group: Noise) -> list[Block]:
         return [Paragraph(f"No language was smoothed in every run with {what}: nothing to compare.")]
     curves = [(title, [group.curve(label, languages) for label in group.labels]) for title, languages in group.panels]
     caption = (f"Certified accuracy, {what}: the share of examples that are right and certified at this radius or "
-               f"more. Open markers: accuracy without smoothing. Bands: standard deviation over seeds.")
+               f"more. Open markers: accuracy without smoothing. Bands: standard deviation over seeds."
+               f"{figures.chance_caption(group.grid)}")
     return [
         Drawing(name, caption, f"Certified accuracy over the radius for {', '.join(group.labels)}, {what}",
                 figures.certified_accuracy(group.grid, curves, group.site)),

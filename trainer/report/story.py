@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.report.collect import Grid, Missing, Section
-from trainer.report.compare import Comparison, base_label, without_source
+from trainer.report.compare import Comparison, base_label
 from trainer.report.numbers import counted, listed, scale_of
+from trainer.report.recipes import selection_sentence
 from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval
 from trainer.statistics.summary import summarise
 
 
 def compared(section: Section) -> str:
     """What a section compares: labels, seeds, languages, examples."""
+    runs = list({run.name: run for grid in section.grids for run, _ in grid.entries.values()}.values())
+    if not runs:
+        return "No run of this task trained: every one is a failed seed."
     grid = next(grid for grid in section.grids if grid.entries)
     seeds = {label: grid.seeds(label) for label in grid.labels}
     same = len({tuple(s) for s in seeds.values()}) == 1
@@ -30,7 +34,7 @@ def compared(section: Section) -> str:
     trained = sorted({language for _, row in grid.entries.values() for language in row.train_languages})
     return (f"{counted(len(grid.labels), 'label')} ({', '.join(grid.labels)}), {shown}, "
             f"{counted(len(grid.languages), 'language')} ({', '.join(grid.languages)}){size}."
-            + (f" Trained on {listed(trained)}." if trained else ""))
+            + (f" Trained on {listed(trained)}." if trained else "") + f" {selection_sentence(runs)}")
 
 
 def summary(section: Section, comparisons: Sequence[Comparison]) -> str:
@@ -91,16 +95,17 @@ def pairs_sentence(comparison: Comparison) -> str:
 
 def _level(grid: Grid, label: str) -> str:
     """Where a label stands: source language, the others, the gap."""
-    scale, source = scale_of(grid.metric), (grid.source or "", grid.source or "")
-    others = without_source(grid, grid.shared)
-    top, rest = grid.values(label, source), grid.means(label, others)
+    scale, sources = scale_of(grid.metric), grid.sources(label)
+    others = [cell for cell in grid.shared if cell not in sources]
+    top, rest = grid.means(label, sources), grid.means(label, others)
+    trained = listed([cell[0] for cell in sources])
     if grid.gaps(label, others):
         gap = scale.sign * summarise(grid.gaps(label, others)).mean
-        return (f"{label} reaches {scale.with_unit(summarise(top).mean)} in {grid.source} and "
+        return (f"{label} reaches {scale.with_unit(summarise(top).mean)} in {trained} and "
                 f"{scale.with_unit(summarise(rest).mean)} on average over {counted(len(others), 'other language')}, "
                 f"a gap of {scale.signed(gap).lstrip('+')} {scale.step}".rstrip() + ".")
     if top or rest:
-        where = f"in {grid.source}" if top else f"on average over {counted(len(others), 'language')}"
+        where = f"in {trained}" if top else f"on average over {counted(len(others), 'language')}"
         return f"{label} reaches {scale.with_unit(summarise(top or rest).mean)} {where}."
     return ""
 

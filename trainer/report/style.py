@@ -45,6 +45,7 @@ td small { display: block; color: var(--soft); font-size: .78rem; line-height: 1
 td.muted { color: var(--soft); }
 td.gain { color: var(--gain); font-weight: 650; }
 td.loss { color: var(--loss); font-weight: 650; }
+td.differs { background: #fdf0d0; font-weight: 650; }
 th[title], td[title] { text-decoration: underline dotted #9aa3af; text-underline-offset: .25em; }
 .label { white-space: nowrap; }
 .mark { display: inline-block; width: .7em; height: .7em; border-radius: 2px; margin-right: .5em; }

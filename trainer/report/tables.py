@@ -5,20 +5,23 @@ Rows are labels and columns languages, except where there are many columns of nu
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from trainer.evaluate.rows import NO_LABEL
-from trainer.report.collect import SMOOTHED, Cell, Grid, Run
+from trainer.report.collect import Cell, Grid
 from trainer.report.compare import Comparison, means_over, without_source
 from trainer.report.document import Entry, Table
-from trainer.report.numbers import Scale, listed, p_value, scale_of
+from trainer.report.numbers import Scale, counted, listed, p_value, scale_of
 from trainer.report.palette import colour_of
+from trainer.report.recipes import unequal_lines
 from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval
 from trainer.statistics.summary import Summary, summarise
 
 LANGUAGES_PER_TABLE = 16  # what fits a page across; more are continued in a further table
 FACETS = {"family": "family", "script": "script", "resource": "resource class", "morphology": "morphology"}
 UNKNOWN = "unknown"
+AT_CHANCE = "†"
 
 
 def language_tables(grid: Grid, title: str) -> list[Table]:
@@ -27,7 +30,7 @@ def language_tables(grid: Grid, title: str) -> list[Table]:
     named = means_over(grid, shared)
     rows = {
         label: [label_entry(grid, label), seeds_entry(grid, label),
-                *(_summary_entry(scale, grid.means(label, cells), grid.seeds(label)) for cells in named.values())]
+                *(mean_entry(grid, label, cells) for cells in named.values())]
         for label in grid.labels
     }
     averages = (Entry(f"mean, {name}", hint=_names(cells)) for name, cells in named.items())
@@ -37,23 +40,34 @@ def language_tables(grid: Grid, title: str) -> list[Table]:
 
 
 def gap_tables(grid: Grid) -> list[Table]:
-    """How far each language lies behind the source language; empty where there is none or nothing beside it."""
-    source = (grid.source or "", grid.source or "")
-    others = without_source(grid, grid.scored)
-    if source not in grid.scored or not others:
+    """How far each language lies behind the training languages; empty where there are none or nothing beside them."""
+    sources = {label: found for label in grid.labels if (found := grid.sources(label))}
+    trained = {cell for cells in sources.values() for cell in cells}
+    others = [cell for cell in grid.scored if any(cell not in cells for cells in sources.values())]
+    if not others:
         return []
     scale = scale_of(grid.metric)
-    shared = without_source(grid, grid.shared) if source in grid.shared else []
+    shared = [cell for cell in grid.shared if cell not in trained]
 
     def entry(label: str, cells: Sequence[Cell]) -> Entry:
+        if not set(cells).isdisjoint(sources.get(label, [])):
+            return Entry("source", tone="muted")
         gaps = [scale.sign * gap for gap in grid.gaps(label, cells)]
-        return _summary_entry(scale, gaps, grid.seeds(label), signed=True)
+        return _marked(_summary_entry(scale, gaps, grid.seeds(label), signed=True), grid.at_chance(label, cells))
 
     rows = {label: [label_entry(grid, label), entry(label, shared)] for label in grid.labels}
-    name = _language_name(grid, grid.source or "")
     head = [Entry("label"), Entry(f"mean of {len(shared)}", hint=_names(shared))]
-    notes = [f"{name} minus the language, per seed, then averaged; 0 would be perfect transfer."
-             if scale.higher_is_better else f"The language minus {name}, per seed, then averaged."]
+    by_label = {label: listed([_language_name(grid, cell[0]) for cell in cells]) for label, cells in sources.items()}
+    alike = len(set(by_label.values())) == 1
+    name = next(iter(by_label.values())) if alike else "the training language"
+    mean = "the mean of " if alike and len(trained) > 1 else ""
+    notes = [f"{mean}{name} minus the language, per seed, then averaged; 0 would be perfect transfer."
+             if scale.higher_is_better else f"The language minus {mean}{name}, per seed, then averaged."]
+    notes = [notes[0][0].upper() + notes[0][1:]]
+    if not alike:
+        notes.append("Trained on: " + "; ".join(f"{label} {names}" for label, names in by_label.items()) + ".")
+    if any(grid.at_chance(label, [cell]) for label in grid.labels for cell in others):
+        notes.append(f"{AT_CHANCE}: in a language at chance a gap says nothing of transfer.")
     return _by_language(f"Transfer gap to {name}", grid, others, head, rows, notes,
                         lambda label, cell: entry(label, [cell]))
 
@@ -70,7 +84,8 @@ def comparison_table(grid: Grid, comparison: Comparison) -> Table:
     if grid.setting != "generalized":  # hundreds of pairs: the difference heat map shows them
         for cell, interval in zip(comparison.cells, comparison.intervals, strict=True):
             rows.append([_language_entry(grid, cell[0]), *_difference(grid, comparison, [cell], interval)])
-    return Table(f"{comparison.other} against {comparison.base}", columns, rows, _comparison_notes(grid, comparison))
+    notes = [*_comparison_notes(grid, comparison), *unequal_lines(grid, comparison), *chance_notes(grid)]
+    return Table(f"{comparison.other} against {comparison.base}", columns, rows, notes)
 
 
 def verdict(interval: Interval) -> Entry:
@@ -84,7 +99,7 @@ def verdict(interval: Interval) -> Entry:
 
 def group_tables(grid: Grid) -> list[Table]:
     """Averages over groups of languages (source language left out), one table per facet with at least two groups."""
-    scale, tables = scale_of(grid.metric), []
+    tables = []
     cells = without_source(grid, grid.shared)
     for facet, name in FACETS.items():
         groups: dict[str, list[Cell]] = {}
@@ -94,7 +109,7 @@ def group_tables(grid: Grid) -> list[Table]:
             continue
         ordered = sorted(groups, key=lambda group: group == UNKNOWN)
         rows = [[Entry(group), Entry(", ".join(cell[0] for cell in groups[group])),
-                 *(_summary_entry(scale, grid.means(label, groups[group]), grid.seeds(label)) for label in grid.labels)]
+                 *(mean_entry(grid, label, groups[group]) for label in grid.labels)]
                 for group in ordered]
         columns = [Entry(name), Entry("languages"), *(label_entry(grid, label) for label in grid.labels)]
         tables.append(Table(f"By {name}", columns, rows, text_columns=2))
@@ -102,7 +117,7 @@ def group_tables(grid: Grid) -> list[Table]:
 
 
 def oracle_tables(grid: Grid, standard: Grid) -> list[Table]:
-    """Oracle rows, and what they gain over the checkpoint chosen on the source language, where both are known."""
+    """Oracle rows, and what they gain over the checkpoint that was chosen, where both are known."""
     tables = language_tables(grid, "Oracle: checkpoint chosen per target language")
     scale = scale_of(grid.metric)
 
@@ -120,11 +135,11 @@ def oracle_tables(grid: Grid, standard: Grid) -> list[Table]:
 
 def pair_means_table(grid: Grid) -> Table:
     """Means of the generalized setting: all pairs, two languages, one language."""
-    scale, shared = scale_of(grid.metric), grid.shared
+    shared = grid.shared
     named = means_over(grid, shared)
     columns = [Entry("label"), Entry("seeds"), *(Entry(f"mean, {name}") for name in named)]
     rows = [[label_entry(grid, label), seeds_entry(grid, label),
-             *(_summary_entry(scale, grid.means(label, cells), grid.seeds(label)) for cells in named.values())]
+             *(mean_entry(grid, label, cells) for cells in named.values())]
             for label in grid.labels]
     excluded = sorted({row.excluded for _, row in grid.entries.values()})
     notes = _notes(grid, shared)
@@ -144,27 +159,21 @@ def pair_table(grid: Grid, label: str) -> Table:
                  [Entry("premise"), *(Entry(language) for language in grid.languages)], rows)
 
 
-def runs_table(runs: Sequence[Run]) -> Table:
-    """What was compared, run by run."""
-    columns = [Entry(name) for name in ("run", "label", "method", "seed", "trained on", "checkpoint", "cells")]
-    rows = []
-    for run in runs:
-        first = run.rows[0]
-        steps = sorted({row.step for row in run.rows if row.selection == "best"})
-        rows.append([Entry(first.run), Entry(first.label), Entry(first.method), Entry(str(first.seed)),
-                     Entry(", ".join(first.train_languages) or "unknown"),
-                     Entry("step " + ", ".join(f"{step:,}" for step in steps) if steps else "–"),
-                     Entry(str(sum(row.setting != SMOOTHED for row in run.rows)))])
-    return Table("Runs", columns, rows, text_columns=7)
-
-
 def label_entry(grid: Grid, label: str) -> Entry:
     return Entry(label, colour=colour_of(grid.positions[label]))
 
 
 def seeds_entry(grid: Grid, label: str) -> Entry:
-    seeds = grid.seeds(label)
-    return Entry("one seed" if len(seeds) == 1 else str(len(seeds)), hint="seed " + ", ".join(map(str, seeds)))
+    seeds, failed = grid.seeds(label), grid.failed_seeds(label)
+    hint = "seed " + ", ".join(map(str, seeds)) + (f"; failed: seed {', '.join(map(str, failed))}" if failed else "")
+    return Entry("one seed" if len(seeds) == 1 else str(len(seeds)), f"{len(failed)} failed" if failed else "",
+                 hint=hint)
+
+
+def mean_entry(grid: Grid, label: str, cells: Sequence[Cell]) -> Entry:
+    """Mean and deviation over seeds of the mean over `cells`."""
+    entry = _summary_entry(scale_of(grid.metric), grid.means(label, cells), grid.seeds(label))
+    return _marked(entry, grid.at_chance(label, cells))
 
 
 def value_entry(grid: Grid, scale: Scale, label: str, cell: Cell) -> Entry:
@@ -172,7 +181,14 @@ def value_entry(grid: Grid, scale: Scale, label: str, cell: Cell) -> Entry:
     values = grid.values(label, cell)
     if not values:
         return Entry(grid.why_empty(label, cell), tone="muted")
-    return _summary_entry(scale, values, grid.seeds(label))
+    return _marked(_summary_entry(scale, values, grid.seeds(label)), grid.at_chance(label, [cell]))
+
+
+def _marked(entry: Entry, seeds: Sequence[int]) -> Entry:
+    """`entry` with the mark of chance where any seed is at it."""
+    if not seeds or entry.tone == "muted":
+        return entry
+    return dataclasses.replace(entry, text=entry.text + AT_CHANCE, hint=f"at chance: seed {', '.join(map(str, seeds))}")
 
 
 def _summary_entry(scale: Scale, values: Sequence[float], seeds: Sequence[int], signed: bool = False) -> Entry:
@@ -217,9 +233,35 @@ def _notes(grid: Grid, shared: Sequence[Cell]) -> list[str]:
     if left_out:
         notes.append(f"Averages are over the {len(shared)} of {len(grid.scored)} cells that every run has; "
                      f"left out: {_names(left_out) if len(left_out) <= 12 else 'see Missing cells'}.")
+    notes += chance_notes(grid) + _failed_notes(grid, shared)
     unlabelled = [cell for cell in grid.cells if any(grid.why_empty(label, cell) == NO_LABEL for label in grid.labels)]
     if unlabelled:
         notes.append(f"No label in {_names(unlabelled)}: predictions are written, there is nothing to score.")
+    return notes
+
+
+def chance_notes(grid: Grid) -> list[str]:
+    """What the mark of chance means; empty where nothing is at chance."""
+    if not any(grid.at_chance(label, [cell]) for label in grid.labels for cell in grid.scored):
+        return []
+    levels = sorted({chance for cell in grid.scored if (chance := grid.chance(cell)) is not None})
+    scale = scale_of(grid.metric)
+    level = listed([scale.value(level) for level in dict.fromkeys([levels[0], levels[-1]])]).replace(" and ", " to ")
+    return [f"{AT_CHANCE}: at least one seed is at chance, no better than always naming the most frequent class "
+            f"({level} here), sampling error allowed for; in a mean, at chance in every cell of it."]
+
+
+def _failed_notes(grid: Grid, shared: Sequence[Cell]) -> list[str]:
+    """Failed seeds, and the mean that they would give together with the others; empty where there are none."""
+    scale, notes = scale_of(grid.metric), []
+    for label in dict.fromkeys(label for label, _, _ in grid.failed):
+        seeds = grid.failed_seeds(label)
+        cells = shared or sorted({cell for found, _, cell in grid.failed if found == label})
+        values = grid.means_with_failed(label, cells)
+        them = "it" if len(seeds) == 1 else "them"
+        mean = (f"; with {them} the mean of {label} over {len(cells)} is {scale.value(summarise(values).mean)} "
+                f"({counted(len(values), 'run')})" if values else "")
+        notes.append(f"Failed, so in no mean: {label} {listed([f'seed {seed}' for seed in seeds])}{mean}.")
     return notes
 
 
@@ -261,10 +303,12 @@ def _difference(
 ) -> list[Entry]:
     """One line of a comparison, but for its name."""
     scale = scale_of(grid.metric)
-    both = (_paired_mean(grid, label, comparison.seeds, cells) for label in (comparison.base, comparison.other))
+    both = [_marked(Entry(scale.value(_paired_mean(grid, label, comparison.seeds, cells))),
+                    [seed for seed in grid.at_chance(label, cells) if seed in comparison.seeds])
+            for label in (comparison.base, comparison.other)]
     adjusted = p_value(interval.adjusted) if interval.covers_training else "–"
     return [Entry(scale.signed(interval.estimate)), Entry(scale.interval(interval)), verdict(interval),
-            Entry(p_value(interval.p)), Entry(adjusted), *(Entry(scale.value(mean)) for mean in both)]
+            Entry(p_value(interval.p)), Entry(adjusted), *both]
 
 
 def _paired_mean(grid: Grid, label: str, seeds: Sequence[int], cells: Sequence[Cell]) -> float:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from trainer.report.document import Table
 
 _COLUMN_WIDTH = 7  # a number, its deviation, the space around them
-_TONES = {"muted": "dim", "gain": "bold green", "loss": "bold red", "": ""}
+_TONES = {"muted": "dim", "gain": "bold green", "loss": "bold red", "differs": "bold yellow", "": ""}
 
 
 def show(tables: Sequence[Table], findings: Sequence[str], console: rich.console.Console | None = None) -> None:

@@ -17,9 +17,10 @@ from data_prep.errors import InputError
 from data_prep.lock import held_beside, working_path
 from trainer.report import csv_rows, events, html, markdown
 from trainer.report.build import build, main_tables
-from trainer.report.collect import Run, lay_out, missing_cells, read_runs
+from trainer.report.collect import lay_out, missing_cells
 from trainer.report.document import Table
 from trainer.report.figures import to_svg
+from trainer.report.runs import Run, read_runs
 
 FILES = ("report.md", "results.csv", "report.html")  # the page last: who sees it finds the rest
 FOLDERS = (markdown.FIGURES, "tensorboard")
@@ -41,14 +42,14 @@ class ReportSummary:
     """Cells that some run has and another lacks."""
 
 
-def write_report(runs: Sequence[Path], out: Path) -> ReportSummary:
+def write_report(runs: Sequence[Path], out: Path, pool: str | None = None) -> ReportSummary:
     """Compare `runs` and write the report to the folder `out`, in place of an earlier report there.
 
-    Raises InputError, before anything is written, for runs that cannot be read (see `collect.read_runs`), or an `out`
-    that holds something else than a report or that another process is writing.
+    `pool`: see `runs.read_runs`. Raises InputError, before anything is written, for runs that cannot be read (there
+    too), or an `out` that holds something else than a report or that another process is writing.
     """
     _check_target(out)
-    loaded = read_runs(runs)
+    loaded = read_runs(runs, pool)
     with held_beside(out, "report"):
         return _write(loaded, out)
 

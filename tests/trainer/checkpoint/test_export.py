@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,24 @@ def test_what_is_damaged_or_foreign_is_not_exported(recipe: Path, tmp_path: Path
         export(str(folder), out=str(tmp_path / "other"))
     assert not (tmp_path / "other").exists()
     assert (tmp_path / "mine/notes.txt").read_text() == "mine"
+
+
+def test_what_is_doubtful_is_said(
+    trained: dict[str, tuple[Path, torch.Tensor]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model of an unfinished run is exported, with a warning; so is that of one at chance."""
+    run_folder = tmp_path / "run"
+    shutil.copytree(trained["pair"][0], run_folder)
+    record = json.loads((run_folder / "run.json").read_text())
+
+    def said(**changes: object) -> str:
+        (run_folder / "run.json").write_text(json.dumps({**record, **changes}))
+        assert export(str(run_folder), out=str(tmp_path / "out"), overwrite=True) == 0
+        return capsys.readouterr().out
+
+    assert "warning" not in said(at_chance=False)
+    assert "ended at chance on its dev cell" in said(at_chance=True)
+    assert "warning: training of" in said(status="diverged")
+    (run_folder / "done.json").unlink()
+    assert f"warning: {run_folder} is unfinished (no done.json): this is the best model so far" in said()
+    assert (tmp_path / "out/model.safetensors").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -121,6 +122,51 @@ def test_the_oracle_row_comes_from_training(pair: Path) -> None:
     (row,) = rows_of(pair, selection="oracle").values()
     best = json.loads((pair / "run.json").read_text())["oracle_by_cell"]["xnli/dev/en"]
     assert (row.split, row.language, row.value, row.step, row.n) == ("dev", "en", best["value"], best["step"], 0)
+
+
+def test_a_row_says_by_content_what_its_number_depends_on(pair: Path, root: Path) -> None:
+    evaluate(str(pair), tasks="xnli", languages="en,de", generalized=True, precision="bf16")
+    record = json.loads((pair / "run.json").read_text())
+    standard, crossed = rows_of(pair, setting="standard"), rows_of(pair, setting="generalized")
+    for row in standard.values():
+        assert row.checkpoint == hashlib.sha256((pair / "best/model.safetensors").read_bytes()).hexdigest()
+        assert (row.precision, row.kernels, row.chosen_on) == ("bf16", record["kernels"], "xnli/dev/en")
+        assert row.settings == record["settings"]
+        assert row.recipe == record["recipe_digest"]
+        assert (row.ended, row.train_languages) == ("done", ["en"])
+    hashes = [row.cell_sha256 for row in (*standard.values(), *crossed.values())]
+    assert len(set(hashes)) == 4  # two cells, two ordered pairs; the diagonal is the standard setting
+    assert all(len(value) == 64 for value in hashes)
+    # Labels 0, 1, 2: four of each in English, 2, 3 and 6 in German
+    assert (standard["en", "en"].chance, standard["de", "de"].chance) == (4 / 12, 6 / 11)
+    (oracle,) = rows_of(pair, selection="oracle").values()
+    assert (oracle.precision, oracle.checkpoint) == ("fp32", "")
+    dev = record["dev_cells"]["xnli/dev/en"]
+    assert (oracle.cell_sha256, oracle.chance) == (dev["rows_sha256"], dev["chance"])
+
+
+def test_other_rows_are_another_cell(pair: Path, root: Path, tmp_path: Path) -> None:
+    evaluate(str(pair), tasks="xnli", languages="en")
+    before = rows_of(pair)["en", "en"]
+    shutil.copytree(root, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy/xnli/test/en")
+    write_pairs(tmp_path / "copy", "en", EN, [(i + 1) % 3 for i in EN])
+    evaluate(str(pair), tasks="xnli", languages="en", shards=str(tmp_path / "copy"))
+    after = rows_of(pair)["en", "en"]
+    assert after.cell_sha256 != before.cell_sha256
+    assert after.checkpoint == before.checkpoint
+
+
+def test_rows_of_two_models_do_not_mix(pair: Path) -> None:
+    evaluate(str(pair), tasks="xnli", languages="en")
+    model = AutoModelForSequenceClassification.from_pretrained(pair / "best")
+    model.classifier.out_proj.bias.data += 1
+    model.save_pretrained(pair / "best")
+    before = tree_of(pair)
+    with pytest.raises(InputError, match="rows of another checkpoint") as caught:
+        evaluate(str(pair), tasks="xnli", languages="de")
+    assert "\n" not in str(caught.value)
+    assert tree_of(pair) == before
 
 
 def test_without_labels_there_are_predictions_and_no_score(pair: Path) -> None:

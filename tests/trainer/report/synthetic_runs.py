@@ -6,6 +6,7 @@ test sets; labels shift the chance of being right by a known amount.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,22 @@ LANGUAGES = {
 }
 SHIFTS = {"plain": 0.0, "random_noise": 0.004, "pgd": 0.035}
 EXAMPLES = 600
+CHANCE = 1 / 3
+
+
+def settings(label: str, **changes: object) -> dict[str, object]:
+    """What determined a run of this label but the seed, as training records it."""
+    ball = {"robust.epsilon": 0.1, "robust.steps": 3, "kernels": "cpu"} if label != "plain" else {}
+    return {"optimizer.lr": 2e-5, "batch.size": 32, "schedule.updates": 2000, "model.dropout": 0.1,
+            "engine.precision": "fp32", "robust.method": "pgd" if label == "pgd" else "plain", **ball,
+            "data.train": "xnli/train/en", "data.rows": "5e1f" * 4, "selection.cell": "xnli/dev/en",
+            "selection.rows": "c0de" * 4, "selection.window": 1.0, "selection.evaluations": 10,
+            "model.origin": "weights " + "0a1b" * 4, **changes}
+
+
+def digest(text: str) -> str:
+    """A made-up hash of content."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def language_info(language: str) -> dict[str, str]:
@@ -60,7 +77,9 @@ def row(label: str, seed: int, language: str, **fields: object) -> ResultRow:
         "run": f"{label}-s{seed}", "label": label, "method": "pgd" if label == "pgd" else "plain", "seed": seed,
         "task": "xnli", "kind": "pair", "metric": "accuracy", "split": "test", "language": language,
         "language_2": language, "value": 0.5, "n": EXAMPLES, "step": 1200,
-        "language_info": language_info(language), "train_languages": ["en"],
+        "language_info": language_info(language), "train_languages": ["en"], "settings": settings(label),
+        "chosen_on": "xnli/dev/en", "checkpoint": digest(f"{label} {seed}"), "precision": "fp32", "chance": CHANCE,
+        "kernels": "" if label == "plain" else "cpu",
     }
     return ResultRow.model_validate({**defaults, **fields})
 
@@ -71,14 +90,15 @@ def cell_row(path: Path, label: str, seed: int, a: str, b: str, setting: str = "
     second = b if setting == "generalized" else None
     outcomes = outcomes_path("xnli", "test", a, second)
     write_outcomes(path / "eval" / outcomes, np.arange(EXAMPLES), correct)
-    return row(label, seed, a, language_2=b, setting=setting, value=float(correct.mean()), outcomes=outcomes,
-               predictions=predictions_path("xnli", "test", a, second))
+    return row(label, seed, a, cell_sha256=digest(f"{a} {b}"), language_2=b, setting=setting,
+               value=float(correct.mean()), outcomes=outcomes, predictions=predictions_path("xnli", "test", a, second))
 
 
 def oracle_row(label: str, seed: int, language: str) -> ResultRow:
     """A dev-selected row without examples, as `evaluate` writes it."""
     value = round(LANGUAGES[language][0] + SHIFTS[label] + 0.01 + 0.002 * seed, 4)
-    return row(label, seed, language, split="dev", selection="oracle", value=value, n=0, step=600 + 100 * seed)
+    return row(label, seed, language, split="dev", selection="oracle", value=value, n=0, checkpoint="",
+               step=600 + 100 * seed)
 
 
 def draw(label: str, seed: int, a: str, b: str) -> np.ndarray:

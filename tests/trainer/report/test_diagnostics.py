@@ -12,8 +12,9 @@ from tests.trainer.report.synthetic_runs import make_runs
 from trainer.diagnose.rows import DIAGNOSTICS_FILE, DiagnosticRow, merge_diagnostics, read_diagnostics
 from trainer.report import events, markdown
 from trainer.report.build import build
-from trainer.report.collect import lay_out, read_runs
+from trainer.report.collect import lay_out
 from trainer.report.document import Document
+from trainer.report.runs import read_runs
 from trainer.report.write import write_report
 
 LANGUAGES = ("en", "de", "ru", "tr", "zh", "sw")

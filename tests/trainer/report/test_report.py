@@ -20,10 +20,11 @@ from trainer.evaluate.predictions import write_outcomes
 from trainer.evaluate.rows import RESULTS_FILE, ResultRow, merge_rows, read_rows
 from trainer.report import events, markdown, report
 from trainer.report.build import build
-from trainer.report.collect import Grid, lay_out, missing_cells, read_runs
+from trainer.report.collect import Grid, lay_out, missing_cells
 from trainer.report.compare import compare
 from trainer.report.document import Table
 from trainer.report.numbers import PERCENT, listed
+from trainer.report.runs import read_runs
 from trainer.report.tables import language_tables
 from trainer.report.write import write_report
 

@@ -18,7 +18,8 @@ from trainer.evaluate.rows import RESULTS_FILE, merge_rows
 from trainer.report import csv_rows, markdown
 from trainer.report.build import build
 from trainer.report.certified import Noise, noises
-from trainer.report.collect import lay_out, missing_cells, read_runs
+from trainer.report.collect import lay_out, missing_cells
+from trainer.report.runs import read_runs
 
 LANGUAGES = ("en", "de", "sw")
 

@@ -1,0 +1,171 @@
+"""Which runs count as seeds of one method, what a report says where they do not, and what it refuses to pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data_prep.errors import InputError
+from tests.trainer.report.synthetic_runs import digest, make_runs, row, settings
+from trainer.evaluate.rows import RESULTS_FILE, ResultRow, merge_rows, read_rows, recipe_digest
+from trainer.report import markdown, report
+from trainer.report.build import build
+from trainer.report.collect import lay_out
+from trainer.report.compare import base_label
+from trainer.report.runs import read_runs
+
+
+def change(run: Path, edit: Callable[[ResultRow], dict[str, object]]) -> None:
+    """Rewrite the rows of a run with the fields that `edit` gives."""
+    path = run / "eval" / RESULTS_FILE
+    rows = [ResultRow.model_validate({**old.model_dump(), **edit(old)}) for old in read_rows(path)]
+    path.unlink()
+    merge_rows(path, rows)
+
+
+def set_recipe(run: Path, **changes: object) -> None:
+    """Give a run another recipe; dots in the names are written as two underscores."""
+    dotted = {name.replace("__", "."): value for name, value in changes.items()}
+    change(run, lambda old: {"settings": {**old.settings, **dotted}})
+
+
+def document(paths: list[Path], pool: str | None = None) -> str:
+    runs = read_runs(paths, pool)
+    return markdown.render(build(runs, lay_out(runs)))
+
+
+def test_a_digest_knows_settings_and_no_seed() -> None:
+    same = [row("plain", seed, "en").recipe for seed in (1, 2)]
+    assert same[0] == same[1] == recipe_digest(settings("plain"))
+    assert len(same[0]) == 16
+    assert row("plain", 1, "en", settings=settings("plain", **{"optimizer.lr": 1e-5})).recipe != same[0]
+    assert recipe_digest({"a": 1, "b": 2}) == recipe_digest({"b": 2, "a": 1})
+    assert recipe_digest({}) == ""
+
+
+def test_runs_of_unlike_recipes_are_rows_of_their_own(tmp_path: Path) -> None:
+    """Three runs called plain, with other learning rate, batch and length, were once "3 seeds"."""
+    paths = make_runs(tmp_path, labels=("plain",), generalized=False, oracle=False)
+    set_recipe(paths[1], optimizer__lr=1e-5)
+    set_recipe(paths[2], batch__size=64, schedule__updates=1000)
+    text = document(paths)
+    names = ["plain (lr 2e-5, batch 32, updates 2,000)", "plain (lr 1e-5, batch 32, updates 2,000)",
+             "plain (lr 2e-5, batch 64, updates 1,000)"]
+    for name in names:
+        assert f"| {name} | one seed |" in text
+    assert "| plain |" not in text.split("## Runs")[0]
+    assert "- The 3 runs of plain are of 3 recipes, each with a row of its own: they differ in lr (2e-5, 1e-5), " \
+           "batch (32, 64) and updates (2,000, 1,000)." in text
+    runs_table = text.split("## Runs")[1]
+    assert "| **1e-5** | **32** | **2,000** | – | – | 0.1 | fp32 | xnli/dev/en |" in runs_table
+    assert "Marked: settings in which runs of one label differ." in runs_table
+
+
+def test_equal_recipes_stay_seeds_and_nothing_is_marked(tmp_path: Path) -> None:
+    text = document(make_runs(tmp_path, labels=("plain", "pgd"), generalized=False, oracle=False))
+    assert "| plain | 3 |" in text
+    assert "recipes" not in text
+    assert "Marked" not in text
+
+
+def test_variants_of_plain_stand_first_and_one_of_them_is_the_base(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("pgd", "plain"), seeds=(1,), generalized=False, oracle=False)
+    more = make_runs(tmp_path / "more", labels=("plain",), seeds=(1,), generalized=False, oracle=False)
+    set_recipe(more[0], optimizer__lr=1e-5)
+    grid = lay_out(read_runs([*paths, *more]))[0].standard
+    assert grid.labels == ["plain (lr 2e-5)", "plain (lr 1e-5)", "pgd"]
+    assert base_label(grid) == "plain (lr 2e-5)"
+
+
+def test_content_names_a_run_only_where_nothing_else_does(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("plain",), seeds=(1, 2), generalized=False, oracle=False)
+    set_recipe(paths[1], data__rows="77aa88" + "0" * 10, optimizer__lr=1e-5)
+    assert {run.label for run in read_runs(paths)} == {"plain (lr 2e-5)", "plain (lr 1e-5)"}
+    set_recipe(paths[1], optimizer__lr=2e-5)
+    assert {run.label for run in read_runs(paths)} == {"plain (training data 5e1f5e)", "plain (training data 77aa88)"}
+
+
+def test_rows_that_record_no_recipe_are_not_pooled_with_others(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("plain",), seeds=(1, 2), generalized=False, oracle=False)
+    change(paths[1], lambda _: {"settings": {}})
+    text = document(paths)
+    assert "plain (unknown recipe)" in text
+    assert "they differ in recipes that some of them do not record." in text
+
+
+def test_pooling_is_possible_and_said(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("plain",), generalized=False, oracle=False)
+    set_recipe(paths[1], data__rows="77aa88" + "0" * 10, model__origin="weights 123456")
+    text = document(paths, "label")
+    assert "| plain | 3 |" in text
+    assert "- Pooled by label: the 3 runs of plain differ in training data and initial model, so their mean and ± " \
+           "are not over seeds alone." in text
+    with pytest.raises(InputError, match="--pool takes 'label' only, found 'all'"):
+        report(*map(str, paths), out=str(tmp_path / "out"), pool="all")
+
+
+def test_scores_on_unlike_rows_are_not_paired(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("plain", "pgd"), seeds=(1, 2), languages=("en", "de"), generalized=False)
+    change(paths[3], lambda old: {"cell_sha256": digest("other")} if old.language == "de" and old.n else {})
+    with pytest.raises(InputError, match=r"plain-s1 and .*pgd-s2 were scored on different rows of xnli/test de ") as e:
+        read_runs(paths)
+    assert "\n" not in str(e.value)
+    with pytest.raises(InputError, match=r"plain-s2 and .*pgd-s2 were scored on different rows"):
+        read_runs(paths, "label")  # the pair of one seed
+    change(paths[1], lambda old: {"cell_sha256": digest("other")} if old.language == "de" and old.n else {})
+    assert len(read_runs(paths, "label")) == 4  # a world of its own per seed
+    with pytest.raises(InputError, match="--pool label"):
+        read_runs(paths)
+
+
+def test_one_run_has_one_checkpoint_and_one_recipe(tmp_path: Path) -> None:
+    (path,) = make_runs(tmp_path, labels=("plain",), seeds=(1,), generalized=False, oracle=False)
+    change(path, lambda old: {"checkpoint": digest("later")} if old.language == "de" else {})
+    with pytest.raises(InputError, match="rows of 2 checkpoints, expected one"):
+        read_runs([path])
+
+
+def test_unequal_training_and_selection_are_said(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("plain", "pgd"), generalized=False, oracle=False)
+    for path in paths[3:]:
+        set_recipe(path, schedule__updates=4000, selection__window=0.5, selection__evaluations=5, batch__size=64,
+                   **{"data.rows": "f" * 16})
+    text = document(paths)
+    assert "Unequal updates: pgd 4,000, plain 2,000." in text
+    assert "Unequal selection: the checkpoint of pgd is chosen among 5 evaluations in the last 50 % of the run, that " \
+           "of plain among 10 evaluations over the whole run." in text
+    assert "Besides the method they differ in batch (pgd 64, plain 32) and training data." in text
+    assert "nequal" not in document(make_runs(tmp_path / "equal", labels=("plain", "pgd"), generalized=False))
+
+
+def test_the_report_names_the_dev_cell_that_chose(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("plain", "pgd"), seeds=(1,), generalized=False, oracle=False)
+    change(paths[0], lambda _: {"chosen_on": "xnli/dev/de"})
+    assert "Checkpoints: plain chosen on xnli/dev/de; pgd chosen on xnli/dev/en." in document(paths)
+    change(paths[1], lambda _: {"chosen_on": ""})
+    assert "Checkpoints: plain chosen on xnli/dev/de; pgd the last step." in document(paths)
+
+
+def gap_part(text: str, name: str) -> str:
+    return text.split(f"**Transfer gap to {name}**")[1].split("\n\n**")[0].split("\n\n#")[0]
+
+
+def test_the_gap_is_taken_from_the_training_language(tmp_path: Path) -> None:
+    values = {"en": 0.9, "de": 0.8, "sw": 0.6}
+    for label, trained in (("german", ["de"]), ("both", ["de", "en"])):
+        rows = [row(label, 1, lang, value=value, outcomes=None, train_languages=trained)
+                for lang, value in values.items()]
+        merge_rows(tmp_path / label / "eval" / RESULTS_FILE, rows)
+    part = gap_part(document([tmp_path / "german"]), "German")
+    assert "| label | mean of 2 | en | sw |" in part
+    assert "| german | +5.0 | −10.0 | +20.0 |" in part
+    both = gap_part(document([tmp_path / "both"]), "German and English")
+    assert "The mean of German and English minus the language" in both
+    assert "| both | +25.0 | +25.0 |" in both
+    part = gap_part(document([tmp_path / "german", tmp_path / "both"]), "the training language")
+    assert "| label | mean of 1 | en | sw |" in part
+    assert "| german | +20.0 | −10.0 | +20.0 |" in part
+    assert "| both | +25.0 | source | +25.0 |" in part
+    assert "Trained on: german German; both German and English." in part
