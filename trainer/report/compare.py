@@ -83,8 +83,9 @@ def means_over(grid: Grid, cells: Sequence[Cell]) -> dict[str, list[Cell]]:
             f"{len(diagonal)} diagonal": diagonal,
         }
     else:
-        others = without_source(grid, cells)
-        named = {f"all {len(cells)}": list(cells), f"{len(others)} non-{grid.source}": others}
+        others, trained = without_sources(grid, cells), _trained_on(grid)
+        name = f"non-{next(iter(trained))[0]}" if len(trained) == 1 else "not trained on"
+        named = {f"all {len(cells)}": list(cells), f"{len(others)} {name}": others}
     kept: dict[str, list[Cell]] = {}
     for name, members in named.items():
         if members and members not in kept.values():
@@ -92,12 +93,22 @@ def means_over(grid: Grid, cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     return kept
 
 
-def without_source(grid: Grid, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells of languages other than the source language."""
-    return [cell for cell in cells if cell != (grid.source, grid.source)]
+def without_sources(grid: Grid, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells of languages that no label was trained on."""
+    trained = _trained_on(grid)
+    return [cell for cell in cells if cell not in trained]
+
+
+def _trained_on(grid: Grid) -> set[Cell]:
+    return {cell for label in grid.labels for cell in grid.sources(label)}
 
 
 def _compare(grid: Grid, base: str, other: str) -> Comparison | None:
+    """The comparison of two labels on what both have; None where that is nothing.
+
+    Where runs are pooled over unlike data, equal ids of two seeds are different sentences. The example part of the
+    variance is then zero on average, the seed part holds it, and the intervals are right all the same.
+    """
     seeds = [seed for seed in grid.seeds(base) if seed in grid.seeds(other)]
     cells = [
         cell for cell in grid.scored

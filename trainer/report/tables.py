@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from trainer.evaluate.rows import NO_LABEL
 from trainer.report.collect import Cell, Grid
-from trainer.report.compare import Comparison, means_over, without_source
+from trainer.report.compare import Comparison, means_over, without_sources
 from trainer.report.document import Entry, Table
 from trainer.report.numbers import Scale, counted, listed, p_value, scale_of
 from trainer.report.palette import colour_of
@@ -100,7 +100,7 @@ def verdict(interval: Interval) -> Entry:
 def group_tables(grid: Grid) -> list[Table]:
     """Averages over groups of languages (source language left out), one table per facet with at least two groups."""
     tables = []
-    cells = without_source(grid, grid.shared)
+    cells = without_sources(grid, grid.shared)
     for facet, name in FACETS.items():
         groups: dict[str, list[Cell]] = {}
         for cell in cells:
