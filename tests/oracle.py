@@ -88,18 +88,23 @@ class Step:
     def zero(self) -> torch.Tensor:
         return torch.zeros(*self.batch.input_ids.shape, self.width)
 
-    def noise(self, kind: str, draw: int = 0) -> torch.Tensor:
-        """Noise in the ball around every content token."""
+    def noise(self, kind: str, draw: int = 0, radius: float | None = None) -> torch.Tensor:
+        """Noise in the ball of this radius (epsilon) around every content token."""
+        radius = self.epsilon if radius is None else radius
         if kind == "uniform":
-            return _uniform_ball(self.recipe.seed, self.update, self.batch, self.width, self.epsilon, draw) * self.m
+            return _uniform_ball(self.recipe.seed, self.update, self.batch, self.width, radius, draw) * self.m
         ids, length = self.batch.example_ids.numpy(), self.batch.input_ids.shape[1]
         normal = _normal(self.recipe.seed, self.update, ids, length, self.width, draw)
-        return self.project(torch.from_numpy(self.epsilon / self.width**0.5 * normal).float())
+        return self.project(torch.from_numpy(radius / self.width**0.5 * normal).float(), radius)
 
-    def project(self, delta: torch.Tensor) -> torch.Tensor:
+    def start(self, kind: str, draw: int = 0) -> torch.Tensor:
+        """Where an ascent begins: noise in a ball of its own, whose radius is a share of epsilon."""
+        return self.noise(kind, draw, self.s.start_radius * self.epsilon)
+
+    def project(self, delta: torch.Tensor, radius: float | None = None) -> torch.Tensor:
         """The nearest point of the L2 ball around every token; nothing on padding and special tokens."""
         size = delta.norm(dim=-1, keepdim=True).clamp(min=1e-30)
-        return delta * torch.minimum(torch.ones_like(size), self.epsilon / size) * self.m
+        return delta * torch.minimum(torch.ones_like(size), (radius or self.epsilon) / size) * self.m
 
     def climb(self, delta: torch.Tensor, objective: Any, steps: int) -> torch.Tensor:
         """x <- Proj(x + alpha g / ||g||), per content token (Madry et al. 2018)."""
@@ -123,10 +128,10 @@ def _plain(t: Step) -> torch.Tensor:
 
 
 def _pgd(t: Step) -> torch.Tensor:
-    start = t.noise(t.s.start) if t.s.start in ("uniform", "gaussian") else t.zero()
+    start = t.start(t.s.start) if t.s.start in ("uniform", "gaussian") else t.zero()
     best = t.climb(start, t.loss, t.s.steps)
     for draw in range(1, t.s.restarts):
-        other = t.climb(t.noise(t.s.start or "uniform", draw), t.loss, t.s.steps)
+        other = t.climb(t.start(t.s.start or "uniform", draw), t.loss, t.s.steps)
         with torch.no_grad():
             one, two = (functional.cross_entropy(t.logits(d), t.batch.labels, reduction="none") for d in (best, other))
         best = torch.where((two > one)[:, None, None], other, best)
@@ -140,7 +145,7 @@ def _fgm(t: Step) -> torch.Tensor:
 
 def _freelb(t: Step) -> torch.Tensor:
     """Algorithm 1 of Zhu et al. 2020, the K losses added up before one backward."""
-    delta, total = t.noise("uniform"), t.s.clean_weight * t.loss() if t.s.clean_weight else torch.zeros(())
+    delta, total = t.start("uniform"), t.s.clean_weight * t.loss() if t.s.clean_weight else torch.zeros(())
     length = (t.s.step_size or (1.0 if t.s.steps == 1 else 2.5 / t.s.steps)) * t.epsilon
     for _ in range(t.s.steps):
         point = delta.detach().requires_grad_(True)
@@ -159,7 +164,7 @@ def _smart(t: Step) -> torch.Tensor:
     def divergence(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return _kl(a, b) + _kl(b, a)
 
-    delta = t.climb(t.noise("gaussian"), lambda d: divergence(fixed, t.logits(d)), t.s.steps)
+    delta = t.climb(t.start("gaussian"), lambda d: divergence(fixed, t.logits(d)), t.s.steps)
     with torch.no_grad():
         averaged = torch.func.functional_call(t.model, t.average, (), {
             "input_ids": t.batch.input_ids, "attention_mask": t.batch.attention_mask.long(),
@@ -171,7 +176,7 @@ def _smart(t: Step) -> torch.Tensor:
 def _trades(t: Step) -> torch.Tensor:
     clean = t.logits()
     fixed = clean.detach()
-    delta = t.climb(t.noise("gaussian"), lambda d: _kl(fixed, t.logits(d)), t.s.steps)
+    delta = t.climb(t.start("gaussian"), lambda d: _kl(fixed, t.logits(d)), t.s.steps)
     return functional.cross_entropy(clean, t.batch.labels) + t.s.smoothness_weight * _kl(clean, t.logits(delta))
 
 

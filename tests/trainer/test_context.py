@@ -21,6 +21,7 @@ from trainer.kernels import reference
 from trainer.model.build import build_model
 from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
+from trainer.robust import METHODS
 from trainer.robust.mixup import _weights
 from trainer.robust.terms import symmetric_divergence
 
@@ -28,17 +29,33 @@ EDGE = 1e-5  # of the finite differences; their error is its square
 DIRECTIONS = 20
 
 
-def context(shards: Path, tmp_path: Path, site: str, loss_scale: float = 1.0) -> StepContext:
+class PlainEngine:
+    """What a context asks of an engine, on one rank and without ZeRO."""
+
+    def __init__(self, module: SiteModel, loss_scale: float) -> None:
+        self.module, self.loss_scale, self.ranks = module, loss_scale, SimpleNamespace(world_size=1)
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.module(*inputs)
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        loss.backward()
+
+
+def context(shards: Path, tmp_path: Path, site: str, loss_scale: float = 1.0, dropout: float = 0.0,
+            settings: RobustSection | None = None) -> StepContext:
     """A micro-batch of four rows on a float64 model, behind an engine that does nothing but hold it."""
     recipe = tmp_path / "r.yaml"
-    recipe.write_text("model: {random: tiny, dropout: 0.0}\nschedule: {updates: 1}\ndata: {train: [a/b/c]}\n")
+    recipe.write_text(
+        f"model: {{random: tiny, dropout: {dropout}}}\nschedule: {{updates: 1}}\ndata: {{train: [a/b/c]}}\n")
     cell = open_cell(shards / "xnli/train/en")
     model, _ = build_model(load_recipe(str(recipe)), cell.manifest, 24)
     module = SiteModel(model, HEADS["pair"], site).double()
     for parameter in module.parameters():  # far from the flat start, where every gradient is nearly zero
         parameter.data.mul_(4.0)
-    engine: Any = SimpleNamespace(module=module, loss_scale=loss_scale, ranks=SimpleNamespace(world_size=1))
-    return StepContext(engine, reference, RobustSection(method="smart"), Examples([cell], 24)[0, np.arange(4)],
+    engine: Any = PlainEngine(module, loss_scale)
+    settings = settings or RobustSection(method="smart")
+    return StepContext(engine, reference, settings, Examples([cell], 24)[0, np.arange(4)],
                        epsilon=1.0, seed=0, update=0, global_weight=4, ends_update=True)
 
 
@@ -68,6 +85,32 @@ def test_input_gradients_agree_with_finite_differences(
         with torch.no_grad():
             slope = (value(at + EDGE * way) - value(at - EDGE * way)) / (2 * EDGE)
         assert float((grad * way).sum()) == pytest.approx(float(slope), rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("site", ["embeddings", "layer:1"])
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"mixup"}))
+def test_all_passes_of_a_step_share_one_pass_below_the_site(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, site: str
+) -> None:
+    """The layers below run once, in a graph that reaches the weights, so dropout masks there are the same for all."""
+    settings = RobustSection(method=method, draws=2, clean_weight=1.0, steps=2)
+    ctx = context(shards, tmp_path, site, dropout=0.5, settings=settings)
+    ctx.epsilon = 1e-9  # so that passes differ by what dropout does, if by anything
+    model = ctx._engine.module
+    below, above = [], []
+    monkeypatch.setattr(model, "_below", lambda batch, f=model._below: below.append(f(batch)) or below[-1])
+    monkeypatch.setattr(model, "above", lambda x, batch, f=model.above: above.append(x.detach()) or f(x, batch))
+    torch.manual_seed(0)
+    METHODS[method](ctx)
+    assert len(below) == 1
+    for seen in above:
+        torch.testing.assert_close(seen, below[0].detach(), rtol=0, atol=1e-8)
+    assert len(above) == {"plain": 1, "fgm": 3, "freelb": 3, "pgd": 4, "random_noise": 3, "r3f": 3}.get(method, 4)
+    dropped = below[0].detach() == 0
+    assert 0.4 < float(dropped.double().mean()) < 0.6 or site == "layer:1"  # dropout is on; a layer's norm hides zeros
+    grad = model.model.roberta.embeddings.word_embeddings.weight.grad
+    assert grad is not None
+    assert float(grad.abs().max()) > 0
 
 
 def test_weights_of_mixtures_follow_the_folded_beta_law() -> None:

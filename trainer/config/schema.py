@@ -161,6 +161,11 @@ class CheckpointSection(Section):
     convert to this number of ranks): refuse it, or take the weights and lose the optimiser's moments."""
 
 
+# Defaults that depend on the method; the rest take 1 step, and start anywhere in the ball.
+STEPS = {"pgd": 3, "freelb": 3}
+START_RADIUS = {"smart": 0.1, "trades": 0.1}
+
+
 class RobustSection(Section):
     """The robust method, and the ball it works in."""
 
@@ -177,12 +182,17 @@ class RobustSection(Section):
     scope: Literal["token", "sequence"] = "token"
     """Whether each token or each whole sequence has a ball of its own."""
     steps: int = Field(default=1, ge=1, le=1000)
-    """pgd, freelb, smart, trades: ascent steps K."""
+    """pgd, freelb, smart, trades: ascent steps K; None takes 3 for pgd and freelb, 1 for smart and trades. freelb
+    takes at least 2: its last pass does not move the perturbation."""
     step_size: Positive | None = None
     """Length of an ascent step as a share of epsilon; None takes 1 for one step, else 2.5 / steps."""
     start: Literal["zero", "uniform", "gaussian"] | None = None
     """Where the ascent starts; None takes zero for pgd (the first gradient is the clean one), uniform for freelb,
     gaussian for smart and trades, whose gradient at zero is zero."""
+    start_radius: float = Field(default=1.0, gt=0.0, le=1.0)
+    """pgd, freelb, smart, trades: radius of the ball that a random start is drawn in, as a share of epsilon. None takes
+    0.1 for smart and trades, so that the direction found outweighs the start, and 1 elsewhere. The authors of these two
+    start at about 0.01 and 0.03 of a step or radius; in bf16 so small a start often leaves the logits as they were."""
     restarts: int = Field(default=1, ge=1, lt=64)
     """pgd: ascents from independent starts; each example keeps the one with the highest loss."""
     noise: Literal["uniform", "gaussian"] = "uniform"
@@ -208,12 +218,24 @@ class RobustSection(Section):
     ramp_end: Share = 0.0
     """Share of the run from which the radius is full; it grows linearly in between."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_method_s_defaults(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        method = str(values.get("method"))
+        defaults = {"steps": STEPS.get(method, 1), "start_radius": START_RADIUS.get(method, 1.0)}
+        return values | {key: value for key, value in defaults.items() if values.get(key) is None}
+
     @model_validator(mode="after")
     def _consistent(self) -> RobustSection:
         if not re.fullmatch(r"word_embeddings|embeddings|layer:[0-9]{1,4}", self.site):
             raise ValueError(f"robust.site must be word_embeddings, embeddings or layer:K, found {self.site!r}")
         if self.start == "zero" and self.method in ("smart", "trades"):
             raise ValueError(f"robust.start zero: {self.method} has no gradient there; take gaussian or uniform")
+        if self.method == "freelb" and self.steps < 2:
+            raise ValueError("robust.steps: freelb ascends between its passes and needs at least 2, found 1; "
+                             "set 2 or more, or robust.method random_noise, which is what 1 would be")
         if self.bregman_weight and self.method != "smart":
             raise ValueError(f"robust.bregman_weight belongs to smart, found robust.method {self.method}")
         if self.restarts > 1 and self.start in (None, "zero"):

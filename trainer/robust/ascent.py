@@ -17,9 +17,12 @@ from trainer.robust.protocol import Context
 
 
 def starting_point(ctx: Context, default: str, draw: int = 0) -> Tensor:
-    """Zero, or noise in the ball, as the settings say; (B, L, H)."""
+    """Zero, or noise in the ball of radius `start_radius` times epsilon, as the settings say; (B, L, H)."""
     kind = ctx.settings.start or default
-    return torch.zeros_like(ctx.site()[0]) if kind == "zero" else ctx.noise(kind, draw)
+    if kind == "zero":
+        return torch.zeros_like(ctx.site()[0])
+    # Both norms scale, so noise in a ball, shrunk, is the noise of the smaller ball.
+    return ctx.noise(kind, draw) * ctx.settings.start_radius
 
 
 def step_length(settings: RobustSection, steps: int) -> float:

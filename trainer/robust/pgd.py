@@ -2,8 +2,10 @@
 
     min_theta E[ max_{||delta|| <= epsilon} loss(x + delta; theta)  +  clean_weight * loss(x; theta) ]
 
-The inner maximum is approximated by K steps of ascent, from one or several starting points. This is "ADV" of Huang
-et al. 2021 (arXiv 2104.08645) with the perturbation at the embeddings.
+The inner maximum is approximated by K steps of ascent (3 by default), from one or several starting points. This is
+"ADV" of Huang et al. 2021 (arXiv 2104.08645) with the perturbation at the embeddings. The default start is zero, where
+Madry et al. start at random in the ball (`start: uniform`): the first pass then sees the clean input, whose loss it
+reports for free. One step from zero with `clean_weight: 1` is `fgm`.
 """
 
 from __future__ import annotations

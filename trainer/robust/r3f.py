@@ -19,8 +19,9 @@ def step(ctx: Context) -> Figures:
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     s = ctx.settings
-    clean, clean_logits = ctx.loss()
+    # The noise asks for the site, so that all losses share one pass below it, and its dropout masks.
     deltas = [ctx.noise(s.noise, draw) for draw in range(s.draws)]
+    clean, clean_logits = ctx.loss()
     parts = [symmetric_divergence(ctx, clean_logits, ctx.loss(delta)[1]) for delta in deltas]
     smoothness = torch.stack(parts).mean()
     total = clean + s.smoothness_weight * smoothness

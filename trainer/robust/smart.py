@@ -23,6 +23,7 @@ def step(ctx: Context) -> Figures:
     """K ascent steps on the divergence from the clean prediction, then the clean loss plus that divergence."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
+    ctx.site()  # before the first loss, so that all passes share one pass below the site, and its dropout masks
     clean, clean_logits = ctx.loss()
     fixed = clean_logits.detach()
 

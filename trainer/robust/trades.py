@@ -17,6 +17,7 @@ def step(ctx: Context) -> Figures:
     """K ascent steps on KL(clean || perturbed), then the clean loss plus that divergence."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
+    ctx.site()  # before the first loss, so that all passes share one pass below the site, and its dropout masks
     clean, clean_logits = ctx.loss()
     fixed = clean_logits.detach()
     delta, _ = ascend(ctx, starting_point(ctx, "gaussian"),

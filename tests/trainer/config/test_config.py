@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from data_prep.errors import InputError
 from trainer.config import Recipe, load_recipe
 from trainer.config.load import RECIPES, dump, known_keys
+from trainer.demo.chain import RECIPES as DEMO_RECIPES
 from trainer.robust import METHODS
 
 MINIMAL = "data: {train: [xnli/train/en]}\nmodel: {random: tiny}\nschedule: {updates: 5}\n"
@@ -50,6 +51,19 @@ def test_overrides_go_on_top_and_the_rest_is_default(recipe: str) -> None:
     assert (found.name, found.label) == ("mine-seed3", "pgd")
 
 
+@pytest.mark.parametrize(("method", "steps", "start_radius"), [
+    ("plain", 1, 1.0), ("pgd", 3, 1.0), ("fgm", 1, 1.0), ("freelb", 3, 1.0), ("smart", 1, 0.1), ("trades", 1, 0.1)])
+def test_steps_and_start_default_to_what_suits_the_method(
+    recipe: str, method: str, steps: int, start_radius: float
+) -> None:
+    for given in ({}, {"robust.steps": "null", "robust.start_radius": "null"}):
+        robust = load_recipe(recipe, {"robust.method": method, **given}).robust
+        assert (robust.steps, robust.start_radius) == (steps, start_radius)
+    given = {"robust.steps": "2", "robust.start_radius": "0.5"}
+    robust = load_recipe(recipe, {"robust.method": method, **given}).robust
+    assert (robust.steps, robust.start_radius) == (2, 0.5)
+
+
 @pytest.mark.parametrize("name", ["007", "1e5", "true", "2024-01-01", "1_000"])
 def test_names_stay_as_they_were_typed(recipe: str, name: str) -> None:
     assert load_recipe(recipe, {"name": name}).name == name
@@ -74,6 +88,9 @@ def test_a_dump_loads_as_the_same_recipe(recipe: str, tmp_path: Path) -> None:
     ({"robust.method": "pdg"}, "robust.method: .*'plain', 'pgd'"),
     ({"robust.site": "layer:x"}, "robust.site must be word_embeddings, embeddings or layer:K"),
     ({"robust.ramp_start": "0.5", "robust.ramp_end": "0.2"}, "ramp_end must not lie before"),
+    ({"robust.method": "freelb", "robust.steps": "1"}, "robust.steps: freelb .* at least 2, found 1"),
+    ({"robust.start_radius": "0"}, "robust.start_radius: .*greater than 0"),
+    ({"robust.start_radius": "1.01"}, "robust.start_radius: .*less than or equal to 1"),
     ({"checkpoint.keep": "1"}, "checkpoint.keep: .*greater than or equal to 2"),
     ({"name": "../elsewhere"}, "name: .*match pattern"),
     ({"name": ".hidden"}, "name: .*match pattern"),
@@ -115,6 +132,12 @@ def test_shipped_recipes_hold_differences_only(path: Path) -> None:
         for key, value in values.items() if isinstance(values, dict) else ():
             assert value != getattr(getattr(default, section), key), f"{section}.{key} is the default"
     assert recipe.name == f"{path.stem}-seed0"
+
+
+@pytest.mark.parametrize("path", [RECIPES / "xnli_pgd.yaml", DEMO_RECIPES / "pgd.yaml", DEMO_RECIPES / "freelb.yaml"],
+                         ids=lambda path: f"{path.parents[1].name}-{path.stem}")
+def test_pgd_and_freelb_take_three_steps_in_what_ships(path: Path) -> None:
+    assert load_recipe(str(path), {"init_from": "null", "model.name": "any"}).robust.steps == 3
 
 
 def test_the_recipe_and_the_registry_know_the_same_methods() -> None:

@@ -34,6 +34,7 @@ class FakeContext:
         self._loss = loss
         self.asked: list[str] = []
         self.deltas: list[Tensor] = []
+        self.ascent_deltas: list[Tensor] = []
         self.update: Tensor | None = None
 
     def site(self) -> tuple[Tensor, Tensor]:
@@ -44,6 +45,8 @@ class FakeContext:
         if delta_BLH is not None and not ascent:
             assert not delta_BLH.requires_grad, "the update must not differentiate through the perturbation"
             self.deltas.append(delta_BLH)
+        if delta_BLH is not None and ascent:
+            self.ascent_deltas.append(delta_BLH.detach().clone())
         value = self.theta * self._loss(self.x if delta_BLH is None else self.x + delta_BLH)
         return value, value
 
@@ -68,6 +71,9 @@ class FakeContext:
             self.update = self.shared
         assert point.grad is not None
         return value.detach(), point.grad / share
+
+    def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
+        return (other - logits).square()
 
     def noise(self, kind: str, draw: int) -> Tensor:
         s = self.settings
@@ -128,7 +134,7 @@ def test_pgd_takes_steps_of_the_length_asked_for() -> None:
 
 
 def test_clean_loss_is_known_for_free_from_a_single_step_from_zero() -> None:
-    ctx = FakeContext(linear, method="pgd")
+    ctx = FakeContext(linear, method="pgd", steps=1)
     torch.testing.assert_close(step(ctx)["clean_loss"][0], linear(ctx.x))
     assert "clean" not in ctx.asked
     assert "clean_loss" not in step(FakeContext(linear, method="pgd", start="uniform"))
@@ -191,6 +197,39 @@ def test_fgm_goes_one_step_from_the_clean_point_and_keeps_the_clean_loss() -> No
     expected = EPSILON * W / W.norm(dim=-1, keepdim=True) * ctx.m.unsqueeze(-1)
     torch.testing.assert_close(delta, expected)
     assert float(figures["loss"][0]) == pytest.approx(float(linear(ctx.x) + linear(ctx.x + expected)), rel=1e-5)
+
+
+def test_pgd_of_one_step_from_zero_with_the_clean_loss_is_fgm_and_of_three_is_not() -> None:
+    def curved(x: Tensor) -> Tensor:
+        return (W * x).sin().sum()
+
+    fgm, one, three = (FakeContext(curved, method=method, **settings) for method, settings in (
+        ("fgm", {}), ("pgd", {"steps": 1, "clean_weight": 1.0}), ("pgd", {"clean_weight": 1.0})))
+    figures = [step(ctx, ctx.settings.method) for ctx in (fgm, one, three)]
+    assert torch.equal(fgm.deltas[0], one.deltas[0])
+    assert float(figures[0]["loss"][0]) == pytest.approx(float(figures[1]["loss"][0]), rel=1e-6)
+    assert float(figures[2]["loss"][0]) > float(figures[1]["loss"][0]) + 1e-3  # three steps find a worse point
+
+
+@pytest.mark.parametrize("method", ["smart", "trades"])
+def test_an_ascent_on_a_divergence_starts_in_the_small_ball_and_leaves_it(method: str) -> None:
+    ctx = FakeContext(linear, method=method)
+    METHODS[method](ctx)
+    start, found = ctx.ascent_deltas[0][ctx.m].norm(dim=-1), ctx.deltas[0][ctx.m].norm(dim=-1)
+    assert float(start.max()) <= 0.1 * EPSILON * (1 + 1e-6)
+    assert float(start.min()) > 0.03 * EPSILON
+    assert 0.9 * EPSILON <= float(found.min()) <= float(found.max()) <= EPSILON * (1 + 1e-6)
+    # The prediction is linear, so the divergence grows fastest along w: from the sphere the cosine would be about 0.7.
+    assert float(torch.cosine_similarity(ctx.deltas[0], W, dim=-1)[ctx.m].abs().min()) > 0.99
+
+
+@pytest.mark.parametrize(("method", "norm"), [("pgd", "l2"), ("pgd", "linf"), ("freelb", "l2"), ("smart", "linf")])
+def test_a_random_start_is_the_noise_of_the_smaller_ball(method: str, norm: str) -> None:
+    ctx = FakeContext(linear, method=method, norm=norm, start="uniform", start_radius=0.25, steps=2)
+    METHODS[method](ctx)
+    _, expected = reference.perturb_init(
+        ctx.x, ctx.m, 0.25 * EPSILON, norm, "token", "uniform", 0, 0, torch.arange(B), 0)
+    torch.testing.assert_close(ctx.deltas[0] if method == "freelb" else ctx.ascent_deltas[0], expected)
 
 
 def test_freelb_updates_at_every_point_of_the_ascent_and_never_at_the_one_after_it() -> None:
