@@ -140,6 +140,23 @@ def test_pgd_and_freelb_take_three_steps_in_what_ships(path: Path) -> None:
     assert load_recipe(str(path), {"init_from": "null", "model.name": "any"}).robust.steps == 3
 
 
+def test_recipes_that_are_compared_take_equally_many_updates() -> None:
+    rows, size = 392_702, 32  # XNLI's English training set; the default batch
+    shipped = [load_recipe(path.stem) for path in RECIPES.glob("xnli_*.yaml")]
+    assert len(shipped) == 4
+    assert {(recipe.schedule.updates, recipe.batch.size) for recipe in shipped} == {(2 * (rows // size), size)}
+    demo = [load_recipe(str(path), {"model.name": "any"}) for path in DEMO_RECIPES.glob("*.yaml")
+            if path.stem not in ("mlm", "intermediate")]
+    assert {(recipe.schedule.updates, recipe.batch.size) for recipe in demo} == {(2500, 32)}
+
+
+@pytest.mark.parametrize("path", [*RECIPES.glob("xnli_*.yaml"), *DEMO_RECIPES.glob("*.yaml")],
+                         ids=lambda path: f"{path.parents[1].name}-{path.stem}")
+def test_no_recipe_that_ships_starts_with_a_full_radius(path: Path) -> None:
+    recipe = load_recipe(str(path), {} if path.stem == "mlm" else {"model.name": "any"})
+    assert recipe.robust.method == "plain" or 0 < recipe.robust.ramp_start < recipe.robust.ramp_end
+
+
 def test_the_recipe_and_the_registry_know_the_same_methods() -> None:
     assert set(Recipe.model_fields["robust"].annotation.model_fields["method"].annotation.__args__) == set(METHODS)
     assert "robust.epsilon" in set(known_keys(Recipe))
