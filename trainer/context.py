@@ -40,6 +40,7 @@ class StepContext:
         self._site_grad: Tensor | None = None
         self._not_finite: Tensor | None = None
         self._asked = 0
+        self._masks_begin: Tensor | None = None
 
     def site(self) -> tuple[Tensor, Tensor]:
         """(x_BLH detached, m_BL); the graph below the site is kept for the update."""
@@ -49,12 +50,27 @@ class StepContext:
 
     def loss(self, delta_BLH: Tensor | None = None, *, ascent: bool = False) -> tuple[Tensor, Tensor]:
         """(loss summed over the micro-batch, logits); through the engine for the update, beside it for the ascent."""
+        self._begin_masks()
         if ascent:
             x_BLH, _ = self.site()
             loss, logits = self._engine.module(self._batch, delta_BLH, x_BLH)
         else:
             loss, logits = self._engine(self._batch, delta_BLH, self._site)
         return loss, logits
+
+    def _begin_masks(self) -> None:
+        """Before a pass above the site: where passes share dropout masks, go back to where the first one began.
+
+        The last one leaves the generator where a single pass would, so the next micro-batch draws masks of its own.
+        """
+        if not self.settings.shared_dropout:
+            return
+        x_BLH, _ = self.site()  # its masks are drawn before any of these
+        generator = _dropout_generator(x_BLH.device)
+        if self._masks_begin is None:
+            self._masks_begin = generator.get_state()
+        else:
+            generator.set_state(self._masks_begin)
 
     def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:
         """d loss / d delta; weight gradients are not computed, so an ascent step costs two thirds of a full step."""
@@ -78,6 +94,7 @@ class StepContext:
         """
         x_BLH, _ = self.site()
         point = delta_BLH.detach().requires_grad_(True)
+        self._begin_masks()
         loss, _ = self._engine(self._batch, point, self._site if last else x_BLH)
         total = loss * (share * self._scale)
         if last and self._site_grad is not None and self._site is not None and self._site.requires_grad:
@@ -145,3 +162,11 @@ class StepContext:
             x_BLH, m_BL, self.epsilon, s.norm, s.scope, kind, self._seed, self._update, self._batch.example_ids, draw)
         noise: Tensor = delta
         return noise
+
+
+def _dropout_generator(device: torch.device) -> torch.Generator:
+    """The generator that dropout on `device` draws from."""
+    if device.type != "cuda":
+        return torch.default_generator
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return torch.cuda.default_generators[index]

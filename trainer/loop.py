@@ -110,8 +110,8 @@ def run_updates(
     engine.module.train()
     while state.update < updates and not state.out_of_patience:
         micro_batches = next(batches)
-        # Dropout masks are a function of seed, update and rank: nothing to save, nothing to restore. Seeded after the
-        # data came in, since a loader draws a number when it starts, which is at another update after a resume.
+        # Dropout masks are a function of seed, update, rank and micro-batch: nothing to save, nothing to restore.
+        # Seeded after the data came in: a loader draws a number when it starts, at another update after a resume.
         torch.manual_seed(hash((recipe.seed, state.update, engine.ranks.rank)) & (2**63 - 1))
         weight = global_weight(engine, recipe, micro_batches)
         epsilon = radius(recipe.robust, state.update / updates, state.site_norm)

@@ -1,7 +1,7 @@
 """Where a run stands: everything the loop must remember besides the engine's own state.
 
 Random numbers need no place here: weights, data order, noise, masking and dropout are functions of the seed, the
-update and the rank.
+update and, dropout only, of the rank and of how its share is cut into micro-batches.
 """
 
 from __future__ import annotations

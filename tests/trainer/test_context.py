@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -111,6 +112,47 @@ def test_all_passes_of_a_step_share_one_pass_below_the_site(
     grad = model.model.roberta.embeddings.word_embeddings.weight.grad
     assert grad is not None
     assert float(grad.abs().max()) > 0
+
+
+def logits_of_passes(ctx: StepContext, monkeypatch: pytest.MonkeyPatch, method: str) -> list[Tensor]:
+    """The logits of every pass above the site of one step."""
+    seen: list[Tensor] = []
+    head, original = ctx._engine.module.head, ctx._engine.module.head.logits
+
+    def logits(*inputs: Any) -> Tensor:
+        seen.append(original(*inputs))
+        return seen[-1]
+
+    monkeypatch.setattr(ctx._engine.module, "head", replace(head, logits=logits))
+    METHODS[method](ctx)
+    return [value.detach() for value in seen]
+
+
+@pytest.mark.parametrize("site", ["word_embeddings", "layer:1"])
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"plain", "mixup"}))
+def test_passes_share_dropout_masks_only_on_request(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, site: str
+) -> None:
+    for shared in (True, False):
+        settings = RobustSection(method=method, draws=2, clean_weight=1.0, steps=2, shared_dropout=shared)
+        ctx = context(shards, tmp_path, site, dropout=0.3, settings=settings)
+        ctx.epsilon = 1e-9  # so that logits differ by dropout masks only
+        first, *others = logits_of_passes(ctx, monkeypatch, method)
+        assert others
+        for logits in others:
+            assert torch.allclose(logits, first, rtol=0, atol=1e-6) is shared
+
+
+def test_micro_batches_do_not_share_masks(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two micro-batches goes on drawing where one pass of the first ended, not where it began."""
+    settings = RobustSection(method="pgd", shared_dropout=True)
+    torch.manual_seed(3)
+    ctx = context(shards, tmp_path, "embeddings", dropout=0.3, settings=settings)
+    again = StepContext(ctx._engine, reference, settings, ctx._batch, epsilon=1.0, seed=0, update=0, global_weight=4,
+                        ends_update=True)
+    ctx.epsilon = again.epsilon = 1e-9
+    one, two = (logits_of_passes(each, monkeypatch, "pgd")[0] for each in (ctx, again))
+    assert float((one - two).abs().max()) > 1e-3
 
 
 def test_weights_of_mixtures_follow_the_folded_beta_law() -> None:

@@ -51,7 +51,10 @@ class ModelSection(Section):
     random: Literal["tiny", "base", "large"] | None = None
     """Random weights of this size instead; the vocabulary is that of the shards' tokenizer."""
     dropout: Share | None = None
-    """Dropout of hidden states, attention and head; None keeps what the model's configuration says."""
+    """Dropout of hidden states, attention and head; None keeps what the model's configuration says. Masks are a
+    function of the seed, the update, the rank and the place of the micro-batch: at 0, ranks and micro-batches change an
+    update by rounding only; above it another number of ranks or another `batch.micro_size` draws other masks from the
+    same distribution."""
     freeze_word_embeddings: bool = False
     """Do not train the word-embedding table (keeps languages unseen in training where they are)."""
     gradient_checkpointing: bool = False
@@ -89,7 +92,8 @@ class BatchSection(Section):
     size: int = Field(default=32, ge=1, lt=2**31)
     """Examples per update over all ranks and accumulation steps (the global batch)."""
     micro_size: int | None = Field(default=None, ge=1)
-    """Examples per rank and forward pass; None takes the whole share of a rank (no accumulation)."""
+    """Examples per rank and forward pass; None takes the whole share of a rank (no accumulation). Changes an update by
+    rounding only where `model.dropout` is 0."""
 
 
 class OptimizerSection(Section):
@@ -213,6 +217,9 @@ class RobustSection(Section):
     """random_noise, r3f: independent draws M whose losses, or divergences, are averaged."""
     clean_weight: Weight = 0.0
     """pgd, freelb, random_noise: weight of the loss on the clean input, added to that on the perturbed one."""
+    shared_dropout: bool = False
+    """Whether all passes of a micro-batch above the site, ascent and update, clean and perturbed, draw the same dropout
+    masks (as FreeLB's authors do), or each its own. Below the site there is one pass, so one set of masks."""
     ramp_start: Share = 0.0
     """Share of the run before which the radius is zero (plain training)."""
     ramp_end: Share = 0.0

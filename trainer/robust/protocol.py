@@ -33,13 +33,18 @@ class Context(Protocol):
     """Number of predictions behind a loss: examples for classification, masked tokens for language modelling."""
 
     def site(self) -> tuple[Tensor, Tensor]:
-        """(x_BLH detached, m_BL). The layers below the site run once per update, however often this is asked."""
+        """(x_BLH detached, m_BL). The layers below the site run once per micro-batch, however often this is asked.
+
+        A method asks for it, or for noise, before its first loss: later losses start from it, an earlier one would run
+        the layers below once more, with other dropout masks.
+        """
 
     def loss(self, delta_BLH: Tensor | None = None, *, ascent: bool = False) -> tuple[Tensor, Tensor]:
         """(loss summed over the micro-batch, logits) with x + delta at the site.
 
         ascent: the loss is only for `input_grad`; parameters get no gradient from it, and nothing below the
-        site is in its graph. Each call draws dropout masks of its own.
+        site is in its graph. Each call draws dropout masks of its own above the site, or, with the setting
+        `shared_dropout`, the same as the others; those below it are drawn once, by `site`.
         """
 
     def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:

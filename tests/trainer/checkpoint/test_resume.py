@@ -28,6 +28,7 @@ DROPOUT = {"model.dropout": "0.1"}
 KINDS = {
     "plain": DROPOUT,
     "pgd": {**DROPOUT, **PGD, "batch.micro_size": "4", "robust.ramp_end": "0.5"},
+    "shared": {**DROPOUT, **PGD, "batch.micro_size": "4", "robust.shared_dropout": "true"},
     "noise": {**DROPOUT, "robust.method": "random_noise", "engine.config": "zero2", "engine.precision": "bf16"},
     "mlm": {**DROPOUT, **TEXT},
     "windows": {**DROPOUT, "logging.every": "4", "optimizer.name": "sgd", "engine.config": "zero1"},
