@@ -58,6 +58,6 @@ def test_the_default_start_finds_as_much_as_any_and_the_sphere_does_not(
 ) -> None:
     best = max(divergence(model, shards, method, start_radius=radius) for radius in (0.3, 0.03, 0.01, 0.001))
     default, sphere = (divergence(model, shards, method, **settings) for settings in ({}, {"start_radius": 1.0}))
-    print(f"{method}: of the best of four radii, {default / best:.2f} by default and {sphere / best:.2f} from the sphere")
+    print(f"{method}: of the best of four radii, {default / best:.2f} by default, {sphere / best:.2f} from the sphere")
     assert default > 0.95 * best
     assert sphere < 0.8 * best
