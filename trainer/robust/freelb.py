@@ -4,7 +4,8 @@
     delta_{t+1} = Project(delta_t + alpha * direction(grad_delta loss(x + delta_t)))
 
 Algorithm 1 of the paper: every ascent pass also contributes its parameter gradient, so that K passes cost K plain
-steps. `clean_weight` adds a pass at the clean input, which helps where K is small.
+steps. The last one does not move the perturbation, so K is at least 2 (3 by default). `clean_weight` adds a pass at
+the clean input, which helps where K is small.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
                  + mu * D(f(x; theta), f(x; theta_bar)) ]
     D(p, q) = KL(p || q) + KL(q || p),   theta_bar <- beta * theta_bar + (1 - beta) * theta  after every update
 
-The ascent is on D, with f(x) held fixed, from a random point in the ball, since D has no gradient at delta = 0. Here
-epsilon is a true radius; in the authors' code it only guards a division. The last term, which keeps the model near its
-own running average (momentum Bregman proximal point), is there where mu = `bregman_weight` is not zero.
+The ascent is on D, with f(x) held fixed, from a random point near zero (`start_radius`), since D has no gradient at
+delta = 0. Here epsilon is a true radius; in the authors' code it only guards a division. The last term, which keeps the
+model near its own running average (momentum Bregman proximal point), is there where mu = `bregman_weight` is not zero.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     min_theta E[ loss(x; theta) + beta * max_{||delta|| <= epsilon} KL(f(x) || f(x + delta)) ]
 
-The ascent is on the divergence, with f(x) held fixed, from a random point in the ball.
+The ascent is on the divergence, with f(x) held fixed, from a random point near zero (`start_radius`).
 """
 
 from __future__ import annotations
