@@ -9,10 +9,13 @@ import os
 import socket
 import subprocess
 import zlib
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from data_prep.errors import InputError
+
+VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,8 @@ def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
     if "RANK" not in env and "SLURM_PROCID" in env and env.get("SLURM_STEP_NUM_TASKS", "1") != "1":
         env["RANK"] = env["SLURM_PROCID"]
         env["WORLD_SIZE"] = env["SLURM_STEP_NUM_TASKS"]
-        # With --gpus-per-task each task sees one GPU, its own, as the first.
-        one_gpu = env.get("CUDA_VISIBLE_DEVICES", "").isdigit()
-        env["LOCAL_RANK"] = "0" if one_gpu else env.get("SLURM_LOCALID", "0")
+        # With --gpus-per-task each task sees one device, its own, and that is number 0 whatever SLURM calls it.
+        env["LOCAL_RANK"] = "0" if visible_devices(env) == 1 else env.get("SLURM_LOCALID", "0")
         if "MASTER_ADDR" not in env:
             env["MASTER_ADDR"] = _first_node(env.get("SLURM_STEP_NODELIST", ""))
         # Job steps follow one another: a port of the step's own is not held by the last one's closing sockets. From
@@ -58,6 +60,22 @@ def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
     if not 0 <= ranks.rank < ranks.world_size:
         raise InputError(f"launcher variables contradict: RANK {ranks.rank} of WORLD_SIZE {ranks.world_size}")
     return ranks
+
+
+def visible_devices(environment: Mapping[str, str]) -> int | None:
+    """How many devices `environment` leaves visible to this process; None where it says nothing of that.
+
+    Devices are named by number, by UUID (`GPU-...`, on NVIDIA's and AMD's cards) or as a MIG slice (`MIG-...`). As the
+    drivers read them: an empty list hides all, the first name that is none (-1, `NoDevFiles`) ends a list, and where
+    several variables are set (HIP's numbers count among ROCR's devices) the shortest list counts.
+    """
+    lists = [environment[name].split(",") for name in VISIBLE if name in environment]
+    return min((len(list(takewhile(_names_device, names))) for names in lists), default=None)
+
+
+def _names_device(name: str) -> bool:
+    name = name.strip()
+    return name.isdigit() or name.startswith(("GPU-", "MIG-"))
 
 
 def _first_node(node_list: str) -> str:

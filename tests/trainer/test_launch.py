@@ -38,10 +38,34 @@ def test_under_srun() -> None:
     assert (env["RANK"], env["WORLD_SIZE"], env["LOCAL_RANK"]) == ("3", "4", "1")
 
 
-@pytest.mark.parametrize(("visible", "local_rank"), [("2", 0), ("0,1", 1)])
-def test_under_srun_a_task_may_see_one_gpu_only(visible: str, local_rank: int) -> None:
-    env = {**SRUN, **WHERE, "CUDA_VISIBLE_DEVICES": visible}
-    assert find_ranks(env) == Ranks(3, 4, local_rank)
+UUID = "GPU-0f3c2a51-77de-4b0c-9a35-2b1f6c0d9e84"
+SLICE = "MIG-5d1c7b42-1e0f-5a6b-8c9d-3e2f1a0b4c5d"
+
+
+@pytest.mark.parametrize(("visible", "local_rank"), [
+    ({"CUDA_VISIBLE_DEVICES": "2"}, 0),
+    ({"CUDA_VISIBLE_DEVICES": " 2 "}, 0),
+    ({"CUDA_VISIBLE_DEVICES": UUID}, 0),
+    ({"CUDA_VISIBLE_DEVICES": "GPU-0f3c2a51"}, 0),  # CUDA takes the beginning of a UUID
+    ({"CUDA_VISIBLE_DEVICES": SLICE}, 0),
+    ({"CUDA_VISIBLE_DEVICES": "MIG-GPU-0f3c2a51-77de-4b0c-9a35-2b1f6c0d9e84/1/0"}, 0),  # drivers before 470
+    ({"CUDA_VISIBLE_DEVICES": "3,-1,2"}, 0),  # CUDA reads up to the first that is no device
+    ({"ROCR_VISIBLE_DEVICES": "1"}, 0),
+    ({"HIP_VISIBLE_DEVICES": "1"}, 0),
+    ({"ROCR_VISIBLE_DEVICES": "GPU-a51f03b9c27d4e68"}, 0),
+    ({"ROCR_VISIBLE_DEVICES": "2,3", "HIP_VISIBLE_DEVICES": "1"}, 0),
+    ({"CUDA_VISIBLE_DEVICES": "2", "ROCR_VISIBLE_DEVICES": "2"}, 0),
+    ({"CUDA_VISIBLE_DEVICES": "0,1"}, 1),
+    ({"CUDA_VISIBLE_DEVICES": "0, 1 ,"}, 1),
+    ({"CUDA_VISIBLE_DEVICES": f"{UUID},GPU-77de"}, 1),
+    ({"ROCR_VISIBLE_DEVICES": "0,1", "HIP_VISIBLE_DEVICES": "0,1"}, 1),
+    ({"CUDA_VISIBLE_DEVICES": ""}, 1),  # no device at all: a rank on the CPU
+    ({"CUDA_VISIBLE_DEVICES": "-1"}, 1),
+    ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 1),
+    ({}, 1),
+])
+def test_under_srun_a_task_that_sees_one_device_takes_number_0(visible: dict[str, str], local_rank: int) -> None:
+    assert find_ranks({**SRUN, **WHERE, **visible}) == Ranks(3, 4, local_rank)
 
 
 def test_a_batch_script_or_a_step_of_one_task_is_alone() -> None:
