@@ -22,23 +22,42 @@ from typing import Any
 import fire
 from fire.decorators import SetParseFn
 
+from data_prep import interrupt
 from data_prep.errors import InputError
 
 Command = Callable[..., Any]
 Commands = Mapping[str, "Command | Commands"]
 EXIT_BAD_INPUT = 2
+KEPT = "what was finished is kept; give the same command again"
 # What a place, not the program, gets wrong: full, read-only or forbidden, a name that cannot be one.
 NO_BUG = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP,
           errno.ENOTDIR, errno.EISDIR}
 
 
-def main(commands: Commands | Command, argv: Sequence[str], prog: str) -> int:
+def main(
+    commands: Commands | Command, argv: Sequence[str], prog: str, kept: Mapping[str, str] | str = KEPT
+) -> int:
     """Run one command of `commands` (a table may hold tables) with the words of `argv`; return the exit code.
 
     A program of a single command gives that instead of a table. A command may return an int, which becomes the exit
     code; None means 0. `InputError` is printed as one line and becomes 2, and so does a full disk or a forbidden
-    folder. A reader that closes our output early (`... | head`) is no error.
+    folder. A reader that closes our output early (`... | head`) is no error. Where the program listens to Ctrl-C, that
+    is one line too and becomes 130; `kept`: what an interrupted command leaves and what to do, perhaps by its name.
     """
+    interrupt.begin()
+    try:
+        return _run_one(commands, argv, prog)
+    except BaseException as error:
+        # What a library makes of KeyboardInterrupt on its way here may be another exception.
+        if not interrupt.heard() or isinstance(error, SystemExit):
+            raise
+        interrupt.say(f"by Ctrl-C; {kept if isinstance(kept, str) else kept.get(argv[0] if argv else '', KEPT)}")
+        return interrupt.EXIT_INTERRUPTED
+    finally:
+        interrupt.end()
+
+
+def _run_one(commands: Commands | Command, argv: Sequence[str], prog: str) -> int:
     try:
         if not isinstance(commands, Mapping):
             return _run(commands, argv, prog)
@@ -51,16 +70,18 @@ def main(commands: Commands | Command, argv: Sequence[str], prog: str) -> int:
                              f"commands: {', '.join(commands)}")
         command = commands[name]
         if isinstance(command, Mapping):
-            return main(command, words, f"{prog} {name}")
+            return _run_one(command, words, f"{prog} {name}")
         return _run(command, words, f"{prog} {name}")
     except InputError as error:
+        if interrupt.heard():
+            raise
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in NO_BUG:
+        if error.errno not in NO_BUG or interrupt.heard():
             raise
         print(f"error: {InputError(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
         return EXIT_BAD_INPUT

@@ -17,3 +17,14 @@ COMMANDS: dict[str, Command] = {
     "verify": verify,
     "peek": peek,
 }
+
+# What a command that is interrupted leaves, and what to do.
+_CELLS = "finished cells are kept; the same command goes on with the others"
+KEPT = {
+    "build": _CELLS,
+    "augment": _CELLS,
+    "tokenizer": "no tokenizer was written; give the same command again",
+    "verify": "nothing was changed",
+    "peek": "nothing was changed",
+    "tasks": "nothing was changed",
+}

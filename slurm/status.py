@@ -15,6 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_prep import interrupt
+
+if __name__ == "__main__":
+    interrupt.listen()
+
 import rich.box
 import rich.console
 import rich.table
@@ -245,4 +250,4 @@ def _config(run: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.main(status, sys.argv[1:], "python -m slurm.status"))
+    sys.exit(cli.main(status, sys.argv[1:], "python -m slurm.status", "nothing was changed"))

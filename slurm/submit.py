@@ -17,6 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep import interrupt
+
+if __name__ == "__main__":
+    interrupt.listen()
+
 from data_prep import cli
 from data_prep.errors import InputError
 from slurm import record, scheduler
@@ -25,6 +30,7 @@ from slurm.render import render
 from trainer.telemetry.record import commit
 
 PROGRAM = "python -m slurm.submit"
+KEPT = "what was handed in is cancelled again; look with `squeue --me`"
 TASK_PER_GPU = ("intermediate", "robust", "sweep")
 
 
@@ -169,8 +175,8 @@ def main(argv: Sequence[str]) -> int:
     own, words = split_words(argv[1:])
     commands: dict[str, cli.Command] = {kind: job_command(kind, words, argv) for kind in KINDS}
     if argv and argv[0] in KINDS:
-        return cli.main(commands, [argv[0], *own], PROGRAM)
-    return cli.main({**commands, "chain": chain}, argv, PROGRAM)
+        return cli.main(commands, [argv[0], *own], PROGRAM, KEPT)
+    return cli.main({**commands, "chain": chain}, argv, PROGRAM, KEPT)
 
 
 def _show(links: Sequence[Link]) -> int:

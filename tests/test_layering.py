@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for package in ("data_prep", "trainer", "slurm") for path in (ROOT / package).rglob("*.py"))
-DOORS = {"data_prep.shards", "data_prep.errors", "data_prep.cli", "data_prep.lock"}
+DOORS = {"data_prep.shards", "data_prep.errors", "data_prep.cli", "data_prep.lock", "data_prep.interrupt"}
 ABOVE_BOTH = ("trainer.demo", "trainer.studies")
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
 

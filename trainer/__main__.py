@@ -6,6 +6,11 @@ import os
 import sys
 from typing import NoReturn
 
+from data_prep import interrupt
+
+if __name__ == "__main__":
+    interrupt.listen()
+
 from data_prep import cli
 from trainer.endings import REQUESTS, LostRank, ignore_requests, leave_at_once
 
@@ -15,11 +20,11 @@ def main(argv: list[str]) -> int:
     # Imported here, not above: `--help` and a mistyped command should not wait for torch.
     from transformers.utils import logging
 
-    from trainer.commands import COMMANDS
+    from trainer.commands import COMMANDS, KEPT
 
     logging.disable_progress_bar()  # bars for loading and saving tear the lines of training apart
     try:
-        return cli.main(COMMANDS, take_local_rank(argv), "python -m trainer")
+        return cli.main(COMMANDS, take_local_rank(argv), "python -m trainer", KEPT)
     except LostRank as error:
         leave_at_once(error)
 

@@ -27,3 +27,15 @@ COMMANDS: Commands = {
     "doctor": doctor,
     "demo": demo,
 }
+
+# What a command that is interrupted leaves, and what to do. A training saves instead (`endings`).
+_RUN_KEPT = "the run, and the rows that its eval/ has had, are kept; give the same command again"
+KEPT = {
+    "evaluate": _RUN_KEPT,
+    "diagnose": _RUN_KEPT,
+    "report": "an earlier report is kept, or made again by the same command",
+    "export": "no model was written; give the same command again",
+    "bench": "nothing was kept",
+    "doctor": "nothing was found out yet",
+    "demo": "what is finished is kept; the same command goes on from there",
+}

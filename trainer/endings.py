@@ -4,9 +4,11 @@
     3   training is stuck (collapsed, or not finite): another try would end alike
     75  asked to leave by a signal, and saved: requeue it, and it goes on
     76  another rank died or hung: requeue it, and it goes on from the last checkpoint
+    130 interrupted a second time by Ctrl-C: it goes on from the last checkpoint
 
-USR1, USR2 and TERM set a flag and nothing else: what is under way, a step or a save, is finished, and the ranks agree
-on the flag between two updates (`trainer/loop.py`). Further signals change nothing.
+USR1, USR2, TERM and Ctrl-C (INT) set a flag and nothing else: what is under way, a step or a save, is finished, and the
+ranks agree on the flag between two updates (`trainer/loop.py`). Further signals change nothing, but for a second INT,
+which ends the process at once (`data_prep/interrupt.py`).
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
+from data_prep import interrupt
 from data_prep.errors import InputError
 
 EXIT_STOPPED, EXIT_REQUEUE, EXIT_LOST_RANK = 3, 75, 76
-ASKING = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+ASKING = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
+AGAIN = "twice, and left at once: the same command goes on from the last whole checkpoint"
 _GLOO = ("gloo", "Connection closed by peer", "Connection reset by peer")  # it raises nothing but RuntimeError
 
 
@@ -54,7 +58,8 @@ class Requests:
         if self._depth == 1:
             self.received = None
             if threading.current_thread() is threading.main_thread():  # Python lets no other thread set handlers
-                self._before = {number: signal.signal(number, self._take) for number in ASKING}
+                self._before = {number: signal.signal(number, self._take) for number in ASKING if not _is_off(number)}
+                interrupt.say_at_the_second(AGAIN if _is_main_rank() else "")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -66,6 +71,15 @@ class Requests:
 
 
 REQUESTS = Requests()
+
+
+def _is_off(number: signal.Signals) -> bool:
+    """Whether who started this process wants no Ctrl-C in it: a script that put it into the background."""
+    return number == signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN
+
+
+def _is_main_rank() -> bool:
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def ignore_requests() -> None:

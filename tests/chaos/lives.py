@@ -18,6 +18,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from data_prep import interrupt
+from tests.chaos.ranks import hear_ctrl_c
+
 IMPORTED = ["trainer.commands", "data_prep.__main__", "trainer.report.write", "transformers.models.xlm_roberta",
             "torch.utils.tensorboard", "tests.chaos.lives"]
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
@@ -31,17 +34,25 @@ SERVER.set_forkserver_preload(IMPORTED)
 class Life:
     """A running command, `words` after `python -m`; each change to the file system takes `pause` seconds more.
 
-    `last` is the number of the change at which it kills itself, 0 for none. A demo is cut to a tokenizer, or trains
-    shortly where it is `whole`.
+    `last` is the number of the change at which it kills itself by `number`, 0 for none. A demo is cut to a tokenizer,
+    or trains shortly where it is `whole`.
     """
 
     def __init__(
-        self, words: Sequence[str], said: Path, pause: float = 0.0, last: int = 0, whole: bool = False
+        self, words: Sequence[str], said: Path, pause: float = 0.0, last: int = 0, whole: bool = False,
+        number: int = signal.SIGKILL,
     ) -> None:
         self.said = said
         self.started = time.monotonic()
-        self.process: ForkServerProcess = SERVER.Process(target=live, args=(list(words), str(said), pause, last, whole))
+        arguments = (list(words), str(said), pause, last, whole, number)
+        self.process: ForkServerProcess = SERVER.Process(target=live, args=arguments)
         self.process.start()
+
+    def interrupt_after(self, seconds: float) -> None:
+        """Ctrl-C, to its process group, `seconds` after its start, where it has not ended before."""
+        self.process.join(max(0.0, self.started + seconds - time.monotonic()))
+        if self.process.exitcode is None:
+            os.killpg(self.process.pid or 0, signal.SIGINT)
 
     def kill_after(self, seconds: float) -> bool:
         """Kill it `seconds` after its start; False where it had ended before."""
@@ -65,21 +76,24 @@ class Life:
         return self.said.read_text(encoding="utf-8") if self.said.exists() else ""
 
 
-def live(words: list[str], said: str, pause: float, last: int, whole: bool) -> None:
-    """What a life does."""
+def live(words: list[str], said: str, pause: float, last: int, whole: bool, number: int) -> None:
+    """What a life does, in a process group of its own."""
+    os.setpgid(0, 0)
+    hear_ctrl_c()
     descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     _with_small_batches()
     _with_a_small_demo(whole)
-    _watch_changes(pause, last)
+    _watch_changes(pause, last, number)
+    interrupt.listen()
     from data_prep.__main__ import main as prepare
     from trainer.__main__ import main as train
 
     sys.exit((prepare if words[0] == "data_prep" else train)(words[1:]))
 
 
-def _watch_changes(pause: float, last: int) -> None:
+def _watch_changes(pause: float, last: int, number: int) -> None:
     """Sleep, or die, before each rename, removal and new folder, and after each opening of a file to write.
 
     At that moment the file is empty.
@@ -91,7 +105,7 @@ def _watch_changes(pause: float, last: int) -> None:
         if os.getpid() == owner:  # not a worker
             count += 1
             if count == last:
-                os.kill(owner, signal.SIGKILL)
+                (os.kill if number == signal.SIGKILL else os.killpg)(owner, number)
             time.sleep(pause)
 
     def watched_open(file: Any, mode: str = "r", *more: Any, **named: Any) -> Any:

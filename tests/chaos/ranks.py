@@ -45,6 +45,11 @@ class Ranks:
         return "\n".join(log.read_text(encoding="utf-8", errors="replace")[-4000:] for log in self.logs)
 
 
+def hear_ctrl_c() -> None:
+    """In a new process: hear SIGINT, also where these tests run in the background of a script, which ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start(world: int, command: list[str], folder: Path, faults: dict[str, Any] | None = None) -> Ranks:
     """`python -m trainer` with `command` on `world` ranks, with faults of `worker` planted."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,5 +62,5 @@ def start(world: int, command: list[str], folder: Path, faults: dict[str, Any] |
         ranks.logs.append(log)
         with log.open("wb") as stream:
             ranks.processes.append(subprocess.Popen([sys.executable, WORKER, *command], env=env, cwd=ROOT,
-                                                    stdout=stream, stderr=subprocess.STDOUT))
+                                                    stdout=stream, stderr=subprocess.STDOUT, preexec_fn=hear_ctrl_c))
     return ranks

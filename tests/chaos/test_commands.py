@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import socket
 import time
 import zlib
@@ -14,12 +15,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
+from data_prep.commands import KEPT as PREPARE
 from tests.chaos.lives import Life
 from tests.data_prep.conftest import sentences
 from tests.random_cells import write_random_cell
 from tests.trainer.small_runs import run, write_recipe
+from trainer.commands import KEPT as TRAIN
 from trainer.diagnose.rows import read_diagnostics
 from trainer.evaluate.rows import read_rows
 
@@ -175,6 +179,36 @@ def kills(case: str, wanted: int, inputs: Inputs, places: Callable[[Case], Path]
 @pytest.mark.parametrize("case", CASES)
 def test_killed_and_started_again(case: str, inputs: Inputs, places: Callable[[Case], Path]) -> None:
     assert {*kills(case, 3, inputs, places)} == {"same"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ctrl_c_ends_it_in_one_line(case: str, inputs: Inputs, places: Callable[[Case], Path]) -> None:
+    """... at a change to the file system and at other moments, with all its processes; and it can be started again."""
+    first, draw = places(CASES[case]), random.Random(zlib.crc32(case.encode()))
+    started = time.monotonic()
+    assert Life(CASES[case].words(inputs, first), first.parent / "said", PAUSE).end() == 0
+    seconds, interrupted = time.monotonic() - started, 0
+    for last in (draw.randint(1, 8), 0, 0):
+        place = places(CASES[case])
+        words = CASES[case].words(inputs, place)
+        life = Life(words, place.parent / "said", PAUSE, last, number=signal.SIGINT)
+        if not last:
+            life.interrupt_after(draw.uniform(0.1, 0.8) * seconds)
+        code = life.end()
+        if code == 0 or life.words.startswith("interrupted before it began"):
+            continue
+        interrupted += 1
+        assert code == 130, life.words
+        assert "Traceback" not in life.words
+        (line,) = [line for line in life.words.splitlines() if "interrupt" in line.lower()]
+        assert line == f"interrupted by Ctrl-C; {(PREPARE | TRAIN)[words[1]]}"
+        assert life.words.endswith(f"{line}\n")
+        assert not [process for process in psutil.process_iter(["cmdline"])
+                    if str(place) in " ".join(process.info["cmdline"] or ())]
+        again = Life(words, place.parent / "said")
+        assert again.end() == 0 or (case in ONCE and "exists" in again.words), again.words
+        assert tree(place) == tree(first)
+    assert interrupted
 
 
 @pytest.mark.full

@@ -21,9 +21,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from data_prep import interrupt
 from trainer.endings import REQUESTS
 
-REQUESTS.__enter__()  # as `python -m trainer` does, before anything slow is imported
+interrupt.listen()
+REQUESTS.__enter__()  # both as `python -m trainer` does, before anything slow is imported
 
 import torch
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state

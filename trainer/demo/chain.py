@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from data_prep.errors import InputError
 from data_prep.lock import held, working_path
@@ -184,23 +185,50 @@ def _run_branches(stage: Stage, log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     cores = max(1, min(len(stage.branches), os.cpu_count() or 1))
     logs = [log.with_suffix(f".{number}.log") for number in range(1, len(stage.branches) + 1)]
+    children = _Children()
     with ThreadPoolExecutor(cores) as pool:
-        results = list(pool.map(_run_branch, stage.branches, logs, [stage.shown] * len(logs)))
+        try:
+            results = list(pool.map(children.run_branch, stage.branches, logs, [stage.shown] * len(logs)))
+        except KeyboardInterrupt:  # from here on the pool waits for its threads, and these for what they have started
+            children.end()
+            raise
     for failed, file in zip(results, logs, strict=True):
         if failed is not None:
             tail = file.read_text(encoding="utf-8").strip().split("\n")[-1] if not stage.shown else ""
             raise InputError(f"`python -m {shlex.join(failed)}` failed: {tail} (all of it in {file})")
 
 
-def _run_branch(branch: Sequence[Sequence[str]], log: Path, shown: bool) -> Sequence[str] | None:
-    """Run the commands of one branch; returns the one that failed, or None."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with log.open("a", encoding="utf-8") as stream:  # a later life of the demo adds to its logs
-        for words in branch:
-            output = None if shown else stream
-            command = [sys.executable, "-m", CHILD, str(os.getpid()), *words]
-            done = subprocess.run(command, env=environment, check=False,
-                                  stdout=output, stderr=subprocess.STDOUT if not shown else None)
-            if done.returncode:
-                return words
-    return None
+class _Children:
+    """The commands that are under way, each in a process group of its own: Ctrl-C in a terminal is the demo's alone."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = Lock()
+        self._ending = False
+
+    def run_branch(self, branch: Sequence[Sequence[str]], log: Path, shown: bool) -> Sequence[str] | None:
+        """Run the commands of one branch; returns the one that failed, or None."""
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        with log.open("a", encoding="utf-8") as stream:  # a later life of the demo adds to its logs
+            for words in branch:
+                output = None if shown else stream
+                with self._lock:
+                    if self._ending:
+                        return words
+                    child = subprocess.Popen([sys.executable, "-m", CHILD, str(os.getpid()), *words], env=environment,
+                                             stdout=output, stderr=None if shown else subprocess.STDOUT,
+                                             process_group=0)
+                    self._running.add(child)
+                code = child.wait()
+                with self._lock:
+                    self._running.discard(child)
+                if code:
+                    return words
+        return None
+
+    def end(self) -> None:
+        """Start no more commands, and end those under way: a training saves first."""
+        with self._lock:
+            self._ending = True
+            for child in self._running:
+                child.terminate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -92,14 +93,13 @@ def _selftest(launcher: str) -> Iterator[Finding]:
         command = [launcher, "--num_accelerators", str(SELFTEST_RANKS), "--master_port", str(free_port()),
                    "--module", "trainer.doctor.selftest", str(result)]
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False,
-                                  timeout=SELFTEST_SECONDS, cwd=Path(__file__).parents[2])
+            code, said = _run_group(command, environment)
         except subprocess.TimeoutExpired:
             yield Finding("two-rank self-test", False, f"did not end within {SELFTEST_SECONDS} s: do the ranks reach "
                           "each other? (firewall on the loopback address, NCCL_SOCKET_IFNAME)")
             return
-        if done.returncode or not result.exists():
-            lines = [line for line in (done.stderr + done.stdout).split("\n") if line.strip()]
+        if code or not result.exists():
+            lines = [line for line in said.split("\n") if line.strip()]
             wrong = [line for line in lines if "Error" in line] or lines or ["no output"]
             yield Finding("two-rank self-test", False, f"the launcher failed: {wrong[0].strip()[:200]}")
             return
@@ -109,3 +109,18 @@ def _selftest(launcher: str) -> Iterator[Finding]:
                   f" {SELFTEST_RANKS} ranks equal one process; largest error {max(errors.values()):.1e}")
     for cell, error in failing.items():
         yield Finding(f"exactness: {cell}", False, f"differs by {error:.1e} (bound {TOLERANCE:.0e}); do not use it")
+
+
+def _run_group(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Exit code and words of a launcher, stderr first; however this ends, none of its ranks stays behind.
+
+    Raises TimeoutExpired after SELFTEST_SECONDS.
+    """
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          cwd=Path(__file__).parents[2], process_group=0) as launched:
+        try:
+            out, err = launched.communicate(timeout=SELFTEST_SECONDS)
+        except BaseException:
+            os.killpg(launched.pid, signal.SIGKILL)
+            raise
+    return launched.returncode, err + out
