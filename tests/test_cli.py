@@ -21,6 +21,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cells(place / "shards")
     write_recipe(place, Path("shards"))
     (place / "raw").mkdir()
+    (place / "mine.json").write_text('{"zero_optimisation": {"stage": 2}}', encoding="utf-8")
     return place
 
 
@@ -54,6 +55,8 @@ BAD = [
     ("trainer", "train small.yaml --seed=1 --seed=2", "--seed is given twice"),
     ("trainer", "train small.yaml --optimizer.lr=1 --optimizer.lr=2", "--optimizer.lr is given twice"),
     ("trainer", "train small.yaml --name=../out", "name: "),
+    ("trainer", "train small.yaml --engine.config=mine.json --data.shards=nowhere",
+     "mine.json: unknown key 'zero_optimisation', did you mean 'zero_optimization'?"),
     ("trainer", "train small.yaml --data.shards=nowhere", "no such folder, expected a cell"),
     ("trainer", "train small.yaml --data.train=[xnli/train/fr]", "xnli/train/fr"),
     ("trainer", "train small.yaml --batch.size=1000", "60 rows, fewer than batch.size 1000"),

@@ -1,4 +1,4 @@
-"""The only file that imports deepspeed: builds the engine and gives the loop the few verbs it needs.
+"""The only file that uses deepspeed: builds the engine and gives the loop the few verbs it needs.
 
 Inputs: the model, the recipe, `ds_configs/*.json`. The recipe says batch, learning rate and clipping; the JSON says
 how to run and holds "auto" for these. What each ZeRO stage allows is laid down here once:
@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
-import json
 import logging
 import os
 import warnings
@@ -34,6 +33,7 @@ from trainer.average import RunningAverage
 from trainer.checkpoint.writer import Writer
 from trainer.config.schema import Recipe
 from trainer.data.collate import Batch
+from trainer.ds_config import auto_values, fill_in, read_engine_config
 from trainer.launch import Ranks
 from trainer.optimizer import build_optimizer, learning_rate_course
 
@@ -46,8 +46,6 @@ from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param  
 from deepspeed.utils.tensor_fragment import fragment_address  # noqa: E402
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint  # noqa: E402
 
-CONFIGS = Path(__file__).parent.parent / "ds_configs"
-AUTO = "auto"
 MEBIBYTE = 1 << 20
 # What DeepSpeed's checkpoints hold beside tensors and plain values.
 SAVED_TYPES: list[Any] = [LossScaler, DynamicLossScaler, fragment_address]
@@ -65,45 +63,6 @@ def return_freed_memory() -> None:
         library.gnu_get_libc_version  # noqa: B018  (elsewhere the numbers below may mean something else)
         library.mallopt(-3, 4 * MEBIBYTE)  # M_MMAP_THRESHOLD; setting it stops glibc from moving both by itself
         library.mallopt(-1, 64 * MEBIBYTE)  # M_TRIM_THRESHOLD
-
-
-def read_engine_config(name: str) -> dict[str, Any]:
-    """The DeepSpeed configuration `name`, a file in `ds_configs/` or the path of a JSON file, as written.
-
-    Raises InputError where it is missing, is not JSON, or says what belongs into the recipe.
-    """
-    shipped = CONFIGS / f"{name}.json"
-    path = shipped if shipped.is_file() else Path(name)
-    if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.json")))
-        raise InputError(f"engine.config: no {name!r}; give the path of a JSON file, or one of: {names}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("zero_optimization", {}), dict):
-        raise InputError(f"{path}: expected a JSON object, and one for zero_optimization")
-    for key in ("optimizer", "scheduler"):
-        if key in config:
-            raise InputError(f"{path}: {key!r} belongs into the recipe, not into a DeepSpeed configuration")
-    recipe_keys = ("train_batch_size", *_auto_values(1, 1, None, "fp32"))
-    numbers = {key: config[key] for key in recipe_keys if config.get(key, AUTO) != AUTO}
-    for key in ("fp16", "bf16"):
-        if isinstance(numbers.get(key), dict) and numbers[key].get("enabled", AUTO) == AUTO:
-            del numbers[key]
-    if numbers:
-        raise InputError(f'{path}: {", ".join(numbers)} must be "auto"; the recipe sets them')
-    return config
-
-
-def _auto_values(micro_size: int, accumulation: int, clip_norm: float | None, precision: str) -> dict[str, Any]:
-    return {
-        "train_micro_batch_size_per_gpu": micro_size,
-        "gradient_accumulation_steps": accumulation,
-        "gradient_clipping": clip_norm or 0.0,
-        "fp16": {"enabled": precision == "fp16"},
-        "bf16": {"enabled": precision == "bf16"},
-    }
 
 
 def check_precision(precision: str, config: Mapping[str, Any]) -> None:
@@ -139,12 +98,8 @@ class Engine:
     def __init__(self, model: nn.Module, recipe: Recipe, ranks: Ranks, updates: int) -> None:
         config = read_engine_config(recipe.engine.config)
         micro, self.accumulation = split_batch(recipe.batch.size, recipe.batch.micro_size, ranks.world_size)
-        values = _auto_values(micro, self.accumulation, recipe.optimizer.clip_norm, recipe.engine.precision)
-        config.pop("train_batch_size", None)
-        for key, value in values.items():
-            section = config.get(key)
-            config[key] = {**section, **value} if isinstance(section, dict) else value
-        config["zero_allow_untested_optimizer"] = True
+        values = auto_values(micro, self.accumulation, recipe.optimizer.clip_norm, recipe.engine.precision)
+        config = fill_in(config, values)
         self.stage = int(config.get("zero_optimization", {}).get("stage", 0))
         if self.stage == 3 and not torch.cuda.is_available():
             return_freed_memory()

@@ -66,11 +66,12 @@ def train(
 
 def _live(settings: Recipe, ranks: Ranks) -> int:
     """One life of the run: from its beginning or its last checkpoint until it is done, or has to leave."""
+    engine_config = read_engine_config(settings.engine.config)
     data = open_training_data(settings.data)
     updates = count_updates(settings, data)
     backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
     split_batch(settings.batch.size, settings.batch.micro_size, ranks.world_size)
-    check_precision(settings.engine.precision, read_engine_config(settings.engine.config))
+    check_precision(settings.engine.precision, engine_config)
     mixes = settings.robust.method == "mixup"
     choose = partner_choice(settings.robust.partner, data.train, settings.seed) if mixes else None
     model, origin = build_model(settings, data.manifest, data.max_length)

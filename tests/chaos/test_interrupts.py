@@ -105,8 +105,9 @@ def test_programs_that_are_still_starting(program: str, tmp_path: Path) -> None:
 
 def test_in_the_background_of_a_script_it_is_not_for_us(tmp_path: Path) -> None:
     """A shell without job control starts `command &` with SIGINT ignored, and means it."""
-    words = "from data_prep import interrupt; interrupt.listen(); import os, signal; os.kill(os.getpid(), signal.SIGINT)"
-    done = subprocess.run([sys.executable, "-c", f"{words}; print('goes on')"], cwd=ROOT, capture_output=True,
+    words = ("import os, signal; from data_prep import interrupt; interrupt.listen(); "
+             "os.kill(os.getpid(), signal.SIGINT); print('goes on')")
+    done = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True,
                           text=True, timeout=60, check=False,
                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     assert (done.returncode, done.stdout, done.stderr) == (0, "goes on\n", "")
