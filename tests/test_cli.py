@@ -57,8 +57,10 @@ BAD = [
     ("trainer", "train small.yaml --name=../out", "name: "),
     ("trainer", "train small.yaml --engine.config=mine.json --data.shards=nowhere",
      "mine.json: unknown key 'zero_optimisation', did you mean 'zero_optimization'?"),
-    ("trainer", "train small.yaml --data.shards=nowhere", "no such folder, expected a cell"),
-    ("trainer", "train small.yaml --data.train=[xnli/train/fr]", "xnli/train/fr"),
+    ("trainer", "train small.yaml --data.shards=nowhere", "nowhere: no such folder, expected the shards that"),
+    ("trainer", "train small.yaml --data.train=[xnli/train/fr]",
+     "data.train: no cell xnli/train/fr below shards; build it with `python -m data_prep build`, or name another "
+     "folder of shards with --data.shards"),
     ("trainer", "train small.yaml --batch.size=1000", "60 rows, fewer than batch.size 1000"),
     ("trainer", "train small.yaml --batch.micro_size=3", "batch.micro_size 3 does not divide"),
     ("trainer", "train small.yaml --engine.config=zero9", "engine.config: no 'zero9'"),

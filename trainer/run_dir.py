@@ -25,8 +25,9 @@ JOBS = "slurm"
 
 # Settings that change where or how a run executes, not what it learns: they may differ between lives of a run.
 Paths = tuple[tuple[str, ...], ...]
-FREE_SETTINGS: Paths = (("logging",), ("checkpoint",), ("data", "workers"), ("data", "verify"), ("output",), ("name",),
-                 ("batch", "micro_size"), ("engine", "timeout_seconds"), ("engine", "skips_allowed"))
+FREE_SETTINGS: Paths = (("logging",), ("checkpoint",), ("data", "workers"), ("data", "verify"), ("data", "shards"),
+                        ("output",), ("name",), ("batch", "micro_size"), ("engine", "timeout_seconds"),
+                        ("engine", "skips_allowed"))
 
 
 def run_dir_of(recipe: Recipe) -> Path:

@@ -169,7 +169,7 @@ def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, orig
         "tokenizer": manifest.tokenizer.model_dump(), "shards_root": recipe.data.shards, "updates": updates,
         "world_size": engine.ranks.world_size, "zero_stage": engine.stage, "device": str(engine.device),
         "precision": recipe.engine.precision, "kernels": kernels, "weights_from": origin,
-        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "shards_path": os.path.abspath(recipe.data.shards), "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
 
 

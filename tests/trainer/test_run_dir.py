@@ -39,7 +39,7 @@ def test_another_recipe_is_refused(recipe: Path, settings: Recipe, change: dict[
 
 
 @pytest.mark.parametrize("change", [{"logging.every": "5"}, {"checkpoint.keep": "3"}, {"data.workers": "1"},
-                                    {"data.verify": "none"}])
+                                    {"data.verify": "none"}, {"data.shards": "moved"}])
 def test_how_a_run_executes_may_change_between_its_lives(recipe: Path, settings: Recipe,
                                                         change: dict[str, str]) -> None:
     run_dir.create(settings)

@@ -26,6 +26,7 @@ from trainer.data.scratch import open_near
 
 # Letters as in manifests, and `*`: no dot and no slash of its own, so a cell lies below the root.
 CELL_PATTERN = re.compile(r"[A-Za-z0-9_+*-]+(/[A-Za-z0-9_+*-]+){2}")
+BUILD_OR_NAME = "build it with `python -m data_prep build`, or name another folder of shards with --data.shards"
 CELL_SHIFT = 40  # an example's key is (cell number << 40) + row id: unique in a run, the same in every process
 
 
@@ -178,15 +179,20 @@ def cell_name(path: Path) -> str:
 def _expand(root: str, patterns: Sequence[str], key: str) -> list[Path]:
     """The cell folders that `patterns` name below `root`, in the order given; `*` stands for anything."""
     paths: list[Path] = []
+    if not Path(root).is_dir():
+        raise InputError(f"{root}: no such folder, expected the shards that `python -m data_prep build` wrote; name "
+                         "theirs with --data.shards")
     for pattern in patterns:
         if not CELL_PATTERN.fullmatch(pattern):
             raise InputError(f"{key}: expected task/split/language, found {pattern!r}")
         if "*" in pattern:
             matches = [path for path in find_cells(root) if Path(cell_name(path)).match(pattern)]
             if not matches:
-                raise InputError(f"{key}: no finished cell below {root} matches {pattern!r}")
+                raise InputError(f"{key}: no finished cell below {root} matches {pattern!r}; {BUILD_OR_NAME}")
         else:
             matches = [Path(root, pattern)]
+            if not matches[0].is_dir():
+                raise InputError(f"{key}: no cell {pattern} below {root}; {BUILD_OR_NAME}")
         paths += [path for path in matches if path not in paths]
     return paths
 

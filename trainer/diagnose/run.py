@@ -35,6 +35,7 @@ from trainer.diagnose.summary import measured_fields
 from trainer.evaluate.crossed import column
 from trainer.evaluate.record import read_record
 from trainer.evaluate.run import DTYPES, load_best, open_cells
+from trainer.evaluate.shards_root import find_shards_root
 from trainer.launch import find_ranks
 from trainer.model.site import Site
 from trainer.radius import radius
@@ -54,7 +55,7 @@ def diagnose(
     tasks, languages, splits: comma lists; without languages, all that were built. noise_scales: lengths of a token's
     Gaussian noise at the run's robust.site, relative to the mean norm of English tokens there; accuracy is averaged
     over noise_draws draws from noise_seed. shards: the folder that holds the cells (default: the one the run was
-    trained from).
+    trained from, or one of its name beside the run).
     """
     folder = Path(run)
     record = read_record(folder)
@@ -74,7 +75,7 @@ def diagnose(
     ball = _ball(folder, settings, record)
     if (written := folder / "eval" / DIAGNOSTICS_FILE).exists():
         read_diagnostics(written)  # a damaged file is refused now, not after an hour of measuring
-    root = Path(shards or record["shards_root"])
+    root = find_shards_root(folder, record, shards)
     jobs = [job for task in _words(tasks) for split in _words(splits)
             for job in _jobs(root, task, split, _words(languages or ""), record)]
     model, device = load_best(folder, record, DTYPES[precision])

@@ -58,6 +58,7 @@ class _Record(_Part):
     mask_share: float = Field(ge=0, le=1)
     tokenizer: _Tokenizer
     shards_root: str
+    shards_path: str | None = None
     train_languages: list[str]
     selection: _Selection
     oracle_by_cell: dict[CellName, _Best]

@@ -45,6 +45,7 @@ from trainer.evaluate.rows import (
     merge_rows,
     read_rows,
 )
+from trainer.evaluate.shards_root import find_shards_root
 from trainer.evaluate.smoothing import Smoothing, Votes, certify, count_votes, read_settings, vote
 from trainer.identity import rows_sha256
 from trainer.launch import find_ranks
@@ -64,7 +65,7 @@ def evaluate(
 
     tasks, languages, splits: comma lists; without languages, all that were built. generalized: also every ordered
     pair, premise in one language and hypothesis in the other, the diagonal included. shards: the folder that holds
-    the cells (default: the one the run was trained from).
+    the cells (default: the one the run was trained from, or one of its name beside the run).
 
     Randomized smoothing (Cohen et al. 2019): --smoothing.samples N --smoothing.sigma S also gives, per language, the
     majority vote over N noisy passes, how often it abstains, and the L2 radius it is certified for. Noise is added at
@@ -88,7 +89,7 @@ def evaluate(
     record["checkpoint"] = _checkpoint(folder)
     if (written := folder / "eval" / RESULTS_FILE).exists():
         _refuse_other_rows(written, record)  # now, not after the last prediction
-    root = Path(shards or record["shards_root"])
+    root = find_shards_root(folder, record, shards)
     cells = [cell for task in _words(tasks) for split in _words(splits)
              for cell in open_cells(root, task, split, _words(languages or ""), record)]
     jobs = list(_jobs(cells, generalized, record))
@@ -171,7 +172,8 @@ def open_cells(root: Path, task: str, split: str, languages: list[str], record: 
     missing = [language for language in wanted if language not in built]
     if missing or not wanted:
         raise InputError(f"{root}: no finished cell {task}/{split}/{missing[0] if missing else '*'}; built: "
-                         f"{', '.join(built) or 'none'}; build it with `python -m data_prep build`")
+                         f"{', '.join(built) or 'none'}; build it with `python -m data_prep build`, or name "
+                         "another folder of shards with --shards")
     cells = [open_near(built[language]) for language in wanted]
     for cell in cells:
         for what in ("kind", "labels"):

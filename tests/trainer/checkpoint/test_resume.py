@@ -19,6 +19,7 @@ from tests.trainer.small_runs import (
     run,
     tree_of,
     weights_of,
+    write_cells,
     write_recipe,
 )
 from trainer.checkpoint import layout
@@ -190,6 +191,23 @@ def test_another_recipe_in_the_folder_is_refused(recipe: Path) -> None:
     with pytest.raises(InputError, match=r"another recipe \(optimizer.lr: 0.001 there, 0.002 here\)"):
         run(recipe, "partial", {"optimizer.lr": "0.002"})
     assert tree_of(folder) == before
+
+
+def test_shards_may_move_between_two_lives(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path leads nowhere from another folder: the line names the flag, and with it the run goes on."""
+    write_cells(tmp_path / "there" / "cells")
+    monkeypatch.chdir(tmp_path / "there")
+    expected = run(recipe, "whole", {"data.shards": "cells"})
+    with killed_at(4):
+        run(recipe, "moved", {"data.shards": "cells"})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"cells: no such folder, .* name theirs with --data.shards"):
+        run(recipe, "moved", {"data.shards": "cells"})
+    folder = run(recipe, "moved", {"data.shards": "there/cells"})
+    assert metrics_of(folder) == metrics_of(expected)
+    record = json.loads((folder / "run.json").read_text())
+    assert record["shards_root"] == "there/cells"
+    assert record["shards_path"] == str(tmp_path / "there" / "cells")
 
 
 @pytest.mark.parametrize(("key", "word"), [("zero_stage", "written at ZeRO stage 2, this start has 0"),

@@ -89,7 +89,7 @@ def test_dev_cells_by_pattern_and_the_english_one_selects(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"train": "xnli/train/fr"}, "xnli/train/fr: no such folder"),
+    ({"train": "xnli/train/fr"}, "data.train: no cell xnli/train/fr below .* with --data.shards"),
     ({"train": "xnli/train"}, "data.train: expected task/split/language, found 'xnli/train'"),
     ({"train": "../train/en"}, "data.train: expected task/split/language"),
     ({"train": "*/nothing/*"}, "data.train: no finished cell below .* matches"),
