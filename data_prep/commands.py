@@ -6,7 +6,7 @@ from data_prep.augment import augment
 from data_prep.build import build
 from data_prep.cli import Command
 from data_prep.listing import tasks
-from data_prep.tokenizer import tokenizer
+from data_prep.tokenizer import NOTHING_WRITTEN, tokenizer
 from data_prep.verify import peek, verify
 
 COMMANDS: dict[str, Command] = {
@@ -23,7 +23,7 @@ _CELLS = "finished cells are kept; the same command goes on with the others"
 KEPT = {
     "build": _CELLS,
     "augment": _CELLS,
-    "tokenizer": "no tokenizer was written; give the same command again",
+    "tokenizer": NOTHING_WRITTEN,
     "verify": "nothing was changed",
     "peek": "nothing was changed",
     "tasks": "nothing was changed",

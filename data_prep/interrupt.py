@@ -13,7 +13,8 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
@@ -32,6 +33,9 @@ class _Heard:
     at_work: bool = False
     done: bool = False
     interrupted: bool = False
+    said: bool = False
+    at_once: str | None = None
+    """What is said where the first one ends the process too."""
     last_words: str = AGAIN
 
 
@@ -57,12 +61,22 @@ def listen() -> None:
 
 def begin() -> None:
     """From now on the first Ctrl-C raises KeyboardInterrupt, where `listen` has been called."""
-    _heard.at_work, _heard.done = True, False
+    _heard.at_work, _heard.done, _heard.said = True, False, False
 
 
 def end() -> None:
     """From now on the first Ctrl-C does nothing: the command is done, and the process as good as ended."""
     _heard.at_work, _heard.done = False, True
+
+
+@contextmanager
+def at_once(words: str) -> Iterator[None]:
+    """Within: the first Ctrl-C ends the process too, which says by it `words`; for long calls that hold no Python."""
+    _heard.at_once = f"by Ctrl-C; {words}"
+    try:
+        yield
+    finally:
+        _heard.at_once = None
 
 
 def heard() -> bool:
@@ -76,13 +90,17 @@ def say_at_the_second(words: str) -> None:
 
 
 def say(words: str) -> None:
-    """Write "interrupted " and `words` to stderr, past Python's buffers: a handler may have interrupted a print."""
+    """Write "interrupted " and `words` to stderr, once, past Python's buffers: a handler may have interrupted a print.
+    """
+    if _heard.said:
+        return
+    _heard.said = True
     with suppress(OSError):
         os.write(2, f"interrupted {words}\n".encode())
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    if _heard.owner != os.getpid() or _heard.done:
+    if _heard.owner != os.getpid() or _heard.done or _heard.at_once is not None:
         return
     if not _heard.at_work:
         _leave(TOO_EARLY)
@@ -96,6 +114,8 @@ def _wait_for_the_second(reading: int) -> None:
     while True:
         for number in os.read(reading, 64):
             now = time.monotonic()
+            if number == signal.SIGINT and _heard.at_once is not None:
+                _leave(_heard.at_once)
             if number == signal.SIGINT and first is None:
                 first = now
             elif number == signal.SIGINT and first is not None and now - first > ECHO_SECONDS:

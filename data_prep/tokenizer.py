@@ -18,11 +18,13 @@ import sentencepiece
 from rich.console import Console
 from sentencepiece import sentencepiece_model_pb2
 
+from data_prep import interrupt
 from data_prep.errors import InputError
 from data_prep.lock import held_beside
 from data_prep.reading import read_lines
 from data_prep.shards import TokenizerInfo, read_tokenizer, tokenizer_dir, tokenizer_fingerprint, working_folder
 
+NOTHING_WRITTEN = "no tokenizer was written; give the same command again"
 FRONT_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK_TOKEN = "<mask>"
 SPECIAL_TOKENS = len(FRONT_TOKENS) + 1
@@ -71,12 +73,13 @@ def train_tokenizer(
     written = io.BytesIO()
     sentencepiece.set_random_generator_seed(seed)
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sentences), model_writer=written, model_type=model,
-            vocab_size=vocab_size - SPECIAL_TOKENS + 1,  # SentencePiece counts <unk>, and none of the others
-            unk_id=0, bos_id=-1, eos_id=-1, pad_id=-1, normalization_rule_name="nmt_nfkc", hard_vocab_limit=False,
-            character_coverage=0.9995, input_sentence_size=max_sentences, shuffle_input_sentence=True,
-            max_sentence_length=LONGEST_LINE_BYTES, minloglevel=2)
+        with interrupt.at_once(NOTHING_WRITTEN):  # many minutes without a line of Python
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(sentences), model_writer=written, model_type=model,
+                vocab_size=vocab_size - SPECIAL_TOKENS + 1,  # SentencePiece counts <unk>, and none of the others
+                unk_id=0, bos_id=-1, eos_id=-1, pad_id=-1, normalization_rule_name="nmt_nfkc", hard_vocab_limit=False,
+                character_coverage=0.9995, input_sentence_size=max_sentences, shuffle_input_sentence=True,
+                max_sentence_length=LONGEST_LINE_BYTES, minloglevel=2)
     except (RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"SentencePiece could not train {vocab_size} tokens on these texts ({reason[-160:]}); "

@@ -15,7 +15,8 @@ from data_prep import interrupt
 from tests.chaos.ranks import ROOT, WORKER, Ranks, hear_ctrl_c, start
 from tests.chaos.test_ranks import command, until
 from tests.trainer.small_runs import metrics_of
-from trainer.checkpoint import layout
+from trainer.checkpoint import layout, universal
+from trainer.kernels import build
 from trainer.launch import free_port
 
 SAVED = "asked to leave (SIGINT): saved after update "
@@ -111,3 +112,32 @@ def test_in_the_background_of_a_script_it_is_not_for_us(tmp_path: Path) -> None:
                           text=True, timeout=60, check=False,
                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     assert (done.returncode, done.stdout, done.stderr) == (0, "goes on\n", "")
+
+
+def test_a_long_call_without_python_ends_at_the_first_one() -> None:
+    """As SentencePiece's training does; this one comes back to Python only at its end."""
+    words = ("import threading; from data_prep import interrupt; interrupt.listen(); interrupt.begin()\n"
+             "with interrupt.at_once('nothing was written'): print('there', flush=True); threading.Event().wait(300)")
+    process = subprocess.Popen([sys.executable, "-c", words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, preexec_fn=hear_ctrl_c)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "there\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=120)[1] == "interrupted by Ctrl-C; nothing was written\n"
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("what", ["converter", "compiler"])
+def test_helpers_of_a_training_are_not_told(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended by a Ctrl-C that lets the training save, they would count as broken."""
+    program = tmp_path / what
+    program.write_text(f"#!/bin/sh\nps -o pgid= -p $$ >{tmp_path}/group\nexit 1\n")
+    program.chmod(0o755)
+    if what == "converter":
+        monkeypatch.setattr(universal.sys, "executable", str(program))
+        assert universal.convert(tmp_path / "source", tmp_path / "target") is not None
+    else:
+        monkeypatch.setenv("CXX", str(program))
+        with pytest.raises(build.Unbuildable):
+            build._compile(tmp_path / "library.so")
+    assert int((tmp_path / "group").read_text()) != os.getpgid(0)

@@ -24,7 +24,7 @@ def convert(source: Path, target: Path) -> str | None:
     done = subprocess.run(
         [sys.executable, "-m", _CONVERTER, "--input_folder", str(source), "--output_folder", str(temporary),
          "--num_extract_workers", workers, "--num_merge_workers", workers, "--inject_missing_state"],
-        capture_output=True, text=True, check=False, env=_environment())
+        capture_output=True, text=True, check=False, env=_environment(), process_group=0)  # Ctrl-C is not for it
     if done.returncode != 0:
         shutil.rmtree(temporary, ignore_errors=True)
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]

@@ -87,7 +87,9 @@ def _compile(target: Path) -> None:
     compiler = _compiler()
     command = [*compiler, *FLAGS, NATIVE, str(SOURCES / "perturb.cpp"), "-o", str(target)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT_SECONDS, check=False)
+        # In a group of its own: killed by a Ctrl-C that lets a training save, it would count as no compiler.
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT_SECONDS, check=False,
+                              process_group=0)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unbuildable(f"the C++ compiler {compiler[0]} failed: {error}") from None
     if done.returncode != 0 or not target.is_file():

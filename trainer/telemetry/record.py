@@ -61,7 +61,7 @@ def commit() -> str:
         return (root / COMMIT_FILE).read_text(encoding="utf-8").strip()
     try:
         head = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
-                              capture_output=True, text=True, timeout=10, check=False)
+                              capture_output=True, text=True, timeout=10, check=False, process_group=0)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return head.stdout.strip() or "unknown"

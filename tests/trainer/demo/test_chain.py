@@ -6,6 +6,9 @@ The chain as a whole runs in CI as the README's first command.
 from __future__ import annotations
 
 import json
+import signal
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,3 +104,25 @@ def test_a_failing_command_is_named_with_its_log(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         chain._run_branches(stage, tmp_path / "logs" / "07.log")
     assert "paraphrase" in (tmp_path / "logs" / "07.2.log").read_text(encoding="utf-8")
+
+
+def test_ctrl_c_ends_what_is_under_way_and_begins_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command is `python -m timeit STATEMENT`; of two branches one waits for a core."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    run = ("timeit", "-n", "1", "-r", "1")
+    first = (*run, f"import time; open({str(tmp_path / 'began')!r}, 'w').close(); time.sleep(300)")
+    later = (*run, f"open({str(tmp_path / 'later')!r}, 'w').close()")
+    pressed = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def press() -> None:
+        while not (tmp_path / "began").exists():
+            time.sleep(0.05)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            chain._run_branches(Stage("two", ((first, later), (later,))), tmp_path / "logs" / "01.log")
+    finally:
+        signal.signal(signal.SIGINT, pressed)
+    assert not (tmp_path / "later").exists()
