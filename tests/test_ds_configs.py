@@ -89,6 +89,8 @@ NOT_TOGETHER = [
     ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}, "zero_force_ds_cpu_optimizer"),
     ({"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme"}}}, "offload_param.nvme_path is missing"),
     ({"zero_optimization": {"stage": 3, "compute_grad_norm": False}}, "compute_grad_norm=false is supported only with"),
+    ({"fp16": {"enabled": "auto", "fp16_master_weights_and_grads": True}},
+     "DeepSpeed does not take it: Fp16_master_weights_and_grads is only supported with ZeRO"),
 ]
 ELSEWHERE = [
     ({"activation_checkpointing": {}}, "'activation_checkpointing': the recipe says it (model.gradient_checkpointing)"),
