@@ -119,7 +119,7 @@ def open_training_data(section: DataSection) -> TrainingData:
     train = [open_near(path, section.verify) for path in _expand(section.shards, section.train, "data.train")]
     dev_paths = _expand(section.shards, section.dev, "data.dev")
     for name in (*map(cell_name, dev_paths), section.select_on or ""):
-        if "/test" in name:
+        if "/test/" in name:
             key = "data.select_on" if name == section.select_on else "data.dev"
             raise InputError(f"{key}: {name} is a test cell, and a checkpoint must not be chosen on what it is scored "
                              "on; name a cell of another split, such as dev")

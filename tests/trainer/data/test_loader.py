@@ -19,8 +19,9 @@ from trainer.data.loader import CELL_SHIFT, Examples, evaluation_batches, open_t
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("loader")
     for name, changes in {
+        "xnli/test/en": {"rows": 5},
         "xnli/train/en": {"rows": 30}, "mnli/train/en": {"rows": 17, "seed": 5}, "xnli/dev/en": {"rows": 23},
-        "xnli/dev/de": {"rows": 23}, "xnli/test/en": {"rows": 5, "labelled": False}, "mnli/dev/en": {"rows": 5},
+        "xnli/dev/de": {"rows": 23}, "xnli/unseen/en": {"rows": 5, "labelled": False}, "mnli/dev/en": {"rows": 5},
         "snli/train/en": {"rows": 5},
         "text/train/en": {"rows": 9, "kind": "mlm"}, "sick/dev/en": {"rows": 9, "fingerprint": "1" * 64},
     }.items():
@@ -95,7 +96,8 @@ def test_dev_cells_by_pattern_and_the_english_one_selects(root: Path) -> None:
     ({"train": "*/nothing/*"}, "data.train: no finished cell below .* matches"),
     ({"train": "xnli/train/en,text/train/en"}, r"text/train/en: kind mlm, but the first training cell has pair"),
     ({"dev": "sick/dev/en"}, "sick/dev/en was built with another tokenizer"),
-    ({"dev": "xnli/test/en"}, "xnli/test/en: no labels in this cell"),
+    ({"dev": "xnli/unseen/en"}, "xnli/unseen/en: no labels in this cell"),
+        ({"dev": "xnli/test/en"}, "data.dev: xnli/test/en is a test cell"),
     ({"dev": "xnli/dev/en", "select_on": "xnli/dev/de"}, "data.select_on 'xnli/dev/de' is not among data.dev"),
     ({"train": "snli/train/en", "dev": "xnli/dev/en,mnli/dev/en"}, "data.select_on: name the dev cell.*0 of task snli"),
     ({"max_length": 128}, "data.max_length 128, but .* was built with max_length 24"),
