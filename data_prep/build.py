@@ -2,18 +2,20 @@
 
 Inputs: a task, a source, a tokenizer. Outputs: `<out>/<task>/<split>/<language>/` and the tokenizer beside them.
 Everything is checked before anything is written (files are read through once for that, which takes a small part of
-the time that tokenising takes); finished cells are skipped.
+the time that tokenising takes); finished cells are skipped where the content of their source is still the same.
 
     python -m data_prep build xnli --source data/xnli --tokenizer xlm-roberta-base --out shards --languages en,de
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,13 @@ from data_prep.errors import InputError
 from data_prep.hub import describe_hub, hub_cells, load_hub_split, read_hub
 from data_prep.languages import language_info
 from data_prep.lock import held_beside
-from data_prep.reading import TextBatch, read_cell
+from data_prep.reading import Content, TextBatch, content_sha256, read_cell
 from data_prep.shards import (
+    KEY_CANNOT_HOLD,
+    LONGEST_KEY,
     Manifest,
     TokenizerInfo,
+    file_sha256,
     read_manifest,
     refuse_to_replace,
     write_cell,
@@ -43,8 +48,12 @@ from data_prep.workers import Augmenter, Mapper, Work, mapper
 
 SHORTEST_INPUT = 8
 PLACEHOLDER_FROM_ROWS = 20
+LONGEST_COPY = 8  # bytes that an augmentation adds to a key: `#` and the number of the copy
 MEGABYTE = 1024 * 1024
 SAME_SETTINGS = ("task", "kind", "labels", "metric", "language", "split", "max_length", "copies")
+
+
+Reader = Callable[[Counter[str], Content], Iterator[TextBatch]]
 
 
 @dataclass(frozen=True)
@@ -59,11 +68,12 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Plan:
-    """One cell that is to be built: where it goes, what is known of it, and how to read its rows."""
+    """One cell that is to be built: where it goes, what is known of it, and how to read and hash its source."""
 
     path: Path
     draft: Manifest
-    read: Callable[[Counter[str]], Iterator[TextBatch]]
+    read: Reader
+    source_sha256: Callable[[], str]
     rows: int | None = None
 
 
@@ -76,8 +86,8 @@ def build(
     source: `hub`, `hub:REPOSITORY` (a mirror, or a folder laid out like the hub's repository), or a folder of files.
     tokenizer: a folder or a name on the hub. languages, splits: comma lists; without them, all that the source has.
     max_length: of a model input, special tokens included. workers: processes, 0 for one per core.
-    A finished cell with the same settings is skipped; one with other settings is an error without --overwrite, one
-    that another process is building always.
+    A finished cell with the same settings, built from the same content, is skipped; one with other settings or from
+    other content is an error without --overwrite, one that another process is building always.
     """
     build_cells(task, source, tokenizer, out, languages, splits, max_length, workers, max_shard_mb, overwrite)
 
@@ -106,7 +116,7 @@ def build_cells(
             console.print("nothing to do: every cell is finished")
             return Counter()
         with console.status("checking the source"):
-            todo = [_checked(plan) for plan in todo]
+            todo = [_checked(plan, console) for plan in todo]
         keep_tokenizer(root, loaded, described.fingerprint)
         backend = loaded.backend_tokenizer
         backend.no_truncation()
@@ -123,12 +133,13 @@ def build_cells(
 # --- planning -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class _Found:
-    """One cell of a source: its place, a description for the manifest, and how to read it."""
+    """One cell of a source: its place, a description for the manifest, and how to read and hash it."""
 
     split: str
     language: str
     source: str
-    read: Callable[[Counter[str]], Iterator[TextBatch]]
+    read: Reader
+    source_sha256: Callable[[], str]
     rows: int | None = None
 
 
@@ -147,13 +158,25 @@ def _cells(
 
 
 def _file_cell(task: Task, cell: CellSource) -> _Found:
-    return _Found(cell.split, cell.language, cell.describe(), lambda skipped: read_cell(cell, task, skipped))
+    return _Found(cell.split, cell.language, cell.describe(),
+                  lambda skipped, content: read_cell(cell, task, skipped, content),
+                  lambda: content_sha256([file_sha256(file) for file in cell.files]))
 
 
 def _hub_cell(task: Task, repo: str, split: str, language: str) -> _Found:
     data = load_hub_split(task, repo, split, language)
     name = describe_hub(task, repo, split, language)
-    return _Found(split, language, name, lambda skipped: read_hub(data, task, name, skipped), len(data))
+
+    def read(skipped: Counter[str], content: Content) -> Iterator[TextBatch]:
+        return read_hub(data, task, name, skipped, content)
+
+    def source_sha256() -> str:
+        content = Content()
+        for _ in read(Counter(), content):
+            pass
+        return content.sha256
+
+    return _Found(split, language, name, read, source_sha256, len(data))
 
 
 def _plan(
@@ -163,42 +186,77 @@ def _plan(
     name = f"{task.name}+{augmentation.name}" if augmentation else task.name
     draft = Manifest(
         task=name, kind=task.kind, labels=list(task.labels), metric=task.metric, language=cell.language,
-        split=cell.split, parallel=cell.split in task.parallel and augmentation is None, max_length=max_length,
+        split=cell.split, parallel=cell.split in task.parallel and augmentation is None,
+        label_tolerance=task.label_tolerance, max_length=max_length,
         copies=augmentation.copies if augmentation else 0, language_info=language_info(cell.language),
         tokenizer=tokenizer, source=cell.source + (f" + {augmentation.settings}" if augmentation else ""),
         data_prep_version=data_prep.__version__)
-    return Plan(root / name / cell.split / cell.language, draft, cell.read, cell.rows)
+    return Plan(root / name / cell.split / cell.language, draft, cell.read, cache(cell.source_sha256), cell.rows)
 
 
 def _is_done(plan: Plan, console: Console) -> bool:
-    """Whether the cell is finished with these very settings; InputError where it is there with others."""
+    """Whether the cell is finished with these very settings, from this very content; InputError where it is not these.
+    """
     if not (plan.path / "manifest.json").exists():
         refuse_to_replace(plan.path)
         return False
     there = read_manifest(plan.path)
     pairs = [(name, getattr(there, name), getattr(plan.draft, name)) for name in SAME_SETTINGS]
     pairs.append(("tokenizer", there.tokenizer.fingerprint[:12], plan.draft.tokenizer.fingerprint[:12]))
-    # a source that was moved is still the same one, a file of another name or size is not
+    # a source that was moved is still the same one, a file of another name, size or content is not
     pairs.append(("source", there.source.rpartition("/")[2], plan.draft.source.rpartition("/")[2]))
     for name, old, new in pairs:
         if old != new:
             raise InputError(f"{plan.path} is finished with {name} {old}, now asked for with {new}; "
                              "add --overwrite, or choose another --out")
+    if there.source_sha256 != (content := plan.source_sha256()):
+        raise InputError(f"{plan.path} is finished from other content of {plan.draft.source} (sha256 "
+                         f"{there.source_sha256[:12]} then, {content[:12]} now); add --overwrite, or choose another "
+                         "--out")
     console.print(f"skipped  {plan.path} (finished, {there.rows:,} rows)", soft_wrap=True)
     return True
 
 
-def _checked(plan: Plan) -> Plan:
-    """The plan with its row count, after reading the source through once, so that errors come before any writing."""
+def _checked(plan: Plan, console: Console) -> Plan:
+    """The plan with its row count and hash, after reading the source once, so that errors come before any writing."""
     skipped: Counter[str] = Counter()
-    rows = sum(len(batch) for batch in plan.read(skipped))
+    content, keys, rows = Content(), _Keys(), 0
+    for batch in plan.read(skipped, content):
+        rows += len(batch)
+        keys.add(batch)
     if not rows:
         reasons = ", ".join(f"{n} {reason}" for reason, n in skipped.items()) or "it is empty"
         raise InputError(f"{plan.draft.source}: no rows to build from ({reasons})")
     if skipped["wrong number of columns"] > rows:
         raise InputError(f"{plan.draft.source}: {skipped['wrong number of columns']} rows have another number of "
                          f"columns than the first row, {rows} have the same; is it the right file?")
-    return Plan(plan.path, plan.draft, plan.read, rows)
+    if keys.fault:
+        console.print(f"keys     {plan.path}: the publisher's keys are not used, row numbers are: {keys.fault}",
+                      soft_wrap=True)
+    draft = plan.draft.model_copy(update={
+        "keys": "publisher" if keys.found and not keys.fault else "row", "source_rows": content.rows,
+        "source_sha256": content.sha256})
+    return replace(plan, draft=draft, rows=rows)
+
+
+class _Keys:
+    """The publisher's keys of one source, and what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+        self.fault = ""
+
+    def add(self, batch: TextBatch) -> None:
+        """Look at the keys of the next batch, until one is found that cannot be used."""
+        for row, key in zip(batch.ids, batch.keys, strict=False):
+            if self.fault:
+                return
+            if not key or len(key.encode()) > LONGEST_KEY - LONGEST_COPY or re.search(KEY_CANNOT_HOLD, key):
+                what = "has none" if not key else f"has the key {key[:40]!r}, too long or with a tab or a line break"
+                self.fault = f"row {row} {what}"
+            elif key in self.found:
+                self.fault = f"row {row} has the key {key!r} of another row"
+            self.found.add(key)
 
 
 def _check_numbers(max_length: int, workers: int, max_shard_mb: int) -> None:
@@ -223,16 +281,23 @@ def _write(
             progress.update(bar, description=f"{draft.task}/{draft.split}/{draft.language}")
             skipped: Counter[str] = Counter()
             counts: Counter[str] = Counter()
+            content = Content()
 
             def batches(
-                plan: Plan = plan, skipped: Counter[str] = skipped, counts: Counter[str] = counts
+                plan: Plan = plan, skipped: Counter[str] = skipped, counts: Counter[str] = counts,
+                content: Content = content,
             ) -> Iterator[Mapping[str, Any]]:
-                for encoded in encode(plan.read(skipped)):
+                for encoded in encode(_with_keys(plan, plan.read(skipped, content))):
                     counts.update(encoded.counts)
                     progress.advance(bar, encoded.counts["rows"] / (plan.draft.copies + 1))
                     yield columns_of(encoded)
 
-            def closing(skipped: Counter[str] = skipped, counts: Counter[str] = counts) -> Mapping[str, Any]:
+            def closing(
+                plan: Plan = plan, skipped: Counter[str] = skipped, counts: Counter[str] = counts,
+                content: Content = content,
+            ) -> Mapping[str, Any]:
+                if content.sha256 != plan.draft.source_sha256:
+                    raise InputError(f"{plan.draft.source} changed while it was read; build again")
                 return {"skipped": dict(skipped), "truncated": counts["truncated"]}
 
             written.append(write_cell(plan.path, draft, batches(), max_shard_bytes, closing, overwrite))
@@ -241,11 +306,18 @@ def _write(
     return totals, written
 
 
+def _with_keys(plan: Plan, batches: Iterable[TextBatch]) -> Iterator[TextBatch]:
+    """The batches, without the publisher's keys where these are not to be used."""
+    for batch in batches:
+        yield batch if plan.draft.keys == "publisher" else replace(batch, keys=[])
+
+
 def columns_of(encoded: Encoded) -> dict[str, Any]:
     """The columns of a cell for one batch, without copying ids."""
-    return {"id": pa.array(encoded.ids), "first_ids": _list_column(encoded.first),
-            "second_ids": _list_column(encoded.second), "label": pa.array(encoded.labels),
-            "length": pa.array(encoded.lengths)}
+    ids = pa.array(encoded.ids)
+    return {"id": ids, "key": pa.array(encoded.keys) if encoded.keys else ids.cast(pa.string()),
+            "first_ids": _list_column(encoded.first), "second_ids": _list_column(encoded.second),
+            "label": pa.array(encoded.labels), "length": pa.array(encoded.lengths)}
 
 
 def _list_column(segments: Segments) -> pa.ListArray:

@@ -5,14 +5,17 @@ Input: a task with a `Hub` entry. Output: the same `TextBatch`es as from files. 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
 
 from data_prep.errors import InputError
-from data_prep.reading import BATCH_ROWS, NO_LABEL, TextBatch, label_indices
+from data_prep.reading import BATCH_ROWS, NO_LABEL, Content, TextBatch, label_indices
 from data_prep.tasks.task import Hub, Task
 
 
@@ -40,7 +43,7 @@ def load_hub_split(task: Task, repo: str, split: str, language: str) -> datasets
     config = hub.config.format(language=language) if hub.config else None
     revision = hub.revision if repo == hub.repo else None
     try:
-        data = datasets.load_dataset(repo, config, split=hub.splits[split], revision=revision)
+        data = datasets.load_dataset(repo, config, split=hub.splits[split], revision=revision, cache_dir=_cache(repo))
     except Exception as error:  # network, permissions, unknown configuration, bad files: each has its own class
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"hub: {repo} ({config or 'default'}, {hub.splits[split]}) cannot be loaded "
@@ -56,16 +59,46 @@ def load_hub_split(task: Task, repo: str, split: str, language: str) -> datasets
     return data
 
 
-def read_hub(data: datasets.Dataset, task: Task, name: str, skipped: Counter[str]) -> Iterator[TextBatch]:
-    """Batches of the rows of one split; `skipped` counts rows left out by reason. The label -1 means no label."""
-    hub = _hub(task)
+def _cache(repo: str) -> str | None:
+    """Where `datasets` keeps its copy of a local folder: a place for each state of it, None for the usual place.
+
+    The usual place knows a folder by its path alone, and would go on giving the rows it held when first read.
+    """
+    folder = Path(repo)
+    if not folder.is_dir():
+        return None
+    state = hashlib.sha256(str(folder.resolve()).encode())
+    for file in sorted(folder.rglob("*")):
+        about = file.lstat() if file.is_symlink() and not file.exists() else file.stat()
+        state.update(f"{file}\n{about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}\n".encode())
+    return str(Path(datasets.config.HF_DATASETS_CACHE) / f"folder-{state.hexdigest()[:16]}")
+
+
+def read_hub(
+    data: datasets.Dataset, task: Task, name: str, skipped: Counter[str], content: Content | None = None
+) -> Iterator[TextBatch]:
+    """Batches of the rows of one split; `skipped` counts rows left out by reason. The label -1 means no label.
+
+    `content`, where given, counts all rows and hashes the columns that are read, with the names of the labels.
+    """
+    hub, content = _hub(task), content or Content()
     names = _label_names(data, hub)
+    sha256 = content.new_hash()
+    sha256.update(json.dumps(list(names)).encode())
+    key_column = hub.key if hub.key in data.column_names else None
+    wanted = (hub.first, hub.second, hub.label, key_column)
+    used = [column for column in wanted if column is not None and column in data.column_names]
     index, doubtful = label_indices(task), set(task.no_consensus)
     for start in range(0, len(data), BATCH_ROWS):
         rows: dict[str, list[Any]] = data[start : start + BATCH_ROWS]
+        content.rows += len(rows[hub.first])
+        for values in zip(*(rows[column] for column in used), strict=True):
+            sha256.update(json.dumps(values, default=str).encode())
         batch = TextBatch()
         given = rows.get(hub.label, [None] * len(rows[hub.first]))
-        for row, (first, second, label) in enumerate(zip(rows[hub.first], rows[hub.second], given, strict=True), start):
+        keys = [_key(value) for value in rows[key_column]] if key_column else [None] * len(given)
+        columns = zip(rows[hub.first], rows[hub.second], given, keys, strict=True)
+        for row, (first, second, label, key) in enumerate(columns, start):
             spelt = _spelling(label, names)
             if first is None or second is None:
                 skipped["missing text"] += 1
@@ -74,7 +107,7 @@ def read_hub(data: datasets.Dataset, task: Task, name: str, skipped: Counter[str
             elif spelt and spelt not in index:
                 raise InputError(f"{name}, row {row}: label {label!r} is not one of {', '.join(task.labels)}")
             else:
-                batch.add(row, first, second, index[spelt] if spelt else NO_LABEL)
+                batch.add(row, first, second, index[spelt] if spelt else NO_LABEL, key)
         if len(batch):
             yield batch
 
@@ -86,6 +119,10 @@ def _spelling(label: Any, names: Sequence[str]) -> str:
     if isinstance(label, int):
         return names[label].lower() if 0 <= label < len(names) else str(label)
     return str(label).strip().lower()
+
+
+def _key(value: Any) -> str:
+    return "" if value is None else str(value).strip()
 
 
 def _label_names(data: datasets.Dataset, hub: Hub) -> Sequence[str]:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from data_prep.errors import InputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
 SPECIAL_TOKENS_OF_XLMR = 5
 
@@ -23,6 +23,7 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-]{1,100}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha256OrNone = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]  # empty in a draft
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
 
 
@@ -69,9 +70,13 @@ class LanguageInfo(_Strict):
 
 
 class Manifest(_Strict):
-    """What a cell holds. `rows`, `has_labels`, `label_counts`, `tokens` and `shards` are counted by `write_cell`."""
+    """What a cell holds.
 
-    format_version: Literal[1] = 1
+    `rows`, `has_labels`, `label_counts`, `tokens`, `rows_sha256` and `shards` are counted by `write_cell`, and
+    `source_rows` where the draft has none.
+    """
+
+    format_version: Literal[2] = 2
     task: Name
     kind: Literal["pair", "mlm"]
     labels: list[Label]
@@ -79,8 +84,19 @@ class Manifest(_Strict):
     language: Name
     split: Name
     rows: Count = 0
+    source_rows: int = Field(default=0, ge=0, lt=2**40)
+    """Rows of the publisher's file for this cell, those left out included."""
+    keys: Literal["publisher", "row"] = "row"
+    """Where the column `key` comes from: the publisher, or the row number in the source."""
+    rows_sha256: Sha256OrNone = ""
+    """Hash of the content of all rows, see `write_cell`."""
+    source_sha256: Sha256OrNone = ""
+    """Hash of the files, or of the rows of the hub, that the cell was built from."""
     has_labels: bool = False
     parallel: bool = False
+    """Declared by the task: rows of equal key (without keys: of equal number) are translations of each other."""
+    label_tolerance: float = Field(default=0.0, ge=0, le=1)
+    """Share of parallel rows whose labels the publisher itself gives differently in two languages, at most."""
     skipped: dict[str, Count] = {}
     truncated: Count = 0
     max_length: int = Field(ge=5, lt=2**31)
@@ -101,6 +117,10 @@ class Manifest(_Strict):
         if (len(self.labels) >= 2, self.metric) != expected:
             raise ValueError(f"kind {self.kind} with {len(self.labels)} labels and metric {self.metric}")
         all_labelled = bool(self.labels) and sum(self.label_counts.values()) == self.rows
+        if self.rows and not self.rows_sha256:
+            raise ValueError("rows without their rows_sha256")
+        if self.rows > self.source_rows * (self.copies + 1):
+            raise ValueError(f"{self.rows} rows from {self.source_rows} source_rows")
         if self.rows and self.has_labels != all_labelled:
             raise ValueError(f"has_labels {self.has_labels}, but of {self.rows} rows {self.label_counts} have a label")
         return self

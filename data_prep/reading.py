@@ -9,11 +9,14 @@ other characters that Python takes for line ends occur inside sentences.
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from data_prep.errors import InputError
 from data_prep.sources import CellSource
@@ -23,34 +26,68 @@ BATCH_ROWS = 1024
 NO_LABEL = -1
 BYTE_ORDER_MARK = "\ufeff"
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 
 @dataclass
 class TextBatch:
-    """Rows as text: number in the source, the two texts (the second may be empty), label index or -1."""
+    """Rows as text: number in the source, the two texts (the second may be empty), label index or -1, key if any."""
 
     ids: list[int] = field(default_factory=list)
     first: list[str] = field(default_factory=list)
     second: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    """The publisher's keys, one per row; empty where the source has none."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def add(self, row: int, first: str, second: str, label: int) -> None:
+    def add(self, row: int, first: str, second: str, label: int, key: str | None = None) -> None:
         self.ids.append(row)
         self.first.append(first)
         self.second.append(second)
         self.labels.append(label)
+        if key is not None:
+            self.keys.append(key)
 
 
-def read_cell(source: CellSource, task: Task, skipped: Counter[str]) -> Iterator[TextBatch]:
+@dataclass
+class Content:
+    """What one pass over a source saw of it; whole once the pass has come to its end."""
+
+    rows: int = 0
+    """Rows of the publisher, those left out included."""
+    hashes: list[Any] = field(default_factory=list)
+    """A running sha256 per file, in the order of reading."""
+
+    def new_hash(self) -> Any:
+        self.hashes.append(hashlib.sha256())
+        return self.hashes[-1]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that was read, see `content_sha256`."""
+        return content_sha256([one.hexdigest() for one in self.hashes])
+
+
+def content_sha256(hashes: Sequence[str]) -> str:
+    """One hash for a source: that of its only file, or over the hashes of its files in the order of reading."""
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def read_cell(
+    source: CellSource, task: Task, skipped: Counter[str], content: Content | None = None
+) -> Iterator[TextBatch]:
     """Batches of the rows of `source`; `skipped` counts the rows left out, by reason, as they are met.
 
-    Raises InputError, naming file and line, for bytes that are not UTF-8, a header without the columns, or a label
-    outside the label set.
+    `content`, where given, counts all rows and hashes the files on the way. Raises InputError, naming file and line,
+    for bytes that are not UTF-8, a header without the columns, or a label outside the label set.
     """
-    batch = TextBatch()
-    for row in _text_rows(source, skipped) if source.layout.lines else _pair_rows(source, task, skipped):
+    batch, content = TextBatch(), content or Content()
+    rows = _text_rows(source, skipped, content) if source.layout.lines else _pair_rows(source, task, skipped, content)
+    for row in rows:
         batch.add(*row)
         if len(batch) >= BATCH_ROWS:
             yield batch
@@ -59,10 +96,39 @@ def read_cell(source: CellSource, task: Task, skipped: Counter[str]) -> Iterator
         yield batch
 
 
-def read_lines(file: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file without their LF or CRLF, the byte-order mark at the start removed."""
+class _Hashed(io.RawIOBase):
+    """A file opened for reading that hashes the bytes as they are read."""
+
+    def __init__(self, file: Path, sha256: Any) -> None:
+        self._raw = open(file, "rb", buffering=0)  # noqa: SIM115
+        self._sha256 = sha256
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        n = self._raw.readinto(buffer)
+        self._sha256.update(memoryview(buffer)[:n])
+        return n
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _opened(file: Path, sha256: Any) -> IO[str]:
+    if sha256 is None:
+        return open(file, encoding="utf-8", newline="\n")
+    return io.TextIOWrapper(io.BufferedReader(_Hashed(file, sha256)), encoding="utf-8", newline="\n")
+
+
+def read_lines(file: Path, sha256: Any = None) -> Iterator[str]:
+    """The lines of a UTF-8 file without their LF or CRLF, the byte-order mark at the start removed.
+
+    `sha256`, where given, is updated with the file's bytes as they are read.
+    """
     try:
-        with open(file, encoding="utf-8", newline="\n") as stream:
+        with _opened(file, sha256) as stream:
             for number, line in enumerate(stream):
                 line = line[:-1] if line.endswith("\n") else line
                 line = line[:-1] if line.endswith("\r") else line
@@ -79,10 +145,11 @@ def label_indices(task: Task) -> dict[str, int]:
     return index | {alias: index[label.lower()] for alias, label in task.aliases.items()}
 
 
-def _text_rows(source: CellSource, skipped: Counter[str]) -> Iterator[tuple[int, str, str, int]]:
+def _text_rows(source: CellSource, skipped: Counter[str], content: Content) -> Iterator[tuple[int, str, str, int]]:
     """Rows of unlabelled text, numbered through all files; a TAB with nothing on one side of it is no pair."""
-    lines = chain.from_iterable(read_lines(file) for file in source.files)
+    lines = chain.from_iterable(read_lines(file, content.new_hash()) for file in source.files)
     for row, line in enumerate(lines):
+        content.rows = row + 1
         first, _, rest = line.partition("\t")
         second, more, _ = rest.partition("\t")
         if not line.strip():
@@ -95,21 +162,25 @@ def _text_rows(source: CellSource, skipped: Counter[str]) -> Iterator[tuple[int,
             yield row, first, second if second.strip() else "", NO_LABEL
 
 
-def _pair_rows(source: CellSource, task: Task, skipped: Counter[str]) -> Iterator[tuple[int, str, str, int]]:
+def _pair_rows(
+    source: CellSource, task: Task, skipped: Counter[str], content: Content
+) -> Iterator[tuple[int, str, str, int, str | None]]:
     """Rows of a file of columns. The first row decides how many columns a row has and whether labels are given."""
     file, layout = source.files[0], source.layout
-    lines = read_lines(file)
+    lines = read_lines(file, content.new_hash())
     offset = 1  # line number of row 0
-    n_columns = 0
+    n_columns, header = 0, [""]
     if layout.header:
         header = next(lines, "").split("\t")
         first, second, label = _columns(header, layout, source.split, file)
         n_columns, offset = len(header), 2
     else:
         first, second, label = _positions(layout)
+    key = _key_column(layout, header)
     index, doubtful = label_indices(task), set(task.no_consensus)
     labelled: bool | None = None
     for row, line in enumerate(lines):
+        content.rows = row + 1
         fields = line.split("\t")
         if len(fields) == 1 and not line.strip():
             skipped["blank line"] += 1
@@ -133,7 +204,8 @@ def _pair_rows(source: CellSource, task: Task, skipped: Counter[str]) -> Iterato
             raise InputError(f"{file}, line {row + offset}: label {fields[label]!r} is not one of "
                              f"{', '.join(task.labels)} ({task.name}); correct it or remove the row")
         else:
-            yield row, fields[first], fields[second], index[name] if labelled else NO_LABEL
+            named = fields[key].strip(f" {BYTE_ORDER_MARK}") if 0 <= key < n_columns else None
+            yield row, fields[first], fields[second], index[name] if labelled else NO_LABEL, named
 
 
 def _positions(layout: Layout) -> tuple[int, int, int]:
@@ -141,6 +213,13 @@ def _positions(layout: Layout) -> tuple[int, int, int]:
     if not (isinstance(first, int) and isinstance(second, int) and isinstance(label, int)):
         raise TypeError(f"layout {layout.pattern!r} has no header, so its columns must be positions")
     return first, second, label
+
+
+def _key_column(layout: Layout, header: Sequence[str]) -> int:
+    """Position of the publisher's key, -1 where the layout names none, or the file does not have it."""
+    if isinstance(layout.key, int):
+        return layout.key
+    return next((header.index(name) for name in layout.key or () if name in header), -1)
 
 
 def _first_row_columns(fields: Sequence[str], file: Path, line: int) -> int:

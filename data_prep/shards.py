@@ -6,9 +6,10 @@ manifest exists: everything is written in a folder of another name, which is ren
 is kept beside the cells, in `<root>/tokenizers/<first 12 hex digits of its fingerprint>/`.
 
 Inputs: batches of columns, and what is to stand in the manifest. Outputs: the folder; when reading, a `Cell`.
-Row columns: `id` (row number in the source, before anything is skipped), `first_ids` and `second_ids` (token ids
-without special tokens; `second_ids` is empty for single texts), `label` (index into the manifest's labels, -1 for
-none), `length` (length of the assembled and truncated model input, special tokens included).
+Row columns: `id` (row number in the source, before anything is skipped), `key` (the publisher's name of the row where
+it has one, else the row number as text; unique in a cell), `first_ids` and `second_ids` (token ids without special
+tokens; `second_ids` is empty for single texts), `label` (index into the manifest's labels, -1 for none), `length`
+(length of the assembled and truncated model input, special tokens included).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any, Literal
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets.arrow_writer import ArrowWriter
 
 from data_prep.errors import InputError
@@ -50,11 +52,14 @@ TOKENIZERS_FOLDER = "tokenizers"
 MAX_SHARD_BYTES = 256 * 1024 * 1024
 FEATURES = datasets.Features({
     "id": datasets.Value("int64"),
+    "key": datasets.Value("string"),
     "first_ids": datasets.List(datasets.Value("int32")),
     "second_ids": datasets.List(datasets.Value("int32")),
     "label": datasets.Value("int64"),
     "length": datasets.Value("int32"),
 })
+LONGEST_KEY = 200  # bytes
+KEY_CANNOT_HOLD = r"[\t\n\r\x00]"  # keys stand in tab-separated files
 PAIR_SPECIAL_TOKENS = 4  # <s> first </s></s> second </s>
 SINGLE_SPECIAL_TOKENS = 2  # <s> first </s>
 
@@ -147,9 +152,11 @@ def write_cell(
 ) -> Manifest:
     """Write one cell at `path` from batches of columns, and return its finished manifest.
 
-    `rows` yields batches as {column: values} (lists, numpy or Arrow arrays, one entry per column of `FEATURES`);
-    memory is bounded by the largest batch. `closing` is called after the last batch and gives manifest fields that
-    are known only then (`skipped`, `truncated`). A shard is closed once it has reached `max_shard_bytes`.
+    `rows` yields batches as {column: values} (lists, numpy or Arrow arrays, one entry per column of `FEATURES`; `key`
+    may be left out where it is the id); memory is bounded by the largest batch. `closing` is called after the last
+    batch and gives manifest fields that are known only then (`skipped`, `truncated`). A shard is closed once it has
+    reached `max_shard_bytes`. The manifest's `rows_sha256` covers every column but `length`, which follows from the
+    others, and depends neither on batches nor on shards.
     Raises InputError where a finished cell is in the way (unless `overwrite`) or where there are no rows. Whatever
     `rows` raises passes through, and nothing is left behind.
     """
@@ -163,7 +170,9 @@ def write_cell(
             raise InputError(f"{draft.source}: no rows for {draft.task}/{draft.split}/{draft.language}; "
                              "expected at least one")
         late = dict(closing()) if closing else {}
-        manifest = draft.model_copy(update={**late, **counts.fields(), "shards": shards})
+        source_rows = max(draft.source_rows, counts.largest_id // (draft.copies + 1) + 1)
+        manifest = draft.model_copy(
+            update={"source_rows": source_rows, **late, **counts.fields(), "shards": shards})
         write_json(folder / MANIFEST_FILE, manifest.model_dump())
         put_in_place(folder, path, overwrite)
     return manifest
@@ -175,14 +184,21 @@ class _Counts:
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = list(labels)
         self.rows = self.tokens = 0
+        self.largest_id = -1
+        self.content = RowsHash()
         self.per_label = np.zeros(len(self.labels), dtype=np.int64)
 
     def watch(self, batches: Iterable[Mapping[str, Any]]) -> Iterator[pa.Table]:
         for batch in batches:
-            table = pa.table({name: batch[name] for name in FEATURES}, schema=FEATURES.arrow_schema)
+            columns = {name: batch[name] for name in FEATURES if name != "key" or name in batch}
+            if "key" not in columns:
+                columns["key"] = pa.array(columns["id"], type=pa.int64()).cast(pa.string())
+            table = pa.table(columns, schema=FEATURES.arrow_schema)
             label = table["label"].to_numpy()
             if label.size and (label.min() < -1 or label.max() >= len(self.labels)):
                 raise InputError(f"label index {label.min()}..{label.max()} outside the label set {self.labels}")
+            self.content.update(table)
+            self.largest_id = max(self.largest_id, int(table["id"].to_numpy().max(initial=-1)))
             self.rows += table.num_rows
             self.tokens += int(table["length"].to_numpy().sum(dtype=np.int64))
             self.per_label += np.bincount(label[label >= 0], minlength=len(self.labels))
@@ -191,7 +207,34 @@ class _Counts:
     def fields(self) -> dict[str, Any]:
         counts = {name: int(n) for name, n in zip(self.labels, self.per_label, strict=True)}
         return {"rows": self.rows, "tokens": self.tokens, "label_counts": counts,
+                "rows_sha256": self.content.hexdigest(),
                 "has_labels": bool(self.labels) and sum(counts.values()) == self.rows}
+
+
+class RowsHash:
+    """sha256 over the content of rows: each column is a stream of its own, so that batches leave no trace."""
+
+    def __init__(self) -> None:
+        self._streams = {name: hashlib.sha256() for name in FEATURES if name != "length"}
+        self._sizes = {name: hashlib.sha256() for name in ("key", "first_ids", "second_ids")}
+
+    def update(self, table: pa.Table) -> None:
+        """Add the rows of `table`, which has the columns of `FEATURES`."""
+        for name, stream in self._streams.items():
+            for chunk in table.column(name).chunks:
+                if name in self._sizes:
+                    size = pc.binary_length(chunk) if name == "key" else pc.list_value_length(chunk)
+                    self._sizes[name].update(size.to_numpy().astype("<i4", copy=False).tobytes())
+                if name == "key":
+                    stream.update("".join(chunk.to_pylist()).encode())
+                else:
+                    values = chunk.to_numpy() if name in ("id", "label") else chunk.flatten().to_numpy()
+                    stream.update(values.astype("<i8" if name in ("id", "label") else "<i4", copy=False).tobytes())
+
+    def hexdigest(self) -> str:
+        """The hash of all rows so far, 64 hex digits."""
+        return hashlib.sha256(b"".join(stream.digest() for stream in (*self._streams.values(), *self._sizes.values()))
+                              ).hexdigest()
 
 
 def _write_shards(folder: Path, tables: Iterable[pa.Table], max_shard_bytes: int) -> list[ShardInfo]:
@@ -315,7 +358,8 @@ def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> datasets.Da
     lists = [chunk.values for name in ("first_ids", "second_ids") for chunk in table.column(name).chunks]
     if any(column.null_count for column in (*table.columns, *lists)):
         raise InputError(f"{file}: an entry is empty (null), expected numbers; build the cell again")
-    largest = {"id": 2**40 - 1, "label": len(manifest.labels) - 1, "length": manifest.max_length}
+    largest = {"id": min(2**40, manifest.source_rows * (manifest.copies + 1)) - 1, "label": len(manifest.labels) - 1,
+               "length": manifest.max_length}
     least = {"id": 0, "label": 0 if manifest.has_labels else -1, "length": SINGLE_SPECIAL_TOKENS}
     for name in largest if table.num_rows else ():
         values = table.column(name).to_numpy()
@@ -325,7 +369,23 @@ def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> datasets.Da
     ids = table.column("id").to_numpy()
     if (np.diff(ids) <= 0).any() and len(np.unique(ids)) < len(ids):
         raise InputError(f"{file}: an id occurs twice; build the cell again")
+    _check_keys(file, table, manifest)
     return dataset
+
+
+def _check_keys(file: Path, table: pa.Table, manifest: Manifest) -> None:
+    """InputError where a key is empty, does not fit into one field of a line, occurs twice, or is no row number."""
+    keys, ids = table.column("key"), table.column("id")
+    if pc.all(pc.equal(keys, ids.cast(pa.string()))).as_py() is not False:  # unique as the ids are
+        return
+    if manifest.keys == "row" and not manifest.copies:
+        raise InputError(f"{file}: a key is not the row number, the manifest says that all are; build the cell again")
+    odd = pc.any(pc.match_substring_regex(keys, KEY_CANNOT_HOLD)).as_py() or pc.min(pc.binary_length(keys)).as_py() == 0
+    if odd or pc.max(pc.binary_length(keys)).as_py() > LONGEST_KEY:
+        raise InputError(f"{file}: a key is empty, longer than {LONGEST_KEY} bytes, or holds a tab or a line break; "
+                         "build the cell again")
+    if pc.count_distinct(keys).as_py() < table.num_rows:
+        raise InputError(f"{file}: a key occurs twice; build the cell again")
 
 
 def check_shard(file: Path, shard: ShardInfo, verify: str) -> None:

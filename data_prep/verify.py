@@ -21,7 +21,7 @@ from rich.progress import track
 from rich.table import Table
 
 from data_prep.errors import InputError
-from data_prep.shards import MANIFEST_FILE, Cell, find_cells, open_cell, tokenizer_dir
+from data_prep.shards import MANIFEST_FILE, Cell, RowsHash, find_cells, open_cell, tokenizer_dir
 from data_prep.tokenizer import load_tokenizer
 
 BAR_CELLS = 40
@@ -68,7 +68,8 @@ def peek(cell: str, rows: int = 5) -> None:
                   f"kind {manifest.kind}, tokenizer {manifest.tokenizer.fingerprint[:12]}", soft_wrap=True)
     for row in opened.dataset.select(range(min(rows, len(opened)))):
         label = manifest.labels[row["label"]] if row["label"] >= 0 else "no label"
-        console.print(f"\n[bold]{row['id']}[/bold]  {escape(label)}  ({row['length']} tokens)")
+        key = f" {escape(row['key'])}" if row["key"] != str(row["id"]) else ""
+        console.print(f"\n[bold]{row['id']}[/bold]{key}  {escape(label)}  ({row['length']} tokens)")
         for name in ("first", "second"):
             ids = row[f"{name}_ids"]
             if ids:
@@ -115,8 +116,14 @@ def _check_ids(cell: Cell, name: str, low: int, high: int) -> None:
 
 
 def _figures(cell: Cell) -> tuple[dict[str, int], list[int], list[int]]:
-    """Rows per label, rows per bin of length, and the bins' edges; InputError where labels differ from the manifest."""
+    """Rows per label, rows per bin of length, and the bins' edges; InputError where rows differ from the manifest."""
     manifest, table = cell.manifest, cell.dataset.data
+    content = RowsHash()
+    for batch in table.to_batches(max_chunksize=10_000):
+        content.update(pa.Table.from_batches([batch]))
+    if content.hexdigest() != manifest.rows_sha256:
+        raise InputError(f"{cell.path}: its rows are not those that the manifest's rows_sha256 was taken of; build the "
+                         "cell again")
     per_label = _counted(table.column("label"), 1 + len(manifest.labels), shift=1)  # shifted: -1 means no label
     per_length = _counted(table.column("length"), manifest.max_length + 1)
     counts = {name: int(per_label[i + 1]) for i, name in enumerate(manifest.labels)}

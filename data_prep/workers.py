@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenizers import Tokenizer
 
@@ -50,7 +50,7 @@ class Work:
             batch, counts = self.augment(batch)
         encoded = ENCODERS[self.kind](batch, self.tokenizer, self.max_length)
         encoded.counts.update(counts)
-        return encoded
+        return replace(encoded, keys=batch.keys)
 
 
 Mapper = Callable[[Iterable[TextBatch]], Iterator[Encoded]]

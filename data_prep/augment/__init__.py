@@ -1,7 +1,7 @@
 """Augmented cells: the rows of a task and perturbed copies of them, as cells of the task `<task>+<method>`.
 
 Inputs: a method, a task with its source, and the method's own file. Outputs: cells as `build` writes them; row r
-becomes the rows r * (copies + 1) (the clean one) to r * (copies + 1) + copies.
+becomes the rows r * (copies + 1) (the clean one) to r * (copies + 1) + copies, and key k the keys k#0 to k#copies.
 
     python -m data_prep augment synonyms xnli --source data/xnli --neighbours words.txt --tokenizer DIR --out shards
 """

@@ -38,15 +38,18 @@ class Synonyms:
     def __call__(self, batch: TextBatch) -> tuple[TextBatch, dict[str, int]]:
         result = TextBatch()
         counts = {"words": 0, "words_with_neighbour": 0}
-        for row, first, second, label in zip(batch.ids, batch.first, batch.second, batch.labels, strict=True):
+        keys = batch.keys or [str(row) for row in batch.ids]
+        rows = zip(batch.ids, batch.first, batch.second, batch.labels, keys, strict=True)
+        for row, first, second, label, key in rows:
             for text in (first, second):
                 words = WORD.findall(text)
                 counts["words"] += len(words)
                 counts["words_with_neighbour"] += sum(bool(self._choices(word)) for word in words)
-            result.add(row * (self.copies + 1), first, second, label)
+            result.add(row * (self.copies + 1), first, second, label, f"{key}#0")
             for copy in range(1, self.copies + 1):
                 draw = random.Random(f"{self.seed}/{row}/{copy}")
-                result.add(row * (self.copies + 1) + copy, self.perturb(first, draw), self.perturb(second, draw), label)
+                result.add(row * (self.copies + 1) + copy, self.perturb(first, draw), self.perturb(second, draw), label,
+                           f"{key}#{copy}")
         return result, counts
 
     def perturb(self, text: str, draw: random.Random) -> str:

@@ -34,6 +34,8 @@ class Encoded:
     labels: np.ndarray
     lengths: np.ndarray
     counts: dict[str, int]
+    keys: Sequence[str] = ()
+    """Empty where the rows have no other key than their id."""
 
 
 def token_lists(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:

@@ -15,14 +15,16 @@ PAWSX = Task(
     labels=("0", "1"),
     languages=("de", "en", "es", "fr", "ja", "ko", "zh"),
     parallel=("dev", "test"),
+    label_tolerance=0.03,
     layouts=(
         XTREME_PAIR,
         # the publishers' archive: x-final/<language>/
         Layout(rf"(?:x-final/)?{LANGUAGE}/(?P<split>train|translated_train|dev_2k|test_2k)\.tsv", header=True,
                splits={"train": "train", "translated_train": "train", "dev_2k": "dev", "test_2k": "test"},
-               first=("sentence1",), second=("sentence2",), label=("label",)),
+               first=("sentence1",), second=("sentence2",), label=("label",), key=("id",)),
     ),
     hub=Hub(repo="google-research-datasets/paws-x", config="{language}",
             splits={"train": "train", "dev": "validation", "test": "test"},
-            first="sentence1", second="sentence2", label="label", label_names=("0", "1")),
+            first="sentence1", second="sentence2", label="label", label_names=("0", "1"),
+            key="id"),
 )

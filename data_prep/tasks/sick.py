@@ -18,7 +18,8 @@ SICK = Task(
         XTREME_PAIR,
         Layout(r"SICK_(?P<split>train|trial|test_annotated)\.txt", language="en", header=True,
                splits={"train": "train", "trial": "dev", "test_annotated": "test"},
-               first=("sentence_A",), second=("sentence_B",), label=("entailment_judgment",)),
+               first=("sentence_A",), second=("sentence_B",), label=("entailment_judgment",),
+               key=("pair_ID",)),
     ),
     # the repository itself holds a loading script, which we never run; the hub's own conversion holds the tables
     hub=Hub(repo="RobZamp/sick", revision="refs/convert/parquet", config=None,

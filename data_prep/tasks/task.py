@@ -21,8 +21,9 @@ class Layout:
 
     `pattern` is matched against the whole path below the source folder and may capture `split` and `language`;
     `splits` translates the publisher's split names. Columns are positions where there is no header line, and
-    alternatives of header names where there is one. `lines` marks unlabelled text: no columns but one text, or two
-    with a TAB between them.
+    alternatives of header names where there is one. `key` is the column with the publisher's name of a row, the same
+    in every language; a file without it is read all the same. `lines` marks unlabelled text: no columns but one text,
+    or two with a TAB between them.
     """
 
     pattern: str
@@ -33,6 +34,7 @@ class Layout:
     first: tuple[str, ...] | int = 0
     second: tuple[str, ...] | int = 1
     label: tuple[str, ...] | int = 2
+    key: tuple[str, ...] | int | None = None
     lines: bool = False
 
     def match(self, path: str) -> tuple[str, str] | None:
@@ -58,14 +60,17 @@ class Hub:
     label: str
     label_names: tuple[str, ...]  # meaning of integer labels where the data set does not name them itself
     revision: str | None = None
+    key: str | None = None  # column with the publisher's name of a row, the same in every language
 
 
 @dataclass(frozen=True)
 class Task:
     """One task. `labels` fixes the label order; `aliases` maps other spellings (lower case) to one of them.
 
-    `parallel` names the splits in which rows of equal number are translations of each other. `no_consensus` lists
-    spellings that mean the annotators did not agree; such rows are left out and counted.
+    `parallel` names the splits in which rows of equal key (without keys: of equal number) are translations of each
+    other, `label_tolerance` the share of them, at most, whose labels the publisher itself gives differently in two
+    languages. `no_consensus` lists spellings that mean the annotators did not agree; such rows are left out and
+    counted.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Task:
     layouts: tuple[Layout, ...]
     aliases: Mapping[str, str] = field(default_factory=dict)
     parallel: tuple[str, ...] = ()
+    label_tolerance: float = 0.0
     no_consensus: tuple[str, ...] = ()
     hub: Hub | None = None
 

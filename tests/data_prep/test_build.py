@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,6 +105,81 @@ def test_other_settings_need_overwrite(
     assert "source" in capsys.readouterr().err
     assert main(words(source, tokenizer_folder, out, "--splits", "dev", "--overwrite")) == 0
     assert len(shards.open_cell(out / "xnli/dev/en", verify="sha256")) == 61
+
+
+def test_changed_content_needs_overwrite(
+    source: Path, tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The name, the size and the number of rows stay; one letter changes."""
+    out, file = tmp_path / "out", source / "dev-en.tsv"
+    asked = words(source, tokenizer_folder, out, "--splits", "dev", "--languages", "en")
+    assert main(asked) == 0
+    first = shards.read_manifest(out / "xnli/dev/en")
+    assert first.source_sha256 == shards.file_sha256(file)
+    before = file.read_bytes()
+    os.utime(file, ns=(1, 1))
+    assert main(asked) == 0, "a file that was only touched, or copied, is the same"
+    file.write_bytes(before.replace(b"a", b"o", 1))
+    capsys.readouterr()
+    assert main(asked) == 2
+    error = capsys.readouterr().err
+    assert "finished from other content" in error
+    assert "dev-en.tsv" in error
+    assert "--overwrite" in error
+    assert error.count("\n") == 1
+    assert shards.read_manifest(out / "xnli/dev/en") == first
+    assert main([*asked, "--overwrite"]) == 0
+    second = shards.read_manifest(out / "xnli/dev/en")
+    assert second.source_sha256 == shards.file_sha256(file)
+    assert (second.rows, second.rows_sha256 == first.rows_sha256) == (first.rows, False)
+
+
+def test_a_source_that_changes_while_it_is_read(
+    source: Path, tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def kept(*args: Any) -> None:  # between the first reading and the second
+        with open(source / "train-en.tsv", "a", encoding="utf-8") as stream:
+            stream.write("one more\trow\tneutral\n")
+
+    monkeypatch.setattr(build, "keep_tokenizer", kept)
+    assert main(words(source, tokenizer_folder, tmp_path / "out", "--splits", "train")) == 2
+    assert "train-en.tsv (" in (error := capsys.readouterr().err)
+    assert "changed while it was read" in error
+    assert shards.find_cells(tmp_path / "out") == []
+
+
+def published(folder: Path, language: str, keys: list[str], name: str = "dev_2k") -> None:
+    """A file of PAWS-X as its publisher has it: a header, and a key in each row."""
+    (folder / language).mkdir(parents=True, exist_ok=True)
+    rows = [f"{key}\tthe dog {i}\tthe cat\t{i % 2}\n" for i, key in enumerate(keys)]
+    (folder / language / f"{name}.tsv").write_text("id\tsentence1\tsentence2\tlabel\n" + "".join(rows))
+
+
+def test_keys_of_the_publisher(tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    published(tmp_path / "s", "en", ["7", "3", "11"])
+    published(tmp_path / "s", "de", ["7", "3", "7"])
+    published(tmp_path / "s", "fr", ["7", " ", "4"])
+    assert main(words(tmp_path / "s", tokenizer_folder, tmp_path / "out", task="pawsx")) == 0
+    printed = capsys.readouterr().out
+    found = {}
+    for language in ("en", "de", "fr"):
+        cell = shards.open_cell(tmp_path / "out/pawsx/dev" / language, verify="sha256")
+        assert (cell.manifest.source_rows, cell.manifest.label_tolerance) == (3, 0.03)
+        found[language] = (cell.manifest.keys, cell.dataset["key"][:])
+    assert found == {"en": ("publisher", ["7", "3", "11"]), "de": ("row", ["0", "1", "2"]),
+                     "fr": ("row", ["0", "1", "2"])}
+    assert "row 2 has the key '7' of another row" in printed
+    assert "row 1 has none" in printed
+    assert printed.count("row numbers are") == 2
+
+
+def test_source_rows_count_what_was_left_out(source: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
+    (source / "dev-en.tsv").write_text("a\tb\t-\n\na\tb\tneutral\na\tneutral\na\tb\t-\n", encoding="utf-8")
+    assert main(words(source, tokenizer_folder, tmp_path / "out", "--languages", "en", "--splits", "dev")) == 0
+    cell = shards.open_cell(tmp_path / "out/xnli/dev/en")
+    assert (cell.manifest.source_rows, cell.manifest.rows) == (5, 1)
+    assert (cell.dataset["id"][:], cell.dataset["key"][:]) == ([2], ["2"])
 
 
 def test_left_out_rows_are_printed_and_kept_in_the_manifest(

@@ -56,14 +56,41 @@ def test_xnli_by_language(tokenizer_folder: Path, tmp_path: Path) -> None:
     assert build("xnli", tmp_path / "hub", tokenizer_folder, out, "--languages", "en,de", "--splits", "dev,test") == 0
 
 
+def test_changed_rows_of_a_hub_folder_need_overwrite(
+    tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def published(second: str, labels: list[str]) -> None:
+        stand_in(tmp_path / "hub", "en", {"validation": {
+            "id": [31, 12], "sentence1": ["the dog", "a cat"], "sentence2": [second, "a man"], "label": [0, 1],
+            "note": ["not read", "not read either"]}}, labels)
+
+    more, out = ("--languages", "en", "--splits", "dev"), tmp_path / "out"
+    published("a dog", ["0", "1"])
+    assert build("pawsx", tmp_path / "hub", tokenizer_folder, out, *more) == 0
+    cell = shards.open_cell(out / "pawsx/dev/en")
+    assert (cell.manifest.keys, cell.manifest.source_rows, cell.dataset["key"][:]) == ("publisher", 2, ["31", "12"])
+    assert build("pawsx", tmp_path / "hub", tokenizer_folder, out, *more) == 0
+    for change in (("a dig", ["0", "1"]), ("a dog", ["1", "0"])):
+        (tmp_path / "hub/README.md").unlink()
+        published(*change)
+        capsys.readouterr()
+        assert build("pawsx", tmp_path / "hub", tokenizer_folder, out, *more) == 2
+        assert "finished from other content of hub:" in capsys.readouterr().err
+    assert build("pawsx", tmp_path / "hub", tokenizer_folder, out, *more, "--overwrite") == 0
+    built = shards.open_cell(out / "pawsx/dev/en")
+    assert built.manifest.source_sha256 != cell.manifest.source_sha256
+    assert built.dataset["label"][:] == [1, 0], "the rows of now, not those in the cache of datasets"
+
+
 @pytest.mark.parametrize("task", ["mnli", "mrpc", "sick", "pawsx"])
 def test_schema_of_each_task(task: str, tokenizer_folder: Path, tmp_path: Path) -> None:
-    hub = TASKS[task].hub
-    assert hub is not None
-    config = hub.config.format(language="en") if hub.config else None
+    declared = TASKS[task].hub
+    assert declared is not None
+    config = declared.config.format(language="en") if declared.config else None
     names = {"mnli": HUB_ORDER, "sick": HUB_ORDER, "mrpc": ["not_equivalent", "equivalent"], "pawsx": ["0", "1"]}[task]
     stand_in(tmp_path / "hub", config, {
-        hub.splits["dev"]: {hub.first: ["the dog", "a cat"], hub.second: ["a dog", "a man"], "label": [0, 1]}}, names)
+        declared.splits["dev"]: {
+            declared.first: ["the dog", "a cat"], declared.second: ["a dog", "a man"], "label": [0, 1]}}, names)
     out = tmp_path / "out"
     assert build(task, tmp_path / "hub", tokenizer_folder, out, "--languages", "en", "--splits", "dev") == 0
     cell = shards.open_cell(out / task / "dev" / "en")

@@ -38,7 +38,8 @@ def test_write_then_open(tmp_path: Path) -> None:
     assert cell.manifest.has_labels
     assert cell.manifest.tokens == 65
     assert cell.manifest.skipped == {"no consensus": 3}
-    assert cell.dataset[3] == {"id": 3, "first_ids": [], "second_ids": [8, 9], "label": 1, "length": 6}
+    assert (cell.manifest.keys, cell.manifest.source_rows) == ("row", 10)
+    assert cell.dataset[3] == {"id": 3, "key": "3", "first_ids": [], "second_ids": [8, 9], "label": 1, "length": 6}
     assert shards.find_cells(tmp_path) == [path]
     assert shards.find_cells(tmp_path, task="mnli") == []
     assert shards.find_cells(tmp_path, task="xnli", split="dev") == [path]
@@ -50,6 +51,64 @@ def test_size_cap_makes_several_shards(tmp_path: Path) -> None:
     written = shards.write_cell(path, draft(), batches(6), max_shard_bytes=1)
     assert [shard.rows for shard in written.shards] == [2] * 6
     assert shards.open_cell(path).dataset["id"][:] == list(range(12))
+
+
+def test_rows_sha256_is_of_the_rows_alone(tmp_path: Path) -> None:
+    """Batches, shards and the manifest leave no trace in it; every column of every row does."""
+    def written(name: str, rows: Iterator[dict[str, Any]], **more: Any) -> str:
+        return shards.write_cell(tmp_path / name / "xnli" / "dev" / "en", draft(source=name), rows, **more).rows_sha256
+
+    def flat(**changes: list[Any]) -> Iterator[dict[str, Any]]:
+        whole = [dict(batch) for batch in batches(3)]
+        yield {name: [value for batch in whole for value in batch[name]] for name in whole[0]} | changes
+
+    plain = written("plain", batches(3))
+    assert written("sharded", batches(3), max_shard_bytes=1) == plain
+    assert written("in one batch", flat()) == plain
+    ids, firsts = list(range(6)), [[5, 6], []] * 3
+    changed = [flat(id=[0, 1, 2, 3, 4, 7]), flat(key=[f"k{i}" for i in ids]), flat(label=[0, 1, 0, 1, 0, 0]),
+               flat(first_ids=[[5, 6], []] * 2 + [[5], [6]]), flat(second_ids=[[7], [8, 9]] * 2 + [[7, 8], [9]]),
+               flat(first_ids=[*firsts[:-2], [6, 5], []]),
+               flat(key=["a", "bc", "d", "e", "f", "g"]), flat(key=["ab", "c", "d", "e", "f", "g"])]
+    assert len({plain, *(written(f"changed{i}", rows) for i, rows in enumerate(changed))}) == 1 + len(changed)
+
+
+@pytest.mark.parametrize(("keys", "fields", "message"), [
+    (["a", "b", "a"], {"keys": "publisher"}, "a key occurs twice"),
+    (["a", "b", ""], {"keys": "publisher"}, "a key is empty"),
+    (["a", "b\tc", "d"], {"keys": "publisher"}, "a tab or a line break"),
+    (["a", "b", "c" * 201], {"keys": "publisher"}, "longer than 200 bytes"),
+    (["0", "2", "1"], {}, "a key is not the row number"),
+])
+def test_keys_that_cannot_name_a_row(tmp_path: Path, keys: list[str], fields: dict[str, Any], message: str) -> None:
+    path = tmp_path / "xnli" / "dev" / "en"
+    shards.write_cell(path, draft(**fields), [{
+        "id": [0, 1, 2], "key": keys, "first_ids": [[5]] * 3, "second_ids": [[6]] * 3, "label": [0] * 3,
+        "length": [6] * 3}])
+    with pytest.raises(InputError, match=message):
+        shards.open_cell(path)
+
+
+def test_source_rows_bound_the_ids(tmp_path: Path) -> None:
+    path = tmp_path / "xnli" / "dev" / "en"
+    assert shards.write_cell(path, draft(source_rows=30), batches(5)).source_rows == 30
+    content = json.loads((path / "manifest.json").read_text())
+    for rows, message in ((9, "10 rows from 9 source_rows"), (10, None)):
+        (path / "manifest.json").write_text(json.dumps(content | {"source_rows": rows}))
+        if message is None:
+            assert len(shards.open_cell(path)) == 10
+        else:
+            with pytest.raises(InputError, match=message):
+                shards.open_cell(path)
+
+
+def test_a_cell_of_the_first_format_is_to_be_built_again(tmp_path: Path) -> None:
+    path = tmp_path / "xnli" / "dev" / "en"
+    shards.write_cell(path, draft(), batches(1))
+    content = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(content | {"format_version": 1}))
+    with pytest.raises(InputError, match="format version 1, this code reads 2; build the cell again"):
+        shards.open_cell(path)
 
 
 def test_no_label_anywhere(tmp_path: Path) -> None:

@@ -111,6 +111,8 @@ def test_augmented_cells(
     assert not cell.manifest.parallel
     assert cell.manifest.skipped == {"no consensus": 15}
     assert cell.dataset["id"][:6] == [3, 4, 5, 9, 10, 11]
+    assert cell.dataset["key"][:6] == ["1#0", "1#1", "1#2", "3#0", "3#1", "3#2"]
+    assert cell.manifest.source_rows == 30
     tokenizer = load_tokenizer(str(tokenizer_folder))
     assert cell.dataset[0]["first_ids"] == tokenizer("The big dog 1.", add_special_tokens=False)["input_ids"]
     monkeypatch.setattr(workers, "POOL_FROM_ROWS", 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 import data_prep.__main__
 from data_prep.errors import InputError
-from data_prep.shards import MANIFEST_FILE, file_sha256, find_cells, open_cell, tokenizer_dir
+from data_prep.shards import MANIFEST_FILE, RowsHash, file_sha256, find_cells, open_cell, tokenizer_dir
 from tests.fuzz.budget import fuzzed
 from tests.fuzz.damage import accepted, damaged_bytes, damaged_tree, run_command, scratch
 from tests.random_cells import write_random_cell
@@ -66,6 +67,12 @@ def resealed(files: dict[str, bytes]) -> dict[str, bytes]:
         (folder / SHARD).write_bytes(files[SHARD])
         manifest = json.loads(files[MANIFEST_FILE])
         manifest["shards"][0] |= {"bytes": len(files[SHARD]), "sha256": file_sha256(folder / SHARD)}
+        content = RowsHash()
+        with suppress(Exception):  # of what cannot be read, nobody can know the hash either
+            table = pa.ipc.open_stream(folder / SHARD).read_all()
+            table.validate(full=True)
+            content.update(table)
+        manifest["rows_sha256"] = content.hexdigest()
     return files | {MANIFEST_FILE: json.dumps(manifest).encode()}
 
 
@@ -133,15 +140,15 @@ def lists(rows: int, value: Any = 5) -> list[list[Any]]:
 
 
 COLUMNS: dict[str, Callable[[int], Any]] = {
-    "id": np.arange, "first_ids": lists, "second_ids": lists, "label": lambda n: np.arange(n) % 3,
-    "length": lambda n: np.full(n, 8, dtype=np.int32)}
+    "id": np.arange, "key": lambda n: [str(i) for i in range(n)], "first_ids": lists, "second_ids": lists,
+    "label": lambda n: np.arange(n) % 3, "length": lambda n: np.full(n, 8, dtype=np.int32)}
 ODD: list[Callable[[int], Any]] = [
     lambda n: ["a"] * n, lambda n: [None] * n, lambda n: np.full(n, np.nan), lambda n: np.full(n, -1),
     lambda n: np.full(n, 2**62), lambda n: np.full(n, 3, dtype=np.int32), lambda n: lists(n, "word"), lists,
     lambda n: lists(n, 2**30), lambda n: lists(n, -1), lambda n: [None] * n, lambda n: lists(n, None),
     lambda n: [{"a": 1}] * n, lambda n: np.zeros(n, dtype=bool), lambda n: np.arange(n) % 2]
-TYPES = {"id": pa.int64(), "first_ids": pa.list_(pa.int32()), "second_ids": pa.list_(pa.int32()), "label": pa.int64(),
-         "length": pa.int32()}
+TYPES = {"id": pa.int64(), "key": pa.string(), "first_ids": pa.list_(pa.int32()), "second_ids": pa.list_(pa.int32()),
+         "label": pa.int64(), "length": pa.int32()}
 
 
 @fuzzed(120)
