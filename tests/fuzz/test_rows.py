@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -178,10 +177,3 @@ def test_folders_that_are_no_runs(tmp_path: Path, kind: str) -> None:
     for words in (["report", str(run)], ["evaluate", str(run), "--tasks", "xnli"], ["export", str(run)]):
         assert run_command(main, [*words, *([] if words[0] == "evaluate" else ["--out", str(tmp_path / "out")])]) == 2
     assert not (tmp_path / "out").exists()
-
-
-def test_ids_survive_numpy() -> None:
-    """The largest id that rows may hold is read back exactly."""
-    with scratch() as folder:
-        (folder / "o.tsv").write_text(f"{2**62}\t1\n")
-        assert read_outcomes(folder / "o.tsv")[0] == np.array([2**62])

@@ -29,9 +29,9 @@ def rescore(run: Path, xnli: Path, split: str = "dev") -> dict[tuple[str, str], 
         for second in languages:
             stem = f"{split}-{first}" if first == second else f"{split}-{first}-{second}"
             predicted = (run / "eval/predictions/xnli" / f"{stem}.tsv").read_text(encoding="utf-8").split("\n")[:-1]
-            wanted = [a for a, b in zip(languages[first], languages[second], strict=True) if a == b]
-            right = sum(p == w for p, w in zip(predicted, wanted, strict=True))
-            scores[first, second] = (right / len(wanted), len(wanted))
+            rows = zip(predicted, languages[first], languages[second], strict=True)
+            right = [p == a for p, a, b in rows if a == b]
+            scores[first, second] = (sum(right) / len(right), len(right))
     return scores
 
 

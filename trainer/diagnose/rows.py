@@ -30,7 +30,7 @@ class Part(BaseModel):
 
 
 class Place(Part):
-    """Distances of a language's sentences to the English sentences of equal id, at one place in the model."""
+    """Distances of a language's sentences to their English translations, at one place in the model."""
 
     english_norm: float = Field(ge=1e-30, le=1e30)
     """Mean L2 norm of the content tokens of the whole English cell at this place: the unit of what is relative."""
@@ -78,9 +78,9 @@ class DiagnosticRow(Part):
     step: Count
     """The training step of the checkpoint, the run's best one."""
     n: int = Field(ge=1, lt=2**63)
-    """Sentences measured: rows with a row of equal id in the English cell. Every figure below is over these."""
+    """Sentences measured: rows that have a translation in the English cell. Every figure below is over these."""
     excluded: Count
-    """Rows left out: without an English row of equal id, or without a content token in either language."""
+    """Rows left out: without a translation in the English cell, or without a content token in either language."""
     site_name: str
     """The run's `robust.site`."""
     site: Place

@@ -5,7 +5,7 @@ languages are perturbed English sentences to the model, so that robustness in a 
 command measures, per language, what that picture predicts: how far row-aligned sentences lie from English, which share
 of them lies inside the trained radius, and how accuracy falls with distance and with noise.
 
-Inputs: a run's `best/` and `config.yaml`, and row-aligned cells, the English one among them. Outputs: a row per
+Inputs: a run's `best/` and `config.yaml`, and parallel cells, the English one among them. Outputs: a row per
 language in `<run>/eval/diagnostics.jsonl` and figures in `<run>/tensorboard/`. Inputs are checked before the model is
 loaded, and nothing is written before all is measured.
 """
@@ -32,7 +32,7 @@ from trainer.diagnose.measure import Ball, Noise, english_norms, measure
 from trainer.diagnose.rows import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, merge_diagnostics, read_diagnostics
 from trainer.diagnose.show import print_rows, write_figures
 from trainer.diagnose.summary import measured_fields
-from trainer.evaluate.crossed import column
+from trainer.evaluate.join import Join, describe_joins, join_rows
 from trainer.evaluate.record import read_record
 from trainer.evaluate.run import DTYPES, load_best, open_cells
 from trainer.evaluate.shards_root import find_shards_root
@@ -78,6 +78,8 @@ def diagnose(
     root = find_shards_root(folder, record, shards)
     jobs = [job for task in _words(tasks) for split in _words(splits)
             for job in _jobs(root, task, split, _words(languages or ""), record)]
+    for line in _joined(jobs):
+        print(line)
     model, device = load_best(folder, record, DTYPES[precision])
     model.site = Site.parse(settings.site, model.model.config.num_hidden_layers)
     model.eval()
@@ -106,16 +108,23 @@ def diagnose(
 
 @dataclass(frozen=True)
 class Job:
-    """A language beside English: the rows of both cells that have one id, in the order of ids."""
+    """A language beside English, and the rows of both cells that are translations of each other."""
 
     cell: Cell
     english: Cell
-    rows: npt.NDArray[np.int64]
-    english_rows: npt.NDArray[np.int64]
+    join: Join
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        return self.join.first
+
+    @property
+    def english_rows(self) -> npt.NDArray[np.int64]:
+        return self.join.second
 
 
 def _jobs(root: Path, task: str, split: str, languages: list[str], record: dict[str, Any]) -> Iterator[Job]:
-    """The languages of one task and split, each beside the English cell; InputError where they are not row-aligned."""
+    """The languages of one task and split, each beside the English cell; InputError where their rows do not join."""
     cells = open_cells(root, task, split, languages, record)
     english = next((cell for cell in cells if cell.manifest.language == ENGLISH), None)
     if english is None:
@@ -123,22 +132,26 @@ def _jobs(root: Path, task: str, split: str, languages: list[str], record: dict[
             (english,) = open_cells(root, task, split, [ENGLISH], record)
         except InputError as error:
             raise InputError(f"distances are to English: {error}") from None
-    for cell in (english, *cells):
-        if not cell.manifest.parallel:
-            raise InputError(f"{cell.path}: its rows are not marked as parallel to other languages'; distances need "
-                             "row-aligned cells")
     for cell in cells:
-        _, rows, english_rows = np.intersect1d(column(cell, "id"), column(english, "id"), return_indices=True)
-        if not len(rows):
-            raise InputError(f"{cell.path} and {english.path} have no row of equal id; build both from aligned files")
-        yield Job(cell, english, rows, english_rows)
+        yield Job(cell, english, join_rows(cell, english))
+
+
+def _joined(jobs: list[Job]) -> list[str]:
+    """Lines on the rows that each language shares with English."""
+    joins: dict[str, list[tuple[str, Join]]] = {}
+    for job in jobs:
+        manifest = job.cell.manifest
+        if manifest.language != ENGLISH:
+            joins.setdefault(f"{manifest.task}/{manifest.split}", []).append(
+                (f"{manifest.language}-{ENGLISH}", job.join))
+    return [line for title, found in joins.items() for line in describe_joins(title, found)]
 
 
 def _row(job: Job, fields: dict[str, Any], settings: RobustSection, ball: Ball | None, noise: Noise,
          record: dict[str, Any]) -> DiagnosticRow:
     manifest = job.cell.manifest
     if not fields["n"]:
-        raise InputError(f"{job.cell.path} and {job.english.path} have no row of equal id that holds a word on both "
+        raise InputError(f"{job.cell.path} and {job.english.path} have no parallel rows that hold a word on both "
                          "sides; build both from aligned files")
     return DiagnosticRow(
         run=record["name"], label=record["label"], method=record["method"], seed=record["seed"], task=manifest.task,

@@ -1,6 +1,6 @@
-"""The generalized setting: the premise of one language with the hypothesis of another, from row-aligned cells.
+"""The generalized setting: the premise of one language with the hypothesis of another, from parallel cells.
 
-Inputs: two cells of one task and split whose rows with equal ids are translations. Output: `CrossedExamples`.
+Inputs: two cells of one task and split whose rows can be joined (see `join`). Output: `CrossedExamples`.
 Rows that only one language has, and rows whose labels differ between the languages (PAWS-X has 1.6 % of them), are
 left out and counted.
 """
@@ -15,26 +15,28 @@ from data_prep.shards import PAIR_SPECIAL_TOKENS, Cell
 from trainer.data.collate import Batch, collate
 from trainer.data.loader import Examples, segments
 from trainer.data.sampler import Item
+from trainer.evaluate.join import column, join_rows
 
 
 class CrossedExamples(Examples):
-    """First segments of one cell with second segments of another; rows in the order of ascending id."""
+    """First segments of one cell with second segments of another; rows in the order of the first cell's ids.
+
+    `ids` are those of the first cell, `keys` the publisher's keys where both cells have them, else the row numbers.
+    """
 
     def __init__(self, first: Cell, second: Cell, max_length: int) -> None:
         super().__init__([first], max_length)
-        for cell in (first, second):
-            if not cell.manifest.parallel:
-                raise InputError(f"{cell.path}: its rows are not marked as parallel to other languages'; "
-                                 "the generalized setting needs row-aligned cells")
-        ids, in_first, in_second = np.intersect1d(column(first, "id"), column(second, "id"), return_indices=True)
-        agree = column(first, "label")[in_first] == column(second, "label")[in_second]
-        self.ids = ids[agree]
+        self.join = join_rows(first, second)
+        agree = column(first, "label")[self.join.first] == column(second, "label")[self.join.second]
         if not agree.any():
             raise InputError(f"{first.path} and {second.path} have no row in common whose labels agree; "
-                             "the generalized setting needs row-aligned cells")
-        self.excluded = len(first) + len(second) - len(ids) - len(self.ids)  # rows of either, less those kept
-        self.labels = column(first, "label")[in_first][agree]
-        self._rows = (in_first[agree], in_second[agree])
+                             "the generalized setting scores such rows only")
+        in_first, in_second = self.join.first[agree], self.join.second[agree]
+        self.ids = column(first, "id")[in_first]
+        self.keys = column(first, "key" if self.join.by == "publisher" else "id")[in_first].astype(str)
+        self.excluded = self.join.alone + len(self.join.first) - len(self.ids)
+        self.labels = column(first, "label")[in_first]
+        self._rows = (in_first, in_second)
         self._tables = (first.dataset.with_format("arrow"), second.dataset.with_format("arrow"))
         sizes = [pc.list_value_length(cell.dataset.data.column(name)).to_numpy()[rows] for cell, name, rows in
                  zip((first, second), ("first_ids", "second_ids"), self._rows, strict=True)]
@@ -48,9 +50,3 @@ class CrossedExamples(Examples):
         batch = collate(rows, self.labels[indices], self.ids[indices], self.tokens, self.max_length, epoch=epoch)
         self.check_ids(batch)
         return batch
-
-
-def column(cell: Cell, name: str) -> np.ndarray:
-    """A number column of a cell, whole, shape (rows,)."""
-    values: np.ndarray = cell.dataset.data.column(name).to_numpy()
-    return values

@@ -1,9 +1,10 @@
 """Prediction, outcome and certificate files of a run.
 
-Predictions are in XTREME's format, one label per line, in the order of ascending example id:
-``predictions/<task>/<split>-<language>.tsv``; ``<split>-<a>-<b>.tsv`` for a premise in a and a hypothesis in b.
-Outcomes say per example whether the prediction was right, two columns ``id<TAB>1|0``, under the same name in
-``outcomes/``: what the report's paired bootstrap needs, without gold labels or a model.
+Predictions are in XTREME's format, one label per line, and a line for every row of the publisher's file in its order:
+``predictions/<task>/<split>-<language>.tsv``; ``<split>-<a>-<b>.tsv`` for a premise in a and a hypothesis in b, with
+the lines of a. A row without a prediction (it was left out of the cell, or of the pair) has the line ``-``.
+Outcomes say per example whether the prediction was right, two columns ``key<TAB>1|0`` in the order of ascending ids,
+under the same name in ``outcomes/``: what the report's paired bootstrap needs, without gold labels or a model.
 Certificates say per example what randomized smoothing found, four columns ``id<TAB>label|abstain<TAB>1|0<TAB>radius``
 (the third is ``-`` without labels): ``certified/<site>-<sigma>/<task>/<split>-<language>.tsv``.
 
@@ -23,9 +24,11 @@ import numpy.typing as npt
 
 from data_prep.errors import InputError
 from data_prep.lock import working_path
+from data_prep.shards import LONGEST_KEY
 from trainer.evaluate.rows import checked_name
 
 ABSTAIN = "abstain"
+NO_PREDICTION = "-"  # the line of a publisher's row that there is no prediction for
 
 
 def predictions_path(task: str, split: str, language: str, language_2: str | None = None) -> str:
@@ -64,6 +67,14 @@ class Certificates:
         return np.where(self.correct == 1, self.radii, 0.0)
 
 
+def line_per_row(ids: npt.ArrayLike, labels: Sequence[str], rows: int) -> list[str]:
+    """The labels of the rows `ids`, each on the line of its row, and NO_PREDICTION on all other of `rows` lines."""
+    lines = [NO_PREDICTION] * rows
+    for i, label in zip(np.asarray(ids).tolist(), labels, strict=True):
+        lines[i] = label
+    return lines
+
+
 def write_predictions(path: Path, labels: Sequence[str]) -> None:
     """Write label strings, one per line (XTREME's submission format), in the order given.
 
@@ -84,43 +95,59 @@ def read_predictions(path: Path) -> list[str]:
     return text.split("\n")[:-1]
 
 
-def write_outcomes(path: Path, ids: npt.ArrayLike, correct: npt.ArrayLike) -> None:
-    """Write, per example, its id and whether its prediction was right.
+def write_outcomes(path: Path, keys: npt.ArrayLike, correct: npt.ArrayLike) -> None:
+    """Write, per example, its key and whether its prediction was right, in the order given.
 
-    `ids`: integers, strictly ascending. `correct`: booleans or 0/1, as many. Raises ValueError otherwise: the caller
-    computed them.
+    `keys`: strings or row numbers, each once. `correct`: booleans or 0/1, as many. Raises ValueError otherwise: the
+    caller computed them.
     """
-    id_array = _checked_ids(ids)
+    names = np.asarray(keys).astype(np.str_)
     right = np.asarray(correct).astype(np.int64)
-    if id_array.shape != right.shape:
-        raise ValueError(f"{id_array.shape} ids but {right.shape} outcomes")
+    if names.shape != right.shape:
+        raise ValueError(f"{names.shape} keys but {right.shape} outcomes")
     if not np.isin(right, (0, 1)).all():
         raise ValueError("outcomes are 0 or 1")
-    lines = (f"{i}\t{r}\n" for i, r in zip(id_array.tolist(), right.tolist(), strict=True))
+    lines = [f"{name}\t{r}\n" for name, r in zip(names.tolist(), right.tolist(), strict=True)]
+    if _outcome_fault(lines):
+        raise ValueError(f"a key occurs twice, is empty or too long, or breaks its line: {_outcome_fault(lines)}")
     _replace(path, "".join(lines).encode())
 
 
-def read_outcomes(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """The ids (ascending) and outcomes of a file by `write_outcomes`.
+def read_outcomes(path: Path) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.bool_]]:
+    """The keys, in the order of the file, and outcomes of a file by `write_outcomes`.
 
     Raises InputError, naming file and line, for anything else, a file cut short included.
     """
-    data = _read(path)
-    lines = data.count(b"\n")
-    # One look at everything that is no digit finds nearly every fault; a report reads millions of these lines.
-    empty_field = data[:1] == b"\t" or b"\n\t" in data or b"\t\n" in data
-    if empty_field or data.translate(None, b"0123456789") != b"\t\n" * lines:
-        raise InputError(f"{path}:{_bad_line(data)}: expected 'id<TAB>1' or 'id<TAB>0'; evaluate the run again")
     try:
-        table = np.array(data.split(), dtype=np.int64).reshape(lines, 2)
-    except (ValueError, OverflowError):
-        raise InputError(f"{path}: an id has more digits than any row number; evaluate the run again") from None
-    ids, right = table[:, 0], table[:, 1]
-    wrong = np.flatnonzero((right > 1) | (np.diff(ids, prepend=-1) <= 0))
-    if wrong.size:
-        raise InputError(f"{path}:{wrong[0] + 1}: expected ascending ids, each once, and 1 or 0 after the tab; "
-                         f"evaluate the run again")
-    return ids.copy(), right == 1
+        text = _read(path).decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8; evaluate the run again") from None
+    lines = [f"{line}\n" for line in text.split("\n")]
+    if lines[-1] != "\n":
+        raise InputError(f"{path}:{len(lines)}: the last line is cut short; evaluate the run again")
+    del lines[-1]
+    if fault := _outcome_fault(lines):
+        raise InputError(f"{path}:{fault}: expected 'key<TAB>1' or 'key<TAB>0', each key once; evaluate the run again")
+    keys = [line[:-3] for line in lines]
+    return np.array(keys, dtype=np.str_), np.array([line[-2] == "1" for line in lines], dtype=np.bool_)
+
+
+def _outcome_fault(lines: Sequence[str]) -> int:
+    """Number of the first line that is no outcome, or has the key of an earlier one; 0 where all are sound."""
+    text = "".join(lines)
+    sound = text.count("\t") == text.count("\n") == len(lines) and not ("\r" in text or "\0" in text)
+    # a look at everything finds nearly every fault; a report reads millions of these lines
+    if sound and all(line[-3:] in ("\t0\n", "\t1\n") and 3 < len(line) <= LONGEST_KEY + 3 for line in lines) and (
+            len({line[:-3] for line in lines}) == len(lines)):
+        return 0
+    seen: set[str] = set()
+    for number, line in enumerate(lines, start=1):
+        key = line[:-3]
+        whole = line[-3:] in ("\t0\n", "\t1\n") and 0 < len(key) <= LONGEST_KEY
+        if not whole or key in seen or any(mark in key for mark in "\t\n\r\0"):
+            return number
+        seen.add(key)
+    return 0
 
 
 def write_certificates(path: Path, found: Certificates) -> None:
@@ -179,15 +206,6 @@ def _stem(task: str, split: str, language: str, language_2: str | None) -> str:
     if language_2 is not None:
         names.append(checked_name(language_2, "a language"))
     return f"{checked_name(task, 'a task')}/{'-'.join(names)}"
-
-
-def _bad_line(data: bytes) -> int:
-    lines = data.split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        left, tab, right = line.partition(b"\t")
-        if not (tab and left.isdigit() and right.isdigit()) and (line or number < len(lines)):
-            return number
-    return len(lines)  # the last line, cut before its line break
 
 
 def _read(path: Path) -> bytes:

@@ -22,12 +22,15 @@ from data_prep.shards import Cell, file_sha256, find_cells
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.data.scratch import open_near
-from trainer.evaluate.crossed import CrossedExamples, column
+from trainer.evaluate.crossed import CrossedExamples
+from trainer.evaluate.join import Join, column, describe_joins
 from trainer.evaluate.predict import Predictions, predict
 from trainer.evaluate.predictions import (
     ABSTAIN,
+    NO_PREDICTION,
     Certificates,
     certified_path,
+    line_per_row,
     outcomes_path,
     predictions_path,
     write_certificates,
@@ -93,6 +96,8 @@ def evaluate(
     cells = [cell for task in _words(tasks) for split in _words(splits)
              for cell in open_cells(root, task, split, _words(languages or ""), record)]
     jobs = list(_jobs(cells, generalized, record))
+    for line in (*_joined(jobs), *_without_prediction(cells)):
+        print(line)
     site = settings.site if settings and settings.site else "word_embeddings"
     model, device = load_best(folder, record, DTYPES[precision], site)
     if record["status"] in FAILED:
@@ -134,9 +139,11 @@ class Job:
     setting: Literal["standard", "generalized"]
     examples: Examples
     ids: np.ndarray
-    excluded: int
+    keys: np.ndarray
     rows_sha256: str
     """Hash of the content of the cell's rows; of both cells' in the generalized setting."""
+    excluded: int = 0
+    join: Join | None = None
 
 
 def load_best(
@@ -194,7 +201,8 @@ def _jobs(cells: list[Cell], generalized: bool, record: dict[str, Any]) -> Itera
     masking = Masking(record["mask_share"], 0) if record["kind"] == "mlm" else None
     for cell in cells:
         examples = Examples([cell], record["max_length"], masking=masking)
-        yield Job(cell, cell.manifest.language, "standard", examples, column(cell, "id"), 0, rows_sha256(cell))
+        yield Job(cell, cell.manifest.language, "standard", examples, column(cell, "id"), column(cell, "key"),
+                  rows_sha256(cell))
     if not generalized:
         return
     if record["kind"] != "pair":
@@ -205,7 +213,33 @@ def _jobs(cells: list[Cell], generalized: bool, record: dict[str, Any]) -> Itera
             if same and first is not second:
                 crossed = CrossedExamples(first, second, record["max_length"])
                 both = hashlib.sha256((rows_sha256(first) + rows_sha256(second)).encode()).hexdigest()
-                yield Job(first, second.manifest.language, "generalized", crossed, crossed.ids, crossed.excluded, both)
+                yield Job(first, second.manifest.language, "generalized", crossed, crossed.ids, crossed.keys, both,
+                          crossed.excluded, crossed.join)
+
+
+def _joined(jobs: list[Job]) -> list[str]:
+    """Lines on the rows of the generalized setting, each pair of languages once."""
+    joins: dict[str, dict[str, Join]] = {}
+    for job in jobs:
+        pair, one = job.cell.manifest, job.language_2
+        of_split = joins.setdefault(f"{pair.task}/{pair.split}", {})
+        if job.join is not None and f"{one}-{pair.language}" not in of_split:
+            of_split[f"{pair.language}-{one}"] = job.join
+    return [line for title, found in joins.items() if found
+            for line in describe_joins(title, found.items(), " (left out)")]
+
+
+def _without_prediction(cells: list[Cell]) -> list[str]:
+    """A line for each cell that lacks rows of the publisher: how many lines of its prediction file hold no label."""
+    lines = []
+    for manifest in (cell.manifest for cell in cells if cell.manifest.kind == "pair"):
+        rows = manifest.source_rows * (manifest.copies + 1)
+        if missing := rows - manifest.rows:
+            reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(manifest.skipped.items())) or "not known why"
+            lines.append(f"{manifest.task}/{manifest.split}/{manifest.language}: {missing:,} of {rows:,} lines of the "
+                         f"prediction file hold {NO_PREDICTION!r}: these rows were left out when the cell was built "
+                         f"({reasons})")
+    return lines
 
 
 def _write(folder: Path, job: Job, predictions: Predictions, record: dict[str, Any], precision: str) -> ResultRow:
@@ -217,10 +251,12 @@ def _write(folder: Path, job: Job, predictions: Predictions, record: dict[str, A
     if manifest.kind == "pair":
         order = np.argsort(job.ids, kind="stable")
         predicted_file = predictions_path(*names)
-        write_predictions(folder / predicted_file, [record["labels"][i] for i in predictions.predicted[order]])
+        said = [record["labels"][i] for i in predictions.predicted[order]]
+        rows = manifest.source_rows * (manifest.copies + 1)
+        write_predictions(folder / predicted_file, line_per_row(job.ids[order], said, rows))
         if labelled:
             outcome_file = outcomes_path(*names)
-            write_outcomes(folder / outcome_file, job.ids[order], predictions.score[order])
+            write_outcomes(folder / outcome_file, job.keys[order], predictions.score[order])
     value, note = _score(predictions.metric(manifest.metric), manifest.metric) if labelled else (None, NO_LABEL)
     return ResultRow(
         **_identity(record), **_content(job, record, precision, predictions.gold if labelled else None),

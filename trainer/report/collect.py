@@ -24,7 +24,7 @@ SMOOTHED = "smoothed"
 Cell = tuple[str, str]
 """Language of the first text, language of the second."""
 
-Outcomes = tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]
+Outcomes = tuple[npt.NDArray[np.str_], npt.NDArray[np.bool_]]
 
 
 @dataclass
@@ -156,7 +156,7 @@ class Grid:
         return entry is not None and entry[1].outcomes is not None and entry[1].value is not None
 
     def outcomes(self, label: str, seed: int, cell: Cell) -> Outcomes:
-        """Ids and right/wrong of one cell, read once.
+        """Keys, sorted as text, and right/wrong of one cell, read once.
 
         Raises InputError where the file is missing, damaged, or does not belong to the row's score.
         """
@@ -164,12 +164,13 @@ class Grid:
         if key not in self._outcomes:
             run, row = self.entries[key]
             path = file_in(run.path / "eval", str(row.outcomes))
-            ids, right = read_outcomes(path)
+            keys, right = read_outcomes(path)
             # An interrupted or edited evaluation: intervals would then describe other predictions than the table.
-            if ids.size != row.n or (row.metric == "accuracy" and abs(right.mean() - (row.value or 0)) > 1e-4):
-                raise InputError(f"{path}: holds {ids.size} outcomes, {100 * right.mean():.2f} % right; its row says "
+            if keys.size != row.n or (row.metric == "accuracy" and abs(right.mean() - (row.value or 0)) > 1e-4):
+                raise InputError(f"{path}: holds {keys.size} outcomes, {100 * right.mean():.2f} % right; its row says "
                                  f"{row.n}, {100 * (row.value or 0):.2f} %; evaluate the run again")
-            self._outcomes[key] = (ids, right)
+            order = np.argsort(keys)
+            self._outcomes[key] = (keys[order], right[order])
         return self._outcomes[key]
 
 

@@ -31,7 +31,7 @@ class Comparison:
     means: dict[str, tuple[list[Cell], Interval]]
     """By name, the cells of a mean and its interval."""
     examples: int
-    """Distinct example ids."""
+    """Distinct keys of examples."""
     labels: int = 1
     """Labels compared with the base in this grid: what the means are corrected for."""
 
@@ -141,7 +141,7 @@ def _compare(grid: Grid, base: str, other: str) -> Comparison | None:
 
 
 def _common_ids(grid: Grid, base: str, other: str, seeds: Sequence[int], cell: Cell) -> np.ndarray:
-    """The ids that both labels have outcomes for, with every seed."""
+    """The keys, sorted, that both labels have outcomes for, with every seed."""
     files = [grid.outcomes(label, seed, cell)[0] for label in (base, other) for seed in seeds]
     common = files[0]
     for ids in files[1:]:

@@ -11,6 +11,7 @@ from data_prep.errors import InputError
 from trainer.evaluate.predictions import (
     Certificates,
     certified_path,
+    line_per_row,
     outcomes_path,
     predictions_path,
     read_certificates,
@@ -67,24 +68,29 @@ def test_outcomes_survive_the_file(tmp_path: Path) -> None:
     path = tmp_path / "x.tsv"
     write_outcomes(path, [0, 3, 17], [True, False, True])
     assert path.read_bytes() == b"0\t1\n3\t0\n17\t1\n"
-    ids, right = read_outcomes(path)
-    np.testing.assert_array_equal(ids, [0, 3, 17])
-    np.testing.assert_array_equal(right, [True, False, True])
+    keys, right = read_outcomes(path)
+    assert keys.tolist() == ["0", "3", "17"]
+    assert right.tolist() == [True, False, True]
     assert right.dtype == np.bool_
+    write_outcomes(path, ["b-2", "a 1", "ü"], [0, 1, 1])
+    assert read_outcomes(path)[0].tolist() == ["b-2", "a 1", "ü"], "in the order of the file"
+    assert read_outcomes(path)[1].tolist() == [False, True, True]
     write_outcomes(path, [], [])
     assert read_outcomes(path)[0].size == 0
 
 
-@pytest.mark.parametrize(("ids", "right"), [([1, 1], [0, 1]), ([2, 1], [0, 1]), ([1], [0, 1]), ([1], [2]), ([-1], [0])])
-def test_outcomes_that_no_caller_should_write(tmp_path: Path, ids: list[int], right: list[int]) -> None:
-    with pytest.raises(ValueError, match=r"id|outcomes"):
-        write_outcomes(tmp_path / "x.tsv", ids, right)
+@pytest.mark.parametrize(("keys", "right"), [
+    ([1, 1], [0, 1]), (["1"], [0, 1]), (["1"], [2]), ([""], [0]), (["a\tb"], [0]), (["a\nb"], [0]), (["a" * 201], [0])])
+def test_outcomes_that_no_caller_should_write(tmp_path: Path, keys: list[str], right: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"key|outcomes"):
+        write_outcomes(tmp_path / "x.tsv", keys, right)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("text", "line"), [
     ("0\t1\n1\t2\n", 2), ("0\t1\n0\t1\n", 2), ("0\t1\n1\t\n", 2), ("\t1\n", 1), ("0 1\n", 1), ("0\t1\n5\t1", 2),
     ("0\t1\t1\n", 1), ("id\tright\n", 1), ("0\t1\n\n2\t1\n", 2), ("0\t1\n1\n\t2\t0\n", 2), ("0\t-1\n", 1),
+    ("b\t1\na\t1\nb\t0\n", 3), ("a" * 201 + "\t1\n", 1), ("a\r\t1\n", 1),
 ])
 def test_damaged_outcomes_are_named_by_line(tmp_path: Path, text: str, line: int) -> None:
     path = tmp_path / "x.tsv"
@@ -92,6 +98,10 @@ def test_damaged_outcomes_are_named_by_line(tmp_path: Path, text: str, line: int
     with pytest.raises(InputError) as caught:
         read_outcomes(path)
     assert f"{path}:{line}:" in str(caught.value)
+
+
+def test_a_line_for_every_row() -> None:
+    assert line_per_row(np.array([1, 4]), ["yes", "no"], 6) == ["-", "yes", "-", "-", "no", "-"]
 
 
 def test_missing_outcomes(tmp_path: Path) -> None:

@@ -24,18 +24,23 @@ from trainer.evaluate.predictions import read_outcomes, read_predictions
 from trainer.evaluate.rows import ResultRow, read_rows
 from trainer.evaluate.run import evaluate
 
-EN, DE = list(range(12)), [11, 3, 4, 5, 6, 20, 7, 8, 9, 10, 2]  # ids as they stand in the file; 20 is German only
+EN, DE = list(range(12)), [11, 3, 4, 5, 6, 20, 7, 8, 9, 10, 2]  # numbers of sentences; 20 is German only
+EN_ROWS, DE_ROWS = list(range(12)), [4, 0, 3, 1, 12, 2, 5, 10, 6, 8, 9]  # where they stand in the publisher's files
 
 
-def write_pairs(root: Path, language: str, ids: Sequence[int], labels: Sequence[int], split: str = "test") -> None:
-    """A cell of pairs with these ids and labels; -1 for none."""
-    draft = open_cell(root / "xnli/dev/en").manifest.model_copy(
-        update={"language": language, "split": split, "shards": [], "tokenizer": TOKENIZER})
-    generator = np.random.default_rng(len(ids) + len(language + split))
-    first = [generator.integers(4, 59, 3 + i % 7).astype(np.int32) for i in ids]
-    second = [generator.integers(4, 59, 1 + i % 5).astype(np.int32) for i in ids]
+def write_pairs(root: Path, language: str, sentences: Sequence[int], labels: Sequence[int], split: str = "test",
+                ids: Sequence[int] | None = None, **fields: Any) -> None:
+    """A cell of pairs with these labels, -1 for none; a sentence has the same key in every language."""
+    draft = open_cell(root / "xnli/dev/en").manifest.model_copy(update={
+        "language": language, "split": split, "shards": [], "tokenizer": TOKENIZER, "keys": "publisher",
+        "source_rows": 0, "rows_sha256": "", "skipped": {}, **fields})
+    ids = sentences if ids is None else ids
+    generator = np.random.default_rng(len(sentences) + len(language + split))
+    first = [generator.integers(4, 59, 3 + i % 7).astype(np.int32) for i in sentences]
+    second = [generator.integers(4, 59, 1 + i % 5).astype(np.int32) for i in sentences]
+    keys = {"key": [f"q{i}" for i in sentences]} if draft.keys == "publisher" else {}
     write_cell(root / "xnli" / split / language, draft, [{
-        "id": np.array(ids), "first_ids": first, "second_ids": second, "label": np.array(labels),
+        **keys, "id": np.array(ids), "first_ids": first, "second_ids": second, "label": np.array(labels),
         "length": np.array([len(a) + len(b) + 4 for a, b in zip(first, second, strict=True)], dtype=np.int32)}])
 
 
@@ -46,7 +51,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_random_cell(root, "xnli/dev/en", 20)
     english = [i % 3 for i in EN]
     write_pairs(root, "en", EN, english)
-    write_pairs(root, "de", DE, [(i + (i in (4, 9))) % 3 for i in DE])  # 4 and 9 are labelled otherwise in German
+    otherwise = [(i + (i in (4, 9))) % 3 for i in DE]  # 4 and 9 are labelled otherwise in German
+    write_pairs(root, "de", DE, otherwise, ids=DE_ROWS, source_rows=14, skipped={"blank line": 2, "no consensus": 1})
     write_pairs(root, "sw", EN, [-1] * 12)
     write_pairs(root, "ur", EN, [-1] * 12)
     write_random_cell(root, "text/train/en", 60, kind="mlm")
@@ -78,18 +84,19 @@ def rows_of(folder: Path, **wanted: str) -> dict[tuple[str, str], ResultRow]:
             if all(getattr(row, key) == value for key, value in wanted.items())}
 
 
-def reckoned(folder: Path, root: Path, first: str, second: str) -> tuple[list[int], list[int], list[int]]:
-    """(ids, predictions, gold) of a pair of languages, one row at a time through transformers alone."""
+def reckoned(folder: Path, root: Path, first: str, second: str) -> tuple[list[str], list[int], list[int]]:
+    """(keys, predictions, gold) of a pair of languages, one row at a time through transformers alone."""
     model = AutoModelForSequenceClassification.from_pretrained(folder / "best").eval()
-    premise, hypothesis = ({row["id"]: row for row in open_cell(root / "xnli/test" / language).dataset}
+    premise, hypothesis = ({row["key"]: row for row in open_cell(root / "xnli/test" / language).dataset}
                            for language in (first, second))
-    ids = sorted(i for i in premise.keys() & hypothesis.keys() if premise[i]["label"] == hypothesis[i]["label"])
+    keys = [i for i in premise.keys() & hypothesis.keys() if premise[i]["label"] == hypothesis[i]["label"]]
+    keys.sort(key=lambda i: premise[i]["id"])
     predicted = []
-    for i in ids:
+    for i in keys:
         tokens = [0, *premise[i]["first_ids"], 2, 2, *hypothesis[i]["second_ids"], 2]
         with torch.no_grad():
             predicted.append(int(model(torch.tensor([tokens])).logits.argmax()))
-    return ids, predicted, [premise[i]["label"] for i in ids]
+    return keys, predicted, [premise[i]["label"] for i in keys]
 
 
 def test_standard_and_generalized_rows(pair: Path, root: Path) -> None:
@@ -100,21 +107,35 @@ def test_standard_and_generalized_rows(pair: Path, root: Path) -> None:
     for language, row in standard.items():  # the diagonal is the standard setting, not another prediction
         assert crossed[language] == row.model_copy(update={"setting": "generalized"})
     for (first, second), row in {**standard, **crossed}.items():
-        ids, predicted, gold = reckoned(pair, root, first, second)
-        assert row.n == len(ids)
+        keys, predicted, gold = reckoned(pair, root, first, second)
+        assert row.n == len(keys)
         assert row.value == pytest.approx(np.mean(np.array(predicted) == gold))
         stem = first if first == second else f"{first}-{second}"
         assert row.predictions == f"predictions/xnli/test-{stem}.tsv"
-        assert read_predictions(pair / "eval" / row.predictions) == [LABELS[i] for i in predicted]
-        found_ids, right = read_outcomes(pair / "eval" / str(row.outcomes))
-        assert found_ids.tolist() == ids
+        rows = {row["key"]: row["id"] for row in open_cell(root / "xnli/test" / first).dataset}
+        lines = ["-"] * {"en": 12, "de": 14}[first]  # a line for every row of the publisher's file
+        for key, i in zip(keys, predicted, strict=True):
+            lines[rows[key]] = LABELS[i]
+        assert read_predictions(pair / "eval" / row.predictions) == lines
+        found_keys, right = read_outcomes(pair / "eval" / str(row.outcomes))
+        assert found_keys.tolist() == keys
         assert right.tolist() == [p == g for p, g in zip(predicted, gold, strict=True)]
         assert row.step == json.loads((pair / "done.json").read_text())["selection"]["step"]
     said = {label for row in standard.values() for label in read_predictions(pair / "eval" / str(row.predictions))}
-    assert len(said) == 3, "a model that always says the same would pass with rows mixed up"
+    assert said == {*LABELS, "-"}, "a model that always says the same would pass with rows mixed up"
     assert {row.excluded for row in standard.values()} == {0}
     # left out: 4 and 9 for their labels; 0 and 1 are English only, 20 German only
     assert {(row.n, row.excluded) for (one, two), row in crossed.items() if one != two} == {(8, 5)}
+
+
+def test_what_was_joined_and_left_out_is_said(pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(str(pair), tasks="xnli", generalized=True, languages="en,de")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == ("xnli/test en-de: 10 rows joined by the publisher's key, 2 of them with different labels (left "
+                        "out); 3 rows are in one of the two languages only")
+    assert lines[1] == ("xnli/test/de: 3 of 14 lines of the prediction file hold '-': these rows were left out when "
+                        "the cell was built (2 blank line, 1 no consensus)")
+    assert len([line for line in lines if "rows joined" in line or "'-'" in line]) == 2
 
 
 def test_the_oracle_row_comes_from_training(pair: Path) -> None:

@@ -89,7 +89,7 @@ def cell_row(path: Path, label: str, seed: int, a: str, b: str, setting: str = "
     correct = draw(label, seed, a, b)
     second = b if setting == "generalized" else None
     outcomes = outcomes_path("xnli", "test", a, second)
-    write_outcomes(path / "eval" / outcomes, np.arange(EXAMPLES), correct)
+    write_outcomes(path / "eval" / outcomes, [f"{i:04}" for i in range(EXAMPLES)], correct)
     return row(label, seed, a, cell_sha256=digest(f"{a} {b}"), language_2=b, setting=setting,
                value=float(correct.mean()), outcomes=outcomes, predictions=predictions_path("xnli", "test", a, second))
 

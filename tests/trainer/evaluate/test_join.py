@@ -1,0 +1,124 @@
+"""Rows of two languages are joined by the publisher's key, by number only where nothing speaks against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data_prep.errors import InputError
+from data_prep.shards import Cell, Manifest, open_cell, write_cell
+from tests.random_cells import LABELS, TOKENIZER
+from trainer.evaluate.join import Join, describe_joins, join_rows
+
+ROWS = 40
+
+
+def cell(
+    root: Path, language: str, ids: Sequence[int] = range(ROWS), labels: Sequence[int] | None = None,
+    keys: Sequence[str] | None = None, **fields: Any,
+) -> Cell:
+    """A parallel cell of short pairs; row i of the source has label i % 3 unless told otherwise."""
+    draft = Manifest(
+        task="xnli", kind="pair", labels=LABELS, metric="accuracy", language=language, split="test", max_length=24,
+        tokenizer=TOKENIZER, source="made up", data_prep_version="test",
+        **{"parallel": True, "source_rows": ROWS, "keys": "publisher" if keys else "row", **fields})
+    label = [i % 3 for i in ids] if labels is None else labels
+    write_cell(root / "xnli/test" / language, draft, [{
+        "id": np.array(ids), **({"key": list(keys)} if keys else {}), "first_ids": [[5]] * len(ids),
+        "second_ids": [[6]] * len(ids), "label": np.array(label), "length": np.full(len(ids), 6, dtype=np.int32)}])
+    return open_cell(root / "xnli/test" / language)
+
+
+def rows_of(join: Join, first: Cell, second: Cell) -> list[tuple[int, int]]:
+    """Pairs of row numbers in the two sources."""
+    return [(first.dataset[int(a)]["id"], second.dataset[int(b)]["id"])
+            for a, b in zip(join.first, join.second, strict=True)]
+
+
+def test_by_key_wherever_the_rows_stand(tmp_path: Path) -> None:
+    """Another order, another number of rows, rows of one language only: the keys say which row is which."""
+    english = cell(tmp_path, "en", range(6), keys=["a", "b", "c", "d", "e", "f"], labels=[0] * 6)
+    german = cell(tmp_path, "de", [0, 7, 2, 3], keys=["f", "b", "x", "c"], labels=[0, 0, 0, 1], source_rows=9)
+    join = join_rows(english, german)
+    assert rows_of(join, english, german) == [(1, 7), (2, 3), (5, 0)]
+    assert (join.by, join.alone, join.labels_differ) == ("publisher", 3 + 1, 1)
+    back = join_rows(german, english)
+    assert rows_of(back, german, english) == [(0, 5), (3, 2), (7, 1)]
+
+
+def test_by_number_where_nothing_differs(tmp_path: Path) -> None:
+    kept = [i for i in range(ROWS) if i not in (4, 9)]  # left out in both
+    english, german = cell(tmp_path, "en", kept), cell(tmp_path, "de", kept[::-1])
+    join = join_rows(english, german)
+    assert rows_of(join, english, german) == [(i, i) for i in kept]
+    assert (join.by, join.alone, join.labels_differ) == ("row", 0, 0)
+
+
+def test_keys_of_one_language_alone_are_no_keys(tmp_path: Path) -> None:
+    english = cell(tmp_path, "en", keys=[f"q{ROWS - i}" for i in range(ROWS)])
+    german = cell(tmp_path, "de")
+    join = join_rows(english, german)
+    assert (join.by, rows_of(join, english, german)) == ("row", [(i, i) for i in range(ROWS)])
+
+
+def test_labels_are_compared_only_where_both_are_given(tmp_path: Path) -> None:
+    english = cell(tmp_path, "en")
+    hidden = cell(tmp_path, "sw", labels=[-1] * ROWS)
+    assert len(join_rows(english, hidden).first) == len(join_rows(hidden, hidden).first) == ROWS
+    some = cell(tmp_path, "de", labels=[-1, *((i + (i == 7)) % 3 for i in range(1, ROWS))])
+    with pytest.raises(InputError, match="1 of 40 labels differ"):
+        join_rows(english, some)
+
+
+@pytest.mark.parametrize(("other", "message"), [
+    ({"source_rows": ROWS + 1}, "40 rows against 41 in their sources; .* such as a header"),
+    ({"ids": [i for i in range(ROWS) if i not in (11, 17)]},
+     r"rows left out only in de: 11, 17 \(counted from 0\); .*shifts those behind it"),
+    ({"ids": range(7, ROWS)}, r"rows left out only in de: 0, 1, 2, 3, 4 and 2 more \(counted"),
+    # one header line more, and one row less at the end: the count is the same, every label is another row's
+    ({"labels": [(i + 1) % 3 for i in range(ROWS)]}, "40 of 40 labels differ; .*in another order, or shifted"),
+    ({"labels": [(i + (i > 37)) % 3 for i in range(ROWS)]}, "2 of 40 labels differ"),
+    ({"parallel": False}, "de: its rows are not marked as parallel"),
+])
+def test_numbers_that_do_not_name_one_row_are_refused(tmp_path: Path, other: dict[str, Any], message: str) -> None:
+    english, german = cell(tmp_path, "en"), cell(tmp_path, "de", **other)
+    for one, two in ((english, german), (german, english)):
+        with pytest.raises(InputError, match=message.replace("40 rows against 41", "4[01] rows against 4[01]")) as told:
+            join_rows(one, two)
+        assert "\n" not in str(told.value)
+        assert str(german.path) in str(told.value)
+
+
+def test_rows_left_out_on_either_side_are_named(tmp_path: Path) -> None:
+    english, german = cell(tmp_path, "en", range(1, ROWS)), cell(tmp_path, "de", range(ROWS - 1))
+    with pytest.raises(InputError, match="rows left out only in de: 39; rows left out only in en: 0"):
+        join_rows(english, german)
+
+
+def test_known_disagreement_of_a_publisher(tmp_path: Path) -> None:
+    """Up to the declared share the labels may differ; such rows are counted. A shift makes half of them differ."""
+    def pawsx(language: str, differ: int) -> Cell:
+        return cell(tmp_path, language, labels=[(i * i + (i < differ)) % 2 for i in range(ROWS)], label_tolerance=0.05)
+
+    english, german, french = pawsx("en", 0), pawsx("de", 2), pawsx("fr", 3)
+    assert join_rows(english, german).labels_differ == 2
+    with pytest.raises(InputError, match="3 of 40 labels differ, its publisher is known to give 5% differently"):
+        join_rows(english, french)
+
+
+def test_one_line_where_all_pairs_are_alike() -> None:
+    def join(rows: int, by: Any = "row", alone: int = 0, differ: int = 0) -> Join:
+        return Join(np.arange(rows), np.arange(rows), by, alone, differ)
+
+    pairs = [f"en-{code}" for code in ("de", "fr", "sw", "tr", "ur", "zh")]
+    assert describe_joins("xnli/test", [(pair, join(5010)) for pair in pairs]) == [
+        "xnli/test: 5,010 rows joined by row number, in each of 6 pairs of languages"]
+    mixed = [("en-de", join(1990, "publisher", 12, 33)), *((pair, join(2000)) for pair in pairs[1:])]
+    assert describe_joins("pawsx/test", mixed, " (left out)") == [
+        "pawsx/test en-de: 1,990 rows joined by the publisher's key, 33 of them with different labels (left out); "
+        "12 rows are in one of the two languages only",
+        "pawsx/test en-fr, en-sw, en-tr, en-ur, en-zh: 2,000 rows joined by row number"]

@@ -1,0 +1,107 @@
+"""Parallel rows of two cells: which row of one language is the translation of which row of the other.
+
+Inputs: two cells of one task and split. Output: a `Join`. Rows are joined by the publisher's key where both cells have
+it. Where one has not, they are joined by their number in the source, and only after everything that can tell one
+numbering from another has been compared: how many rows the sources have, which rows were left out, and every label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from data_prep.errors import InputError
+from data_prep.shards import Cell
+
+NAMED = 5  # rows, or pairs of languages, that a line names one by one
+BY_WORDS = {"publisher": "by the publisher's key", "row": "by row number"}
+
+
+@dataclass(frozen=True)
+class Join:
+    """Positions in both cells of the rows that are translations of each other, ids of the first cell ascending."""
+
+    first: npt.NDArray[np.int64]
+    second: npt.NDArray[np.int64]
+    by: Literal["publisher", "row"]
+    alone: int
+    """Rows that one of the cells has and the other has not."""
+    labels_differ: int
+    """Joined rows whose labels are given, and differ, in the two languages."""
+
+
+def join_rows(first: Cell, second: Cell) -> Join:
+    """The parallel rows of two cells. Raises InputError where the cells are not parallel, or not known to be."""
+    for cell in (first, second):
+        if not cell.manifest.parallel:
+            raise InputError(f"{cell.path}: its rows are not marked as parallel to other languages'; joining languages "
+                             "needs cells whose rows are translations of each other")
+    if first.manifest.keys == second.manifest.keys == "publisher":
+        by: Literal["publisher", "row"] = "publisher"
+        names = column(first, "key"), column(second, "key")
+    else:
+        by, names = "row", (column(first, "id"), column(second, "id"))
+        _check_numbering(first, second, *names)
+    shared, in_first, in_second = np.intersect1d(*names, assume_unique=True, return_indices=True)
+    if not len(shared):
+        raise InputError(f"{first.path} and {second.path} have no row in common; build both from one release")
+    labels = column(first, "label")[in_first], column(second, "label")[in_second]
+    differ = int(((labels[0] != labels[1]) & (labels[0] >= 0) & (labels[1] >= 0)).sum())
+    tolerance = min(first.manifest.label_tolerance, second.manifest.label_tolerance)
+    if by == "row" and differ > tolerance * len(shared):
+        allowed = f", its publisher is known to give {tolerance:.0%} differently" if tolerance else ""
+        raise _refused(first, second, f"{differ:,} of {len(shared):,} labels differ{allowed}",
+                       "their rows are in another order, or shifted")
+    order = np.argsort(column(first, "id")[in_first])
+    return Join(in_first[order], in_second[order], by, len(first) + len(second) - 2 * len(shared), differ)
+
+
+def column(cell: Cell, name: str) -> npt.NDArray[Any]:
+    """A column of numbers or keys of a cell, whole, shape (rows,)."""
+    values: npt.NDArray[Any] = cell.dataset.data.column(name).to_numpy()
+    return values
+
+
+def describe_joins(title: str, joins: Iterable[tuple[str, Join]], fate: str = "") -> list[str]:
+    """Lines that say how many rows were joined and why others were not: one where all pairs of languages are alike.
+
+    `joins`: pairs of languages, as they are to be named. `fate`: what becomes of rows with different labels.
+    """
+    alike: dict[str, list[str]] = {}
+    for pair, found in joins:
+        words = f"{len(found.first):,} rows joined {BY_WORDS[found.by]}"
+        if found.labels_differ:
+            words += f", {found.labels_differ:,} of them with different labels{fate}"
+        if found.alone:
+            words += f"; {found.alone:,} rows are in one of the two languages only"
+        alike.setdefault(words, []).append(pair)
+    if len(alike) == 1 and len(pairs := next(iter(alike.values()))) > NAMED:
+        return [f"{title}: {next(iter(alike))}, in each of {len(pairs)} pairs of languages"]
+    return [f"{title} {_some(pairs)}: {words}" for words, pairs in alike.items()]
+
+
+def _check_numbering(first: Cell, second: Cell, ids: npt.NDArray[np.int64], other_ids: npt.NDArray[np.int64]) -> None:
+    """Raise InputError where equal row numbers of two cells are not known to be one row."""
+    counts = first.manifest.source_rows, second.manifest.source_rows
+    if counts[0] != counts[1]:
+        raise _refused(first, second, f"{counts[0]:,} rows against {counts[1]:,} in their sources",
+                       "one of them lacks rows, or has a line that is none, such as a header")
+    alone = [(cell, rows) for cell, rows in ((second, np.setdiff1d(ids, other_ids, assume_unique=True)),
+                                             (first, np.setdiff1d(other_ids, ids, assume_unique=True))) if len(rows)]
+    if alone:
+        what = "; ".join(f"rows left out only in {cell.manifest.language}: {_some([str(row) for row in rows.tolist()])}"
+                         for cell, rows in alone)
+        raise _refused(first, second, f"{what} (counted from 0)", "a row that was split or lost shifts those behind it")
+
+
+def _refused(first: Cell, second: Cell, what: str, why: str) -> InputError:
+    return InputError(f"{first.path} and {second.path} cannot be joined by row number: {what}; {why}: correct the "
+                      "source and build again, or build both from files with the publisher's keys")
+
+
+def _some(words: list[str]) -> str:
+    return ", ".join(words[:NAMED]) + (f" and {len(words) - NAMED:,} more" if len(words) > NAMED else "")
