@@ -18,7 +18,8 @@ from data_prep.lock import held
 from data_prep.shards import tokenizer_dir
 from trainer import run_dir
 from trainer.checkpoint.best import write_transformers_folder
-from trainer.checkpoint.store import Store
+from trainer.checkpoint.layout import complete_checkpoints
+from trainer.checkpoint.store import Store, refuse_other_data
 from trainer.collapse import EVALUATIONS_IN_A_ROW, Collapsed, advice
 from trainer.config import Recipe, load_recipe
 from trainer.data.collate import Masking
@@ -68,6 +69,8 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
     """One life of the run: from its beginning or its last checkpoint until it is done, or has to leave."""
     engine_config = read_engine_config(settings.engine.config)
     data = open_training_data(settings.data)
+    for checkpoint in complete_checkpoints(run_dir.run_dir_of(settings))[-1:]:  # what is loaded is looked at again
+        refuse_other_data(checkpoint, data.rows_sha256)
     updates = count_updates(settings, data)
     backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
     split_batch(settings.batch.size, settings.batch.micro_size, ranks.world_size)
@@ -81,7 +84,7 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
     engine = Engine(site_model, settings, ranks, updates)
     folder = run_dir.create(settings) if ranks.is_main else run_dir.run_dir_of(settings)
     engine.barrier()
-    store = Store(engine, folder, settings.checkpoint, run_dir.digest(settings))
+    store = Store(engine, folder, settings.checkpoint, run_dir.digest(settings), data.rows_sha256)
     state = store.restore() or TrainState()
     examples = training_examples(settings, data)
     dev = {name: Examples([cell], data.max_length, masking=_fixed_masking(settings, data))
@@ -162,6 +165,7 @@ def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, orig
         "name": recipe.name, "label": recipe.label, "seed": recipe.seed, "method": recipe.robust.method,
         "task": manifest.task, "kind": manifest.kind, "labels": manifest.labels, "metric": manifest.metric,
         "train_cells": [str(cell.path) for cell in data.train],
+        "rows_sha256": data.rows_sha256,
         "train_languages": sorted({cell.manifest.language for cell in data.train}),
         "dev_cells": {name: {"rows_sha256": rows_sha256(cell), "chance": majority_share(cell)}
                       for name, cell in data.dev.items()},

@@ -68,7 +68,7 @@ def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48
     steps, bare, stalls, saves = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         shared = Path(engine.same_on_all(folder))
-        store = Store(engine, shared, CheckpointSection(), "bench")
+        store = Store(engine, shared, CheckpointSection(), "bench", {})
         for _ in range(rounds):
             state = TrainState()
             bare.append(seconds_of(careless))

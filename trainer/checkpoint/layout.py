@@ -43,6 +43,23 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return manifest if all(names) else None
 
 
+def changed_data(path: Path, rows_sha256: dict[str, str]) -> str | None:
+    """How the cells of the checkpoint at `path` differ from those of now (hash of the rows by name), None where equal.
+    """
+    before = (read_manifest(path) or {}).get("cells")
+    if not isinstance(before, dict):
+        return "which rows it was trained on is not recorded"
+    for name in {**before, **rows_sha256}:
+        if name not in rows_sha256:
+            return f"cell {name} is not among the run's cells any more"
+        if name not in before:
+            return f"cell {name} was not among the run's cells"
+        if before[name] != rows_sha256[name]:
+            return f"the rows of cell {name} were others (sha256 {str(before[name])[:12]} then, " \
+                   f"{rows_sha256[name][:12]} now)"
+    return None
+
+
 def is_complete(path: Path) -> bool:
     """Whether the checkpoint at `path` is whole: manifest there, every file of every rank with its size."""
     manifest = read_manifest(path)

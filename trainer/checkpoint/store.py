@@ -28,9 +28,12 @@ _POLL_SECONDS = 0.02
 class Store:
     """The checkpoints of one run."""
 
-    def __init__(self, engine: Engine, run_dir: Path, settings: CheckpointSection, recipe_digest: str) -> None:
-        """recipe_digest: of what the run learns; checkpoints of other runs are told by it."""
+    def __init__(self, engine: Engine, run_dir: Path, settings: CheckpointSection, recipe_digest: str,
+                 rows_sha256: dict[str, str]) -> None:
+        """recipe_digest: of what the run learns; checkpoints of other runs are told by it. rows_sha256: hash of the
+        rows of each training and dev cell by name; checkpoints from other data are told by it."""
         self._engine, self._run_dir, self._settings, self._digest = engine, run_dir, settings, recipe_digest
+        self._rows_sha256 = rows_sha256
 
     def save(self, state: TrainState) -> None:
         """Begin to write the state after `state.update` updates; every rank must call it. `wait` says when it is kept.
@@ -70,7 +73,8 @@ class Store:
             merged.update(json.loads(path.read_text(encoding="utf-8")))
         write_json(temporary / layout.MANIFEST, {
             "format_version": layout.FORMAT_VERSION, "update": update, "world_size": ranks.world_size,
-            "zero_stage": self._engine.stage, "recipe": self._digest, "files": merged})
+            "zero_stage": self._engine.stage, "recipe": self._digest, "cells": self._rows_sha256,
+            "files": merged})
         for path in lists:
             path.unlink()
         target = temporary.with_name(layout.checkpoint_name(update))
@@ -112,6 +116,7 @@ class Store:
         engine, manifest = self._engine, layout.read_manifest(path) or {}
         if manifest["recipe"] != self._digest:
             raise InputError(f"{path} was written by another run; remove it, or put back the run's own checkpoints")
+        refuse_other_data(path, self._rows_sha256)
         same_stage = manifest["zero_stage"] == engine.stage
         if same_stage and (manifest["world_size"] == engine.ranks.world_size or engine.stage == 0):
             return TrainState.from_dict(engine.load(path.parent, path.name)).for_ranks(engine.ranks.world_size)
@@ -141,6 +146,14 @@ class Store:
         if self._engine.ranks.is_main:
             print(f"warning: {path}: weights only ({reason}); the optimiser's moments start from zero", file=sys.stderr)
         return TrainState.from_dict(first["train_state"]).for_ranks(self._engine.ranks.world_size)
+
+
+def refuse_other_data(path: Path, rows_sha256: dict[str, str]) -> None:
+    """Raise InputError where the checkpoint at `path` was trained, or selected, on other rows than `rows_sha256` says.
+    """
+    if changed := layout.changed_data(path, rows_sha256):
+        raise InputError(f"{path} cannot be resumed: {changed}; put the old cells back, choose another name, or remove "
+                         f"{path.parent} to train from the beginning")
 
 
 def _list_name(rank: int) -> str:

@@ -109,6 +109,12 @@ class TrainingData:
     max_length: int
 
     @property
+    def rows_sha256(self) -> dict[str, str]:
+        """Hash of the rows of every cell, training and dev, by name."""
+        cells = [*self.train, *self.dev.values()]
+        return {cell_name(cell.path): cell.manifest.rows_sha256 for cell in cells}
+
+    @property
     def manifest(self) -> Manifest:
         """The first training cell's manifest: task, kind, labels, metric and tokenizer of the run."""
         return self.train[0].manifest

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from data_prep.errors import InputError
+from data_prep.shards import open_cell, read_manifest, write_cell
+from tests.random_cells import write_random_cell
 from tests.trainer.small_runs import (
     PGD,
     TEXT,
@@ -220,3 +223,74 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_clear_words(recipe: Path, 
     with pytest.raises(InputError, match=word):
         run(recipe, "partial")
     assert tree_of(folder) == before
+
+
+def own(folder: Path) -> Path:
+    """A recipe over cells that only this test has."""
+    write_cells(folder / "cells")
+    return write_recipe(folder, folder / "cells")
+
+
+def rewritten(cell: Path, **changes: Any) -> None:
+    """Write the cell anew in other shards, with some columns changed."""
+    opened = open_cell(cell)
+    rows = dict(opened.dataset[:]) | changes
+    halves = [{name: values[part] for name, values in rows.items()} for part in (slice(0, 9), slice(9, None))]
+    shutil.rmtree(cell)
+    write_cell(cell, opened.manifest.model_copy(update={"shards": []}), halves, max_shard_bytes=1)
+
+
+@pytest.mark.parametrize("cell", ["xnli/train/en", "xnli/dev/en"])
+def test_a_run_is_not_resumed_on_other_data(tmp_path: Path, cell: str) -> None:
+    recipe = own(tmp_path)
+    folder = partial(recipe)
+    path = tmp_path / "cells" / cell
+    labels = open_cell(path).dataset["label"][:]
+    rewritten(path, label=[*labels[:-1], (labels[-1] + 1) % 3])
+    before = tree_of(folder)
+    with pytest.raises(InputError, match=f"step-00000003 cannot be resumed: the rows of cell {cell} were others"):
+        run(recipe, "partial")
+    assert tree_of(folder) == before
+    rewritten(path, label=labels)  # the rows of before, in other files
+    assert len(open_cell(path).manifest.shards) == 2
+    run(recipe, "partial")
+    assert (folder / "done.json").is_file()
+
+
+def test_a_run_is_not_resumed_with_more_cells(tmp_path: Path) -> None:
+    recipe = own(tmp_path)
+    with killed_at(4):
+        run(recipe, "partial", {"data.dev": "[xnli/dev/*]"})
+    write_random_cell(tmp_path / "cells", "xnli/dev/sw", 20)
+    with pytest.raises(InputError, match="cell xnli/dev/sw was not among the run's cells"):
+        run(recipe, "partial", {"data.dev": "[xnli/dev/*]"})
+    for language in ("sw", "de"):
+        shutil.rmtree(tmp_path / "cells/xnli/dev" / language)
+    with pytest.raises(InputError, match="cell xnli/dev/de is not among the run's cells any more"):
+        run(recipe, "partial", {"data.dev": "[xnli/dev/*]"})
+
+
+def test_a_checkpoint_that_does_not_say_its_data_is_refused(tmp_path: Path) -> None:
+    recipe = own(tmp_path)
+    folder = partial(recipe)
+    manifest = layout.complete_checkpoints(folder)[-1] / layout.MANIFEST
+    content = json.loads(manifest.read_text())
+    assert content.pop("cells") == {
+        name: read_manifest(tmp_path / "cells" / name).rows_sha256 for name in ("xnli/train/en", "xnli/dev/en")}
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="which rows it was trained on is not recorded"):
+        run(recipe, "partial")
+
+
+def test_a_finished_run_is_done_whatever_became_of_its_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = own(tmp_path)
+    folder = run(recipe, "done", {"schedule.updates": "2"})
+    record = json.loads((folder / "run.json").read_text())
+    assert record["rows_sha256"] == {
+        name: read_manifest(tmp_path / "cells" / name).rows_sha256 for name in ("xnli/train/en", "xnli/dev/en")}
+    rewritten(tmp_path / "cells/xnli/train/en", label=[0] * 60)
+    capsys.readouterr()
+    run(recipe, "done", {"schedule.updates": "2"})
+    assert capsys.readouterr().out == f"{folder} is done; nothing to do\n"
