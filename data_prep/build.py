@@ -30,10 +30,9 @@ from data_prep.errors import InputError
 from data_prep.hub import describe_hub, hub_cells, load_hub_split, read_hub
 from data_prep.languages import language_info
 from data_prep.lock import held_beside
+from data_prep.manifest import KEY_CANNOT_HOLD, LONGEST_KEY
 from data_prep.reading import Content, TextBatch, content_sha256, read_cell
 from data_prep.shards import (
-    KEY_CANNOT_HOLD,
-    LONGEST_KEY,
     Manifest,
     TokenizerInfo,
     file_sha256,

@@ -17,6 +17,8 @@ from data_prep.errors import InputError
 
 FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
+LONGEST_KEY = 200  # bytes
+KEY_CANNOT_HOLD = r"[\t\n\r\x00]"  # keys stand in tab-separated files
 SPECIAL_TOKENS_OF_XLMR = 5
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]

@@ -34,6 +34,8 @@ from data_prep.errors import InputError
 from data_prep.lock import working_path
 from data_prep.manifest import (
     FORMAT_VERSION,
+    KEY_CANNOT_HOLD,
+    LONGEST_KEY,
     MANIFEST_FILE,
     LanguageInfo,
     Manifest,
@@ -41,6 +43,7 @@ from data_prep.manifest import (
     TokenizerInfo,
     read_manifest,
 )
+from data_prep.rows_hash import RowsHash
 
 __all__ = [
     "FORMAT_VERSION", "MANIFEST_FILE", "Cell", "LanguageInfo", "Manifest", "ShardInfo", "TokenizerInfo", "assemble",
@@ -58,8 +61,6 @@ FEATURES = datasets.Features({
     "label": datasets.Value("int64"),
     "length": datasets.Value("int32"),
 })
-LONGEST_KEY = 200  # bytes
-KEY_CANNOT_HOLD = r"[\t\n\r\x00]"  # keys stand in tab-separated files
 PAIR_SPECIAL_TOKENS = 4  # <s> first </s></s> second </s>
 SINGLE_SPECIAL_TOKENS = 2  # <s> first </s>
 
@@ -209,32 +210,6 @@ class _Counts:
         return {"rows": self.rows, "tokens": self.tokens, "label_counts": counts,
                 "rows_sha256": self.content.hexdigest(),
                 "has_labels": bool(self.labels) and sum(counts.values()) == self.rows}
-
-
-class RowsHash:
-    """sha256 over the content of rows: each column is a stream of its own, so that batches leave no trace."""
-
-    def __init__(self) -> None:
-        self._streams = {name: hashlib.sha256() for name in FEATURES if name != "length"}
-        self._sizes = {name: hashlib.sha256() for name in ("key", "first_ids", "second_ids")}
-
-    def update(self, table: pa.Table) -> None:
-        """Add the rows of `table`, which has the columns of `FEATURES`."""
-        for name, stream in self._streams.items():
-            for chunk in table.column(name).chunks:
-                if name in self._sizes:
-                    size = pc.binary_length(chunk) if name == "key" else pc.list_value_length(chunk)
-                    self._sizes[name].update(size.to_numpy().astype("<i4", copy=False).tobytes())
-                if name == "key":
-                    stream.update("".join(chunk.to_pylist()).encode())
-                else:
-                    values = chunk.to_numpy() if name in ("id", "label") else chunk.flatten().to_numpy()
-                    stream.update(values.astype("<i8" if name in ("id", "label") else "<i4", copy=False).tobytes())
-
-    def hexdigest(self) -> str:
-        """The hash of all rows so far, 64 hex digits."""
-        return hashlib.sha256(b"".join(stream.digest() for stream in (*self._streams.values(), *self._sizes.values()))
-                              ).hexdigest()
 
 
 def _write_shards(folder: Path, tables: Iterable[pa.Table], max_shard_bytes: int) -> list[ShardInfo]:

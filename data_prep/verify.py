@@ -21,7 +21,8 @@ from rich.progress import track
 from rich.table import Table
 
 from data_prep.errors import InputError
-from data_prep.shards import MANIFEST_FILE, Cell, RowsHash, find_cells, open_cell, tokenizer_dir
+from data_prep.rows_hash import RowsHash
+from data_prep.shards import MANIFEST_FILE, Cell, find_cells, open_cell, tokenizer_dir
 from data_prep.tokenizer import load_tokenizer
 
 BAR_CELLS = 40

@@ -24,10 +24,10 @@ import numpy.typing as npt
 
 from data_prep.errors import InputError
 from data_prep.lock import working_path
-from data_prep.shards import LONGEST_KEY
 from trainer.evaluate.rows import checked_name
 
 ABSTAIN = "abstain"
+LONGEST_KEY = 1000  # characters; more than a cell's keys have, so that a foreign file cannot ask for all memory
 NO_PREDICTION = "-"  # the line of a publisher's row that there is no prediction for
 
 

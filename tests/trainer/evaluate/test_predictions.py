@@ -80,7 +80,7 @@ def test_outcomes_survive_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("keys", "right"), [
-    ([1, 1], [0, 1]), (["1"], [0, 1]), (["1"], [2]), ([""], [0]), (["a\tb"], [0]), (["a\nb"], [0]), (["a" * 201], [0])])
+    ([1, 1], [0, 1]), (["1"], [0, 1]), (["1"], [2]), ([""], [0]), (["a\tb"], [0]), (["a\nb"], [0]), (["a" * 1001], [0])])
 def test_outcomes_that_no_caller_should_write(tmp_path: Path, keys: list[str], right: list[int]) -> None:
     with pytest.raises(ValueError, match=r"key|outcomes"):
         write_outcomes(tmp_path / "x.tsv", keys, right)
@@ -90,7 +90,7 @@ def test_outcomes_that_no_caller_should_write(tmp_path: Path, keys: list[str], r
 @pytest.mark.parametrize(("text", "line"), [
     ("0\t1\n1\t2\n", 2), ("0\t1\n0\t1\n", 2), ("0\t1\n1\t\n", 2), ("\t1\n", 1), ("0 1\n", 1), ("0\t1\n5\t1", 2),
     ("0\t1\t1\n", 1), ("id\tright\n", 1), ("0\t1\n\n2\t1\n", 2), ("0\t1\n1\n\t2\t0\n", 2), ("0\t-1\n", 1),
-    ("b\t1\na\t1\nb\t0\n", 3), ("a" * 201 + "\t1\n", 1), ("a\r\t1\n", 1),
+    ("b\t1\na\t1\nb\t0\n", 3), ("a" * 1001 + "\t1\n", 1), ("a\r\t1\n", 1),
 ])
 def test_damaged_outcomes_are_named_by_line(tmp_path: Path, text: str, line: int) -> None:
     path = tmp_path / "x.tsv"
