@@ -68,6 +68,12 @@ def test_no_row_is_lost(built: Path, task: str) -> None:
         assert cell.manifest.language_info.name != "unknown"
 
 
+def test_publishers_keys(built: Path) -> None:
+    assert {task: shards.read_manifest(built / task / "train" / "en").keys for task in ("mnli", "sick", "mrpc")} == {
+        "mnli": "row", "sick": "publisher", "mrpc": "row"}
+    assert shards.open_cell(built / "sick/test/en").dataset["key"][:3] == ["6", "7", "8"]
+
+
 def test_label_counts(built: Path) -> None:
     for language in XNLI_LANGUAGES:
         assert shards.read_manifest(built / "xnli/dev" / language).label_counts == THIRDS

@@ -80,7 +80,8 @@ def test_outcomes_survive_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("keys", "right"), [
-    ([1, 1], [0, 1]), (["1"], [0, 1]), (["1"], [2]), ([""], [0]), (["a\tb"], [0]), (["a\nb"], [0]), (["a" * 1001], [0])])
+    ([1, 1], [0, 1]), (["1"], [0, 1]), (["1"], [2]), ([""], [0]), (["a\tb"], [0]), (["a\nb"], [0]),
+    (["a" * 1001], [0])])
 def test_outcomes_that_no_caller_should_write(tmp_path: Path, keys: list[str], right: list[int]) -> None:
     with pytest.raises(ValueError, match=r"key|outcomes"):
         write_outcomes(tmp_path / "x.tsv", keys, right)
