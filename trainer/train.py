@@ -69,7 +69,7 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
     """One life of the run: from its beginning or its last checkpoint until it is done, or has to leave."""
     engine_config = read_engine_config(settings.engine.config)
     data = open_training_data(settings.data)
-    for checkpoint in complete_checkpoints(run_dir.run_dir_of(settings))[-1:]:  # what is loaded is looked at again
+    for checkpoint in reversed(complete_checkpoints(run_dir.run_dir_of(settings))):  # any of them may be taken
         refuse_other_data(checkpoint, data.rows_sha256)
     updates = count_updates(settings, data)
     backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)

@@ -38,7 +38,7 @@ def test_whole_cells(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 of 1 cells are whole" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "manifest", "tokenizer", "label counts"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "manifest", "tokenizer", "label counts", "rows_sha256"])
 def test_any_damage_ends_with_2(built: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
     cell = built / "pawsx" / "dev" / "de"
     shard, manifest = cell / "shard-00000.arrow", cell / "manifest.json"
@@ -51,9 +51,10 @@ def test_any_damage_ends_with_2(built: Path, capsys: pytest.CaptureFixture[str],
     elif damage == "tokenizer":
         shutil.rmtree(built / "tokenizers")
     else:
-        old = '"rows": 50' if damage == "manifest" else '"0": 25'
+        digest = f'"rows_sha256": "{shards.read_manifest(cell).rows_sha256[:8]}'
+        old = {"manifest": '"rows": 50', "label counts": '"0": 25', "rows_sha256": digest}[damage]
         assert old in manifest.read_text()
-        manifest.write_text(manifest.read_text().replace(old, old[:-1] + "9"))
+        manifest.write_text(manifest.read_text().replace(old, old[:-1] + ("9" if old[-1] != "9" else "8")))
     capsys.readouterr()
     assert main(["verify", str(built)]) == 2
     out, err = capsys.readouterr()

@@ -176,6 +176,23 @@ def test_examples_that_a_language_lacks(tmp_path: Path) -> None:
     assert by_language["de"].estimate == pytest.approx((2 - 1) / 3)
 
 
+def test_outcomes_are_paired_by_key_wherever_they_stand(tmp_path: Path) -> None:
+    """The publisher's keys are no numbers, and each run may have them in another order."""
+    outcomes = {"plain": (["q9", "q10", "a", "q2"], [1, 0, 0, 1]), "pgd": (["a", "q2", "new", "q10"], [1, 0, 1, 0])}
+    for label, (keys, right) in outcomes.items():
+        name = "outcomes/xnli/test-en.tsv"
+        write_outcomes(tmp_path / label / "eval" / name, keys, right)
+        merge_rows(tmp_path / label / "eval" / RESULTS_FILE, [
+            row(label, 1, "en", value=sum(right) / 4, n=4, outcomes=name)])
+    comparison = compare(standard_grid([tmp_path / "plain", tmp_path / "pgd"]))[0]
+    assert comparison.examples == 3
+    # q10: 0 and 0, a: 0 and 1, q2: 1 and 0
+    assert comparison.intervals[0].estimate == pytest.approx(0)
+    (tmp_path / "pgd/eval/outcomes/xnli/test-en.tsv").write_text("a\t1\nq2\t1\nnew\t0\nq10\t0\n")
+    again = compare(standard_grid([tmp_path / "plain", tmp_path / "pgd"]))[0]
+    assert again.intervals[0].estimate == pytest.approx(1 / 3)
+
+
 def test_one_seed_is_called_one_seed(tmp_path: Path) -> None:
     text = render(make_runs(tmp_path, seeds=(7,), generalized=False, oracle=False))
     main = text.split("by language**")[1].split("![")[0]
