@@ -74,8 +74,7 @@ def determining_settings(
 
 def rows_sha256(cell: Cell) -> str:
     """Hash (hex) of the content of a cell's rows."""
-    known = getattr(cell.manifest, "rows_sha256", None)
-    return known or hashlib.sha256("".join(shard.sha256 for shard in cell.manifest.shards).encode()).hexdigest()
+    return cell.manifest.rows_sha256
 
 
 def majority_share(cell: Cell) -> float | None:
