@@ -47,7 +47,8 @@ class ModelSection(Section):
     """Which encoder, and how it is held."""
 
     name: PathText | None = None
-    """Hub name or local folder of an XLM-R model with weights, e.g. `xlm-roberta-large`."""
+    """Hub name or local folder of an XLM-R model with weights, e.g. `xlm-roberta-large`. The head of a classifier whose
+    classes are the task's, by name, is kept; another is dropped, and said."""
     random: Literal["tiny", "base", "large"] | None = None
     """Random weights of this size instead; the vocabulary is that of the shards' tokenizer."""
     dropout: Share | None = None
