@@ -179,7 +179,8 @@ class RobustSection(Section):
     site: str = "word_embeddings"
     """Where the perturbation enters: `word_embeddings`, `embeddings` (the block's output) or `layer:K`."""
     epsilon: Positive = 0.1
-    """Radius of the ball; with `relative`, as a share of the mean norm (of this norm and scope) at the site."""
+    """Radius of the ball; with `relative`, as a share of the mean norm (of this norm and scope) at the site. Only
+    rounding exceeds it, in bf16 by at most 2^-8 of it."""
     relative: bool = True
     """Whether epsilon is such a share, measured once when training starts, or an absolute length."""
     norm: Literal["l2", "linf"] = "l2"
