@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 from datasets.arrow_writer import ArrowWriter
 
 from data_prep.errors import InputError
+from data_prep.label_names import label_order
 from data_prep.lock import working_path
 from data_prep.manifest import (
     FORMAT_VERSION,
@@ -47,8 +48,9 @@ from data_prep.rows_hash import RowsHash
 
 __all__ = [
     "FORMAT_VERSION", "MANIFEST_FILE", "Cell", "LanguageInfo", "Manifest", "ShardInfo", "TokenizerInfo", "assemble",
-    "file_sha256", "find_cells", "kept_tokens", "open_cell", "put_in_place", "read_manifest", "read_tokenizer",
-    "refuse_to_replace", "tokenizer_dir", "tokenizer_fingerprint", "working_folder", "write_cell", "write_json",
+    "file_sha256", "find_cells", "kept_tokens", "label_order", "open_cell", "put_in_place", "read_manifest",
+    "read_tokenizer", "refuse_to_replace", "tokenizer_dir", "tokenizer_fingerprint", "working_folder", "write_cell",
+    "write_json",
 ]
 
 TOKENIZERS_FOLDER = "tokenizers"

@@ -185,10 +185,25 @@ def _announce(folder: Path, shards: str, data: TrainingData, updates: int, state
     if not tokenizer_dir(shards, data.manifest.tokenizer.fingerprint).is_dir():
         print(f"warning: no tokenizer beside the shards in {shards}; {folder / run_dir.BEST} will not hold one")
     if "new_keys" in origin:  # not so with random weights
-        took = f"{origin['encoder_keys']} encoder weights" if "encoder_keys" in origin else "the encoder"
-        print(f"took {took} from {origin.get('init_from') or origin['model.name']}; dropped "
-              f"{', '.join(origin['dropped_keys']) or 'nothing'}; new {', '.join(origin['new_keys']) or 'nothing'}",
-              flush=True)
+        print(_origin_line(origin, data.manifest.labels), flush=True)
+
+
+def _origin_line(origin: dict[str, Any], labels: list[str]) -> str:
+    """What was taken from another model, what was dropped or reordered of it, and what is new."""
+    took = f"{origin['encoder_keys']} encoder weights" if "encoder_keys" in origin else "the encoder"
+    reordered = f"reordered {', '.join(origin['reordered_keys'])}; " if "reordered_keys" in origin else ""
+    line = (f"took {took} from {origin.get('init_from') or origin['model.name']}; dropped "
+            f"{', '.join(origin['dropped_keys']) or 'nothing'}; {reordered}new "
+            f"{', '.join(origin['new_keys']) or 'nothing'}")
+    if "classes" in origin:
+        line += f"; classes of the model: {_listed(origin['classes'])}; of the task: {_listed(labels)}"
+    return line
+
+
+def _listed(names: list[str]) -> str:
+    """The first few of `names` on one line, whatever they hold."""
+    shown = ["".join(letter if letter.isprintable() else " " for letter in name[:40]) for name in names[:5]]
+    return ", ".join([*shown, *(["..."] if len(names) > 5 else [])])
 
 
 def _finish(folder: Path, recipe: Recipe, data: TrainingData, state: TrainState, engine: Engine) -> None:

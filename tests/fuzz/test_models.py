@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from transformers import XLMRobertaModel
 
 from data_prep.shards import Manifest, open_cell
 from tests.fuzz.budget import fuzzed
@@ -107,6 +108,44 @@ def test_damaged_headers(finished: Path, manifest: Manifest, origin: str, data: 
     with scratch() as folder:
         content = struct.pack("<Q", len(header)) + header + good[8 + size :]
         check(damage(finished, folder, "best/model.safetensors", content), origin, manifest)
+
+
+@pytest.fixture(scope="module")
+def encoder_in_parts(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The encoder of the run alone, without "roberta." before its names, in several files with an index; read only."""
+    folder = tmp_path_factory.mktemp("parts") / "model"
+    XLMRobertaModel.from_pretrained(
+        finished / "best", trust_remote_code=False, use_safetensors=True).save_pretrained(folder, max_shard_size="40KB")
+    return folder
+
+
+@fuzzed(60)
+@given(st.data())
+@example(None)
+def test_damaged_indices(encoder_in_parts: Path, manifest: Manifest, data: st.DataObject | None) -> None:
+    index = "model.safetensors.index.json"
+    good = (encoder_in_parts / index).read_bytes()
+    content = good if data is None else data.draw(st.one_of(
+        damaged_tree(json.loads(good)).map(lambda tree: json.dumps(tree).encode()), damaged_bytes(good),
+        st.binary(max_size=20)))
+    with scratch() as folder:
+        shutil.copytree(encoder_in_parts, folder / "run" / "best")
+        (folder / "run" / "best" / index).write_bytes(content)
+        taken = check(folder / "run", "model.name", manifest)
+        assert taken or data is not None, "what is sound is taken"
+
+
+@fuzzed(30)
+@given(st.data())
+def test_damaged_parts(encoder_in_parts: Path, manifest: Manifest, data: st.DataObject) -> None:
+    file = data.draw(st.sampled_from(sorted(path.name for path in encoder_in_parts.glob("model-*.safetensors"))))
+    good = (encoder_in_parts / file).read_bytes()
+    (size,) = struct.unpack("<Q", good[:8])
+    head = data.draw(damaged_bytes(good[: 8 + size]))
+    with scratch() as folder:
+        shutil.copytree(encoder_in_parts, folder / "run" / "best")
+        (folder / "run" / "best" / file).write_bytes(head + good[8 + size :])
+        check(folder / "run", "model.name", manifest)
 
 
 @fuzzed(40)

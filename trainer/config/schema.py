@@ -47,7 +47,8 @@ class ModelSection(Section):
     """Which encoder, and how it is held."""
 
     name: PathText | None = None
-    """Hub name or local folder of an XLM-R model with weights, e.g. `xlm-roberta-large`."""
+    """Hub name or local folder of an XLM-R model with weights, e.g. `xlm-roberta-large`. The head of a classifier whose
+    classes are the task's, by name, is kept; another is dropped, and said."""
     random: Literal["tiny", "base", "large"] | None = None
     """Random weights of this size instead; the vocabulary is that of the shards' tokenizer."""
     dropout: Share | None = None
@@ -178,7 +179,8 @@ class RobustSection(Section):
     site: str = "word_embeddings"
     """Where the perturbation enters: `word_embeddings`, `embeddings` (the block's output) or `layer:K`."""
     epsilon: Positive = 0.1
-    """Radius of the ball; with `relative`, as a share of the mean norm (of this norm and scope) at the site."""
+    """Radius of the ball; with `relative`, as a share of the mean norm (of this norm and scope) at the site. Only
+    rounding exceeds it, in bf16 by at most 2^-8 of it."""
     relative: bool = True
     """Whether epsilon is such a share, measured once when training starts, or an absolute length."""
     norm: Literal["l2", "linf"] = "l2"

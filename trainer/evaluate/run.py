@@ -158,6 +158,10 @@ def load_best(
     if record["labels"] and config.num_labels != len(record["labels"]):
         raise InputError(f"{folder}: the model has {config.num_labels} classes, the record names "
                          f"{len(record['labels'])}; copy the run's folder again")
+    classes = [config.id2label.get(row, "") for row in range(config.num_labels)]
+    if record["labels"] and classes != record["labels"]:
+        raise InputError(f"{folder}: the model's classes are {', '.join(classes)}, the record's "
+                         f"{', '.join(record['labels'])}; copy the run's folder again")
     if config.max_position_embeddings < record["max_length"] + config.pad_token_id + 1:
         raise InputError(f"{folder}: the model has {config.max_position_embeddings} positions, the record says "
                          f"max_length {record['max_length']}; copy the run's folder again")

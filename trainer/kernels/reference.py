@@ -3,6 +3,12 @@
 Notation: x_BLH representation at the site, delta_BLH perturbation, m_BL true on content tokens. Arithmetic is
 fp32 (fp64 for fp64 input) whatever the storage type. `norm` is "l2" or "linf"; `scope` says what shares one
 ball: "token" (each row of H numbers) or "sequence" (all content tokens of an example together).
+
+epsilon is a true radius, exceeded by rounding only. In fp32 the norm of delta is at most (1 + 2^-18) epsilon, for
+widths up to 4096. Storing a number in a type of p significant bits moves it by at most 2^-p / (1 + 2^-p) of itself, so
+the norm of delta is at most (1 + 2^-8) epsilon in bf16 (p = 8) and (1 + 2^-11)(1 + 2^-18) epsilon in fp16 (p = 11),
+where numbers below 2^-14 add up to 2^-25 each: 2^-25 to a norm in "linf", sqrt(d) times that in "l2", if d numbers
+share the ball. Adding delta to x rounds once more, each number by at most 2^-p of the sum, like any activation.
 """
 
 from __future__ import annotations
@@ -157,9 +163,10 @@ def _dims(mask_BL1: Tensor, width: int, scope: str) -> Tensor:
 
 def _length(delta_BLH: Tensor, norm: str, scope: str) -> Tensor:
     """Norm per ball, kept as (B, L, 1) or (B, 1, 1); a zero norm comes out as the smallest positive float."""
-    dims = (-1,) if scope == "token" else (-2, -1)
     order = float("inf") if norm == "linf" else 2.0
-    size = torch.linalg.vector_norm(delta_BLH, order, dim=dims, keepdim=True)
+    size = torch.linalg.vector_norm(delta_BLH, order, dim=-1, keepdim=True)
+    if scope == "sequence":  # over the norms of rows: torch's one fp32 sum over all numbers can be off by 1e-3
+        size = torch.linalg.vector_norm(size, order, dim=-2, keepdim=True)
     return size.clamp(min=torch.finfo(size.dtype).tiny) if norm == "l2" else size
 
 

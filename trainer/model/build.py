@@ -18,8 +18,9 @@ from data_prep.errors import InputError
 from data_prep.shards import Manifest, read_tokenizer, tokenizer_fingerprint
 from trainer.config.load import read_yaml
 from trainer.config.schema import Recipe
+from trainer.model.classes import fit_classes
 from trainer.model.heads import HEADS
-from trainer.model.pretrained import load_model, read_config
+from trainer.model.pretrained import PREFIX, load_model, read_config
 from trainer.model.transfer import transfer_encoder
 from trainer.run_dir import BEST, CONFIG, RECORD, run_dir_of
 
@@ -35,12 +36,15 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     that is not there.
     """
     config, origin = _configuration(recipe, manifest, max_length)
+    classes = dict(config.id2label)
     _apply(config, recipe, manifest)
     auto_class: Any = HEADS[manifest.kind].auto_class
     torch.manual_seed(recipe.seed)
     if recipe.model.name is not None:
-        model, info = _load_weights(auto_class, recipe.model.name, config)
-        origin |= {"new_keys": sorted(info["missing_keys"]), "dropped_keys": sorted(info["unexpected_keys"])}
+        model, new, dropped = _load_weights(auto_class, recipe.model.name, config)
+        fitted = fit_classes(model, classes, manifest, new)
+        redrawn = fitted.pop("redrawn_keys", [])
+        origin |= {"new_keys": sorted(new | set(redrawn)), "dropped_keys": sorted(dropped | set(redrawn)), **fitted}
     else:
         model = auto_class.from_config(config)
         if recipe.init_from is not None:
@@ -52,19 +56,19 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     return model, origin
 
 
-def _load_weights(auto_class: Any, name: str, config: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """(model, loading report); a head of another shape is dropped, an encoder that is not whole is refused."""
+def _load_weights(auto_class: Any, name: str, config: Any) -> tuple[PreTrainedModel, set[str], set[str]]:
+    """(model, new keys, dropped keys); a head of another shape is dropped, an encoder that is not whole is refused."""
     model, info = load_model(auto_class, name, config, "model.name", ignore_mismatched_sizes=True)
     misshaped = {key for key, *_ in info["mismatched_keys"]}
     new, dropped = misshaped | set(info["missing_keys"]), misshaped | set(info["unexpected_keys"])
-    if broken := sorted(key for key in new if key.startswith(f"{model.base_model_prefix}.")):
+    if broken := sorted(key for key in new if key.startswith(PREFIX)):
         raise InputError(f"model.name: {len(broken)} encoder weights of {name} are missing or misshaped, "
                          f"e.g. {broken[0]}")
     # Poolers and stored position numbers are often left over; a layer is not: the configuration would cut the encoder.
-    if left := sorted(key for key in dropped if key.startswith(f"{model.base_model_prefix}.encoder.layer.")):
+    if left := sorted(key for key in dropped if key.removeprefix(PREFIX).startswith("encoder.layer.")):
         raise InputError(f"model.name: {len(left)} encoder weights of {name} have no place in a model of its "
                          f"config.json, e.g. {left[0]}")
-    return model, {"missing_keys": new, "unexpected_keys": dropped}
+    return model, new, dropped
 
 
 def _configuration(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Any, dict[str, Any]]:

@@ -1,11 +1,14 @@
 """Reads models that others may have made: a folder or the hub in, a transformers model out, data only.
 
 Of `config.json` XLM-R's own settings are read and no others, within bounds: what is left out could name code, other
-repositories or kernels to be fetched. Weights are read from safetensors only, never from pickles.
+repositories or kernels to be fetched. Weights are read from safetensors only, never from pickles, in one file or in
+several that an index names. An encoder saved without a head has no "roberta." before its names; transformers adds it.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,12 +16,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel, XLMRobertaConfig
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
 from data_prep.errors import InputError
 
 MODEL_TYPE = "xlm-roberta"
 WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PREFIX = "roberta."
+FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.safetensors")
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 TokenId = Annotated[int, Field(ge=0, lt=2**24)]
@@ -97,28 +103,77 @@ def load_model(
     return model, info
 
 
+def weight_files(source: str, key: str) -> list[Path]:
+    """The files that hold the weights of the model folder `source`: one, or those that its index names.
+
+    Empty for a folder without weights (refused when they are loaded) and for a name on the hub, whose index is looked
+    at all the same. Raises InputError for an index that is damaged or names anything but safetensors beside it.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        if (found := _index_on_the_hub(source)) is not None:
+            _names_in_index(found, key)
+        return []
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not (folder / INDEX).is_file():
+        return []
+    files = [folder / name for name in _names_in_index(folder / INDEX, key)]
+    if missing := [file for file in files if not file.is_file()]:
+        raise InputError(f"{key}: {missing[0]} is missing, one of {len(files)} files that {folder / INDEX} names; copy "
+                         "the folder again")
+    return files
+
+
+def _index_on_the_hub(name: str) -> Path | None:
+    """The index of a model on the hub that has one; None where that cannot be told, which loading will report."""
+    quiet = ("missing_entries", "gated_repo", "connection_errors")
+    try:
+        file = cached_file(name, INDEX, **{f"_raise_exceptions_for_{what}": False for what in quiet})
+    except Exception:  # the hub and the file system each raise their own
+        return None
+    return Path(file) if file is not None else None
+
+
+def _names_in_index(index: Path, key: str) -> list[str]:
+    """The file names in an index of weights, sorted. Raises InputError unless each is a plain `*.safetensors`."""
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except Exception as error:  # of the parser, or of one that looks for names in something else
+        raise InputError(f"{key}: {index} is no index of weights ({_reason(error)}); copy the folder again") from None
+    # transformers would follow a path out of the folder, and unpickle what is not called safetensors.
+    wrong = [name for name in names if not (isinstance(name, str) and FILE_NAME.fullmatch(name))]
+    if wrong or not names:
+        what = f"names {str(wrong[0])[:80]!r}" if wrong else "names no file"
+        raise InputError(f"{key}: {index} {what}; expected names of .safetensors files in its own folder")
+    return names
+
+
 def _check_header(source: str, key: str, settings: _Settings) -> None:
     """Refuse a configuration that the weights beside it contradict, before a model of that size is built."""
-    file = Path(source) / WEIGHTS
-    if not file.is_file():
-        return  # on the hub, or in several files; a folder without weights is refused when they are loaded
-    prefix = "roberta."
-    layer = f"{prefix}encoder.layer.{settings.num_hidden_layers - 1}"
+    files = weight_files(source, key)
+    if not files:
+        return
+    layer = f"encoder.layer.{settings.num_hidden_layers - 1}"
     expected = {
-        f"{prefix}embeddings.word_embeddings.weight": (settings.vocab_size, settings.hidden_size),
-        f"{prefix}embeddings.position_embeddings.weight": (settings.max_position_embeddings, settings.hidden_size),
+        "embeddings.word_embeddings.weight": (settings.vocab_size, settings.hidden_size),
+        "embeddings.position_embeddings.weight": (settings.max_position_embeddings, settings.hidden_size),
         f"{layer}.intermediate.dense.weight": (settings.intermediate_size, settings.hidden_size),
     }
-    try:
-        with safe_open(str(file), framework="pt") as weights:
-            names = set(weights.keys())
-            shapes = {name: tuple(weights.get_slice(name).get_shape()) for name in expected if name in names}
-    except Exception as error:
-        raise InputError(f"{key}: cannot load {str(file)!r}: {_reason(error)}") from None
+    where = str(files[0] if len(files) == 1 else Path(source) / INDEX)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        try:
+            with safe_open(str(file), framework="pt") as weights:
+                names = list(weights.keys())
+                shapes |= {bare: tuple(weights.get_slice(name).get_shape()) for name in names
+                           if (bare := name.removeprefix(PREFIX)) in expected}
+        except Exception as error:
+            raise InputError(f"{key}: cannot load {str(file)!r}: {_reason(error)}") from None
     for name, shape in expected.items():
         if shapes.get(name) != shape:
             found = f"shape {shapes[name]}" if name in shapes else "missing"
-            raise InputError(f"{key}: {file}: {name}: {found}, expected shape {shape} by its config.json")
+            raise InputError(f"{key}: {where}: {name}: {found}, expected shape {shape} by its config.json")
 
 
 def _reason(error: Exception) -> str:

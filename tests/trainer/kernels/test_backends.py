@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from tests.trainer.kernels.backends import ABSOLUTE, DEVICES, NOISE, RELATIVE, each_fused
+from tests.trainer.kernels.backends import ABSOLUTE, DEVICES, NOISE, RELATIVE, each_backend, each_fused
 from trainer.kernels import dispatch, philox, reference
 
 EPSILON, STEP = 0.37, 0.21
@@ -205,3 +205,65 @@ def test_the_number_of_threads_changes_nothing(scope: str) -> None:
         torch.set_num_threads(before)
     for others in found[1:]:
         assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
+
+
+# --- how far rounding may lead out of the ball ----------------------------------------------------------------------
+HALF_UNIT = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11, torch.float32: 2.0**-24}
+EXCEEDED = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11 + 2.0**-18 + 2.0**-29, torch.float32: 2.0**-18}
+SUBNORMAL = {torch.float16: 2.0**-25}
+
+
+def moved_by(
+    backend: str, delta: Tensor, m: Tensor, epsilon: float, norm: str, scope: str,
+) -> list[tuple[Tensor, Tensor]]:
+    """(x + delta, delta) of everything that puts a perturbation into the ball; x is `delta` in another order."""
+    kernels, x = dispatch.BACKENDS[backend], delta.flip(-1)
+    ids = torch.arange(len(delta), device=delta.device)
+    projected = kernels.perturb_project(delta, m, epsilon, norm, scope)
+    return [(projected + x, projected), kernels.perturb_ascend(delta, x, x, m, 0.8 * epsilon, epsilon, norm, scope),
+            *(kernels.perturb_init(x, m, epsilon, norm, scope, kind, 1, 2, ids, 0) for kind in reference.KINDS)]
+
+
+@each_backend
+@each_ball
+@pytest.mark.parametrize("dtype", list(HALF_UNIT), ids=str)
+def test_rounding_leads_out_of_the_ball_by_no_more_than_is_stated(backend: str, norm: str, scope: str,
+                                                                  dtype: torch.dtype) -> None:
+    """Norms in float64; of all kinds of ball: narrow and wide, small and large, even and ragged."""
+    half, interpreted = HALF_UNIT[dtype], backend == "triton" and DEVICES[backend] == "cpu"
+    balls = [(1, 1 + half + 2.0**-18), (40, 1e-3), (1, 1.0), (3, 1 + half / 2), (40, 77.7), (1024, 0.0371)]
+    for width, epsilon in balls[:2] if interpreted else balls:  # the interpreter is slow
+        for power in (1,) if interpreted else (0, 1, 3):  # 0: numbers that are all alike are all rounded one way
+            length = 64 if width == 1 and not interpreted else 2  # many radii of one number each
+            delta = (torch.randn(2, length, width).pow(power) * 3 * epsilon).to(DEVICES[backend], dtype)
+            m = torch.ones(2, length, dtype=torch.bool, device=delta.device)
+            m[1, 1:] = False
+            x = delta.flip(-1).double()
+            dims = width * (length if scope == "sequence" else 1)
+            lost = SUBNORMAL.get(dtype, 0.0) * (dims**0.5 if norm == "l2" else 1.0)
+            for total, moved in moved_by(backend, delta, m, epsilon, norm, scope):
+                assert moved.dtype == dtype
+                assert (sizes(moved, norm, scope) <= epsilon * (1 + EXCEEDED[dtype]) + lost).all()
+                exact = x + moved.double()
+                assert ((total.double() - exact).abs() <= half * exact.abs() + SUBNORMAL.get(dtype, 0.0)).all()
+
+
+@each_backend
+@each_ball
+@pytest.mark.parametrize(("dtype", "bits"), [(torch.bfloat16, 8), (torch.float16, 11)], ids=str)
+def test_the_stated_rounding_is_reached(backend: str, norm: str, scope: str, dtype: torch.dtype, bits: int) -> None:
+    """Just above 1 + 2^-p the next number that the type has is 1 + 2^(1-p)."""
+    delta = torch.full((1, 1, 1), 3.0, dtype=dtype, device=DEVICES[backend])
+    m = torch.ones(1, 1, dtype=torch.bool, device=delta.device)
+    epsilon = 1 + 2.0**-bits + 2.0**-18
+    found = float(dispatch.BACKENDS[backend].perturb_project(delta, m, epsilon, norm, scope))
+    assert found == 1 + 2.0 ** (1 - bits)
+    assert 0.97 * 2.0**-bits < found / epsilon - 1 < 2.0**-bits
+
+
+@each_ball
+def test_the_reference_sums_long_sequences_well(norm: str, scope: str) -> None:
+    """512 tokens of XLM-R large, all of one sign, as a single fp32 sum gets wrong in the fourth digit."""
+    delta, m = torch.full((1, 512, 1024), 0.1), torch.ones(1, 512, dtype=torch.bool)
+    found = reference.perturb_project(delta, m, 0.03, norm, scope)
+    assert sizes(found, norm, scope).max() / 0.03 == pytest.approx(1.0, abs=2.0**-18)
