@@ -31,7 +31,7 @@ from data_prep.hub import describe_hub, hub_cells, load_hub_split, read_hub
 from data_prep.languages import language_info
 from data_prep.lock import held_beside
 from data_prep.manifest import KEY_CANNOT_HOLD, LONGEST_KEY
-from data_prep.reading import Content, TextBatch, content_sha256, read_cell
+from data_prep.reading import Content, TextBatch, content_sha256, read_cell, without_placeholders
 from data_prep.shards import (
     Manifest,
     TokenizerInfo,
@@ -40,7 +40,9 @@ from data_prep.shards import (
     refuse_to_replace,
     write_cell,
 )
-from data_prep.sources import CellSource, choose, find_sources, named_task, split_list
+from data_prep.sources import CellSource, choose, find_sources, named_task, split_list, unread_files
+from data_prep.tables import language_code
+from data_prep.tasks import TASKS
 from data_prep.tasks.task import Task
 from data_prep.tokenizer import describe_tokenizer, keep_tokenizer, load_tokenizer
 from data_prep.workers import Augmenter, Mapper, Work, mapper
@@ -49,10 +51,12 @@ SHORTEST_INPUT = 8
 PLACEHOLDER_FROM_ROWS = 20
 LONGEST_COPY = 8  # bytes that an augmentation adds to a key: `#` and the number of the copy
 MEGABYTE = 1024 * 1024
-SAME_SETTINGS = ("task", "kind", "labels", "metric", "language", "split", "max_length", "copies")
+SAME_SETTINGS = ("task", "kind", "labels", "metric", "language", "split", "max_length", "copies",
+                 "drop_placeholders")
 
 
-Reader = Callable[[Counter[str], Content], Iterator[TextBatch]]
+# batches of a source's rows; counts those left out, and those kept that one should know of, by reason
+Reader = Callable[[Counter[str], Counter[str], Content], Iterator[TextBatch]]
 
 
 @dataclass(frozen=True)
@@ -79,34 +83,44 @@ class Plan:
 def build(
     task: str, source: str, tokenizer: str, out: str, languages: str | None = None, splits: str | None = None,
     max_length: int = 128, workers: int = 0, max_shard_mb: int = 256, overwrite: bool = False,
+    drop_placeholders: bool = False,
 ) -> None:
     """Build tokenised cells of a task from its publisher's files, from XTREME's layout, or from the hub.
 
     source: `hub`, `hub:REPOSITORY` (a mirror, or a folder laid out like the hub's repository), or a folder of files.
     tokenizer: a folder or a name on the hub. languages, splits: comma lists; without them, all that the source has.
     max_length: of a model input, special tokens included. workers: processes, 0 for one per core.
+    drop_placeholders: leave out rows in which a text is the publishers' placeholder for one (pawsx: NS).
     A finished cell with the same settings, built from the same content, is skipped; one with other settings or from
     other content is an error without --overwrite, one that another process is building always.
     """
-    build_cells(task, source, tokenizer, out, languages, splits, max_length, workers, max_shard_mb, overwrite)
+    build_cells(task, source, tokenizer, out, languages, splits, max_length, workers, max_shard_mb, overwrite,
+                drop_placeholders=drop_placeholders)
 
 
 def build_cells(
     task: str, source: str, tokenizer: str, out: str, languages: str | None, splits: str | None, max_length: int,
     workers: int, max_shard_mb: int, overwrite: bool, augmentation: Augmentation | None = None,
+    drop_placeholders: bool = False,
 ) -> Counter[str]:
     """What `build` and `augment` share; returns the counts summed over the cells that were written."""
     console = Console(highlight=False)
     declared, root = named_task(task), Path(out)
     _check_numbers(max_length, workers, max_shard_mb)
+    if drop_placeholders and not declared.placeholders:
+        raise InputError(f"--drop_placeholders: {task} has no placeholder texts; tasks that have: "
+                         f"{', '.join(one.name for one in TASKS.values() if one.placeholders)}; leave it out")
     for folder in (root, *root.parents):
         if folder.exists() and not folder.is_dir():
             raise InputError(f"--out {out}: {folder} is a file; choose a folder")
-    cells = _cells(declared, source, split_list(languages, "languages"), split_list(splits, "splits"))
+    cells, unread = _cells(declared, source, split_list(languages, "languages"), split_list(splits, "splits"),
+                           drop_placeholders)
     loaded = load_tokenizer(tokenizer)
     described = describe_tokenizer(loaded, tokenizer)
-    plans = [_plan(declared, root, cell, described, max_length, augmentation) for cell in cells]
+    plans = [_plan(declared, root, cell, described, max_length, augmentation, drop_placeholders) for cell in cells]
     todo = [plan for plan in plans if overwrite or not _is_done(plan, console)]
+    if unread:
+        console.print(unread, soft_wrap=True, markup=False)
     with ExitStack() as locks:
         for plan in sorted(todo, key=lambda plan: plan.path):  # in one order: of two at once, one gets them all
             locks.enter_context(held_beside(plan.path, "augment" if augmentation else "build"))
@@ -143,52 +157,56 @@ class _Found:
 
 
 def _cells(
-    task: Task, source: str, languages: Sequence[str] | None, splits: Sequence[str] | None
-) -> list[_Found]:
-    """The cells of `source` that were asked for."""
+    task: Task, source: str, languages: Sequence[str] | None, splits: Sequence[str] | None, drop: bool
+) -> tuple[list[_Found], str]:
+    """The cells of `source` that were asked for, and a line on the files of a folder that nothing reads ("")."""
     kind, _, repo = source.partition(":")
     if kind == "hub":
         repo = repo or (task.hub.repo if task.hub else "")
-        chosen = choose(hub_cells(task), languages, splits, source)
-        return [_hub_cell(task, repo, split, language) for split, language in chosen]
+        chosen = choose(hub_cells(task, repo, languages, splits), languages, splits, source)
+        return [_hub_cell(task, repo, split, language, drop) for split, language in chosen], ""
     found = find_sources(task, source)
     chosen = choose([(cell.split, cell.language) for cell in found], languages, splits, source)
-    return [_file_cell(task, cell) for cell in found if (cell.split, cell.language) in chosen]
+    cells = [_file_cell(task, cell, drop) for cell in found if (cell.split, cell.language) in chosen]
+    return cells, unread_files(task, source, found)
 
 
-def _file_cell(task: Task, cell: CellSource) -> _Found:
-    return _Found(cell.split, cell.language, cell.describe(),
-                  lambda skipped, content: read_cell(cell, task, skipped, content),
+def _file_cell(task: Task, cell: CellSource, drop: bool) -> _Found:
+    def read(skipped: Counter[str], kept: Counter[str], content: Content) -> Iterator[TextBatch]:
+        return without_placeholders(read_cell(cell, task, skipped, content), task, drop, skipped, kept)
+
+    return _Found(cell.split, cell.language, cell.describe(), read,
                   lambda: content_sha256([file_sha256(file) for file in cell.files]))
 
 
-def _hub_cell(task: Task, repo: str, split: str, language: str) -> _Found:
+def _hub_cell(task: Task, repo: str, split: str, language: str, drop: bool) -> _Found:
     data = load_hub_split(task, repo, split, language)
     name = describe_hub(task, repo, split, language)
 
-    def read(skipped: Counter[str], content: Content) -> Iterator[TextBatch]:
-        return read_hub(data, task, name, skipped, content)
+    def read(skipped: Counter[str], kept: Counter[str], content: Content) -> Iterator[TextBatch]:
+        return without_placeholders(read_hub(data, task, name, skipped, content), task, drop, skipped, kept)
 
     def source_sha256() -> str:
         content = Content()
-        for _ in read(Counter(), content):
+        for _ in read(Counter(), Counter(), content):
             pass
         return content.sha256
 
-    return _Found(split, language, name, read, source_sha256, len(data))
+    return _Found(split, language_code(language), name, read, source_sha256, len(data))
 
 
 def _plan(
     task: Task, root: Path, cell: _Found, tokenizer: TokenizerInfo, max_length: int,
-    augmentation: Augmentation | None,
+    augmentation: Augmentation | None, drop_placeholders: bool,
 ) -> Plan:
     name = f"{task.name}+{augmentation.name}" if augmentation else task.name
     draft = Manifest(
         task=name, kind=task.kind, labels=list(task.labels), metric=task.metric, language=cell.language,
         split=cell.split, parallel=cell.split in task.parallel and augmentation is None,
         label_tolerance=task.label_tolerance, max_length=max_length,
-        copies=augmentation.copies if augmentation else 0, language_info=language_info(cell.language),
-        tokenizer=tokenizer, source=cell.source + (f" + {augmentation.settings}" if augmentation else ""),
+        copies=augmentation.copies if augmentation else 0, drop_placeholders=drop_placeholders,
+        language_info=language_info(cell.language), tokenizer=tokenizer,
+        source=cell.source + (f" + {augmentation.settings}" if augmentation else ""),
         data_prep_version=data_prep.__version__)
     return Plan(root / name / cell.split / cell.language, draft, cell.read, cache(cell.source_sha256), cell.rows)
 
@@ -220,7 +238,7 @@ def _checked(plan: Plan, console: Console) -> Plan:
     """The plan with its row count and hash, after reading the source once, so that errors come before any writing."""
     skipped: Counter[str] = Counter()
     content, keys, rows = Content(), _Keys(), 0
-    for batch in plan.read(skipped, content):
+    for batch in plan.read(skipped, Counter(), content):
         rows += len(batch)
         keys.add(batch)
     if not rows:
@@ -279,25 +297,26 @@ def _write(
             draft = plan.draft
             progress.update(bar, description=f"{draft.task}/{draft.split}/{draft.language}")
             skipped: Counter[str] = Counter()
+            kept: Counter[str] = Counter()
             counts: Counter[str] = Counter()
             content = Content()
 
             def batches(
-                plan: Plan = plan, skipped: Counter[str] = skipped, counts: Counter[str] = counts,
-                content: Content = content,
+                plan: Plan = plan, skipped: Counter[str] = skipped, kept: Counter[str] = kept,
+                counts: Counter[str] = counts, content: Content = content,
             ) -> Iterator[Mapping[str, Any]]:
-                for encoded in encode(_with_keys(plan, plan.read(skipped, content))):
+                for encoded in encode(_with_keys(plan, plan.read(skipped, kept, content))):
                     counts.update(encoded.counts)
                     progress.advance(bar, encoded.counts["rows"] / (plan.draft.copies + 1))
                     yield columns_of(encoded)
 
             def closing(
-                plan: Plan = plan, skipped: Counter[str] = skipped, counts: Counter[str] = counts,
-                content: Content = content,
+                plan: Plan = plan, skipped: Counter[str] = skipped, kept: Counter[str] = kept,
+                counts: Counter[str] = counts, content: Content = content,
             ) -> Mapping[str, Any]:
                 if content.sha256 != plan.draft.source_sha256:
                     raise InputError(f"{plan.draft.source} changed while it was read; build again")
-                return {"skipped": dict(skipped), "truncated": counts["truncated"]}
+                return {"skipped": dict(skipped), "kept": dict(kept), "truncated": counts["truncated"]}
 
             written.append(write_cell(plan.path, draft, batches(), max_shard_bytes, closing, overwrite))
             totals.update(counts)
@@ -328,6 +347,8 @@ def _report(plan: Plan, manifest: Manifest, console: Console) -> None:
     console.print(f"written  {plan.path} ({manifest.rows:,} rows)", soft_wrap=True)
     for reason, n in sorted(manifest.skipped.items()):
         console.print(f"         {n:,} rows left out: {reason}", soft_wrap=True)
+    for reason, n in sorted(manifest.kept.items()):
+        console.print(f"         {n:,} rows kept: {reason} (--drop_placeholders leaves them out)", soft_wrap=True)
     present = [name for name, n in manifest.label_counts.items() if n]
     if manifest.has_labels and len(present) == 1 < len(manifest.labels) and manifest.rows >= PLACEHOLDER_FROM_ROWS:
         console.print(f"         warning: every row has the label {present[0]!r}; is it a placeholder?",

@@ -7,30 +7,99 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 
 from data_prep.errors import InputError
-from data_prep.reading import BATCH_ROWS, NO_LABEL, Content, TextBatch, label_indices
-from data_prep.tasks.task import Hub, Task
+from data_prep.reading import BATCH_ROWS, EMPTY, NO_LABEL, NO_LABEL_GIVEN, Content, TextBatch, not_a_label
+from data_prep.tasks.task import LANGUAGE, Hub, Task, label_indices
+
+# names of configurations that are languages; others, such as "default" or "all_languages", only if asked for
+LANGUAGE_CONFIG = re.compile(r"(?!all$)[a-z]{2,3}([_-][A-Z][a-z]{3})?([_-][A-Z]{2})?")
 
 
-def hub_cells(task: Task) -> list[tuple[str, str]]:
-    """The (split, language) pairs that the hub has for `task`; InputError where the task is not on the hub."""
-    if task.hub is None:
-        raise InputError(f"{task.name} is not on the hub; give a folder as --source")
-    return [(split, language) for split in task.hub.splits for language in task.languages]
+def hub_cells(
+    task: Task, repo: str, languages: Sequence[str] | None, splits: Sequence[str] | None
+) -> list[tuple[str, str]]:
+    """The (split, language) pairs of `task` that `repo` really has, of `languages` where they are given.
+
+    Languages are the configurations of the repository, in the task's own list or not. Raises InputError where the
+    task is not on the hub, where the repository cannot be read, and, with what it has, where it lacks a language or
+    split that was asked for.
+    """
+    hub = _hub(task)
+    revision = hub.revision if repo == hub.repo else None
+    configs = _listed(repo, "default", lambda: datasets.get_dataset_config_names(repo, revision=revision))
+    if configs == ["default"] and not Path(repo).is_dir():
+        configs = []  # also what stands for a repository that is in the cache only: its configurations are not known
+    there = _languages(task, hub, repo, configs, languages)
+    for language in languages or ():
+        if language not in there:
+            raise InputError(f"hub:{repo}: nothing for language {language!r}; it has: {', '.join(there)}")
+    cells, names = [], set()
+    for language in languages or there:
+        config = _config(hub, language)
+        names.update(found := _listed(repo, config, partial(datasets.get_dataset_split_names, repo, config,
+                                                            revision=revision, cache_dir=_cache(repo))))
+        cells += [(split, language) for split, name in hub.splits.items() if name in found]
+    for split in splits or hub.splits:
+        absent = split in hub.splits and split not in {one for one, _ in cells}
+        if absent and (splits or not cells):
+            raise InputError(f"hub:{repo}: nothing for split {split!r}, which it should call {hub.splits[split]}; it "
+                             f"has: {', '.join(sorted(names)) or 'none'}")
+    return cells
+
+
+def _languages(
+    task: Task, hub: Hub, repo: str, configs: Sequence[str], asked: Sequence[str] | None
+) -> list[str]:
+    """The languages that a repository with these configurations has; all that are asked for if none are known."""
+    if hub.config is None or "{language}" not in hub.config:
+        if hub.config and configs and hub.config not in configs:
+            raise InputError(f"hub: {repo} has no configuration {hub.config} of {task.name}; it has: "
+                             f"{', '.join(configs)}")
+        return list(task.languages)
+    if not configs:
+        return list(dict.fromkeys([*task.languages, *(asked or ())]))
+    template = re.compile(re.escape(hub.config).replace(re.escape("{language}"), "(.+)"))
+    names = [found[1] for config in configs if (found := template.fullmatch(config))]
+    wanted = {*task.languages, *(asked or ())}
+    there = [name for name in names if re.fullmatch(LANGUAGE, name)
+             and (name in wanted or LANGUAGE_CONFIG.fullmatch(name))]
+    if not there:
+        raise InputError(f"hub: {repo} has no configuration that is a language; it has: {', '.join(configs)}; "
+                         f"{task.name} has one per language, such as {_config(hub, task.languages[0])}")
+    return there
+
+
+def _listed(repo: str, config: str | None, names: Callable[[], list[str]]) -> list[str]:
+    """What `names` finds; InputError, in one line, where the repository cannot be read."""
+    try:
+        return names()
+    except Exception as error:  # network, permissions, unknown configuration, bad files: each has its own class
+        raise _cannot_load(repo, config or "default", error) from None
+
+
+def _cannot_load(repo: str, what: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200]
+    return InputError(f"hub: {repo} ({what}) cannot be loaded ({type(error).__name__}: {reason}); check the "
+                      "connection, or give a folder as --source")
+
+
+def _config(hub: Hub, language: str) -> str | None:
+    return hub.config.format(language=language) if hub.config else None
 
 
 def describe_hub(task: Task, repo: str, split: str, language: str) -> str:
     """Where the rows come from, for the manifest."""
     hub = _hub(task)
-    config = hub.config.format(language=language) if hub.config else "default"
-    return f"hub:{repo} {config} {hub.splits[split]}"
+    return f"hub:{repo} {_config(hub, language) or 'default'} {hub.splits[split]}"
 
 
 def load_hub_split(task: Task, repo: str, split: str, language: str) -> datasets.Dataset:
@@ -40,15 +109,12 @@ def load_hub_split(task: Task, repo: str, split: str, language: str) -> datasets
     it cannot be had.
     """
     hub = _hub(task)
-    config = hub.config.format(language=language) if hub.config else None
+    config = _config(hub, language)
     revision = hub.revision if repo == hub.repo else None
     try:
         data = datasets.load_dataset(repo, config, split=hub.splits[split], revision=revision, cache_dir=_cache(repo))
-    except Exception as error:  # network, permissions, unknown configuration, bad files: each has its own class
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"hub: {repo} ({config or 'default'}, {hub.splits[split]}) cannot be loaded "
-                         f"({type(error).__name__}: {reason}); check the connection, or give a folder as --source"
-                         ) from None
+    except Exception as error:  # as in `_listed`
+        raise _cannot_load(repo, f"{config or 'default'}, {hub.splits[split]}", error) from None
     missing = [name for name in (hub.first, hub.second) if name not in data.column_names]
     if missing:
         raise InputError(f"hub: {repo} has no column {', '.join(missing)}; it has {', '.join(data.column_names)}")
@@ -77,9 +143,11 @@ def _cache(repo: str) -> str | None:
 def read_hub(
     data: datasets.Dataset, task: Task, name: str, skipped: Counter[str], content: Content | None = None
 ) -> Iterator[TextBatch]:
-    """Batches of the rows of one split; `skipped` counts rows left out by reason. The label -1 means no label.
+    """Batches of the rows of one split; `skipped` counts rows left out by reason.
 
-    `content`, where given, counts all rows and hashes the columns that are read, with the names of the labels.
+    The label -1 means no label; where other rows have one, such a row is left out, so that a split is labelled as a
+    whole or not at all. `content`, where given, counts all rows and hashes the columns that are read, with the names
+    of the labels.
     """
     hub, content = _hub(task), content or Content()
     names = _label_names(data, hub)
@@ -89,6 +157,7 @@ def read_hub(
     wanted = (hub.first, hub.second, hub.label, key_column)
     used = [column for column in wanted if column is not None and column in data.column_names]
     index, doubtful = label_indices(task), set(task.no_consensus)
+    labelled = hub.label in data.column_names and any(_spelling(label, names) for label in data[hub.label])
     for start in range(0, len(data), BATCH_ROWS):
         rows: dict[str, list[Any]] = data[start : start + BATCH_ROWS]
         content.rows += len(rows[hub.first])
@@ -104,8 +173,12 @@ def read_hub(
                 skipped["missing text"] += 1
             elif spelt in doubtful:
                 skipped["no consensus"] += 1
+            elif labelled and not spelt:
+                skipped[NO_LABEL_GIVEN] += 1
             elif spelt and spelt not in index:
-                raise InputError(f"{name}, row {row}: label {label!r} is not one of {', '.join(task.labels)}")
+                raise InputError(f"{name}, row {row}: {not_a_label(label, task)}")
+            elif not first.strip() and not second.strip():
+                skipped[EMPTY] += 1
             else:
                 batch.add(row, first, second, index[spelt] if spelt else NO_LABEL, key)
         if len(batch):

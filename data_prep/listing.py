@@ -26,4 +26,4 @@ def tasks() -> None:
             task.name, task.kind, task.metric, ", ".join(task.labels) or "none",
             " ".join(task.languages) or "any", task.hub.repo if task.hub else "none (files only)", task.summary)
     console.print(table)
-    console.print("A folder of files may hold other languages too; what its file names say is taken.")
+    console.print("A folder of files and a repository of the hub may hold other languages too: all are taken.")

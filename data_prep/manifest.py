@@ -100,6 +100,8 @@ class Manifest(_Strict):
     label_tolerance: float = Field(default=0.0, ge=0, le=1)
     """Share of parallel rows whose labels the publisher itself gives differently in two languages, at most."""
     skipped: dict[str, Count] = {}
+    kept: dict[str, Count] = {}  # rows that were built, but that a reader should know of, by reason
+    drop_placeholders: bool = False
     truncated: Count = 0
     max_length: int = Field(ge=5, lt=2**31)
     copies: int = Field(default=0, ge=0, lt=2**20)

@@ -10,24 +10,31 @@ other characters that Python takes for line ends occur inside sentences.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 from data_prep.errors import InputError
 from data_prep.sources import CellSource
-from data_prep.tasks.task import Layout, Task
+from data_prep.tables import (
+    BYTE_ORDER_MARK,
+    Columns,
+    is_header,
+    language_code,
+    open_table,
+    read_lines,
+    with_language,
+)
+from data_prep.tasks import TASKS
+from data_prep.tasks.task import Task, label_indices
 
 BATCH_ROWS = 1024
 NO_LABEL = -1
-BYTE_ORDER_MARK = "\ufeff"
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+EMPTY, PLACEHOLDER = "both texts empty", "placeholder text"  # reasons that files and hub share
+NO_LABEL_GIVEN = "no label"
 
 
 @dataclass
@@ -51,6 +58,10 @@ class TextBatch:
         self.labels.append(label)
         if key is not None:
             self.keys.append(key)
+
+    def pick(self, places: Sequence[int]) -> TextBatch:
+        """The rows at these places of the batch."""
+        return TextBatch(*([column[at] for at in places] if column else [] for column in vars(self).values()))
 
 
 @dataclass
@@ -96,53 +107,26 @@ def read_cell(
         yield batch
 
 
-class _Hashed(io.RawIOBase):
-    """A file opened for reading that hashes the bytes as they are read."""
-
-    def __init__(self, file: Path, sha256: Any) -> None:
-        self._raw = open(file, "rb", buffering=0)  # noqa: SIM115
-        self._sha256 = sha256
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        n = self._raw.readinto(buffer)
-        self._sha256.update(memoryview(buffer)[:n])
-        return n
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
+def without_placeholders(
+    batches: Iterable[TextBatch], task: Task, drop: bool, skipped: Counter[str], kept: Counter[str]
+) -> Iterator[TextBatch]:
+    """`batches`, with rows of a placeholder text counted: in `skipped` and left out if `drop`, else in `kept`."""
+    for batch in batches:
+        marked = [first.strip() in task.placeholders or second.strip() in task.placeholders
+                  for first, second in zip(batch.first, batch.second, strict=True)]
+        if any(marked):
+            (skipped if drop else kept)[PLACEHOLDER] += sum(marked)
+        if drop and any(marked):
+            batch = batch.pick([at for at, found in enumerate(marked) if not found])
+        if len(batch):
+            yield batch
 
 
-def _opened(file: Path, sha256: Any) -> IO[str]:
-    if sha256 is None:
-        return open(file, encoding="utf-8", newline="\n")
-    return io.TextIOWrapper(io.BufferedReader(_Hashed(file, sha256)), encoding="utf-8", newline="\n")
-
-
-def read_lines(file: Path, sha256: Any = None) -> Iterator[str]:
-    """The lines of a UTF-8 file without their LF or CRLF, the byte-order mark at the start removed.
-
-    `sha256`, where given, is updated with the file's bytes as they are read.
-    """
-    try:
-        with _opened(file, sha256) as stream:
-            for number, line in enumerate(stream):
-                line = line[:-1] if line.endswith("\n") else line
-                line = line[:-1] if line.endswith("\r") else line
-                yield line.removeprefix(BYTE_ORDER_MARK) if number == 0 else line
-    except UnicodeDecodeError:
-        raise InputError(f"{file}, line {_bad_line(file)}: not UTF-8; convert the file to UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
-
-
-def label_indices(task: Task) -> dict[str, int]:
-    """Every spelling of a label, in lower case, and the index it stands for."""
-    index = {label.lower(): i for i, label in enumerate(task.labels)}
-    return index | {alias: index[label.lower()] for alias, label in task.aliases.items()}
+def not_a_label(label: object, task: Task) -> str:
+    """What to say of a label that `task` lacks: its own labels, and the tasks that have it."""
+    others = [other.name for other in TASKS.values() if str(label).strip().lower() in label_indices(other)]
+    hint = f", but of {', '.join(others)}" if others else ""
+    return f"label {label!r} is not one of {', '.join(task.labels)} ({task.name}){hint}"
 
 
 def _text_rows(source: CellSource, skipped: Counter[str], content: Content) -> Iterator[tuple[int, str, str, int]]:
@@ -167,87 +151,58 @@ def _pair_rows(
 ) -> Iterator[tuple[int, str, str, int, str | None]]:
     """Rows of a file of columns. The first row decides how many columns a row has and whether labels are given."""
     file, layout = source.files[0], source.layout
-    lines = read_lines(file, content.new_hash())
-    offset = 1  # line number of row 0
-    n_columns, header = 0, [""]
-    if layout.header:
-        header = next(lines, "").split("\t")
-        first, second, label = _columns(header, layout, source.split, file)
-        n_columns, offset = len(header), 2
-    else:
-        first, second, label = _positions(layout)
-    key = _key_column(layout, header)
+    columns, offset, rows = open_table(file, layout, source.split, content.new_hash())
+    n_columns, label, key = columns.count, columns.label, columns.key
     index, doubtful = label_indices(task), set(task.no_consensus)
     labelled: bool | None = None
-    for row, line in enumerate(lines):
+    for line, (row, fields) in _own_rows(rows, columns, source, offset):
         content.rows = row + 1
-        fields = line.split("\t")
-        if len(fields) == 1 and not line.strip():
+        if len(fields) == 1 and not fields[0].strip():
             skipped["blank line"] += 1
             continue
         if not n_columns:
-            n_columns = _first_row_columns(fields, file, row + offset)
+            n_columns = _first_row_columns(fields, file, line, task)
         if len(fields) != n_columns:
             skipped["wrong number of columns"] += 1
             continue
+        first, second = fields[columns.first], fields[columns.second]
         name = fields[label].strip(f" {BYTE_ORDER_MARK}").lower() if 0 <= label < n_columns else ""
         if labelled is None:
             labelled = bool(name)
         if name in doubtful:
             skipped["no consensus"] += 1
         elif not name and labelled:
-            skipped["empty label"] += 1
+            skipped[NO_LABEL_GIVEN] += 1
         elif name and not labelled:
-            raise InputError(f"{file}, line {row + offset}: a label {name!r} in a file whose first row has none; "
+            raise InputError(f"{file}, line {line}: a label {name!r} in a file whose first row has none; "
                              "give all rows a label, or none")
         elif name and name not in index:
-            raise InputError(f"{file}, line {row + offset}: label {fields[label]!r} is not one of "
-                             f"{', '.join(task.labels)} ({task.name}); correct it or remove the row")
+            raise InputError(f"{file}, line {line}: {not_a_label(fields[label], task)}; correct it, "
+                             "remove the row, or name the task of the file")
+        elif not first.strip() and not second.strip():
+            skipped[EMPTY] += 1
         else:
             named = fields[key].strip(f" {BYTE_ORDER_MARK}") if 0 <= key < n_columns else None
-            yield row, fields[first], fields[second], index[name] if labelled else NO_LABEL, named
+            yield row, first, second, index[name] if labelled else NO_LABEL, named
 
 
-def _positions(layout: Layout) -> tuple[int, int, int]:
-    first, second, label = layout.first, layout.second, layout.label
-    if not (isinstance(first, int) and isinstance(second, int) and isinstance(label, int)):
-        raise TypeError(f"layout {layout.pattern!r} has no header, so its columns must be positions")
-    return first, second, label
+def _own_rows(
+    rows: Iterator[list[str]], columns: Columns, source: CellSource, offset: int
+) -> Iterator[tuple[int, tuple[int, list[str]]]]:
+    """(line, (row number, fields)) of the cell's rows; in a file of several languages, numbered by language."""
+    if columns.language < 0:
+        yield from enumerate(enumerate(rows), start=offset)
+        return
+    for line, (row, language, fields) in enumerate(with_language(rows, columns.language), start=offset):
+        if language_code(language) == source.language:
+            yield line, (row, fields)
 
 
-def _key_column(layout: Layout, header: Sequence[str]) -> int:
-    """Position of the publisher's key, -1 where the layout names none, or the file does not have it."""
-    if isinstance(layout.key, int):
-        return layout.key
-    return next((header.index(name) for name in layout.key or () if name in header), -1)
-
-
-def _first_row_columns(fields: Sequence[str], file: Path, line: int) -> int:
+def _first_row_columns(fields: Sequence[str], file: Path, line: int, task: Task) -> int:
+    if is_header(fields):
+        raise InputError(f"{file}, line {line}: a header ({', '.join(fields)[:120]}) in a file that should have none; "
+                         f"remove the line ({task.name}'s files of this name hold text, text, label from the start)")
     if len(fields) not in (2, 3):
         raise InputError(f"{file}, line {line}: {len(fields)} columns, expected 2 or 3 (text, text, label) with TAB "
                          "between them")
     return len(fields)
-
-
-def _columns(header: Sequence[str], layout: Layout, split: str, file: Path) -> tuple[int, int, int]:
-    """Positions of the three columns by the names in the header line; -1 for a label column that a test lacks."""
-    found = []
-    for names in (layout.first, layout.second, layout.label):
-        alternatives = names if isinstance(names, tuple) else ()
-        at = next((header.index(name) for name in alternatives if name in header), -1)
-        if at < 0 and not (names is layout.label and split == "test"):
-            raise InputError(f"{file}, line 1: no column {' or '.join(alternatives)} in the header "
-                             f"({', '.join(header)[:120]})")
-        found.append(at)
-    return found[0], found[1], found[2]
-
-
-def _bad_line(file: Path) -> int:
-    """Number of the first line that is not UTF-8 (read again, line by line: the buffered reader does not know)."""
-    with open(file, "rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return 0

@@ -21,8 +21,8 @@ from sentencepiece import sentencepiece_model_pb2
 from data_prep import interrupt
 from data_prep.errors import InputError
 from data_prep.lock import held_beside
-from data_prep.reading import read_lines
 from data_prep.shards import TokenizerInfo, read_tokenizer, tokenizer_dir, tokenizer_fingerprint, working_folder
+from data_prep.tables import read_lines
 
 NOTHING_WRITTEN = "no tokenizer was written; give the same command again"
 FRONT_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")

@@ -27,6 +27,7 @@ def augment(
     method: str, task: str, source: str, neighbours: str, tokenizer: str, out: str, copies: int = 3,
     max_neighbours: int = 8, seed: int = 0, languages: str | None = "en", splits: str | None = "train",
     max_length: int = 128, workers: int = 0, max_shard_mb: int = 256, overwrite: bool = False,
+    drop_placeholders: bool = False,
 ) -> None:
     """Write a task's rows with perturbed copies of each, as cells of `<task>+<method>`.
 
@@ -38,7 +39,7 @@ def augment(
         raise InputError(f"no augmentation {method!r}; there are: {', '.join(METHODS)}")
     augmenter, settings = METHODS[method](neighbours, copies, max_neighbours, seed)
     counts = build_cells(task, source, tokenizer, out, languages, splits, max_length, workers, max_shard_mb, overwrite,
-                         Augmentation(method, copies, settings, augmenter))
+                         Augmentation(method, copies, settings, augmenter), drop_placeholders)
     if counts["words"]:
         share = counts["words_with_neighbour"] / counts["words"]
         Console(highlight=False).print(f"{share:.1%} of {counts['words']:,} words have a neighbour")

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.errors import InputError
-from data_prep.reading import TextBatch, read_lines
+from data_prep.reading import TextBatch
+from data_prep.tables import read_lines
 
 # a run of letters and digits, with single apostrophes and hyphens inside it: "don't", "well-known"; punctuation
 # around it stays where it is

@@ -6,6 +6,7 @@ from data_prep.tasks.mnli import MNLI
 from data_prep.tasks.mrpc import MRPC
 from data_prep.tasks.pawsx import PAWSX
 from data_prep.tasks.sick import SICK
+from data_prep.tasks.snli import SNLI
 from data_prep.tasks.task import Task
 from data_prep.tasks.text import TEXT
 from data_prep.tasks.xnli import XNLI
@@ -14,6 +15,7 @@ TASKS: dict[str, Task] = {
     "xnli": XNLI,
     "mnli": MNLI,
     "pawsx": PAWSX,
+    "snli": SNLI,
     "sick": SICK,
     "mrpc": MRPC,
     "text": TEXT,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from data_prep.tasks.nli_labels import ALIASES, HUB_LABEL_NAMES, LABELS, NO_CONSENSUS
-from data_prep.tasks.task import LANGUAGE, XTREME_PAIR, Hub, Layout, Task
+from data_prep.tasks.nli_labels import ALIASES, FIRST, HUB_LABEL_NAMES, LABEL, LABELS, NO_CONSENSUS, SECOND
+from data_prep.tasks.task import LANGUAGE, Hub, Layout, Task, prefixed_pair
 
-FIRST, SECOND = ("premise", "sentence1"), ("hypo", "hypothesis", "sentence2")
+MATCHED = {"train": "train", "dev_matched": "dev", "test_matched": "test"}
 
 MNLI = Task(
     name="mnli",
@@ -18,15 +18,16 @@ MNLI = Task(
     languages=("en",),
     parallel=("train", "dev", "test"),
     layouts=(
-        XTREME_PAIR,
-        Layout(rf"multinli\.(?P<split>train|dev|test)\.{LANGUAGE}\.tsv", header=True,
-               first=FIRST, second=SECOND, label=("label",)),
+        prefixed_pair("mnli"),
+        Layout(rf"multinli\.(?P<split>train|dev|test)\.{LANGUAGE}\.tsv", "multinli.train.en.tsv", header=True,
+               first=FIRST, second=SECOND, label=LABEL),
         # MultiNLI 1.0 and GLUE's copy: label `-` where the annotators did not agree
-        Layout(r"multinli_1\.0_(?P<split>train|dev_matched)\.txt", language="en", header=True,
-               splits={"train": "train", "dev_matched": "dev"}, first=FIRST, second=SECOND, label=("gold_label",)),
-        Layout(r"(?P<split>train|dev_matched|test_matched)\.tsv", language="en", header=True,
-               splits={"train": "train", "dev_matched": "dev", "test_matched": "test"},
-               first=FIRST, second=SECOND, label=("gold_label",)),
+        Layout(r"(?:multinli_1\.0/)?multinli_1\.0_(?P<split>train|dev_matched)\.txt", "multinli_1.0_train.txt",
+               language="en", header=True, splits=MATCHED, first=FIRST, second=SECOND, label=LABEL),
+        Layout(r"(?:multinli_1\.0/)?multinli_1\.0_(?P<split>train|dev_matched)\.jsonl", "multinli_1.0_train.jsonl",
+               language="en", json_lines=True, splits=MATCHED, first=FIRST, second=SECOND, label=LABEL),
+        Layout(r"(?P<split>train|dev_matched|test_matched)\.tsv", "dev_matched.tsv", language="en", header=True,
+               splits=MATCHED, first=FIRST, second=SECOND, label=LABEL),
     ),
     hub=Hub(repo="nyu-mll/glue", config="mnli",
             splits={"train": "train", "dev": "validation_matched", "test": "test_matched"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.tasks.task import XTREME_PAIR, Hub, Layout, Task
+from data_prep.tasks.task import Hub, Layout, Task, prefixed_pair
 
 MRPC = Task(
     name="mrpc",
@@ -13,8 +13,9 @@ MRPC = Task(
     aliases={"not_equivalent": "0", "equivalent": "1"},
     languages=("en",),
     layouts=(
-        XTREME_PAIR,
-        Layout(r"msr[-_]para(?:phrase)?[-_](?P<split>train|val|test)\.(?:tsv|txt)", language="en", header=True,
+        prefixed_pair("mrpc"),
+        Layout(r"msr[-_]para(?:phrase)?[-_](?P<split>train|val|test)\.(?:tsv|txt)", "msr_paraphrase_train.txt",
+               language="en", header=True,
                splits={"train": "train", "val": "dev", "test": "test"},
                first=("#1 String",), second=("#2 String",), label=("Quality",)),
     ),

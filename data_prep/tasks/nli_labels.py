@@ -1,4 +1,4 @@
-"""Labels of natural language inference, one set for xnli, mnli and sick.
+"""Labels of natural language inference, one set for xnli, mnli, snli and sick, and the columns that hold them.
 
 The order is shared on purpose: an encoder trained on one of them is compared with the others by label index.
 """
@@ -9,3 +9,7 @@ LABELS = ("contradiction", "entailment", "neutral")
 ALIASES = {"contradictory": "contradiction", "c": "contradiction", "e": "entailment", "n": "neutral"}
 NO_CONSENSUS = ("-",)
 HUB_LABEL_NAMES = ("entailment", "neutral", "contradiction")
+
+# names of the columns in the files of MultiNLI, SNLI, XNLI and their translations
+FIRST, SECOND = ("premise", "sentence1"), ("hypo", "hypothesis", "sentence2")
+LABEL = ("gold_label", "label")

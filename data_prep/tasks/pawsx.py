@@ -16,10 +16,12 @@ PAWSX = Task(
     languages=("de", "en", "es", "fr", "ja", "ko", "zh"),
     parallel=("dev", "test"),
     label_tolerance=0.03,
+    placeholders=("NS",),  # in place of a sentence that was not translated
     layouts=(
         XTREME_PAIR,
         # the publishers' archive: x-final/<language>/
-        Layout(rf"(?:x-final/)?{LANGUAGE}/(?P<split>train|translated_train|dev_2k|test_2k)\.tsv", header=True,
+        Layout(rf"(?:x-final/)?{LANGUAGE}/(?P<split>train|translated_train|dev_2k|test_2k)\.tsv",
+               "x-final/de/dev_2k.tsv", header=True,
                splits={"train": "train", "translated_train": "train", "dev_2k": "dev", "test_2k": "test"},
                first=("sentence1",), second=("sentence2",), label=("label",), key=("id",)),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_prep.tasks.nli_labels import ALIASES, HUB_LABEL_NAMES, LABELS, NO_CONSENSUS
-from data_prep.tasks.task import XTREME_PAIR, Hub, Layout, Task
+from data_prep.tasks.task import Hub, Layout, Task, prefixed_pair
 
 SICK = Task(
     name="sick",
@@ -15,8 +15,8 @@ SICK = Task(
     no_consensus=NO_CONSENSUS,
     languages=("en",),
     layouts=(
-        XTREME_PAIR,
-        Layout(r"SICK_(?P<split>train|trial|test_annotated)\.txt", language="en", header=True,
+        prefixed_pair("sick"),
+        Layout(r"SICK_(?P<split>train|trial|test_annotated)\.txt", "SICK_train.txt", language="en", header=True,
                splits={"train": "train", "trial": "dev", "test_annotated": "test"},
                first=("sentence_A",), second=("sentence_B",), label=("entailment_judgment",),
                key=("pair_ID",)),

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 SPLITS = ("train", "dev", "test")
-LANGUAGE = r"(?P<language>[A-Za-z][A-Za-z0-9_]*)"
+# a code with an optional script or region: sw, d030, eng_Latn, zh-Hans, pt-BR
+LANGUAGE = r"(?P<language>[A-Za-z][A-Za-z0-9_]*(?:-(?:[A-Z][a-z]{3}|[A-Z]{2}|[0-9]{3}))*)"
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,16 @@ class Layout:
     """One file naming and column scheme.
 
     `pattern` is matched against the whole path below the source folder and may capture `split` and `language`;
-    `splits` translates the publisher's split names. Columns are positions where there is no header line, and
-    alternatives of header names where there is one. `key` is the column with the publisher's name of a row, the same
-    in every language; a file without it is read all the same. `lines` marks unlabelled text: no columns but one text,
-    or two with a TAB between them.
+    `splits` translates the publisher's split names; `example` is one such path, for messages. Columns are positions
+    where there is no header line, and alternatives of header names where there is one. `key` is the column with the
+    publisher's name of a row, the same in every language; a file without it is read all the same. `language_column`
+    names the column that holds the language of each row, where one file has the rows of all. `json_lines` marks files
+    of one JSON object per line, whose keys are the columns. `lines` marks unlabelled text: no columns but one text, or
+    two with a TAB between them.
     """
 
     pattern: str
+    example: str
     splits: Mapping[str, str] = field(default_factory=lambda: {name: name for name in SPLITS})
     split: str | None = None
     language: str | None = None
@@ -35,17 +39,23 @@ class Layout:
     second: tuple[str, ...] | int = 1
     label: tuple[str, ...] | int = 2
     key: tuple[str, ...] | int | None = None
+    language_column: tuple[str, ...] = ()
+    json_lines: bool = False
     lines: bool = False
 
     def match(self, path: str) -> tuple[str, str] | None:
-        """(split, language) of a file that is laid out like this, None for any other file."""
+        """(split, language) of a file that is laid out like this, None for any other file.
+
+        The language is "" where the rows name theirs. A hyphen in a code becomes an underscore: in the names of
+        prediction files it stands between two languages.
+        """
         found = re.fullmatch(self.pattern, path)
         if found is None:
             return None
         groups = found.groupdict()
         split = self.splits.get(groups["split"]) if groups.get("split") else self.split
-        language = groups.get("language") or self.language
-        return (split, language) if split and language else None
+        language = (groups.get("language") or self.language or "").replace("-", "_")
+        return (split, language) if split and (language or self.language_column) else None
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ class Task:
     `parallel` names the splits in which rows of equal key (without keys: of equal number) are translations of each
     other, `label_tolerance` the share of them, at most, whose labels the publisher itself gives differently in two
     languages. `no_consensus` lists spellings that mean the annotators did not agree; such rows are left out and
-    counted.
+    counted. `placeholders` lists texts that the publishers wrote where there is no sentence.
     """
 
     name: str
@@ -84,8 +94,21 @@ class Task:
     parallel: tuple[str, ...] = ()
     label_tolerance: float = 0.0
     no_consensus: tuple[str, ...] = ()
+    placeholders: tuple[str, ...] = ()
     hub: Hub | None = None
 
 
-# XTREME writes every sentence-pair task alike: no header, two columns, and a third where the label is given.
-XTREME_PAIR = Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}\.tsv")
+def label_indices(task: Task) -> dict[str, int]:
+    """Every spelling of a label, in lower case, and the index it stands for."""
+    index = {label.lower(): i for i, label in enumerate(task.labels)}
+    return index | {alias: index[label.lower()] for alias, label in task.aliases.items()}
+
+
+# XTREME writes its sentence-pair tasks alike: no header, two columns, and a third where the label is given. The names
+# do not tell the tasks apart, so only those declare them that XTREME has, whose labels do.
+XTREME_PAIR = Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}\.tsv", "train-en.tsv")
+
+
+def prefixed_pair(task: str) -> Layout:
+    """XTREME's columns under names that say the task, for data sets that XTREME lacks: `sick-test-nl.tsv`."""
+    return Layout(rf"{task}-(?P<split>train|dev|test)-{LANGUAGE}\.tsv", f"{task}-train-en.tsv")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from data_prep.tasks.task import LANGUAGE, Layout, Task
 
-CODE = r"(?P<language>[a-z]{2,3}(?:_[A-Za-z]+)?)"  # names without a split: real codes only, so no "readme"
+# names without a split: real codes only, so neither "readme" nor the two languages of "en-de"
+CODE = r"(?P<language>[a-z]{2,3}(?:_[A-Za-z]+)?(?:-(?:[A-Z][a-z]{3}|[A-Z]{2}))*)"
 
 TEXT = Task(
     name="text",
@@ -14,9 +15,9 @@ TEXT = Task(
     labels=(),
     languages=(),
     layouts=(
-        Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}\.txt", lines=True),
-        Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}/[^/]+\.txt", lines=True),
-        Layout(rf"{CODE}\.txt", split="train", lines=True),
-        Layout(rf"{CODE}/[^/]+\.txt", split="train", lines=True),
+        Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}\.txt", "train-en.txt", lines=True),
+        Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}/[^/]+\.txt", "train-en/part.txt", lines=True),
+        Layout(rf"{CODE}\.txt", "en.txt", split="train", lines=True),
+        Layout(rf"{CODE}/[^/]+\.txt", "en/part.txt", split="train", lines=True),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.tasks.nli_labels import ALIASES, HUB_LABEL_NAMES, LABELS, NO_CONSENSUS
+from data_prep.tasks.nli_labels import ALIASES, FIRST, HUB_LABEL_NAMES, LABEL, LABELS, NO_CONSENSUS, SECOND
 from data_prep.tasks.task import LANGUAGE, XTREME_PAIR, Hub, Layout, Task
 
 XNLI = Task(
@@ -17,9 +17,16 @@ XNLI = Task(
     parallel=("train", "dev", "test"),
     layouts=(
         XTREME_PAIR,
-        # XNLI-MT 1.0: MultiNLI's training set in every language
-        Layout(rf"(?:multinli/)?multinli\.(?P<split>train)\.{LANGUAGE}\.tsv", header=True,
-               first=("premise", "sentence1"), second=("hypo", "hypothesis", "sentence2"), label=("label",)),
+        # XNLI 1.0: one dev and one test file with the rows of all languages, each language in the same order
+        Layout(r"(?:XNLI-1\.0/)?xnli\.(?P<split>dev|test)\.tsv", "xnli.dev.tsv", header=True,
+               language_column=("language",), first=FIRST, second=SECOND, label=LABEL, key=("pairID",)),
+        Layout(r"(?:XNLI-1\.0/)?xnli\.(?P<split>dev|test)\.jsonl", "xnli.dev.jsonl", json_lines=True,
+               language_column=("language",), first=FIRST, second=SECOND, label=LABEL, key=("pairID",)),
+        # XNLI-MT 1.0: MultiNLI's training set in every language; KorNLI names its files in the same way
+        Layout(rf"(?:(?:XNLI-MT-1\.0/)?multinli/)?multinli\.(?P<split>train)\.{LANGUAGE}\.tsv",
+               "multinli.train.en.tsv", header=True, first=FIRST, second=SECOND, label=LABEL),
+        Layout(rf"xnli\.(?P<split>dev|test)\.{LANGUAGE}\.tsv", "xnli.dev.ko.tsv", header=True,
+               first=FIRST, second=SECOND, label=LABEL),
     ),
     hub=Hub(repo="facebook/xnli", config="{language}",
             splits={"train": "train", "dev": "validation", "test": "test"},

@@ -203,6 +203,37 @@ def test_a_placeholder_label_is_pointed_out(
     assert "placeholder" in capsys.readouterr().out
 
 
+def test_placeholder_texts_are_kept_and_said_or_left_out(
+    tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "s", tmp_path / "out"
+    folder.mkdir()
+    (folder / "dev-de.tsv").write_text("a dog\ta cat\t1\nNS\ta cat\t0\na man\t NS\t1\nNS\tNS\t0\n", encoding="utf-8")
+    call = words(folder, tokenizer_folder, out, task="pawsx")
+    assert main(call) == 0
+    assert "3 rows kept: placeholder text (--drop_placeholders leaves them out)" in capsys.readouterr().out
+    cell = shards.open_cell(out / "pawsx/dev/de")
+    assert (len(cell), cell.manifest.kept, cell.manifest.skipped) == (4, {"placeholder text": 3}, {})
+    assert main([*call, "--drop_placeholders"]) == 2
+    assert "drop_placeholders False, now asked for with True" in capsys.readouterr().err
+    assert main([*call, "--drop_placeholders", "--overwrite"]) == 0
+    assert "3 rows left out: placeholder text" in capsys.readouterr().out
+    cell = shards.open_cell(out / "pawsx/dev/de")
+    assert (cell.dataset["id"][:], cell.manifest.kept, cell.manifest.skipped) == ([0], {}, {"placeholder text": 3})
+    assert main([*words(folder, tokenizer_folder, out), "--drop_placeholders"]) == 2
+    assert "xnli has no placeholder texts; tasks that have: pawsx" in capsys.readouterr().err
+
+
+def test_files_that_nothing_read_are_named(
+    source: Path, tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "test-de.tsv.gz").write_bytes(b"")
+    (source / "README.md").write_bytes(b"")
+    for _ in range(2):  # a second build, which finds all cells finished, names them too
+        assert main(words(source, tokenizer_folder, tmp_path / "out", "--splits", "dev")) == 0
+        assert "not read for xnli: 1 file: test-de.tsv.gz\n" in capsys.readouterr().out
+
+
 def test_text(tokenizer_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     lines = [*sentences(40), "the dog\tder Hund"]

@@ -74,6 +74,21 @@ def test_publishers_keys(built: Path) -> None:
     assert shards.open_cell(built / "sick/test/en").dataset["key"][:3] == ["6", "7", "8"]
 
 
+# rows of PAWS-X with `NS` for a sentence; its paper counts dev without them: de 1,932, ja 1,980, ko 1,965 of 2,000
+PLACEHOLDERS = {"dev/de": 68, "dev/en": 0, "dev/ja": 20, "dev/ko": 35, "test/de": 32, "test/en": 0, "test/fr": 14,
+                "test/ja": 54, "test/ko": 28}
+
+
+def test_placeholder_texts_are_counted(built: Path, tokenizer: Path, tmp_path: Path) -> None:
+    found = {name: shards.open_cell(built / "pawsx" / name).manifest.kept.get("placeholder text", 0)
+             for name in EXPECTED["pawsx"][1]}
+    assert found == PLACEHOLDERS
+    assert main(["build", "pawsx", "--source", str(DATA / "pawsx"), "--tokenizer", str(tokenizer), "--out",
+                 str(tmp_path), "--languages", "de", "--drop_placeholders"]) == 0
+    assert len(shards.open_cell(tmp_path / "pawsx/dev/de")) == 1932
+    assert len(shards.open_cell(tmp_path / "pawsx/test/de")) == 1968
+
+
 def test_label_counts(built: Path) -> None:
     for language in XNLI_LANGUAGES:
         assert shards.read_manifest(built / "xnli/dev" / language).label_counts == THIRDS
