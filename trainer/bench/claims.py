@@ -19,16 +19,15 @@ ITEMS = (300, 5000)
 LUCK = (0.0, 0.5, 5.0)
 METHODS = (1, 4)
 GAIN = 1.0  # point, for the power
-CHEAP = 50_000  # outcomes of a study below which a line takes MORE times as many studies
-MORE = 5
+MORE = ((250_000, 5), (1_200_000, 2))  # below so many outcomes a study, a line takes so many times as many studies
 HEAD = "seeds  languages  items  luck (points)  methods  studies        mean    single language"
 
 
 def bench_claims(*, studies: int = 600, seed: int = 0) -> int:
     """Simulate studies of equal methods and count those that a report would call different; also the power.
 
-    --studies: per line of the table, five times as many where they are small (600 take about 40 minutes on two cores).
-    The rate is to stay within 5 %, its upper 95 % limit within 7 %.
+    --studies: per line of the table, up to five times as many where a study is small (600 take about 40 minutes on two
+    cores). The rate is to stay within 5 %, its upper 95 % limit within 7 %.
     """
     if studies < 1:
         raise InputError(f"--studies must be at least 1, found {studies}")
@@ -46,7 +45,7 @@ def bench_claims(*, studies: int = 600, seed: int = 0) -> int:
 
 def _count(setting: Setting, studies: int, seed: int) -> Claims:
     outcomes = setting.seeds * setting.languages * setting.items * (1 + setting.methods)
-    return count_claims(setting, studies * MORE if outcomes < CHEAP else studies, seed)
+    return count_claims(setting, studies * next((more for most, more in MORE if outcomes < most), 1), seed)
 
 
 def _print(rows: Iterable[tuple[Setting, Claims]]) -> None:
