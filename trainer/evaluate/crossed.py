@@ -7,6 +7,8 @@ left out and counted.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow.compute as pc
 
@@ -16,6 +18,17 @@ from trainer.data.collate import Batch, collate
 from trainer.data.loader import Examples, segments
 from trainer.data.sampler import Item
 from trainer.evaluate.join import column, join_rows
+
+
+def first_text_groups(cell: Cell, ids: np.ndarray) -> np.ndarray:
+    """Per row of `ids` the key of the first row of `cell` with the same first text, (N,) strings."""
+    keys, first = column(cell, "key"), cell.dataset.data.column("first_ids").combine_chunks()
+    values, bounds = first.values.to_numpy(), first.offsets.to_numpy().tolist()
+    leaders: dict[bytes, int] = {}
+    texts = (values[start:end].tobytes() for start, end in pairwise(bounds))
+    leader_by_row = [leaders.setdefault(text, row) for row, text in enumerate(texts)]
+    group_by_id = dict(zip(column(cell, "id").tolist(), (keys[row] for row in leader_by_row), strict=True))
+    return np.array([group_by_id[i] for i in ids.tolist()], dtype=np.str_)
 
 
 class CrossedExamples(Examples):

@@ -3,8 +3,9 @@
 Predictions are in XTREME's format, one label per line, and a line for every row of the publisher's file in its order:
 ``predictions/<task>/<split>-<language>.tsv``; ``<split>-<a>-<b>.tsv`` for a premise in a and a hypothesis in b, with
 the lines of a. A row without a prediction (it was left out of the cell, or of the pair) has the line ``-``.
-Outcomes say per example whether the prediction was right, two columns ``key<TAB>1|0`` in the order of ascending ids,
-under the same name in ``outcomes/``: what the report's paired bootstrap needs, without gold labels or a model.
+Outcomes say per example whether the prediction was right, ``key<TAB>1|0`` in the order of ascending ids, and behind
+another TAB the key of the first example with the same first text, where there is an earlier one; under the same name in
+``outcomes/``: what the report's intervals need, without gold labels or a model.
 Certificates say per example what randomized smoothing found, four columns ``id<TAB>label|abstain<TAB>1|0<TAB>radius``
 (the third is ``-`` without labels): ``certified/<site>-<sigma>/<task>/<split>-<language>.tsv``.
 
@@ -18,6 +19,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -95,26 +97,40 @@ def read_predictions(path: Path) -> list[str]:
     return text.split("\n")[:-1]
 
 
-def write_outcomes(path: Path, keys: npt.ArrayLike, correct: npt.ArrayLike) -> None:
-    """Write, per example, its key and whether its prediction was right, in the order given.
+class Outcomes(NamedTuple):
+    """Per example of a cell its key, whether its prediction was right, and its group; arrays of shape (N,)."""
 
-    `keys`: strings or row numbers, each once. `correct`: booleans or 0/1, as many. Raises ValueError otherwise: the
-    caller computed them.
+    keys: npt.NDArray[np.str_]
+    right: npt.NDArray[np.bool_]
+    groups: npt.NDArray[np.str_]
+    """Key of the first example of the cell with the same first text: XNLI has three hypotheses to each premise, and
+    examples with one premise are not independent."""
+
+
+def write_outcomes(
+    path: Path, keys: npt.ArrayLike, correct: npt.ArrayLike, groups: npt.ArrayLike | None = None
+) -> None:
+    """Write, per example, its key, whether its prediction was right, and its group, in the order given.
+
+    `keys`: strings or row numbers, each once. `correct`: booleans or 0/1, as many. `groups`: as many keys; None where
+    each example is a group of its own. Raises ValueError otherwise: the caller computed them.
     """
     names = np.asarray(keys).astype(np.str_)
     right = np.asarray(correct).astype(np.int64)
-    if names.shape != right.shape:
-        raise ValueError(f"{names.shape} keys but {right.shape} outcomes")
+    grouped = names if groups is None else np.asarray(groups).astype(np.str_)
+    if not names.shape == right.shape == grouped.shape:
+        raise ValueError(f"{names.shape} keys, but {right.shape} outcomes and {grouped.shape} groups")
     if not np.isin(right, (0, 1)).all():
         raise ValueError("outcomes are 0 or 1")
-    lines = [f"{name}\t{r}\n" for name, r in zip(names.tolist(), right.tolist(), strict=True)]
-    if _outcome_fault(lines):
-        raise ValueError(f"a key occurs twice, is empty or too long, or breaks its line: {_outcome_fault(lines)}")
-    _replace(path, "".join(lines).encode())
+    columns = zip(names.tolist(), right.tolist(), grouped.tolist(), strict=True)
+    text = "".join(f"{name}\t{r}\n" if group == name else f"{name}\t{r}\t{group}\n" for name, r, group in columns)
+    if fault := _outcome_fault(text, text.split("\n")[:-1]):
+        raise ValueError(f"a key occurs twice, is empty or too long, or breaks its line: {fault}")
+    _replace(path, text.encode())
 
 
-def read_outcomes(path: Path) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.bool_]]:
-    """The keys, in the order of the file, and outcomes of a file by `write_outcomes`.
+def read_outcomes(path: Path) -> Outcomes:
+    """The outcomes of a file by `write_outcomes`, in its order.
 
     Raises InputError, naming file and line, for anything else, a file cut short included.
     """
@@ -122,31 +138,30 @@ def read_outcomes(path: Path) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.bool
         text = _read(path).decode()
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8; evaluate the run again") from None
-    lines = [f"{line}\n" for line in text.split("\n")]
-    if lines[-1] != "\n":
+    lines = text.split("\n")
+    if lines[-1]:
         raise InputError(f"{path}:{len(lines)}: the last line is cut short; evaluate the run again")
     del lines[-1]
-    if fault := _outcome_fault(lines):
-        raise InputError(f"{path}:{fault}: expected 'key<TAB>1' or 'key<TAB>0', each key once; evaluate the run again")
-    keys = [line[:-3] for line in lines]
-    return np.array(keys, dtype=np.str_), np.array([line[-2] == "1" for line in lines], dtype=np.bool_)
+    if fault := _outcome_fault(text, lines):
+        raise InputError(f"{path}:{fault}: expected 'key<TAB>1' or 'key<TAB>0', behind another TAB a group where it is "
+                         "not the key, each key once; evaluate the run again")
+    fields = [line.split("\t") for line in lines]
+    return Outcomes(np.array([f[0] for f in fields], dtype=np.str_),
+                    np.array([f[1] == "1" for f in fields], dtype=np.bool_),
+                    np.array([f[-1] if len(f) > 2 else f[0] for f in fields], dtype=np.str_))
 
 
-def _outcome_fault(lines: Sequence[str]) -> int:
-    """Number of the first line that is no outcome, or has the key of an earlier one; 0 where all are sound."""
-    text = "".join(lines)
-    sound = text.count("\t") == text.count("\n") == len(lines) and not ("\r" in text or "\0" in text)
-    # a look at everything finds nearly every fault; a report reads millions of these lines
-    if sound and all(line[-3:] in ("\t0\n", "\t1\n") and 3 < len(line) <= LONGEST_KEY + 3 for line in lines) and (
-            len({line[:-3] for line in lines}) == len(lines)):
-        return 0
+def _outcome_fault(text: str, lines: Sequence[str]) -> int:
+    """Number of the first line of `text` that is no outcome, or has the key of an earlier one; 0 where none is."""
     seen: set[str] = set()
+    odd = "\r" in text or "\0" in text
     for number, line in enumerate(lines, start=1):
-        key = line[:-3]
-        whole = line[-3:] in ("\t0\n", "\t1\n") and 0 < len(key) <= LONGEST_KEY
-        if not whole or key in seen or any(mark in key for mark in "\t\n\r\0"):
+        fields = line.split("\t")
+        whole = 2 <= len(fields) <= 3 and fields[1] in ("0", "1") and (
+            0 < len(fields[0]) <= LONGEST_KEY and 0 < len(fields[-1]) <= LONGEST_KEY)
+        if not whole or fields[0] in seen or (odd and ("\r" in line or "\0" in line)):
             return number
-        seen.add(key)
+        seen.add(fields[0])
     return 0
 
 

@@ -22,7 +22,7 @@ from data_prep.shards import Cell, file_sha256, find_cells
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.data.scratch import open_near
-from trainer.evaluate.crossed import CrossedExamples
+from trainer.evaluate.crossed import CrossedExamples, first_text_groups
 from trainer.evaluate.join import Join, column, describe_joins
 from trainer.evaluate.predict import Predictions, predict
 from trainer.evaluate.predictions import (
@@ -260,7 +260,8 @@ def _write(folder: Path, job: Job, predictions: Predictions, record: dict[str, A
         write_predictions(folder / predicted_file, line_per_row(job.ids[order], said, rows))
         if labelled:
             outcome_file = outcomes_path(*names)
-            write_outcomes(folder / outcome_file, job.keys[order], predictions.score[order])
+            write_outcomes(folder / outcome_file, job.keys[order], predictions.score[order],
+                           first_text_groups(job.cell, job.ids[order]))
     value, note = _score(predictions.metric(manifest.metric), manifest.metric) if labelled else (None, NO_LABEL)
     return ResultRow(
         **_identity(record), **_content(job, record, precision, predictions.gold if labelled else None),

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from data_prep.errors import InputError
-from trainer.evaluate.predictions import read_outcomes
+from trainer.evaluate.predictions import Outcomes, read_outcomes
 from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ResultRow, file_in
 from trainer.report.runs import Run
 
@@ -23,8 +22,6 @@ SMOOTHED = "smoothed"
 
 Cell = tuple[str, str]
 """Language of the first text, language of the second."""
-
-Outcomes = tuple[npt.NDArray[np.str_], npt.NDArray[np.bool_]]
 
 
 @dataclass
@@ -156,7 +153,7 @@ class Grid:
         return entry is not None and entry[1].outcomes is not None and entry[1].value is not None
 
     def outcomes(self, label: str, seed: int, cell: Cell) -> Outcomes:
-        """Keys, sorted as text, and right/wrong of one cell, read once.
+        """The outcomes of one cell, keys sorted as text, read once.
 
         Raises InputError where the file is missing, damaged, or does not belong to the row's score.
         """
@@ -164,13 +161,13 @@ class Grid:
         if key not in self._outcomes:
             run, row = self.entries[key]
             path = file_in(run.path / "eval", str(row.outcomes))
-            keys, right = read_outcomes(path)
+            keys, right, groups = read_outcomes(path)
             # An interrupted or edited evaluation: intervals would then describe other predictions than the table.
             if keys.size != row.n or (row.metric == "accuracy" and abs(right.mean() - (row.value or 0)) > 1e-4):
                 raise InputError(f"{path}: holds {keys.size} outcomes, {100 * right.mean():.2f} % right; its row says "
                                  f"{row.n}, {100 * (row.value or 0):.2f} %; evaluate the run again")
             order = np.argsort(keys)
-            self._outcomes[key] = (keys[order], right[order])
+            self._outcomes[key] = Outcomes(keys[order], right[order], groups[order])
         return self._outcomes[key]
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trainer.report.collect import BASE_LABEL, Cell, Grid
+from trainer.report.numbers import listed
+from trainer.report.runs import HASHES, differing, short_name
 from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval, corrected, corrected_means, paired_differences
 
 
@@ -34,11 +36,15 @@ class Comparison:
     """Distinct keys of examples."""
     labels: int = 1
     """Labels compared with the base in this grid: what the means are corrected for."""
+    dependent: str = ""
+    """Why the runs are not independent seeds of one recipe, so that nothing can be said of the method; else empty."""
+    given: str = ""
+    """What all runs share beside the recipe, so that the intervals do not cover it; else empty."""
 
     @property
     def covers_training(self) -> bool:
-        """Whether there are seeds enough for a statement on the method; else only on these runs."""
-        return len(self.seeds) >= SEEDS_FOR_CLAIMS
+        """Whether there are independent seeds enough for a statement on the method; else only on these runs."""
+        return len(self.seeds) >= SEEDS_FOR_CLAIMS and not self.dependent
 
     @property
     def main(self) -> tuple[list[Cell], Interval]:
@@ -52,7 +58,8 @@ def compare(grid: Grid) -> list[Comparison]:
     The base is "plain", or else the first label. Raises InputError for outcome files that do not fit their rows.
     """
     labels = grid.labels
-    found = (_compare(grid, base_label(grid), other) for other in labels if other != base_label(grid))
+    others = [label for label in labels if label != base_label(grid)]
+    found = (_compare(grid, base_label(grid), other, len(others)) for other in others)
     return _corrected([comparison for comparison in found if comparison is not None])
 
 
@@ -103,7 +110,7 @@ def _trained_on(grid: Grid) -> set[Cell]:
     return {cell for label in grid.labels for cell in grid.sources(label)}
 
 
-def _compare(grid: Grid, base: str, other: str) -> Comparison | None:
+def _compare(grid: Grid, base: str, other: str, labels: int) -> Comparison | None:
     """The comparison of two labels on what both have; None where that is nothing.
 
     Where runs are pooled over unlike data, equal ids of two seeds are different sentences. The example part of the
@@ -126,8 +133,10 @@ def _compare(grid: Grid, base: str, other: str) -> Comparison | None:
         present[c, columns] = True
         for s, seed in enumerate(seeds):
             difference[s, c, columns] = _right(grid, other, seed, cell, ids) - _right(grid, base, seed, cell, ids)
-    named = means_over(grid, cells)
-    result = paired_differences(difference, present, [[cells.index(c) for c in named[n]] for n in named])
+    named, (dependent, given) = means_over(grid, cells), _dependence(grid, base, other, seeds)
+    result = paired_differences(
+        difference, present, [[cells.index(c) for c in named[n]] for n in named], labels=labels,
+        groups_N=_groups(grid, base, seeds[0], cells, all_ids), covers_training=not dependent)
     return Comparison(
         base=base,
         other=other,
@@ -137,7 +146,45 @@ def _compare(grid: Grid, base: str, other: str) -> Comparison | None:
         intervals=result.cells,
         means={name: (named[name], interval) for name, interval in zip(named, result.means, strict=True)},
         examples=int(all_ids.size),
+        dependent=dependent,
+        given=given,
     )
+
+
+def _dependence(grid: Grid, base: str, other: str, seeds: Sequence[int]) -> tuple[str, str]:
+    """`Comparison.dependent` and `Comparison.given` of two labels.
+
+    Seeds that start from one intermediate run share its luck, which is then part of every difference, unless both
+    labels share it. Runs that were pooled although their recipes differ are no seeds at all; data of their own (worlds
+    of the demo) are as good as seeds, since both labels see them.
+    """
+    rows = {label: [row for (found, seed, _), (_, row) in grid.entries.items() if found == label and seed in seeds]
+            for label in (base, other)}
+    for label, members in rows.items():
+        unlike = set(differing([dict(row.settings) for row in members if row.settings])) - set(HASHES)
+        if unlike:
+            differ = listed(sorted(map(short_name, unlike)))
+            return f"the runs of {label} were pooled although they differ in {differ}", ""
+    origins = {label: {row.seed: getattr(row, "origin_run", "") for row in members} for label, members in rows.items()}
+    shared = [label for label in (base, other) if len(set(origins[label].values())) < len(seeds)
+              and any(origins[label].values())]
+    if shared and origins[base] == origins[other]:
+        return "", "seeds start from one intermediate run, whose luck the intervals do not cover"
+    return (f"seeds of {shared[0]} start from one intermediate run and share its luck" if shared else ""), ""
+
+
+def _groups(grid: Grid, base: str, seed: int, cells: Sequence[Cell], all_ids: np.ndarray) -> np.ndarray:
+    """The group of each example of `all_ids`, as the first cell that has it says; numbers from 0 on."""
+    names = all_ids.copy().astype(object)
+    known = np.zeros(all_ids.size, dtype=np.bool_)
+    for cell in cells:
+        keys, _, groups = grid.outcomes(base, seed, cell)
+        places = np.searchsorted(all_ids, keys)
+        places[places == all_ids.size] = 0
+        new = (all_ids[places] == keys) & ~known[places]
+        names[places[new]] = groups[new]
+        known[places[new]] = True
+    return np.unique(names.astype(np.str_), return_inverse=True)[1].astype(np.int64)
 
 
 def _common_ids(grid: Grid, base: str, other: str, seeds: Sequence[int], cell: Cell) -> np.ndarray:
@@ -152,5 +199,5 @@ def _common_ids(grid: Grid, base: str, other: str, seeds: Sequence[int], cell: C
 
 def _right(grid: Grid, label: str, seed: int, cell: Cell, ids: np.ndarray) -> np.ndarray:
     """Outcomes (0 or 1, int8) of the examples `ids`, all of which the file holds."""
-    file_ids, right = grid.outcomes(label, seed, cell)
+    file_ids, right, _ = grid.outcomes(label, seed, cell)
     return right[np.searchsorted(file_ids, ids)].astype(np.int8)

@@ -18,9 +18,10 @@ def method_lines() -> list[str]:
         "they exist.",
         "Differences: dᵢ = right(other, i) − right(base, i) on the same example i, runs of equal seed form pairs. Test "
         "examples and seeds are crossed random effects: an example counts as one in all languages and seeds, because "
-        "rows with one key are one sentence in parallel test sets; a seed's luck counts as one in all languages. The "
+        "rows with one key are one sentence in parallel test sets, and examples with one first text (the three "
+        "hypotheses of a premise in XNLI) count as one group; a seed's luck counts as one in all languages. The "
         "variance of a mean difference is a seed part s² / S, from the S differences per seed, with S − 1 degrees of "
-        "freedom, and an example part, from the influence of single examples.",
+        "freedom, and an example part, from the influence of single groups of examples.",
         "Intervals: 95 %, of half-width √(t²(S − 1) · seed part + t² · example part) (Banerjee 1961, Sankhyā A 23), "
         "which hold at least as often as stated whichever part is larger. They cover the choice of test examples and "
         "the luck of training. With fewer than 3 seeds they cover the test examples only, and nothing is said of a "
@@ -29,11 +30,12 @@ def method_lines() -> list[str]:
         "Holm's correction (Holm 1979, Scand. J. Statist. 6, 65–70): the k-th smallest of m p-values is multiplied by "
         "m − k + 1, made non-decreasing, cut at 1. A mean is corrected for the labels compared with the base in its "
         "task, split and setting, and a later mean of a label is claimed only where the first is; a single language or "
-        "pair is corrected for these labels and all languages or pairs. Gain or loss: below 0.05. Tasks, splits and "
-        "settings are not corrected for each other. Equal methods are then called different in at most 5 % of reports, "
-        "at 3 to 20 seeds: `python -m trainer bench claims` simulates it.",
-        "Power: the true difference that an interval computed from as many seeds and examples, with variances as "
-        "estimated here, excludes from zero in 80 % of studies.",
+        "pair is corrected for these labels and all languages or pairs. Gain or loss: below 0.05. So equal methods are "
+        "called different in at most 5 % of cases by their means, and in at most 5 % by any single language, per task, "
+        "split and setting, at 3 to 20 seeds (`python -m trainer bench claims` simulates it); these families are not "
+        "corrected for each other.",
+        "Power: the true difference that a test with as many seeds and examples finds in 80 % of studies, after the "
+        "correction for labels, if the variances are as estimated here; from few seeds that estimate is rough.",
         "Generalized setting (Huang et al. 2021, arXiv 2104.08645): premise and hypothesis of one id from two "
         "languages; an id that is absent in one of them, or labelled differently, is left out.",
     ]

@@ -113,15 +113,15 @@ def _level(grid: Grid, label: str) -> str:
 def _verdict(grid: Grid, interval: Interval, comparison: Comparison) -> str:
     seeds, scale = counted(len(comparison.seeds), "seed"), scale_of(grid.metric)
     if not interval.covers_training:
-        return (f"the interval covers these test examples only; with {seeds} nothing can be said of the method "
-                f"(at least {SEEDS_FOR_CLAIMS} are needed)")
+        why = comparison.dependent or f"with {seeds}, where at least {SEEDS_FOR_CLAIMS} are needed"
+        return f"the interval covers these test examples only, and nothing can be said of the method ({why})"
     if interval.claimed:
         word = "a gain" if interval.estimate > 0 else "a loss"
         return f"{word} over test examples and training runs ({seeds})"
     if interval.excludes_zero:
         return f"not significant after correction for {comparison.labels} labels"
     found = f"{scale.signed(interval.detectable or 0.0).lstrip('+')} {scale.step}".rstrip()
-    return f"not significant ({seeds} like these find a true difference of {found} in 80 % of studies)"
+    return f"not significant ({seeds} like these find a true difference of about {found} in 80 % of studies)"
 
 
 def _languages_sentence(grid: Grid, comparison: Comparison) -> str:

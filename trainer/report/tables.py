@@ -89,9 +89,9 @@ def comparison_table(grid: Grid, comparison: Comparison) -> Table:
 
 
 def verdict(interval: Interval) -> Entry:
-    """The word for a difference: "gain" or "loss" only where it stands after correction, no word under 3 seeds."""
+    """The word for a difference: "gain" or "loss" only where it covers training and stands after correction."""
     if not interval.covers_training:
-        return Entry("too few seeds", tone="muted")
+        return Entry("no statement", tone="muted")
     if not interval.claimed:
         return Entry("not significant", tone="muted")
     return Entry("gain", tone="gain") if interval.estimate > 0 else Entry("loss", tone="loss")
@@ -270,14 +270,18 @@ def _comparison_notes(grid: Grid, comparison: Comparison) -> list[str]:
     notes = [f"Paired on {comparison.examples:,} examples and "
              + (f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {listed([str(seed) for seed in seeds])}")
              + (": intervals cover the choice of examples and the luck of training." if comparison.covers_training
-                else f": intervals cover the choice of examples, not the luck of training; that takes at least "
-                     f"{SEEDS_FOR_CLAIMS} seeds.")]
+                else ": intervals cover the choice of examples, not the luck of training; "
+                     + (f"{comparison.dependent}." if comparison.dependent
+                        else f"that takes at least {SEEDS_FOR_CLAIMS} seeds."))]
+    if comparison.given:
+        notes.append(f"The {comparison.given}.")
     detectable = comparison.main[1].detectable
     if detectable is not None:
         scale = scale_of(grid.metric)
         found = f"{scale.signed(detectable).lstrip('+')} {scale.step}".rstrip()
-        notes.append(f"Power: as many seeds and examples find a true difference of {found} of the first mean in 80 % "
-                     "of studies" + (", before the correction for several labels." if comparison.labels > 1 else "."))
+        notes.append(f"Power, as estimated from these runs: as many seeds and examples find a true difference of "
+                     f"{found} of the first mean in 80 % of studies"
+                     + (f", corrected for {comparison.labels} labels." if comparison.labels > 1 else "."))
     if comparison.unpaired:
         runs = listed([f"{label} seed {seed}" for label, seed in comparison.unpaired])
         notes.append(f"Without a partner of equal seed, so not in this comparison: {runs}.")

@@ -2,7 +2,9 @@
 
 Model: d_sci = correct(other) - correct(base) for seed s (a pair of runs), cell c (a language, or a pair of languages)
 and test item i. Seeds and items are crossed random effects: a seed's luck moves all its cells and items, an item is
-the same sentence in every cell and for every seed. Cells are fixed. For a mean over cells with per-seed values D_s,
+the same sentence in every cell and for every seed. Items that share a text (XNLI has three hypotheses to a premise)
+form a group, and groups are what is drawn: below, i stands for them. Cells are fixed. For a mean over cells with
+per-seed values D_s,
 
     Var(mean_s D_s) = seed part + item part
     seed part = Var_s(D_s) / S                           S - 1 degrees of freedom; holds the seed x item residual too
@@ -17,7 +19,7 @@ parts matter (`trainer bench claims` measures it). p is the level at which the i
 With fewer than SEEDS_FOR_CLAIMS seeds the luck of training cannot be estimated to any use: the interval is then that of
 the items, given these very runs, and nothing is claimed of the method.
 
-Legend: S seeds, C cells, N items, M means over cells.
+Legend: S seeds, C cells, N items, G groups of items, M means over cells.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ class Interval:
     covers_training: bool
     """Whether it covers the luck of training beside the choice of test items: from SEEDS_FOR_CLAIMS seeds on."""
     detectable: float | None = None
-    """The smallest true difference that as many seeds and items find in 80 % of studies; None under 3 seeds."""
+    """The smallest true difference that as many seeds and items find in 80 % of studies, variances being as estimated
+    here and after the correction for several labels; None for single cells and under 3 seeds."""
     adjusted: float = 1.0
     """p after `corrected` over its family; stays 1 where training is not covered, so that nothing is claimed."""
 
@@ -93,12 +96,16 @@ class _Variance:
 
 
 def paired_differences(
-    difference_SCN: npt.NDArray[np.int8], present_CN: npt.NDArray[np.bool_], means: Sequence[Sequence[int]] = (),
+    difference_SCN: npt.NDArray[np.int8], present_CN: npt.NDArray[np.bool_], means: Sequence[Sequence[int]] = (), *,
+    groups_N: npt.NDArray[np.int64] | None = None, labels: int = 1, covers_training: bool = True,
 ) -> Differences:
     """Intervals of the difference between two systems on the same items, per cell and per mean over cells.
 
     `difference_SCN`: per seed (a pair of runs), cell and item, other minus base: -1, 0 or 1. `present_CN`: whether the
-    cell has the item. `means`: lists of cell indices; each gives the unweighted mean over its cells.
+    cell has the item. `means`: lists of cell indices; each gives the unweighted mean over its cells. `groups_N`: the
+    group of each item, 0 <= group < G; None where each is its own. `labels`: systems compared with the base, for the
+    detectable difference. `covers_training`: False where the seeds are not independent runs, so that the intervals
+    cover the items only, as under SEEDS_FOR_CLAIMS seeds.
 
     Raises ValueError where a cell has no item at all.
     """
@@ -107,11 +114,15 @@ def paired_differences(
         raise ValueError("every cell needs at least one item, and one mark of presence per item")
     count_C = present_CN.sum(axis=1).astype(np.float64)
     value_SC = np.where(present_CN, difference_SCN, 0).sum(axis=2) / count_C
-    # An item's influence on its cell's value; the last factor makes sums of squares unbiased.
-    scale_C = np.sqrt(count_C / np.maximum(count_C - 1, 1)) / count_C
-    single = _Targets(value_SC, _influence(difference_SCN, value_SC, present_CN, scale_C), 1 / count_C)
-    found = [_mean_target(single, present_CN, count_C, members) for members in means]
-    return Differences(_intervals(single, detect=False), [_intervals(target, detect=True)[0] for target in found])
+    weight_CN = present_CN / count_C[:, None].astype(np.float32)  # of an item in its cell's value
+    influence_SCN = (difference_SCN - value_SC[:, :, None].astype(np.float32)) * weight_CN
+    weight_CG, influence_SCG = _pooled(weight_CN, groups_N), _pooled(influence_SCN, groups_N)
+    drawn_C = (weight_CG > 0).sum(axis=1)
+    influence_SCG *= np.sqrt(drawn_C / np.maximum(drawn_C - 1, 1))[:, None].astype(np.float32)  # unbiased squares
+    single = _Targets(value_SC, influence_SCG, (weight_CG**2).sum(axis=1))
+    found = [_mean_target(single, weight_CG, members) for members in means]
+    covers = covers_training and len(difference_SCN) >= SEEDS_FOR_CLAIMS
+    return Differences(_intervals(single, covers), [_intervals(target, covers, ALPHA / labels)[0] for target in found])
 
 
 def corrected(family: Sequence[Interval]) -> list[Interval]:
@@ -144,51 +155,48 @@ class _Targets:
     """What gets an interval: T cells, or one mean over cells."""
 
     value_ST: Floats
-    influence_STN: npt.NDArray[np.float32]
-    item_T: Floats  # weight of one item in the value: what one item more or less changes it by
+    influence_STG: npt.NDArray[np.float32]
+    weight_T: Floats  # of one group in the value: what one group more or less changes it by
 
 
-def _influence(
-    difference_SCN: npt.NDArray[np.int8], value_SC: Floats, present_CN: npt.NDArray[np.bool_], scale_C: Floats
-) -> npt.NDArray[np.float32]:
-    influence = difference_SCN.astype(np.float32)
-    influence -= value_SC[:, :, None].astype(np.float32)
-    influence *= present_CN * scale_C[:, None].astype(np.float32)
-    return influence
+def _pooled(values: npt.NDArray[np.float32], groups_N: npt.NDArray[np.int64] | None) -> npt.NDArray[np.float32]:
+    """`values` (..., N) added up within groups: (..., G)."""
+    if groups_N is None:
+        return values
+    order = np.argsort(groups_N, kind="stable")
+    starts = np.flatnonzero(np.diff(groups_N[order], prepend=-1))
+    return np.asarray(np.add.reduceat(values[..., order], starts, axis=-1))
 
 
-def _mean_target(
-    single: _Targets, present_CN: npt.NDArray[np.bool_], count_C: Floats, members: Sequence[int]
-) -> _Targets:
-    """The unweighted mean over `members`; an item's influences on them add up, since it is one sentence."""
+def _mean_target(single: _Targets, weight_CG: npt.NDArray[np.float32], members: Sequence[int]) -> _Targets:
+    """The unweighted mean over `members`; a group's influences on them add up, since it is one text."""
     chosen = list(members)
-    weight_N = (present_CN[chosen] / count_C[chosen, None]).mean(axis=0)
-    item = float((weight_N**2).sum() / weight_N.sum())
+    weight_G = weight_CG[chosen].mean(axis=0, dtype=np.float64)
     return _Targets(single.value_ST[:, chosen].mean(axis=1, keepdims=True),
-                    single.influence_STN[:, chosen].mean(axis=1, keepdims=True), np.array([item]))
+                    single.influence_STG[:, chosen].mean(axis=1, keepdims=True), (weight_G**2).sum(keepdims=True))
 
 
-def _variance(target: _Targets) -> _Variance:
+def _variance(target: _Targets, covers_training: bool) -> _Variance:
     seeds = target.value_ST.shape[0]
-    mean_TN = target.influence_STN.mean(axis=0, dtype=np.float64)
-    # Two items more, one changed each way: else a handful of changes in one direction would have no variance at all
+    mean_TG = target.influence_STG.mean(axis=0, dtype=np.float64)
+    # Two groups more, one changed each way: else a handful of changes in one direction would have no variance at all
     # (Bonett and Price 2012, J. Educ. Behav. Stat. 37, add as much to a difference of paired proportions).
-    extra_T = target.item_T**2
-    items_T = (mean_TN**2).sum(axis=1) + 2 * extra_T
-    freedom_T = 2 * items_T**2 / ((mean_TN**4).sum(axis=1) + 2 * extra_T**2)  # by the kurtosis: few changes, few df
-    if seeds < SEEDS_FOR_CLAIMS:
+    extra_T = target.weight_T**2
+    items_T = (mean_TG**2).sum(axis=1) + 2 * extra_T
+    freedom_T = 2 * items_T**2 / ((mean_TG**4).sum(axis=1) + 2 * extra_T**2)  # by the kurtosis: few changes, few df
+    if not covers_training:
         return _Variance(np.zeros_like(items_T), items_T, 0, freedom_T)
-    squares_T = np.square(target.influence_STN).sum(axis=(0, 2), dtype=np.float64)
-    residual_T = (squares_T - seeds * (mean_TN**2).sum(axis=1)) / (seeds * (seeds - 1))
+    squares_T = np.square(target.influence_STG).sum(axis=(0, 2), dtype=np.float64)
+    residual_T = (squares_T - seeds * (mean_TG**2).sum(axis=1)) / (seeds * (seeds - 1))
     return _Variance(target.value_ST.var(axis=0, ddof=1) / seeds, np.maximum(0.0, items_T - residual_T), seeds - 1,
                      freedom_T)
 
 
-def _intervals(target: _Targets, detect: bool) -> list[Interval]:
-    estimate_T, variance = target.value_ST.mean(axis=0), _variance(target)
+def _intervals(target: _Targets, covers: bool, detect_at: float | None = None) -> list[Interval]:
+    """`detect_at`: the level at which a detectable difference is to be found, for a single target."""
+    estimate_T, variance = target.value_ST.mean(axis=0), _variance(target, covers)
     half_T, p_T = variance.half_width(ALPHA), _p_values(estimate_T, variance)
-    covers = variance.seed_freedom > 0
-    detectable = _detectable(variance) if detect and covers else None
+    detectable = _detectable(variance, detect_at) if detect_at and covers else None
     return [Interval(float(e), float(e - h), float(e + h), float(p), covers, detectable)
             for e, h, p in zip(estimate_T, half_T, p_T, strict=True)]
 
@@ -203,8 +211,8 @@ def _p_values(estimate_T: Floats, variance: _Variance) -> Floats:
     return np.asarray(np.where(np.abs(estimate_T) < 1e-12, 1.0, np.exp(high)))
 
 
-def _detectable(variance: _Variance) -> float:
-    """The true difference whose interval excludes zero with probability POWER, variances being as estimated.
+def _detectable(variance: _Variance, level: float) -> float:
+    """The true difference that a test at `level` finds with probability POWER, variances being as estimated.
 
     The seed part is estimated from few seeds, so its scatter (chi-square) counts: an average over its quantiles.
     """
@@ -215,7 +223,7 @@ def _detectable(variance: _Variance) -> float:
     scatter = stats.chi2.ppf((np.arange(_NODES) + 0.5) / _NODES, variance.seed_freedom) / variance.seed_freedom
     drawn = _Variance(seeds * scatter, np.full(_NODES, items), variance.seed_freedom,
                       np.full(_NODES, float(variance.item_freedom[0])))
-    half = drawn.half_width(ALPHA)
+    half = drawn.half_width(level)
 
     def shortfall(difference: float) -> float:
         found = special.ndtr((difference - half) / spread) + special.ndtr((-half - difference) / spread)

@@ -3,12 +3,13 @@
 A study has L methods and a base, S seeds each, C languages that share N parallel test items. Whether a run gets item i
 right in language c follows a probit model with crossed random effects,
 
-    score = ability + item_i + item_ci + method_mi + luck_ms + luck_msc + residual_msi + noise > 0
+    score = ability + item_i + item_ci + method_mi + method_mg + luck_ms + luck_msc + residual_msi + noise > 0
 
-item: hard sentences are hard for all; method_mi: methods differ in which items they get right, at equal accuracy;
-luck: of a run (half of its variance is common to all languages); residual: a run's luck with an item. The luck's
-standard deviation is given in points of accuracy of one run and language. Every claim is made by the code that reports
-use (`differences`, Holm's correction over methods, and over methods and languages).
+item: hard sentences are hard for all; method_mi, method_mg: methods differ in which items they get right, and in which
+groups of three that share a premise, at equal accuracy; luck: of a run (half of its variance is common to all
+languages); residual: a run's luck with an item. The luck's standard deviation is given in points of accuracy of one run
+and language. Every claim is made by the code that reports use (`differences`, Holm's correction over methods, and over
+methods and languages).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from scipy import stats
 from trainer.statistics.differences import Interval, corrected, corrected_means, paired_differences
 
 ACCURACY = 0.75
-ITEM, ITEM_LANGUAGE, ITEM_METHOD, ITEM_RUN = 1.0, 0.5, 0.3, 0.3  # standard deviations, of the probit noise
+ITEM, ITEM_LANGUAGE, ITEM_RUN = 1.0, 0.5, 0.3  # standard deviations, of the probit noise
+ITEM_METHOD, GROUP_METHOD = 0.3, 0.3
+GROUP = 3  # items, as XNLI has hypotheses to a premise
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,14 @@ def count_claims(setting: Setting, studies: int, seed: int = 0) -> Claims:
     """
     rng = np.random.default_rng([seed, setting.seeds, setting.languages, setting.items, setting.methods])
     present = np.ones((setting.languages, setting.items), dtype=np.bool_)
+    groups = np.arange(setting.items) // GROUP
     every = list(range(setting.languages))
     means = [every] if len(every) == 1 else [every, every[1:]]
     counts = np.zeros(2, dtype=np.int64)
     for _ in range(studies):
         base, *others = _study(rng, setting)
-        found = [paired_differences(other.astype(np.int8) - base.astype(np.int8), present, means) for other in others]
+        found = [paired_differences(other.astype(np.int8) - base.astype(np.int8), present, means, groups_N=groups)
+                 for other in others]
         over_means = corrected_means([one.means for one in found])
         counts += [_any_claimed([i for intervals in over_means for i in intervals]),
                    _any_claimed(corrected([i for one in found for i in one.cells]))]
@@ -78,7 +83,7 @@ def _any_claimed(intervals: Sequence[Interval]) -> bool:
 def _study(rng: np.random.Generator, setting: Setting) -> list[npt.NDArray[np.bool_]]:
     """Right or wrong of the base and of each method, (S, C, N)."""
     seeds, languages, items = setting.seeds, setting.languages, setting.items
-    total = float(np.sqrt(1 + ITEM**2 + ITEM_LANGUAGE**2 + ITEM_METHOD**2 + ITEM_RUN**2))
+    total = float(np.sqrt(1 + ITEM**2 + ITEM_LANGUAGE**2 + ITEM_METHOD**2 + GROUP_METHOD**2 + ITEM_RUN**2))
     ability = float(stats.norm.ppf(ACCURACY))
     point = total / float(stats.norm.pdf(ability)) / 100  # of score, for one point of accuracy
 
@@ -89,6 +94,7 @@ def _study(rng: np.random.Generator, setting: Setting) -> list[npt.NDArray[np.bo
     outcomes = []
     for method in range(1 + setting.methods):
         own_CN = hardness_CN + normal(items, scale=ITEM_METHOD)
+        own_CN += np.repeat(normal(-(-items // GROUP), scale=GROUP_METHOD), GROUP)[:items]
         luck_SC = (normal(seeds, 1) + normal(seeds, languages)) * np.float32(setting.luck * point / np.sqrt(2))
         level_SC = luck_SC + np.float32(ability * total + (setting.gain * point if method else 0.0))
         score_SCN = normal(seeds, languages, items)

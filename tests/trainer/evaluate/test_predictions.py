@@ -68,13 +68,16 @@ def test_outcomes_survive_the_file(tmp_path: Path) -> None:
     path = tmp_path / "x.tsv"
     write_outcomes(path, [0, 3, 17], [True, False, True])
     assert path.read_bytes() == b"0\t1\n3\t0\n17\t1\n"
-    keys, right = read_outcomes(path)
+    keys, right, _ = read_outcomes(path)
     assert keys.tolist() == ["0", "3", "17"]
     assert right.tolist() == [True, False, True]
     assert right.dtype == np.bool_
     write_outcomes(path, ["b-2", "a 1", "ü"], [0, 1, 1])
     assert read_outcomes(path)[0].tolist() == ["b-2", "a 1", "ü"], "in the order of the file"
     assert read_outcomes(path)[1].tolist() == [False, True, True]
+    write_outcomes(path, ["a", "b", "c"], [0, 1, 1], ["a", "a", "c"])
+    assert path.read_bytes() == b"a\t0\nb\t1\ta\nc\t1\n"
+    assert read_outcomes(path).groups.tolist() == ["a", "a", "c"]
     write_outcomes(path, [], [])
     assert read_outcomes(path)[0].size == 0
 
@@ -90,7 +93,8 @@ def test_outcomes_that_no_caller_should_write(tmp_path: Path, keys: list[str], r
 
 @pytest.mark.parametrize(("text", "line"), [
     ("0\t1\n1\t2\n", 2), ("0\t1\n0\t1\n", 2), ("0\t1\n1\t\n", 2), ("\t1\n", 1), ("0 1\n", 1), ("0\t1\n5\t1", 2),
-    ("0\t1\t1\n", 1), ("id\tright\n", 1), ("0\t1\n\n2\t1\n", 2), ("0\t1\n1\n\t2\t0\n", 2), ("0\t-1\n", 1),
+    ("0\t1\t1\t1\n", 1), ("0\t1\t\n", 1), ("id\tright\n", 1), ("0\t1\n\n2\t1\n", 2),
+    ("0\t1\n1\n\t2\t0\n", 2), ("0\t-1\n", 1),
     ("b\t1\na\t1\nb\t0\n", 3), ("a" * 1001 + "\t1\n", 1), ("a\r\t1\n", 1),
 ])
 def test_damaged_outcomes_are_named_by_line(tmp_path: Path, text: str, line: int) -> None:

@@ -117,7 +117,7 @@ def test_standard_and_generalized_rows(pair: Path, root: Path) -> None:
         for key, i in zip(keys, predicted, strict=True):
             lines[rows[key]] = LABELS[i]
         assert read_predictions(pair / "eval" / row.predictions) == lines
-        found_keys, right = read_outcomes(pair / "eval" / str(row.outcomes))
+        found_keys, right, _ = read_outcomes(pair / "eval" / str(row.outcomes))
         assert found_keys.tolist() == keys
         assert right.tolist() == [p == g for p, g in zip(predicted, gold, strict=True)]
         assert row.step == json.loads((pair / "done.json").read_text())["selection"]["step"]

@@ -270,7 +270,7 @@ def test_next_to_no_noise_is_the_plain_model(pair: Path) -> None:
     for language in ("en", "de"):
         found = read_certificates(pair / "eval" / f"certified/layer1-1e-06/xnli/test-{language}.tsv")
         assert found.labels == read_predictions(pair / "eval" / f"predictions/xnli/test-{language}.tsv")
-        keys, right = read_outcomes(pair / "eval" / f"outcomes/xnli/test-{language}.tsv")
+        keys, right, _ = read_outcomes(pair / "eval" / f"outcomes/xnli/test-{language}.tsv")
         assert (found.ids.astype(str).tolist(), found.correct.tolist()) == (keys.tolist(), right.tolist())
 
 

@@ -105,6 +105,40 @@ def test_copies_of_a_language_say_nothing_more_and_independent_ones_do() -> None
     assert width["apart"] == pytest.approx((single.high - single.low) / 2, rel=0.1)
 
 
+def test_items_of_a_group_count_as_one_draw() -> None:
+    one = draw(3, 2, 300, luck=0.1)
+    tripled = np.repeat(one, 3, axis=2)
+    groups = np.repeat(np.arange(300), 3)
+    alone = paired_differences(one, everywhere(one), [[0, 1]])
+    grouped = paired_differences(tripled, everywhere(tripled), [[0, 1]], groups_N=groups)
+    apart = paired_differences(tripled, everywhere(tripled), [[0, 1]])
+    shuffled = np.random.default_rng(0).permutation(900)
+    again = paired_differences(tripled[:, :, shuffled], everywhere(tripled), [[0, 1]], groups_N=groups[shuffled])
+    for i, j, k in zip([*grouped.cells, *grouped.means], [*alone.cells, *alone.means], [*again.cells, *again.means],
+                       strict=True):
+        assert i.high - i.low == pytest.approx(j.high - j.low, rel=0.02), "three copies say nothing more"
+        assert (k.low, k.high) == pytest.approx((i.low, i.high)), "wherever the rows stand"
+    assert apart.cells[0].high - apart.cells[0].low < 0.95 * (grouped.cells[0].high - grouped.cells[0].low)
+
+
+def test_runs_that_are_no_independent_seeds() -> None:
+    difference = draw(5, 2, 300, luck=0.5)
+    found = paired_differences(difference, everywhere(difference), [[0, 1]], covers_training=False)
+    for interval in [*found.cells, *found.means]:
+        assert (interval.covers_training, interval.detectable) == (False, None)
+    covered = paired_differences(difference, everywhere(difference), [[0, 1]]).means[0]
+    assert found.means[0].high - found.means[0].low < covered.high - covered.low
+
+
+def test_detectable_difference_grows_with_labels() -> None:
+    difference = draw(4, 1, 300, luck=0.2)
+    one, four = (paired_differences(difference, everywhere(difference), [[0]], labels=n).means[0] for n in (1, 4))
+    assert one.detectable is not None
+    assert four.detectable is not None
+    assert four.detectable > 1.2 * one.detectable
+    assert (one.low, one.high) == (four.low, four.high)
+
+
 def test_absent_items_do_not_count() -> None:
     difference = draw(3, 2, 500)
     present = np.random.default_rng(5).uniform(size=(2, 500)) < 0.6
