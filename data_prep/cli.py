@@ -4,29 +4,40 @@ Fire on its own runs a function with its defaults when a flag is mistyped, compl
 the types of values (`--run_name=1e5` becomes a float). Here every flag and word is checked against the function's
 signature before anything runs, and values stay strings until they are converted by the parameter's annotation.
 
-Input: a literal dict of commands, the arguments, the program's name. Output: the exit code.
+Input: a literal dict of commands, the arguments, the program's name. Output: the exit code. The entries of a table may
+be lazy: a command's module is imported once the command is chosen, so that help and a mistyped name wait for none.
 """
 
 from __future__ import annotations
 
-import difflib
 import errno
+import importlib
 import inspect
 import os
 import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
-
-import fire
-from fire.decorators import SetParseFn
 
 from data_prep import interrupt
 from data_prep.errors import InputError
 
 Command = Callable[..., Any]
-Commands = Mapping[str, "Command | Commands"]
+
+
+@dataclass(frozen=True)
+class LazyCommand:
+    """Entry of a command table whose module is imported only when the command is chosen."""
+
+    target: str
+    """`module:function`."""
+    help: str
+    """First line of the function's docstring, for the overview."""
+
+
+Commands = Mapping[str, "Command | LazyCommand | Commands"]
 EXIT_BAD_INPUT = 2
 KEPT = "what was finished is kept; give the same command again"
 # What a place, not the program, gets wrong: full, read-only or forbidden, a name that cannot be one.
@@ -44,6 +55,7 @@ def main(
     folder. A reader that closes our output early (`... | head`) is no error. Where the program listens to Ctrl-C, that
     is one line too and becomes 130; `kept`: what an interrupted command leaves and what to do, perhaps by its name.
     """
+    _import_chosen(commands, argv)  # before `begin`: until a command runs, Ctrl-C ends the process at once
     interrupt.begin()
     try:
         return _run_one(commands, argv, prog)
@@ -55,6 +67,31 @@ def main(
         return interrupt.EXIT_INTERRUPTED
     finally:
         interrupt.end()
+
+
+def resolve(command: Command | LazyCommand | Commands) -> Command:
+    """The function behind one entry of a command table; imports its module if the entry is lazy.
+
+    Raises TypeError for an entry that is itself a table.
+    """
+    if isinstance(command, Mapping):
+        raise TypeError(f"a table of commands is no command: {', '.join(command)}")
+    if not isinstance(command, LazyCommand):
+        return command
+    module, _, function = command.target.partition(":")
+    found: Command = getattr(importlib.import_module(module), function)
+    return found
+
+
+def _import_chosen(commands: Commands | Command, argv: Sequence[str]) -> None:
+    """Import the module of the command that `argv` names; nothing where it names none."""
+    chosen: Command | LazyCommand | Commands | None = commands
+    for word in argv:
+        if not isinstance(chosen, Mapping):
+            break
+        chosen = chosen.get(word)
+    if isinstance(chosen, LazyCommand):
+        resolve(chosen)
 
 
 def _run_one(commands: Commands | Command, argv: Sequence[str], prog: str) -> int:
@@ -71,7 +108,7 @@ def _run_one(commands: Commands | Command, argv: Sequence[str], prog: str) -> in
         command = commands[name]
         if isinstance(command, Mapping):
             return _run_one(command, words, f"{prog} {name}")
-        return _run(command, words, f"{prog} {name}")
+        return _run(resolve(command), words, f"{prog} {name}")
     except InputError as error:
         if interrupt.heard():
             raise
@@ -98,6 +135,8 @@ def _run(command: Command, words: Sequence[str], prog: str) -> int:
 def call(command: Command, words: Sequence[str], prog: str) -> Any:
     """What `command` returns for `words`, which are checked and converted first; raises InputError."""
     check_arguments(command, words, prog)
+    import fire  # here and below: neither help nor a refused line needs it
+
     outcome: list[Any] = []  # kept aside: Fire would print what it gets back
     fire.Fire(_typed(command, outcome), command=list(words), name=prog)
     return outcome[0] if outcome else None
@@ -178,6 +217,8 @@ def convert(value: Any, annotation: Any, name: str) -> Any:
 
 def _typed(command: Command, outcome: list[Any]) -> Command:
     """`command` behind a wrapper that converts Fire's plain strings by annotation; its result goes into `outcome`."""
+    from fire.decorators import SetParseFn
+
     hints = typing.get_type_hints(command)
     signature = inspect.signature(command)
 
@@ -213,6 +254,8 @@ def _is_number(word: str) -> bool:
 
 
 def _did_you_mean(word: str, choices: Mapping[str, Any]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(word, list(choices), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -221,7 +264,9 @@ def _take(positional: Sequence[str]) -> str:
     return "no plain words" if not positional else "at most " + " ".join(p.upper() for p in positional)
 
 
-def _first_line(command: Command | Commands) -> str:
+def _first_line(command: Command | LazyCommand | Commands) -> str:
+    if isinstance(command, LazyCommand):
+        return command.help
     if isinstance(command, Mapping):
         return "one of: " + ", ".join(command)
     return (inspect.getdoc(command) or "").split("\n")[0]

@@ -1,24 +1,31 @@
-"""The commands of `python -m data_prep`, one line each."""
+"""The commands of `python -m data_prep`: where each is, and a line of help. Nothing of them is imported here."""
 
 from __future__ import annotations
 
-from data_prep.augment import augment
-from data_prep.build import build
-from data_prep.cli import Command
-from data_prep.listing import tasks
-from data_prep.tokenizer import NOTHING_WRITTEN, tokenizer
-from data_prep.verify import peek, verify
+from data_prep.cli import LazyCommand
 
-COMMANDS: dict[str, Command] = {
-    "tasks": tasks,
-    "tokenizer": tokenizer,
-    "build": build,
-    "augment": augment,
-    "verify": verify,
-    "peek": peek,
+COMMANDS: dict[str, LazyCommand] = {
+    "tasks": LazyCommand(
+        "data_prep.listing:tasks", "List the tasks: kind, metric, labels, languages, and where the hub has them."),
+    "tokenizer": LazyCommand(
+        "data_prep.tokenizer:tokenizer",
+        "Train a SentencePiece tokenizer on text files and save it as an XLM-R tokenizer."),
+    "build": LazyCommand(
+        "data_prep.build:build",
+        "Build tokenised cells of a task from its publisher's files, from XTREME's layout, or from the hub."),
+    "augment": LazyCommand(
+        "data_prep.augment:augment",
+        "Write a task's rows with perturbed copies of each, as cells of `<task>+<method>`."),
+    "verify": LazyCommand(
+        "data_prep.verify:verify",
+        "Re-hash every cell below a folder and show histograms of labels and lengths; exit code 2 on a mismatch."),
+    "peek": LazyCommand(
+        "data_prep.verify:peek",
+        "Show the first rows of a cell: texts decoded from their ids, label, and the ids themselves."),
 }
 
 # What a command that is interrupted leaves, and what to do.
+NOTHING_WRITTEN = "no tokenizer was written; give the same command again"
 _CELLS = "finished cells are kept; the same command goes on with the others"
 KEPT = {
     "build": _CELLS,

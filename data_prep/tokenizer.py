@@ -19,12 +19,12 @@ from rich.console import Console
 from sentencepiece import sentencepiece_model_pb2
 
 from data_prep import interrupt
+from data_prep.commands import NOTHING_WRITTEN
 from data_prep.errors import InputError
 from data_prep.lock import held_beside
 from data_prep.shards import TokenizerInfo, read_tokenizer, tokenizer_dir, tokenizer_fingerprint, working_folder
 from data_prep.tables import read_lines
 
-NOTHING_WRITTEN = "no tokenizer was written; give the same command again"
 FRONT_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK_TOKEN = "<mask>"
 SPECIAL_TOKENS = len(FRONT_TOKENS) + 1

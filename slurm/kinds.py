@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from data_prep.cli import check_arguments
+from data_prep.cli import check_arguments, resolve
 from data_prep.commands import COMMANDS as PREPARE
 from data_prep.errors import InputError
 from data_prep.manifest import MANIFEST_FILE
 from trainer import run_dir
+from trainer.commands import COMMANDS as TRAIN
 from trainer.config import Recipe, load_recipe
 from trainer.evaluate.rows import RESULTS_FILE
 
@@ -52,7 +53,7 @@ def prepare(words: Sequence[str], runs: Path) -> Work:
     if command is None:
         raise InputError(f"prepare: expected a command of python -m data_prep ({', '.join(PREPARE)}), found "
                          f"{words[0] if words else 'nothing'!r}")
-    plain, _ = check_arguments(command, words[1:], f"prepare {words[0]}")
+    plain, _ = check_arguments(resolve(command), words[1:], f"prepare {words[0]}")
     return Work("prepare", "-".join(["prepare", words[0], *plain]), runs, words)
 
 
@@ -154,6 +155,4 @@ def _inputs(recipe: Recipe) -> list[Path]:
 
 
 def _check_trainer_command(name: str, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    from trainer.commands import COMMANDS  # here: it waits for torch, which the other kinds do not need
-
-    return check_arguments(COMMANDS[name], words, name)  # type: ignore[arg-type]  # not one of the tables
+    return check_arguments(resolve(TRAIN[name]), words, name)

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 import data_prep.__main__
+import data_prep.commands
 import trainer.__main__
+import trainer.commands
+from tests.command_tables import entries
 from tests.trainer.small_runs import launcher_variables_kept, tree_of, write_cells, write_recipe
 from trainer.config import load_recipe
 
@@ -124,13 +127,11 @@ def test_help_lists_the_commands(place: Path, monkeypatch: pytest.MonkeyPatch, p
 def test_every_command_has_help(place: Path, monkeypatch: pytest.MonkeyPatch,
                                 capsys: pytest.CaptureFixture[str]) -> None:
     before = tree_of(place)
-    for program, commands in (("trainer", __import__("trainer.commands", fromlist=["COMMANDS"]).COMMANDS),
-                              ("data_prep", data_prep.__main__.COMMANDS)):
-        for name, command in commands.items():
-            for words in [[name]] if callable(command) else [[name, inner] for inner in command]:
-                assert outcome(place, program, [*words, "--help"], monkeypatch) == 0
-                shown = capsys.readouterr().out
-                assert len(shown.splitlines()) > 2, words
+    for program, commands in (("trainer", trainer.commands.COMMANDS), ("data_prep", data_prep.commands.COMMANDS)):
+        for words, _ in entries(commands):
+            assert outcome(place, program, [*words, "--help"], monkeypatch) == 0
+            shown = capsys.readouterr().out
+            assert len(shown.splitlines()) > 2, words
     assert tree_of(place) == before
 
 

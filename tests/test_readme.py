@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.cli import Commands, check_arguments
+from data_prep.cli import Commands, check_arguments, resolve
 from data_prep.commands import COMMANDS as PREPARE
 from slurm import submit
 from slurm.kinds import KINDS
@@ -41,9 +41,7 @@ def project_commands() -> list[tuple[str, list[str]]]:
 def test_commands_exist_and_take_these_flags(program: str, words: list[str]) -> None:
     table: Commands = TRAIN if program == "trainer" else PREPARE
     words = take_local_rank(words)
-    command = table[words[0]]
-    assert callable(command)
-    check_arguments(command, words[1:], words[0])
+    check_arguments(resolve(table[words[0]]), words[1:], words[0])
     if words[0] == "train":
         pairs = dict(zip(words[2::2], words[3::2], strict=True))
         load_recipe(words[1], {flag.removeprefix("--"): value for flag, value in pairs.items()})

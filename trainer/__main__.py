@@ -12,17 +12,12 @@ if __name__ == "__main__":
     interrupt.listen()
 
 from data_prep import cli
+from trainer.commands import COMMANDS, KEPT
 from trainer.endings import REQUESTS, LostRank, ignore_requests, leave_at_once
 
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code. Launchers' own `--local_rank` is taken out first."""
-    # Imported here, not above: `--help` and a mistyped command should not wait for torch.
-    from transformers.utils import logging
-
-    from trainer.commands import COMMANDS, KEPT
-
-    logging.disable_progress_bar()  # bars for loading and saving tear the lines of training apart
     try:
         return cli.main(COMMANDS, take_local_rank(argv), "python -m trainer", KEPT)
     except LostRank as error:

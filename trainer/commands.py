@@ -1,31 +1,49 @@
-"""The commands of `python -m trainer`, one line each."""
+"""The commands of `python -m trainer`: where each is, and a line of help. Nothing of them is imported here."""
 
 from __future__ import annotations
 
-from data_prep.cli import Commands
-from trainer.bench.claims import bench_claims
-from trainer.bench.kernels import bench_kernels
-from trainer.bench.loader import bench_loader
-from trainer.bench.overhead import bench_overhead
-from trainer.bench.steps import bench_steps
-from trainer.demo import demo
-from trainer.diagnose.run import diagnose
-from trainer.doctor import doctor
-from trainer.evaluate.run import evaluate
-from trainer.export import export
-from trainer.report import report
-from trainer.train import train
+from data_prep.cli import Commands, LazyCommand
 
 COMMANDS: Commands = {
-    "train": train,
-    "evaluate": evaluate,
-    "diagnose": diagnose,
-    "report": report,
-    "export": export,
-    "bench": {"claims": bench_claims, "loader": bench_loader, "steps": bench_steps, "kernels": bench_kernels,
-              "overhead": bench_overhead},
-    "doctor": doctor,
-    "demo": demo,
+    "train": LazyCommand(
+        "trainer.train:train",
+        "Train one run from a RECIPE (a YAML file, or the name of one that ships), and keep its best checkpoint."),
+    "evaluate": LazyCommand(
+        "trainer.evaluate.run:evaluate",
+        "Predict with a run's best checkpoint: a prediction file and a result row per language, or pair of languages."),
+    "diagnose": LazyCommand(
+        "trainer.diagnose.run:diagnose",
+        "Measure how far languages lie from English in a run's best model, and what distance and noise do to "
+        "accuracy."),
+    "report": LazyCommand(
+        "trainer.report:report", "Compare evaluated runs: tables, intervals and figures in --out."),
+    "export": LazyCommand(
+        "trainer.export:export", "Copy a run's best checkpoint to OUT as a plain transformers folder."),
+    "bench": {
+        "claims": LazyCommand(
+            "trainer.bench.claims:bench_claims",
+            "Simulate studies of equal methods and count those that a report would call different; also the power."),
+        "loader": LazyCommand(
+            "trainer.bench.loader:bench_loader",
+            "Examples per second with batches of like length against padding to the maximum, on one CELL folder."),
+        "steps": LazyCommand(
+            "trainer.bench.steps:bench_steps",
+            "Seconds of a training step of each method, as a ratio to a plain step, beside its bound; and its peak "
+            "memory."),
+        "kernels": LazyCommand(
+            "trainer.bench.kernels:bench_kernels",
+            "Milliseconds of the fused kernels beside eager torch, torch.compile and a copy, each ratio with its "
+            "bound."),
+        "overhead": LazyCommand(
+            "trainer.bench.overhead:bench_overhead",
+            "What a step pays for finding faults and signals, and what a save costs, beside the time of an update."),
+    },
+    "doctor": LazyCommand(
+        "trainer.doctor.examine:doctor",
+        "Say whether this machine can train: versions, accelerators, kernel backends, launcher, a two-rank self-test."),
+    "demo": LazyCommand(
+        "trainer.demo.chain:demo",
+        "Pre-train, train and compare plain and robust fine-tuning on made-up languages, offline, in minutes."),
 }
 
 # What a command that is interrupted leaves, and what to do. A training saves instead (`endings`).

@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from data_prep import interrupt
+from data_prep.commands import COMMANDS as PREPARE
 from tests.chaos.ranks import hear_ctrl_c
+from tests.command_tables import entries
+from trainer.commands import COMMANDS as TRAIN
 
-IMPORTED = ["trainer.commands", "data_prep.__main__", "trainer.report.write", "transformers.models.xlm_roberta",
+IMPORTED = [*sorted({command.target.partition(":")[0] for table in (TRAIN, PREPARE) for _, command in entries(table)}),
+            "trainer.__main__", "data_prep.__main__", "trainer.report.write", "transformers.models.xlm_roberta",
             "torch.utils.tensorboard", "tests.chaos.lives"]
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
 SHORT_TRAINING = ("--schedule.updates", "6", "--evaluation.every", "3", "--checkpoint.every", "2", "--batch.size", "16")

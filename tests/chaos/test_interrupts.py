@@ -90,16 +90,19 @@ def test_under_launchers(launcher: str, recipe: Path, tmp_path: Path) -> None:
     assert f"resumed after update {saved}," in again.said()
 
 
-@pytest.mark.parametrize("program", ["data_prep", "trainer", "slurm.submit", "slurm.status"])
-def test_programs_that_are_still_starting(program: str, tmp_path: Path) -> None:
-    """Told before the imports are done, which take the trainer seconds."""
+@pytest.mark.parametrize(("program", "module"), [
+    ("data_prep", "data_prep.cli"), ("data_prep build", "data_prep.build"), ("trainer", "data_prep.cli"),
+    ("trainer report", "trainer.report"), ("slurm.submit", "data_prep.cli"), ("slurm.status", "data_prep.cli")])
+def test_programs_that_are_still_starting(program: str, module: str, tmp_path: Path) -> None:
+    """Told while modules are imported, those of a program or of the command, which can take seconds."""
     slow = tmp_path / "sitecustomize.py"
     slow.write_text("import os, signal, sys\nclass Importing:\n    def find_spec(self, name, path=None, target=None):\n"
-                    "        if name == 'rich':\n            os.killpg(0, signal.SIGINT)\n"
+                    f"        if name == {module!r}:\n            os.killpg(0, signal.SIGINT)\n"
                     "sys.meta_path.insert(0, Importing())\n")
     env = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    done = subprocess.run([sys.executable, "-m", program, "--help"], env=env, cwd=tmp_path, capture_output=True,
-                          text=True, process_group=0, preexec_fn=hear_ctrl_c, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-m", *program.split(), "--help"], env=env, cwd=tmp_path,
+                          capture_output=True, text=True, process_group=0, preexec_fn=hear_ctrl_c, timeout=120,
+                          check=False)
     assert done.returncode == 130, done.stderr
     assert done.stderr == "interrupted before it began: nothing was written\n"
 

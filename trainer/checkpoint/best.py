@@ -13,6 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
 
 def write_transformers_folder(
@@ -25,6 +26,7 @@ def write_transformers_folder(
     temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     dtype = next(iter(state.values())).dtype  # before saving, which empties the dictionary
+    logging.disable_progress_bar()  # it would tear the lines of training apart
     model.save_pretrained(temporary, state_dict=state)
     config = copy.deepcopy(model.config)
     # transformers notes the type the model was trained in; from_pretrained would round these weights to it.

@@ -92,6 +92,7 @@ def load_model(
     """(model, transformers' loading report) from the safetensors at `source`. Raises InputError where that fails."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # the report is the caller's to judge; every rank would print it
+    logging.disable_progress_bar()  # it would tear the lines of training apart
     try:
         model, info = auto_class.from_pretrained(
             source, config=config, output_loading_info=True, trust_remote_code=False, use_safetensors=True, dtype=dtype,

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.__main__ import COMMANDS as PREPARE
-from data_prep.cli import check_arguments
+from data_prep.cli import check_arguments, resolve
+from data_prep.commands import COMMANDS as PREPARE
 from data_prep.errors import InputError
 from trainer.commands import COMMANDS as TRAIN
 from trainer.config import load_recipe
@@ -78,7 +78,7 @@ def test_rows_are_augmented_for_rs_da_alone(tmp_path: Path) -> None:
     planned = commands(tmp_path, METHODS)
     assert sum("augment" in words for words in planned) == 1
     for program, *words in planned:
-        command = (PREPARE if program == "data_prep" else TRAIN)[words[0]]
+        command = resolve((PREPARE if program == "data_prep" else TRAIN)[words[0]])
         assert callable(command)
         check_arguments(command, words[1:], words[0])
 
