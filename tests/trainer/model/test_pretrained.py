@@ -15,9 +15,11 @@ import torch
 import transformers.utils.hub
 from safetensors.torch import load_file, save_file
 from transformers import XLMRobertaModel
+from transformers.utils import logging
 
 from data_prep.errors import InputError
 from data_prep.shards import Manifest, open_cell
+from trainer.checkpoint.best import write_transformers_folder
 from trainer.config import load_recipe
 from trainer.model.build import build_model
 from trainer.model.pretrained import read_config
@@ -70,6 +72,19 @@ def test_an_encoder_is_taken_in_every_shape(recipe: Path, manifest: Manifest, fu
         assert origin["dropped_keys"] == ["pooler.dense.bias", "pooler.dense.weight"]
         assert origin["new_keys"] == [f"classifier.{layer}.{part}" for layer in ("dense", "out_proj")
                                       for part in ("bias", "weight")]
+
+
+def test_no_progress_bar_tears_the_lines_of_training(
+    recipe: Path, manifest: Manifest, full: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On a terminal too, where training prints its steps while the best model is saved."""
+    logging.enable_progress_bar()  # as in a new process
+    write_transformers_folder(full, full.state_dict(), None, tmp_path / "best")
+    assert not logging.is_progress_bar_enabled()
+    logging.enable_progress_bar()
+    build_model(load_recipe(str(recipe), {"model.name": str(tmp_path / "best"), "model.random": "null"}), manifest, 24)
+    assert not logging.is_progress_bar_enabled()
+    assert "it/s" not in capsys.readouterr().err
 
 
 def test_an_encoder_alone_is_taken_for_masked_words(recipe: Path, shards: Path, full: Any, tmp_path: Path) -> None:
