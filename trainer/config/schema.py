@@ -294,7 +294,8 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of weights, data order, dropout and noise."""
     init_from: PathText | None = None
-    """Folder of an earlier run, ended, whose encoder is taken over and whose head is dropped (intermediate training)."""
+    """Folder of an earlier run that has ended, whose encoder is taken over and whose head is dropped (intermediate
+    training)."""
     model: ModelSection = ModelSection()
     data: DataSection
     batch: BatchSection = BatchSection()
