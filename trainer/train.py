@@ -23,18 +23,24 @@ from trainer.checkpoint.store import Store, refuse_other_data
 from trainer.collapse import EVALUATIONS_IN_A_ROW, Collapsed, advice
 from trainer.config import Recipe, load_recipe
 from trainer.data.collate import Masking
-from trainer.data.loader import Examples, TrainingData, open_training_data, training_batches
+from trainer.data.loader import Examples, TrainingData, cell_name, open_training_data, training_batches
 from trainer.data.partners import partner_choice
 from trainer.data.sampler import updates_per_epoch
 from trainer.endings import EXIT_REQUEUE, EXIT_STOPPED, REQUESTS, Preempted, endings_in_a_line
 from trainer.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
 from trainer.evaluate.rows import is_at_chance, recipe_digest
 from trainer.faults import NotFinite
-from trainer.identity import determining_settings, majority_share, rows_sha256
+from trainer.identity import (
+    determining_settings,
+    evaluations_to_choose_from,
+    majority_share,
+    origin_run,
+    rows_sha256,
+)
 from trainer.kernels import dispatch
 from trainer.launch import Ranks, find_ranks
 from trainer.loop import Watcher, run_updates
-from trainer.model.build import build_model
+from trainer.model.build import build_model, doubtful_end
 from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
 from trainer.radius import measure_site_norm
@@ -93,10 +99,10 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
         state.site_norm = measure_site_norm(
             engine, examples, settings.robust, settings.evaluation.batch_size, settings.seed)
     if ranks.is_main:
-        determined = determining_settings(settings, data, updates, backend_name, model.config.hidden_dropout_prob)
+        determined = determining_settings(settings, data, updates, backend_name, model.config)
         write_record(folder / run_dir.RECORD, _record(settings, data, updates, backend_name, origin, engine) | {
-            "settings": determined, "recipe_digest": recipe_digest(determined)})
-        _announce(folder, settings.data.shards, data, updates, state, origin, engine)
+            "settings": determined, "recipe_digest": recipe_digest(determined), "origin_run": origin_run(settings)})
+        _announce(folder, settings, data, updates, state, origin, engine)
 
     def save_best() -> None:
         weights = engine.full_state(site_model.model)
@@ -112,22 +118,23 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
         try:
             run_updates(engine, settings, batches, state, updates, backend, watcher)
         except (Collapsed, NotFinite) as error:  # on every rank at once: all see the same numbers
-            return _give_up(error, folder, state, engine, data, save_best)
+            return _give_up(error, folder, settings, state, engine, data, save_best)
         except Preempted as error:
             return _stop(str(error), EXIT_REQUEUE, engine)
     _finish(folder, settings, data, state, engine)
     return 0
 
 
-def _give_up(error: Collapsed | NotFinite, folder: Path, state: TrainState, engine: Engine, data: TrainingData,
-             save_best: Callable[[], None]) -> int:
+def _give_up(error: Collapsed | NotFinite, folder: Path, recipe: Recipe, state: TrainState, engine: Engine,
+             data: TrainingData, save_best: Callable[[], None]) -> int:
     """End a run that training cannot go on with: it keeps a model and a record, to be evaluated as a failed seed."""
     if not state.selected:  # nothing could be chosen yet; what there is, is the last step
         state.selected = {"cell": data.select_on, "metric": data.manifest.metric, "value": None, "step": state.update}
         save_best()
     if engine.ranks.is_main:
         status = "collapsed" if isinstance(error, Collapsed) else "diverged"
-        write_record(folder / run_dir.RECORD, {"status": status, "why": str(error), **_outcome(state, data)})
+        write_record(folder / run_dir.RECORD, {"status": status, "why": str(error),
+                                                **_outcome(recipe, state, data)})
     return _stop(f"error: {error}", EXIT_STOPPED, engine)
 
 
@@ -177,13 +184,20 @@ def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, orig
     }
 
 
-def _announce(folder: Path, shards: str, data: TrainingData, updates: int, state: TrainState, origin: dict[str, Any],
-              engine: Engine) -> None:
+def _announce(folder: Path, recipe: Recipe, data: TrainingData, updates: int, state: TrainState,
+              origin: dict[str, Any], engine: Engine) -> None:
+    shards = recipe.data.shards
     start = f"resumed after update {state.update}" if state.update else "new run"
     print(f"{folder}: {start}, {updates} updates, {sum(len(cell) for cell in data.train)} training rows, "
           f"{engine.ranks.world_size} rank(s), ZeRO {engine.stage}, {engine.device}", flush=True)
     if not tokenizer_dir(shards, data.manifest.tokenizer.fingerprint).is_dir():
         print(f"warning: no tokenizer beside the shards in {shards}; {folder / run_dir.BEST} will not hold one")
+    if tests := [cell_name(cell.path) for cell in data.train if cell.manifest.split == "test"]:
+        print(f"warning: data.train: training on {'a test cell' if len(tests) == 1 else 'test cells'}, "
+              f"{_listed(tests)}: what this run scores there says nothing of how well it generalises", flush=True)
+    if recipe.init_from is not None and (ended := doubtful_end(Path(recipe.init_from))):
+        print(f"warning: init_from: {recipe.init_from} {ended}; this run begins with its encoder all the same",
+              flush=True)
     if "new_keys" in origin:  # not so with random weights
         print(_origin_line(origin, data.manifest.labels), flush=True)
 
@@ -214,17 +228,20 @@ def _finish(folder: Path, recipe: Recipe, data: TrainingData, state: TrainState,
     engine.close()
 
 
-def _outcome(state: TrainState, data: TrainingData) -> dict[str, Any]:
+def _outcome(recipe: Recipe, state: TrainState, data: TrainingData) -> dict[str, Any]:
     """What training came to, for the record; `at_chance` is None where the selection cell has no chance level."""
     chosen, value = data.select_on, state.selected.get("value")
     chance = majority_share(data.dev[chosen]) if chosen else None
-    at_chance = is_at_chance(value, chance, len(data.dev[chosen])) if chosen and value is not None and chance else None
+    at_chance = None
+    if chosen and value is not None and chance:
+        evaluations = evaluations_to_choose_from(recipe, count_updates(recipe, data), state.update)
+        at_chance = is_at_chance(value, chance, len(data.dev[chosen]), evaluations)
     return {"selection": state.selected, "oracle_by_cell": state.oracle, "at_chance": at_chance, "chance": chance,
             "site_norm": state.site_norm, "examples": state.examples, "wall_seconds": round(state.seconds, 3)}
 
 
 def _mark_done(folder: Path, recipe: Recipe, state: TrainState, data: TrainingData, hidden_size: int) -> None:
-    outcome = _outcome(state, data)
+    outcome = _outcome(recipe, state, data)
     # Told to go on after a collapse (evaluation.on_collapse), the run is a failed seed all the same.
     collapsed = state.collapsed_evaluations >= EVALUATIONS_IN_A_ROW
     write_record(folder / run_dir.RECORD, {"status": "collapsed" if collapsed else "done", **outcome})

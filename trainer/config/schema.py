@@ -168,6 +168,8 @@ class CheckpointSection(Section):
 
 # Defaults that depend on the method; the rest take 1 step, and start anywhere in the ball.
 STEPS = {"pgd": 3, "freelb": 3}
+START: dict[str, Literal["zero", "uniform", "gaussian"]] = {
+    "pgd": "zero", "freelb": "uniform", "smart": "gaussian", "trades": "gaussian"}
 START_RADIUS = {"smart": 0.1, "trades": 0.1}
 
 
@@ -191,10 +193,11 @@ class RobustSection(Section):
     """pgd, freelb, smart, trades: ascent steps K; None takes 3 for pgd and freelb, 1 for smart and trades. freelb
     takes at least 2: its last pass does not move the perturbation."""
     step_size: Positive | None = None
-    """Length of an ascent step as a share of epsilon; None takes 1 for one step, else 2.5 / steps."""
+    """pgd, freelb, smart, trades: length of an ascent step as a share of epsilon; None takes 1 for one step, else
+    2.5 / steps."""
     start: Literal["zero", "uniform", "gaussian"] | None = None
-    """Where the ascent starts; None takes zero for pgd (the first gradient is the clean one), uniform for freelb,
-    gaussian for smart and trades, whose gradient at zero is zero."""
+    """pgd, freelb, smart, trades: where the ascent starts; None takes zero for pgd (the first gradient is the clean
+    one), uniform for freelb, gaussian for smart and trades, whose gradient at zero is zero."""
     start_radius: float = Field(default=1.0, gt=0.0, le=1.0)
     """pgd, freelb, smart, trades: radius of the ball that a random start is drawn in, as a share of epsilon. None takes
     0.1 for smart and trades, so that the direction found outweighs the start, and 1 elsewhere. The authors of these two
@@ -291,7 +294,8 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of weights, data order, dropout and noise."""
     init_from: PathText | None = None
-    """Folder of an earlier run whose encoder is taken over and whose head is dropped (intermediate training)."""
+    """Folder of an earlier run that has ended, whose encoder is taken over and whose head is dropped (intermediate
+    training)."""
     model: ModelSection = ModelSection()
     data: DataSection
     batch: BatchSection = BatchSection()

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_prep.errors import InputError
-from trainer.evaluate.rows import Count, Label, Printed, Settings, Sha256
+from trainer.evaluate.rows import Count, Label, Printed, Settings, Sha256, WeightsHash
 from trainer.run_dir import DONE, RECORD
 from trainer.telemetry.record import read_json
 
@@ -66,6 +66,7 @@ class _Record(_Part):
     # Records of earlier versions lack what follows.
     status: Literal["running", "done", "collapsed", "diverged"] = "done"
     settings: Settings = {}
+    origin_run: WeightsHash = ""
     dev_cells: dict[CellName, _DevCell] = {}
     precision: Printed = ""
     kernels: Printed = ""

@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import NormalDist
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -70,25 +71,37 @@ Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Setting = bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[float, Field(allow_inf_nan=False)] | Printed
 Settings = Annotated[dict[Printed, Setting | None], Field(max_length=200)]
 """What a run's numbers depend on but the seed, by dotted name; see `trainer.identity`."""
+WeightsHash = Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")]
 Ending = Literal["done", "collapsed", "diverged"]
-ONE_SIDED = 1.645  # standard errors: a guesser is taken for better than chance in 5 % of cells
+ROUNDING = 1e-9  # of accuracies and their means
+TAKEN_FOR_BETTER = 0.05  # probability that a guesser is taken for better than chance
 
 
 def recipe_digest(settings: Mapping[str, Setting | None]) -> str:
-    """16 hex digits that runs share which differ in their seed only; empty where nothing is known of the recipe."""
+    """16 hex digits that runs share which differ in their seed only; empty where nothing is known of the recipe.
+
+    A setting that is null counts as one that is absent.
+    """
     if not settings:
         return ""
-    text = json.dumps(dict(settings), sort_keys=True, ensure_ascii=False)
+    given = {key: value for key, value in settings.items() if value is not None}
+    text = json.dumps(given, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def is_at_chance(accuracy: float, chance: float, n: int) -> bool:
-    """Whether an accuracy on `n` examples is no better than `chance`, the share of the most frequent class.
+def chance_limit(chance: float, n: int, chosen_from: int = 1) -> float:
+    """The highest accuracy on `n` examples that is no better than `chance`, the share of the most frequent class.
 
-    Better means by more than 1.645 standard errors of the accuracy of a guesser; with `n` 0, better at all.
+    A guesser, or the best of `chosen_from` guessers, goes beyond it with probability 0.05 (Bonferroni's bound, normal
+    approximation). With `n` 0 nothing is known of the sampling error: the limit is `chance` itself.
     """
     error = math.sqrt(chance * (1 - chance) / n) if n else 0.0
-    return accuracy <= chance + ONE_SIDED * error + 1e-9
+    return chance + NormalDist().inv_cdf(1 - TAKEN_FOR_BETTER / max(1, chosen_from)) * error
+
+
+def is_at_chance(accuracy: float, chance: float, n: int, chosen_from: int = 1) -> bool:
+    """Whether an accuracy is no better than chance, see `chance_limit`."""
+    return accuracy <= chance_limit(chance, n, chosen_from) + ROUNDING
 
 
 def file_in(eval_folder: Path, name: str) -> Path:
@@ -195,6 +208,9 @@ class ResultRow(BaseModel):
     """Smoothed rows: the noise, and what it certified."""
     settings: Settings = Field(default_factory=dict)
     """What the run's training depended on but the seed; empty in rows of earlier versions."""
+    origin_run: WeightsHash = ""
+    """Hash of the weights that the run began with, those of an earlier run (`init_from`); empty without one. The
+    settings name that run's recipe instead: chains that start from two seeds of one stage are seeds of one recipe."""
     ended: Ending = "done"
     """How training ended; a run that collapsed or diverged is a failed seed."""
     chosen_on: Printed | None = None
@@ -242,9 +258,23 @@ class ResultRow(BaseModel):
         return self.ended != "done"
 
     @property
+    def chance_limit(self) -> float | None:
+        """The highest score that is no better than naming the most frequent class, see `chance_limit`; None where that
+        is not known.
+
+        On the dev cell that chose the checkpoint, the score is the best of all that it was chosen from.
+        """
+        if self.value is None or self.chance is None:
+            return None
+        chose = self.setting == "standard" and f"{self.task}/{self.split}/{self.language}" == self.chosen_on
+        evaluations = self.settings.get("selection.evaluations") if chose else None
+        return chance_limit(self.chance, self.n, evaluations if isinstance(evaluations, int) else 1)
+
+    @property
     def at_chance(self) -> bool:
-        """Whether the score is no better than naming the most frequent class, see `is_at_chance`."""
-        return self.value is not None and self.chance is not None and is_at_chance(self.value, self.chance, self.n)
+        """Whether the score is no better than naming the most frequent class."""
+        limit = self.chance_limit
+        return self.value is not None and limit is not None and self.value <= limit + ROUNDING
 
     @property
     def key(self) -> RowKey:

@@ -356,6 +356,7 @@ def _score(value: float, metric: str) -> tuple[float | None, str]:
 def _identity(record: dict[str, Any]) -> dict[str, Any]:
     return {"run": record["name"], "label": record["label"], "method": record["method"], "seed": record["seed"],
             "kind": record["kind"], "train_languages": record["train_languages"], "settings": record["settings"],
+            "origin_run": record["origin_run"],
             "ended": record["status"] if record["status"] in FAILED else "done", "kernels": record["kernels"],
             "chosen_on": record["selection"]["cell"] or ""}
 

@@ -18,11 +18,13 @@ from data_prep.errors import InputError
 from data_prep.shards import Manifest, read_tokenizer, tokenizer_fingerprint
 from trainer.config.load import read_yaml
 from trainer.config.schema import Recipe
+from trainer.evaluate.record import FAILED
 from trainer.model.classes import fit_classes
 from trainer.model.heads import HEADS
 from trainer.model.pretrained import PREFIX, load_model, read_config
 from trainer.model.transfer import transfer_encoder
-from trainer.run_dir import BEST, CONFIG, RECORD, run_dir_of
+from trainer.run_dir import BEST, CONFIG, DONE, RECORD, run_dir_of
+from trainer.telemetry.record import read_json
 
 # Hidden size, layers, heads, feed-forward width. `tiny` is for laptops and tests, the others are XLM-R's own shapes.
 SIZES = {"tiny": (64, 2, 4, 128), "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096)}
@@ -87,6 +89,7 @@ def _configuration(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple
         if not (Path(source) / "config.json").is_file():
             raise InputError(f"init_from: {source} holds no model; expected the folder of a finished run")
         _check_run_tokenizer(Path(recipe.init_from), manifest)
+        _check_run_ended(Path(recipe.init_from))
     else:
         source, key = str(recipe.model.name), "model.name"
     config = read_config(source, key)
@@ -125,6 +128,21 @@ def _check_no_circle(recipe: Recipe) -> None:
             origin = read_yaml(Path(folder) / CONFIG).get("init_from")
         except InputError:  # an origin without its recipe, which is not needed
             return
+
+
+def _check_run_ended(run: Path) -> None:
+    """Refuse a run that is still under way, whose best checkpoint is about to be another one."""
+    if not (run / DONE).is_file() and read_json(run / RECORD).get("status") not in FAILED:
+        raise InputError(f"init_from: {run} is not a finished run (no {DONE}); run `python -m trainer train` to its "
+                         "end first")
+
+
+def doubtful_end(run: Path) -> str:
+    """Why the model of a run that has ended may be of no use to another; empty where nothing speaks against it."""
+    record = read_json(run / RECORD)
+    if (status := record.get("status")) in FAILED:
+        return str(status)
+    return "ended at chance on its dev cell" if record.get("at_chance") is True else ""
 
 
 def _check_run_tokenizer(run: Path, manifest: Manifest) -> None:

@@ -62,6 +62,8 @@ def main_tables(sections: Sequence[Section]) -> list[tables.Table]:
 def _section(section: Section, comparisons: Sequence[Comparison], general: Sequence[Comparison]) -> list[Block]:
     anchor = _slug(section.task, section.split)
     blocks: list[Block] = [Heading(section.title, anchor), Paragraph(story.compared(section))]
+    if apart := _side_by_side(section, comparisons, general):
+        blocks.append(Bullets(apart))
     grid = section.standard
     if grid.entries:
         changes = story.changes(grid, comparisons)
@@ -88,6 +90,12 @@ def _section(section: Section, comparisons: Sequence[Comparison], general: Seque
                              "not to be compared with the rows above as an equal."),
                    *tables.oracle_tables(section.oracle, grid)]
     return blocks
+
+
+def _side_by_side(section: Section, comparisons: Sequence[Comparison], general: Sequence[Comparison]) -> list[str]:
+    """What is unequal between labels that no table compares, from the first setting that has rows."""
+    settings = [(section.standard, comparisons), (section.generalized, general), (section.oracle, [])]
+    return next((recipes.side_by_side_lines(grid, found) for grid, found in settings if grid.entries), [])
 
 
 def _language_tables(section: Section) -> list[tables.Table]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from data_prep.errors import InputError
 from trainer.evaluate.predictions import Outcomes, read_outcomes
-from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ResultRow, file_in
+from trainer.evaluate.rows import MISSING, NO_LABEL, RESULTS_FILE, ROUNDING, ResultRow, file_in
 from trainer.report.runs import Run
 
 BASE_LABEL = "plain"
@@ -126,11 +126,19 @@ class Grid:
         return next((chance for chance in found if chance is not None), None)
 
     def at_chance(self, label: str, cells: Sequence[Cell]) -> list[int]:
-        """Seeds of `label` that are at chance in every one of `cells`."""
-        rows = {seed: [self.entries[key][1] for cell in cells if (key := (label, seed, cell)) in self.entries]
-                for seed in self.seeds(label)}
-        return [seed for seed, found in rows.items()
-                if cells and len(found) == len(cells) and all(row.at_chance for row in found)]
+        """Seeds of `label` whose mean over `cells` is no better than chance.
+
+        That is, no higher than the cells' mean level of chance and what is allowed to a single cell for its sampling
+        error: the errors of parallel test sets go together, and a mean of many cells gets no closer limit.
+        """
+        found = []
+        for seed in self.seeds(label):
+            rows = [self.entries[key][1] for cell in cells if (key := (label, seed, cell)) in self.entries]
+            known = [(row.value, row.chance_limit) for row in rows]
+            pairs = [(value, limit) for value, limit in known if value is not None and limit is not None]
+            if pairs and len(pairs) == len(cells) and np.mean([v - limit for v, limit in pairs]) <= ROUNDING:
+                found.append(seed)
+        return found
 
     def why_empty(self, label: str, cell: Cell) -> str:
         """Why `label` has no number in `cell`: "no label", or "missing"."""

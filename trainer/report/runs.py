@@ -6,6 +6,7 @@ label are seeds of one method only where everything else that determines them is
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -26,9 +27,10 @@ SHORT_NAMES = {
     "data.train": "training cells", "data.rows": "training data", "selection.cell": "dev cell",
     "selection.rows": "dev data", "selection.window": "selection window",
     "selection.evaluations": "evaluations to choose from", "evaluation.every": "evaluated every",
-    "model.origin": "initial model",
+    "model.origin": "initial model", "model.config": "model configuration",
 }
-HASHES = ("data.rows", "selection.rows", "model.origin")  # known by content: their values mean nothing to a reader
+# Known by content: their values mean nothing to a reader.
+HASHES = ("data.rows", "selection.rows", "model.origin", "model.config")
 SHOWN_DIGITS = 6
 MOST_NAMED = 4  # settings in a label
 
@@ -77,7 +79,7 @@ class Run:
 
 
 def read_runs(paths: Sequence[Path], pool: str | None = None) -> list[Run]:
-    """The runs at `paths`, in their order; those of one label with unlike recipes get labels of their own.
+    """The runs at `paths`, in their order; those of one label with unlike or unknown recipes get labels of their own.
 
     pool: "label" keeps runs of one label together whatever their recipes. Raises InputError for no path, a path given
     twice, a run that was not evaluated, bad rows, rows of several models in one run, and runs that were scored on
@@ -132,32 +134,44 @@ def _refuse_unlike_cells(runs: Sequence[Run], pool: str | None) -> None:
 
 
 def _told_apart(runs: Sequence[Run]) -> list[Run]:
-    """`runs`, those of one label and several recipes under labels that name what differs."""
+    """`runs`, those of one label and several recipes under labels that name what differs.
+
+    A run that records no recipe is a seed of nothing, so it stands alone. No two recipes share a label, however alike
+    they look when shown.
+    """
     names: dict[tuple[str, str], str] = {}
+    taken = {run.given_label for run in runs}
     for label, members in _by_label(runs).items():
-        recipes = {recipe_digest(run.settings): run.settings for run in members}
-        if len(recipes) > 1:
-            for digest, name in _recipe_names(recipes).items():
-                names[label, digest] = f"{label} ({name})"
+        known = {_recipe(run): run.settings for run in members if run.settings}
+        named = {recipe: f"{label} ({what})" for recipe, what in _recipe_names(known).items()} if len(known) > 1 else {}
+        named |= {_recipe(run): f"{label} ({UNKNOWN_RECIPE}, {run.name})" for run in members if not run.settings}
+        for recipe, name in named.items():
+            numbered = (f"{name} #{number}" for number in itertools.count(2))
+            names[label, recipe] = next(free for free in itertools.chain([name], numbered) if free not in taken)
+            taken.add(names[label, recipe])
     found = []
     for run in runs:
-        label = names.get((run.given_label, recipe_digest(run.settings)), run.given_label)
+        label = names.get((run.given_label, _recipe(run)), run.given_label)
         found.append(Run(run.path, [row.model_copy(update={"label": label}) for row in run.rows], run.given_label))
     return found
 
 
+def _recipe(run: Run) -> str:
+    """What the seeds of one recipe share: its digest; where no recipe is recorded, what only this run has."""
+    return recipe_digest(run.settings) or f"{UNKNOWN_RECIPE} {run.path}"
+
+
 def _recipe_names(recipes: dict[str, Settings]) -> dict[str, str]:
     """Per digest, its recipe in the settings that differ; hashes only where nothing else tells the recipes apart."""
-    known = [settings for settings in recipes.values() if settings]
-    keys = differing(known)
+    keys = differing(list(recipes.values()))
     plain, hashed = [key for key in keys if key not in HASHES], [key for key in keys if key in HASHES]
     chosen = plain[:MOST_NAMED]
     for key in [*hashed, *plain[MOST_NAMED:]]:
-        if len({tuple(str(settings.get(k)) for k in chosen) for settings in known}) == len(known):
+        if len({tuple(shown(k, settings.get(k)) for k in chosen) for settings in recipes.values()}) == len(recipes):
             break
         chosen.append(key)
     return {digest: ", ".join(f"{short_name(key)} {shown(key, settings.get(key))}" for key in chosen)
-            if settings else UNKNOWN_RECIPE for digest, settings in recipes.items()}
+            for digest, settings in recipes.items()}
 
 
 def _by_label(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -195,27 +209,35 @@ def shown(key: str, value: Setting | None) -> str:
 
 
 def recipe_lines(runs: Sequence[Run]) -> list[str]:
-    """What a reader must know of runs of one label whose recipes differ: told apart, or pooled all the same."""
+    """What a reader must know of runs of one label whose recipes differ, or are not recorded: told apart, or pooled."""
     lines = []
     for label, members in _by_label(runs).items():
-        recipes = list({recipe_digest(run.settings): run.settings for run in members}.values())
-        if len(recipes) < 2:
-            continue
-        what = listed([_difference(key, recipes) for key in differing([settings for settings in recipes if settings])])
-        if {} in recipes:
-            what = "recipes that some of them do not record" if len(recipes) == 2 else f"{what}, as far as is known"
-        if len({run.label for run in members}) == 1:
-            lines.append(f"Pooled by label: the {counted(len(members), 'run')} of {label} differ in {what}, so their "
+        pooled = len(members) > 1 and len({run.label for run in members}) == 1
+        known = [run for run in members if run.settings]
+        unknown = [run.name for run in members if not run.settings]
+        recipes = list({_recipe(run): run.settings for run in known}.values())
+        what = listed([_difference(key, recipes) for key in differing(recipes)])
+        if len(recipes) > 1 and pooled:
+            lines.append(f"Pooled by label: the {counted(len(known), 'run')} of {label} differ in {what}, so their "
                          f"mean and ± are not over seeds alone.")
-        else:
-            lines.append(f"The {counted(len(members), 'run')} of {label} are of {len(recipes)} recipes, each with a "
+        elif len(recipes) > 1:
+            lines.append(f"The {counted(len(known), 'run')} of {label} are of {len(recipes)} recipes, each with a "
                          f"row of its own: they differ in {what}.")
+        if unknown and pooled:
+            lines.append(f"Pooled by label: {len(unknown)} of the {len(members)} runs of {label} record no recipe "
+                         f"({listed(unknown)}), so the mean and ± may not be over seeds alone.")
+        elif unknown:
+            lines.append(f"No recipe is recorded by {listed(unknown)} ({label}): nothing says which runs differ in "
+                         f"their seed only, so {'it has a row' if len(unknown) == 1 else 'each has a row'} of its own.")
     return lines
 
 
 def _difference(key: str, recipes: Sequence[Settings]) -> str:
     """A setting that differs, with its values where they mean something to a reader and are few."""
-    values = list(dict.fromkeys(shown(key, settings.get(key)) for settings in recipes if settings))
+    found = list(dict.fromkeys(settings.get(key) for settings in recipes))
+    values = list(dict.fromkeys(shown(key, value) for value in found))
+    if len(values) < len(found):  # shown, they are rounded
+        values = [shown(key, value) if not isinstance(value, float) else repr(value) for value in found]
     named = "" if key in HASHES or len(values) > MOST_NAMED else f" ({', '.join(values)})"
     return short_name(key) + named
 

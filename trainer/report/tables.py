@@ -248,7 +248,8 @@ def chance_notes(grid: Grid) -> list[str]:
     scale = scale_of(grid.metric)
     level = listed([scale.value(level) for level in dict.fromkeys([levels[0], levels[-1]])]).replace(" and ", " to ")
     return [f"{AT_CHANCE}: at least one seed is at chance, no better than always naming the most frequent class "
-            f"({level} here), sampling error allowed for; in a mean, at chance in every cell of it."]
+            f"({level} here), sampling error allowed for; a mean over cells is held against the mean of their "
+            "levels, with what is allowed to a single cell."]
 
 
 def _failed_notes(grid: Grid, shared: Sequence[Cell]) -> list[str]:

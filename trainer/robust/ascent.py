@@ -12,13 +12,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trainer.config.schema import RobustSection
+from trainer.config.schema import START, RobustSection
 from trainer.robust.protocol import Context
 
 
-def starting_point(ctx: Context, default: str, draw: int = 0) -> Tensor:
-    """Zero, or noise in the ball of radius `start_radius` times epsilon, as the settings say; (B, L, H)."""
-    kind = ctx.settings.start or default
+def starting_point(ctx: Context, method: str, draw: int = 0) -> Tensor:
+    """Zero, or noise in the ball of radius `start_radius` times epsilon, as the settings say; (B, L, H).
+
+    method: whose default start is taken where the settings name none.
+    """
+    kind = ctx.settings.start or START[method]
     if kind == "zero":
         return torch.zeros_like(ctx.site()[0])
     # Both norms scale, so noise in a ball, shrunk, is the noise of the smaller ball.
@@ -33,15 +36,16 @@ def step_length(settings: RobustSection, steps: int) -> float:
 
 
 def ascend(
-    ctx: Context, delta_BLH: Tensor, objective: Callable[[Tensor], Tensor], steps: int
+    ctx: Context, delta_BLH: Tensor, objective: Callable[[Tensor], Tensor], steps: int, step_size: float | None = None
 ) -> tuple[Tensor, list[Tensor]]:
     """(perturbation after `steps` steps from `delta_BLH`, objective before each step).
 
-    objective: perturbation -> scalar, through `ctx.loss(..., ascent=True)`.
+    objective: perturbation -> scalar, through `ctx.loss(..., ascent=True)`. step_size: length of a step as a share of
+    epsilon; None takes the settings'.
     """
     s = ctx.settings
     x_BLH, m_BL = ctx.site()
-    length = step_length(s, steps) * ctx.epsilon
+    length = (step_length(s, steps) if step_size is None else step_size) * ctx.epsilon
     values = []
     for _ in range(steps):
         delta_BLH.requires_grad_(True)

@@ -2,7 +2,7 @@
 
     min_theta E[ loss(x; theta) + loss(x + epsilon * g / ||g||_2; theta) ],   g = grad_x loss(x; theta)
 
-One step from the clean point to the boundary of the ball, and both losses in the update.
+One step from the clean point to the boundary of the ball, whatever `step_size` says, and both losses in the update.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ def step(ctx: Context) -> Figures:
     """The clean loss plus the loss one step away."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
-    delta, _ = ascend(ctx, torch.zeros_like(ctx.site()[0]), lambda d: ctx.loss(d, ascent=True)[0], steps=1)
+    start = torch.zeros_like(ctx.site()[0])
+    delta, _ = ascend(ctx, start, lambda d: ctx.loss(d, ascent=True)[0], steps=1, step_size=1.0)
     clean, _ = ctx.loss()
     adversarial, _ = ctx.loss(delta)
     total = clean + adversarial

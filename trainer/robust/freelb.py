@@ -30,7 +30,7 @@ def step(ctx: Context) -> Figures:
         clean, _ = ctx.accumulate(torch.zeros_like(x_BLH), s.clean_weight, last=False)
         total = s.clean_weight * clean
         figures["clean_loss"] = (clean, ctx.weight)
-    delta = starting_point(ctx, "uniform")
+    delta = starting_point(ctx, "freelb")
     length = step_length(s, s.steps) * ctx.epsilon
     for number in range(s.steps):
         last = number == s.steps - 1

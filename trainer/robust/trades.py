@@ -20,7 +20,7 @@ def step(ctx: Context) -> Figures:
     ctx.site()  # before the first loss, so that all passes share one pass below the site, and its dropout masks
     clean, clean_logits = ctx.loss()
     fixed = clean_logits.detach()
-    delta, _ = ascend(ctx, starting_point(ctx, "gaussian"),
+    delta, _ = ascend(ctx, starting_point(ctx, "trades"),
                       lambda d: ctx.divergence(fixed, ctx.loss(d, ascent=True)[1]), ctx.settings.steps)
     _, logits = ctx.loss(delta)
     smoothness = ctx.divergence(clean_logits, logits)

@@ -124,6 +124,8 @@ def test_folders_that_hold_no_such_model(recipe: Path, manifest: Manifest, pretr
     refused(recipe, manifest, "model.name: cannot load", **{"model.name": str(cut)})
     refused(recipe, manifest, r"run\.json cannot be read", init_from=str(tmp_path / "cut"))
     shutil.copy(pretrained / "run.json", tmp_path / "cut")
+    refused(recipe, manifest, r"cut is not a finished run \(no done\.json\)", init_from=str(tmp_path / "cut"))
+    shutil.copy(pretrained / "done.json", tmp_path / "cut")
     refused(recipe, manifest, r"init_from: cannot load .*model\.safetensors", init_from=str(tmp_path / "cut"))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.trainer.report.synthetic_runs import CHANCE, draw, make_runs, row
 from tests.trainer.report.test_recipes import change, document
-from trainer.evaluate.rows import RESULTS_FILE, is_at_chance, merge_rows
+from trainer.evaluate.rows import RESULTS_FILE, chance_limit, is_at_chance, merge_rows
 from trainer.report.collect import Grid, lay_out
 from trainer.report.compare import compare
 from trainer.report.diagnostic_figures import Curve, Spot, curves, distance_scatter, limits
@@ -28,6 +28,19 @@ def test_chance_is_the_majority_share_and_its_sampling_error() -> None:
     assert not is_at_chance(CHANCE + 0.016, CHANCE, 2490)
     assert not is_at_chance(CHANCE + 0.001, CHANCE, 0)  # of unknown size: any gain counts
     assert not row("plain", 1, "en", value=0.3, chance=None).at_chance
+
+
+def test_the_best_of_several_guesses_is_at_chance_too() -> None:
+    """Of ten guessers on 2,490 examples, the best is beyond 1.645 standard errors in 40 % of runs."""
+    assert chance_limit(CHANCE, 2490, 10) == pytest.approx(CHANCE + 2.5758 * 0.009447, abs=1e-6)
+    best = np.random.default_rng(3).binomial(2490, CHANCE, size=(4000, 10)).max(axis=1) / 2490
+    missed = [np.mean([not is_at_chance(value, CHANCE, 2490, count) for value in best]) for count in (1, 10)]
+    assert missed[0] > 0.3
+    assert missed[1] < 0.06
+    on = {"value": CHANCE + 0.02, "n": 2490, "chosen_on": "xnli/dev/en"}
+    assert not row("plain", 1, "en", split="test", **on).at_chance
+    assert row("plain", 1, "en", split="dev", **on).at_chance  # its settings name ten evaluations
+    assert not row("plain", 1, "de", split="dev", **on).at_chance
 
 
 def at_chance(tmp_path: Path) -> list[Path]:
@@ -50,6 +63,23 @@ def test_what_is_at_chance_is_marked_in_tables(tmp_path: Path) -> None:
     gap = text.split("**Transfer gap to English**")[1].split("\n\n#")[0]
     assert "| plain | +36.5† ± 30.4 | +33.0† ± 32.5 | +40.0† ± 28.3 |" in gap
     assert "in a language at chance a gap says nothing of transfer" in gap
+
+
+def test_a_mean_at_chance_is_marked_whatever_its_cells(tmp_path: Path) -> None:
+    """Guessing gives about one cell in twenty above its own limit, and so, cell by cell, few means of fifteen."""
+    limit = CHANCE + 1.6449 * np.sqrt(CHANCE * (1 - CHANCE) / 600)
+    for name, values in (("guess", (CHANCE, CHANCE - 0.01, limit + 0.002)), ("able", (0.9, CHANCE, CHANCE - 0.01))):
+        merge_rows(tmp_path / name / "eval" / RESULTS_FILE, [
+            row(name, 1, lang, value=value, outcomes=None)
+            for lang, value in zip(("en", "de", "sw"), values, strict=True)])
+    grid = grid_of([tmp_path / "guess", tmp_path / "able"])
+    cells = [("en", "en"), ("de", "de"), ("sw", "sw")]
+    assert (grid.at_chance("guess", cells), grid.at_chance("guess", cells[2:])) == ([1], [])
+    assert (grid.at_chance("able", cells), grid.at_chance("able", cells[1:])) == ([], [1])
+    assert grid.at_chance("guess", []) == []
+    text = document([tmp_path / "guess", tmp_path / "able"])
+    assert "| guess | one seed | 34.1† | 34.5† | 33.3† | 32.3† | 36.7 |" in text
+    assert "a mean over cells is held against the mean of their levels, with what is allowed to a single cell" in text
 
 
 def test_nothing_at_chance_nothing_marked(tmp_path: Path) -> None:

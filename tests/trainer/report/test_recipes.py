@@ -59,7 +59,7 @@ def test_runs_of_unlike_recipes_are_rows_of_their_own(tmp_path: Path) -> None:
     assert "- The 3 runs of plain are of 3 recipes, each with a row of its own: they differ in lr (2e-5, 1e-5), " \
            "batch (32, 64) and updates (2,000, 1,000)." in text
     runs_table = text.split("## Runs")[1]
-    assert "| **1e-5** | **32** | **2,000** | – | – | 0.1 | fp32 | xnli/dev/en |" in runs_table
+    assert "| **1e-5** | **32** | **2,000** | – | – | 0.1 | fp32 | xnli/dev/en | step 1,200 | fp32 |" in runs_table
     assert "Marked: settings in which runs of one label differ." in runs_table
 
 
@@ -87,12 +87,58 @@ def test_content_names_a_run_only_where_nothing_else_does(tmp_path: Path) -> Non
     assert {run.label for run in read_runs(paths)} == {"plain (training data 5e1f5e)", "plain (training data 77aa88)"}
 
 
-def test_rows_that_record_no_recipe_are_not_pooled_with_others(tmp_path: Path) -> None:
-    paths = make_runs(tmp_path, labels=("plain",), seeds=(1, 2), generalized=False, oracle=False)
-    change(paths[1], lambda _: {"settings": {}})
+def test_a_run_that_records_no_recipe_is_a_seed_of_nothing(tmp_path: Path) -> None:
+    """Three such runs of other learning rates and lengths were once three seeds, and a gain was claimed over them."""
+    paths = make_runs(tmp_path, labels=("plain", "pgd"), generalized=False, oracle=False)
+    for path in paths:
+        change(path, lambda _: {"settings": {}})
     text = document(paths)
-    assert "plain (unknown recipe)" in text
-    assert "they differ in recipes that some of them do not record." in text
+    for name in ("plain-s1", "plain-s2", "pgd-s3"):
+        assert f"| {name.split('-')[0]} (unknown recipe, {name}) | one seed |" in text
+    assert "- No recipe is recorded by pgd-s1, pgd-s2 and pgd-s3 (pgd): nothing says which runs differ in their seed " \
+           "only, so each has a row of its own." in text
+    assert "a gain over" not in text
+    assert "nothing can be said of the method (with 1 seed, where at least 3 are needed)" in text
+    pooled = document(paths, "label")
+    assert "| plain | 3 |" in pooled
+    assert "- Pooled by label: 3 of the 3 runs of plain record no recipe (plain-s1, plain-s2 and plain-s3), so the " \
+           "mean and ± may not be over seeds alone." in pooled
+
+
+def test_unknown_recipes_are_not_pooled_with_known_ones(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("plain",), generalized=False, oracle=False)
+    change(paths[1], lambda _: {"settings": {}})
+    assert [run.label for run in read_runs(paths)] == ["plain", "plain (unknown recipe, plain-s2)", "plain"]
+    assert "- No recipe is recorded by plain-s2 (plain): nothing says which runs differ in their seed only, so it " \
+           "has a row of its own." in document(paths)
+    set_recipe(paths[2], optimizer__lr=1e-5)
+    assert [run.label for run in read_runs(paths)] == [
+        "plain (lr 2e-5)", "plain (unknown recipe, plain-s2)", "plain (lr 1e-5)"]
+    again = make_runs(tmp_path / "again", labels=("plain",), seeds=(2,), generalized=False, oracle=False)
+    change(again[0], lambda _: {"settings": {}})
+    assert [run.label for run in read_runs([paths[1], *again])] == [
+        "plain (unknown recipe, plain-s2)", "plain (unknown recipe, plain-s2) #2"]
+
+
+def test_recipes_that_look_alike_are_numbered(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("plain",), generalized=False, oracle=False)
+    set_recipe(paths[1], optimizer__lr=2e-5 * (1 + 1e-8))
+    labels = [run.label for run in read_runs(paths)]
+    assert labels == ["plain (lr 2e-5)", "plain (lr 2e-5) #2", "plain (lr 2e-5)"]
+    text = document(paths)
+    assert "| plain (lr 2e-5) | 2 |" in text
+    assert "they differ in lr (2e-05, 2.00000002e-05)." in text
+    other = make_runs(tmp_path / "other", labels=("pgd",), seeds=(1,), generalized=False, oracle=False)
+    change(other[0], lambda _: {"label": "plain (lr 2e-5)"})  # a name that a user gave
+    assert [run.label for run in read_runs([*paths, *other])] == [
+        "plain (lr 2e-5) #2", "plain (lr 2e-5) #3", "plain (lr 2e-5) #2", "plain (lr 2e-5)"]
+
+
+def test_a_null_setting_is_an_absent_one(tmp_path: Path) -> None:
+    assert recipe_digest({"a": 1, "b": None}) == recipe_digest({"a": 1}) != recipe_digest({"a": 1, "b": 0})
+    paths = make_runs(tmp_path, labels=("plain",), generalized=False, oracle=False)
+    set_recipe(paths[1], evaluation__patience=None)
+    assert {run.label for run in read_runs(paths)} == {"plain"}
 
 
 def test_pooling_is_possible_and_said(tmp_path: Path) -> None:
@@ -136,8 +182,42 @@ def test_unequal_training_and_selection_are_said(tmp_path: Path) -> None:
     assert "Unequal updates: pgd 4,000, plain 2,000." in text
     assert "Unequal selection: the checkpoint of pgd is chosen among 5 evaluations in the last 50 % of the run, that " \
            "of plain among 10 evaluations over the whole run." in text
-    assert "Besides the method they differ in batch (pgd 64, plain 32) and training data." in text
+    assert "Besides the method, pgd and plain differ in batch (pgd 64, plain 32) and training data." in text
     assert "nequal" not in document(make_runs(tmp_path / "equal", labels=("plain", "pgd"), generalized=False))
+
+
+def test_unequal_training_is_said_without_a_comparison_too(tmp_path: Path) -> None:
+    apart = [make_runs(tmp_path, labels=(label,), seeds=seeds, generalized=False, oracle=False)
+             for label, seeds in (("plain", (1, 2)), ("pgd", (3, 4)))]
+    for path in apart[1]:
+        set_recipe(path, schedule__updates=4000, selection__window=0.5, selection__evaluations=5)
+    text = document([*apart[0], *apart[1]])
+    assert "pgd against plain" not in text
+    assert "- Unequal updates: pgd 4,000, plain 2,000." in text
+    assert text.count("Unequal selection: the checkpoint of pgd is chosen among 5 evaluations") == 1
+    for label in ("plain", "pgd"):  # perplexity has no right and wrong, so nothing is compared
+        longer = {"schedule.updates": 4000} if label == "pgd" else {}
+        merge_rows(tmp_path / f"mlm-{label}" / "eval" / RESULTS_FILE, [
+            row(label, 1, lang, task="text", kind="mlm", metric="perplexity", value=7.0, chance=None, outcomes=None,
+                settings=settings(label, **longer)) for lang in ("en", "de")])
+    assert "- Unequal updates: pgd 4,000, plain 2,000." in document([tmp_path / "mlm-plain", tmp_path / "mlm-pgd"])
+
+
+def test_the_precision_of_the_evaluation_stands_in_the_report(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("plain", "pgd"), generalized=False)
+    text = document(paths)
+    assert "| checkpoint | evaluated in | cells |" in text
+    assert "precision of the evaluation" not in text
+    for path in paths[3:]:
+        change(path, lambda old: {"precision": "bf16"} if old.n and old.language == "de" else {})
+    text = document(paths)
+    assert "Unequal precision of the evaluation: pgd bf16 or fp32, plain fp32." in text
+    assert "| step 1,200 | bf16 and fp32 | 12 |" in text
+    assert "Marked" not in text
+    change(paths[5], lambda old: {"precision": "fp32"})
+    text = document(paths)
+    assert "| step 1,200 | **bf16 and fp32** | 12 |" in text
+    assert "| step 1,200 | **fp32** | 12 |" in text
 
 
 def test_the_report_names_the_dev_cell_that_chose(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainer.config.schema import RobustSection
+from trainer.identity import METHOD_SETTINGS
 from trainer.kernels import reference
 from trainer.radius import radius
 from trainer.robust import METHODS
@@ -74,6 +75,18 @@ class FakeContext:
 
     def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
         return (other - logits).square()
+
+    def losses(self, logits: Tensor, *, of_partner: bool = False) -> Tensor:
+        return logits.expand(B)
+
+    def average_logits(self) -> Tensor:
+        return self.theta.detach()
+
+    def towards_partner(self) -> Tensor:
+        return self.x.flip(0) - self.x
+
+    def uniform(self) -> Tensor:
+        return torch.linspace(0.1, 0.9, B, dtype=torch.float64)
 
     def noise(self, kind: str, draw: int) -> Tensor:
         s = self.settings
@@ -190,8 +203,9 @@ def test_balls_are_measured_on_content_tokens_in_their_own_norm_and_scope() -> N
         assert ball_norms(x, m, norm, scope).tolist() == pytest.approx(norms)
 
 
-def test_fgm_goes_one_step_from_the_clean_point_and_keeps_the_clean_loss() -> None:
-    ctx = FakeContext(linear)
+@pytest.mark.parametrize("step_size", [None, 0.25])
+def test_fgm_goes_one_step_to_the_boundary_and_keeps_the_clean_loss(step_size: float | None) -> None:
+    ctx = FakeContext(linear, step_size=step_size)
     figures = step(ctx, "fgm")
     (delta,) = ctx.deltas
     expected = EPSILON * W / W.norm(dim=-1, keepdim=True) * ctx.m.unsqueeze(-1)
@@ -209,6 +223,27 @@ def test_pgd_of_one_step_from_zero_with_the_clean_loss_is_fgm_and_of_three_is_no
     assert torch.equal(fgm.deltas[0], one.deltas[0])
     assert float(figures[0]["loss"][0]) == pytest.approx(float(figures[1]["loss"][0]), rel=1e-6)
     assert float(figures[2]["loss"][0]) > float(figures[1]["loss"][0]) + 1e-3  # three steps find a worse point
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_method_reads_the_settings_that_determine_its_runs_and_no_others(method: str) -> None:
+    """What is read by a method or by the context, but not listed, would tell equal runs apart or pool unequal ones."""
+    class Watched(RobustSection):
+        def __getattribute__(self, name: str) -> Any:
+            if name in RobustSection.model_fields:
+                read.add(name)
+            return super().__getattribute__(name)
+
+    read: set[str] = set()
+    ctx = FakeContext(linear)
+    options = {"start": "uniform", "restarts": 2} if method == "pgd" else {"bregman_weight": float(method == "smart")}
+    ctx.settings = Watched(method=method, **options)
+    read.clear()
+    METHODS[method](ctx)
+    by_others = {"site", "epsilon", "relative", "ramp_start", "ramp_end", "shared_dropout", "bregman_momentum",
+                 "partner"}
+    assert read - {"method"} == set(METHOD_SETTINGS[method]) - by_others
+    assert set(METHOD_SETTINGS[method]) - read <= by_others
 
 
 @pytest.mark.parametrize("method", ["smart", "trades"])
