@@ -165,7 +165,7 @@ def _dependence(grid: Grid, base: str, other: str, seeds: Sequence[int]) -> tupl
         if unlike:
             differ = listed(sorted(map(short_name, unlike)))
             return f"the runs of {label} were pooled although they differ in {differ}", ""
-    origins = {label: {row.seed: getattr(row, "origin_run", "") for row in members} for label, members in rows.items()}
+    origins = {label: {row.seed: row.origin_run for row in members} for label, members in rows.items()}
     shared = [label for label in (base, other) if len(set(origins[label].values())) < len(seeds)
               and any(origins[label].values())]
     if shared and origins[base] == origins[other]:

@@ -439,3 +439,27 @@ def test_examples_with_one_first_text_are_one_group(tmp_path: Path) -> None:
         grids[copies] = compare(standard_grid(paths))[0]
     for one, three in zip(grids[1].intervals, grids[3].intervals, strict=True):
         assert (three.low, three.high) == pytest.approx((one.low, one.high), rel=0.05)
+
+
+@pytest.mark.parametrize(("base", "other", "words"), [
+    (["", "", ""], ["a" * 16] * 3, "seeds of pgd start from one intermediate run and share its luck"),
+    (["a" * 16] * 3, ["b" * 16] * 3, "seeds of plain start from one intermediate run and share its luck"),
+    (["a" * 16] * 3, ["a" * 16] * 3, ""),
+    (["a" * 16, "b" * 16, "c" * 16], ["a" * 16, "b" * 16, "c" * 16], ""),
+    (["", "", ""], ["a" * 16, "b" * 16, "c" * 16], ""),
+])
+def test_seeds_of_one_intermediate_run_are_no_independent_runs(
+    tmp_path: Path, base: list[str], other: list[str], words: str
+) -> None:
+    paths = make_runs(tmp_path, labels=("plain", "pgd"), generalized=False, oracle=False)
+    for path, origin in zip(paths, [*base, *other], strict=True):
+        rows = path / "eval" / RESULTS_FILE
+        changed = [r.model_copy(update={"origin_run": origin}) for r in read_rows(rows)]
+        rows.write_text("".join(json.dumps(r.model_dump()) + "\n" for r in changed))
+    comparison = compare(standard_grid(paths))[0]
+    assert comparison.dependent == words
+    assert comparison.covers_training == (not words)
+    assert (len(set(base)) == 1 and base == other) == bool(comparison.given)
+    text = render(paths)
+    assert (f"nothing can be said of the method ({words})" in text) == bool(words)
+    assert ("a gain" in text) == (not words)
