@@ -179,7 +179,7 @@ def test_unequal_training_and_selection_are_said(tmp_path: Path) -> None:
         set_recipe(path, schedule__updates=4000, selection__window=0.5, selection__evaluations=5, batch__size=64,
                    **{"data.rows": "f" * 16})
     text = document(paths)
-    assert "Unequal updates: pgd 4,000, plain 2,000." in text
+    assert text.count("Unequal updates: pgd 4,000, plain 2,000.") == 1  # in the comparison, and nowhere else
     assert "Unequal selection: the checkpoint of pgd is chosen among 5 evaluations in the last 50 % of the run, that " \
            "of plain among 10 evaluations over the whole run." in text
     assert "Besides the method, pgd and plain differ in batch (pgd 64, plain 32) and training data." in text
