@@ -161,6 +161,8 @@ def _dependence(grid: Grid, base: str, other: str, seeds: Sequence[int]) -> tupl
     rows = {label: [row for (found, seed, _), (_, row) in grid.entries.items() if found == label and seed in seeds]
             for label in (base, other)}
     for label, members in rows.items():
+        if len(seeds) > 1 and not all(row.settings for row in members):
+            return f"runs of {label} record no recipe", ""
         unlike = set(differing([dict(row.settings) for row in members if row.settings])) - set(HASHES)
         if unlike:
             differ = listed(sorted(map(short_name, unlike)))

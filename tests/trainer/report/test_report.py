@@ -463,3 +463,14 @@ def test_seeds_of_one_intermediate_run_are_no_independent_runs(
     text = render(paths)
     assert (f"nothing can be said of the method ({words})" in text) == bool(words)
     assert ("a gain" in text) == (not words)
+
+
+def test_pooled_runs_without_a_recipe_make_no_statement(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("plain", "pgd"), generalized=False, oracle=False)
+    for path in paths:
+        rows = path / "eval" / RESULTS_FILE
+        changed = [r.model_copy(update={"settings": {}}) for r in read_rows(rows)]
+        rows.write_text("".join(json.dumps(r.model_dump()) + "\n" for r in changed))
+    pooled = next(s.standard for s in lay_out(read_runs(paths, "label")) if s.split == "test")
+    assert compare(pooled)[0].dependent == "runs of plain record no recipe"
+    assert not compare(pooled)[0].main[1].claimed
