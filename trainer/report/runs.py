@@ -210,7 +210,8 @@ def shown(key: str, value: Setting | None) -> str:
 
 def recipe_lines(runs: Sequence[Run]) -> list[str]:
     """What a reader must know of runs of one label whose recipes differ, or are not recorded: told apart, or pooled."""
-    lines = []
+    lines: list[str] = []
+    pooled_over: dict[str, dict[str, int]] = {}  # what differs -> label -> number of runs
     for label, members in _by_label(runs).items():
         pooled = len(members) > 1 and len({run.label for run in members}) == 1
         known = [run for run in members if run.settings]
@@ -218,8 +219,7 @@ def recipe_lines(runs: Sequence[Run]) -> list[str]:
         recipes = list({_recipe(run): run.settings for run in known}.values())
         what = listed([_difference(key, recipes) for key in differing(recipes)])
         if len(recipes) > 1 and pooled:
-            lines.append(f"Pooled by label: the {counted(len(known), 'run')} of {label} differ in {what}, so their "
-                         f"mean and ± are not over seeds alone.")
+            pooled_over.setdefault(what, {})[label] = len(known)
         elif len(recipes) > 1:
             lines.append(f"The {counted(len(known), 'run')} of {label} are of {len(recipes)} recipes, each with a "
                          f"row of its own: they differ in {what}.")
@@ -229,6 +229,9 @@ def recipe_lines(runs: Sequence[Run]) -> list[str]:
         elif unknown:
             lines.append(f"No recipe is recorded by {listed(unknown)} ({label}): nothing says which runs differ in "
                          f"their seed only, so {'it has a row' if len(unknown) == 1 else 'each has a row'} of its own.")
+    for what, labels in pooled_over.items():
+        of = listed([f"the {counted(count, 'run')} of {label}" for label, count in labels.items()])
+        lines.append(f"Pooled by label: {of} differ in {what}, so their mean and ± are not over seeds alone.")
     return lines
 
 
