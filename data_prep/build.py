@@ -30,7 +30,7 @@ from data_prep.errors import InputError
 from data_prep.hub import describe_hub, hub_cells, load_hub_split, read_hub
 from data_prep.languages import language_info
 from data_prep.lock import held_beside
-from data_prep.manifest import KEY_CANNOT_HOLD, LONGEST_KEY
+from data_prep.manifest import KEY_CANNOT_HOLD, LONGEST_KEY, WRONG_COLUMNS
 from data_prep.reading import Content, TextBatch, content_sha256, read_cell, without_placeholders
 from data_prep.shards import (
     Manifest,
@@ -244,8 +244,8 @@ def _checked(plan: Plan, console: Console) -> Plan:
     if not rows:
         reasons = ", ".join(f"{n} {reason}" for reason, n in skipped.items()) or "it is empty"
         raise InputError(f"{plan.draft.source}: no rows to build from ({reasons})")
-    if skipped["wrong number of columns"] > rows:
-        raise InputError(f"{plan.draft.source}: {skipped['wrong number of columns']} rows have another number of "
+    if skipped[WRONG_COLUMNS] > rows:
+        raise InputError(f"{plan.draft.source}: {skipped[WRONG_COLUMNS]} rows have another number of "
                          f"columns than the first row, {rows} have the same; is it the right file?")
     if keys.fault:
         console.print(f"keys     {plan.path}: the publisher's keys are not used, row numbers are: {keys.fault}",

@@ -17,7 +17,8 @@ from typing import Any
 import datasets
 
 from data_prep.errors import InputError
-from data_prep.reading import BATCH_ROWS, EMPTY, NO_LABEL, NO_LABEL_GIVEN, Content, TextBatch, not_a_label
+from data_prep.manifest import EMPTY, NO_CONSENSUS, NO_LABEL_GIVEN, NO_TEXT
+from data_prep.reading import BATCH_ROWS, NO_LABEL, Content, TextBatch, not_a_label
 from data_prep.tasks.task import LANGUAGE, Hub, Task, label_indices
 
 # names of configurations that are languages; others, such as "default" or "all_languages", only if asked for
@@ -170,9 +171,9 @@ def read_hub(
         for row, (first, second, label, key) in enumerate(columns, start):
             spelt = _spelling(label, names)
             if first is None or second is None:
-                skipped["missing text"] += 1
+                skipped[NO_TEXT] += 1
             elif spelt in doubtful:
-                skipped["no consensus"] += 1
+                skipped[NO_CONSENSUS] += 1
             elif labelled and not spelt:
                 skipped[NO_LABEL_GIVEN] += 1
             elif spelt and spelt not in index:

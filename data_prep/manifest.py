@@ -21,6 +21,14 @@ LONGEST_KEY = 200  # bytes
 KEY_CANNOT_HOLD = r"[\t\n\r\x00]"  # keys stand in tab-separated files
 SPECIAL_TOKENS_OF_XLMR = 5
 
+# why a row of the source is left out, as `skipped` says it
+BLANK, WRONG_COLUMNS, MORE_TEXTS = "blank line", "wrong number of columns", "more than two texts"
+NO_LABEL_GIVEN, NO_CONSENSUS, NO_TEXT = "no label", "no consensus", "missing text"
+EMPTY, PLACEHOLDER = "both texts empty", "placeholder text"
+# Reasons that lie in a row that is one row, so the numbers of those behind it hold. Every other reason, one from
+# elsewhere too, may be half of a row that was split, two that were joined, or a line between rows: these shift numbers.
+SHIFTS_NOTHING = frozenset({NO_LABEL_GIVEN, NO_CONSENSUS, NO_TEXT, EMPTY, PLACEHOLDER})
+
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-]{1,100}$")]
@@ -99,7 +107,7 @@ class Manifest(_Strict):
     """Declared by the task: rows of equal key (without keys: of equal number) are translations of each other."""
     label_tolerance: float = Field(default=0.0, ge=0, le=1)
     """Share of parallel rows whose labels the publisher itself gives differently in two languages, at most."""
-    skipped: dict[str, Count] = {}
+    skipped: dict[str, Count] = {}  # rows of the source that were left out, by reason
     kept: dict[str, Count] = {}  # rows that were built, but that a reader should know of, by reason
     drop_placeholders: bool = False
     truncated: Count = 0

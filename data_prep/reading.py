@@ -4,7 +4,8 @@ Input: the files of one cell. Output: `TextBatch`es of at most `BATCH_ROWS` rows
 
 What is taken as it comes: quotes (text, never quoting), CRLF and LF in one file, a byte-order mark at the start,
 U+FEFF and control characters inside, text that is not NFC, a missing newline at the end. Lines end at LF alone, since
-other characters that Python takes for line ends occur inside sentences.
+other characters that Python takes for line ends occur inside sentences. Blank lines at the end of a file are no rows;
+those before a row are counted as rows, which are left out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import InputError
+from data_prep.manifest import (
+    BLANK,
+    EMPTY,
+    MORE_TEXTS,
+    NO_CONSENSUS,
+    NO_LABEL_GIVEN,
+    PLACEHOLDER,
+    WRONG_COLUMNS,
+)
 from data_prep.sources import CellSource
 from data_prep.tables import (
     BYTE_ORDER_MARK,
@@ -25,7 +35,7 @@ from data_prep.tables import (
     is_header,
     language_code,
     open_table,
-    read_lines,
+    read_rows,
     with_language,
 )
 from data_prep.tasks import TASKS
@@ -33,8 +43,6 @@ from data_prep.tasks.task import Task, label_indices
 
 BATCH_ROWS = 1024
 NO_LABEL = -1
-EMPTY, PLACEHOLDER = "both texts empty", "placeholder text"  # reasons that files and hub share
-NO_LABEL_GIVEN = "no label"
 
 
 @dataclass
@@ -131,15 +139,15 @@ def not_a_label(label: object, task: Task) -> str:
 
 def _text_rows(source: CellSource, skipped: Counter[str], content: Content) -> Iterator[tuple[int, str, str, int]]:
     """Rows of unlabelled text, numbered through all files; a TAB with nothing on one side of it is no pair."""
-    lines = chain.from_iterable(read_lines(file, content.new_hash()) for file in source.files)
+    lines = chain.from_iterable(read_rows(file, content.new_hash()) for file in source.files)
     for row, line in enumerate(lines):
         content.rows = row + 1
         first, _, rest = line.partition("\t")
         second, more, _ = rest.partition("\t")
         if not line.strip():
-            skipped["blank line"] += 1
+            skipped[BLANK] += 1
         elif more:
-            skipped["more than two texts"] += 1
+            skipped[MORE_TEXTS] += 1
         elif not first.strip():
             yield row, second, "", NO_LABEL
         else:
@@ -158,19 +166,19 @@ def _pair_rows(
     for line, (row, fields) in _own_rows(rows, columns, source, offset):
         content.rows = row + 1
         if len(fields) == 1 and not fields[0].strip():
-            skipped["blank line"] += 1
+            skipped[BLANK] += 1
             continue
         if not n_columns:
             n_columns = _first_row_columns(fields, file, line, task)
         if len(fields) != n_columns:
-            skipped["wrong number of columns"] += 1
+            skipped[WRONG_COLUMNS] += 1
             continue
         first, second = fields[columns.first], fields[columns.second]
         name = fields[label].strip(f" {BYTE_ORDER_MARK}").lower() if 0 <= label < n_columns else ""
         if labelled is None:
             labelled = bool(name)
         if name in doubtful:
-            skipped["no consensus"] += 1
+            skipped[NO_CONSENSUS] += 1
         elif not name and labelled:
             skipped[NO_LABEL_GIVEN] += 1
         elif name and not labelled:

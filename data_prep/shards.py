@@ -38,6 +38,7 @@ from data_prep.manifest import (
     KEY_CANNOT_HOLD,
     LONGEST_KEY,
     MANIFEST_FILE,
+    SHIFTS_NOTHING,
     LanguageInfo,
     Manifest,
     ShardInfo,
@@ -47,10 +48,10 @@ from data_prep.manifest import (
 from data_prep.rows_hash import RowsHash
 
 __all__ = [
-    "FORMAT_VERSION", "MANIFEST_FILE", "Cell", "LanguageInfo", "Manifest", "ShardInfo", "TokenizerInfo", "assemble",
-    "file_sha256", "find_cells", "kept_tokens", "label_order", "open_cell", "put_in_place", "read_manifest",
-    "read_tokenizer", "refuse_to_replace", "tokenizer_dir", "tokenizer_fingerprint", "working_folder", "write_cell",
-    "write_json",
+    "FORMAT_VERSION", "MANIFEST_FILE", "SHIFTS_NOTHING", "Cell", "LanguageInfo", "Manifest", "ShardInfo",
+    "TokenizerInfo", "assemble", "file_sha256", "find_cells", "kept_tokens", "label_order", "open_cell",
+    "put_in_place", "read_manifest", "read_tokenizer", "refuse_to_replace", "tokenizer_dir",
+    "tokenizer_fingerprint", "working_folder", "write_cell", "write_json",
 ]
 
 TOKENIZERS_FOLDER = "tokenizers"

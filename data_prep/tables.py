@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ class Columns:
 def open_table(
     file: Path, layout: Layout, split: str, sha256: Any = None
 ) -> tuple[Columns, int, Iterator[list[str]]]:
-    """Columns of `file`, the line number of its first row, and its rows; a blank line is a row of one field.
+    """Columns of `file`, the line number of its first row, and its rows; a blank line is a row of one field,
+    unless it is at the end.
 
     `sha256`, where given, is updated with the file's bytes as they are read. Raises InputError, naming file and line,
     for bytes that are not UTF-8, a header without the columns, a missing header, or a line that is no JSON object with
@@ -50,7 +52,7 @@ def open_table(
     if layout.json_lines:
         language, key = 3 if layout.language_column else -1, 4 if layout.key is not None else -1
         return Columns(0, 1, 2, language, key, 5), 1, _objects(file, layout, split, sha256)
-    lines = read_lines(file, sha256)
+    lines = read_rows(file, sha256)
     if not layout.header:
         first, second, label = layout.first, layout.second, layout.label
         if not (isinstance(first, int) and isinstance(second, int) and isinstance(label, int)):
@@ -76,6 +78,21 @@ def read_lines(file: Path, sha256: Any = None) -> Iterator[str]:
         raise InputError(f"{file}, line {_bad_line(file)}: not UTF-8; convert the file to UTF-8") from None
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+
+
+def read_rows(file: Path, sha256: Any = None) -> Iterator[str]:
+    """The lines of a file as `read_lines` gives them, without the blank ones at its end, which are no rows.
+
+    A blank line before another is the empty text, whatever blanks it holds.
+    """
+    blank = 0
+    for line in read_lines(file, sha256):
+        if not line.strip() and "\t" not in line:
+            blank += 1
+            continue
+        yield from repeat("", blank)
+        blank = 0
+        yield line
 
 
 def languages_in(file: Path, layout: Layout, split: str) -> list[str]:
@@ -175,7 +192,7 @@ def _columns(header: list[str], layout: Layout, split: str, file: Path) -> Colum
 
 def _objects(file: Path, layout: Layout, split: str, sha256: Any) -> Iterator[list[str]]:
     """First text, second text, label, language and key of each JSON object, one per line."""
-    for number, line in enumerate(read_lines(file, sha256), start=1):
+    for number, line in enumerate(read_rows(file, sha256), start=1):
         if not line.strip():
             yield [""]
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.errors import InputError
-from data_prep.reading import BATCH_ROWS, TextBatch, read_cell, without_placeholders
+from data_prep.reading import BATCH_ROWS, Content, TextBatch, read_cell, without_placeholders
 from data_prep.sources import find_sources
 from data_prep.tasks import TASKS
 
@@ -72,6 +73,27 @@ def test_rows_left_out_are_counted(tmp_path: Path) -> None:
     rows, skipped = read(tmp_path, "pawsx", "train-en.tsv", content)
     assert rows == [(0, "a", "b", 0), (6, " ", "j", 1)]
     assert skipped == {"blank line": 2, "wrong number of columns": 2, "no label": 1}
+
+
+@pytest.mark.parametrize(("task", "name", "row"), [
+    ("pawsx", "dev-en.tsv", "a\tb\t1"), ("xnli", "multinli.train.sw.tsv", "p\th\tneutral"),
+    ("text", "train-en.txt", "a"),
+    ("snli", "snli_1.0_dev.jsonl", '{"sentence1": "a", "sentence2": "b", "gold_label": "neutral"}')])
+@pytest.mark.parametrize(("end", "blanks"), [
+    ("", 0), ("\n", 0), ("\n\n", 0), ("\n \r\n\n\u3000", 0), ("\n\n \n{row}\n\n", 2)])
+def test_blank_lines_at_the_end_are_no_rows(
+    tmp_path: Path, task: str, name: str, row: str, end: str, blanks: int
+) -> None:
+    header = "premise\thypo\tlabel\n" if name.startswith("multinli") else ""
+    (tmp_path / name).write_bytes(f"{header}{row}\n{row}{end.replace('{row}', row)}".encode())
+    (source,) = find_sources(TASKS[task], tmp_path)
+    skipped: Counter[str] = Counter()
+    content = Content()
+    (batch,) = read_cell(source, TASKS[task], skipped, content)
+    assert batch.ids == ([0, 1, 4] if blanks else [0, 1])
+    assert content.rows == batch.ids[-1] + 1
+    assert skipped == ({"blank line": blanks} if blanks else {})
+    assert content.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
 
 
 def test_pairs_without_any_text_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Inputs: two cells of one task and split. Output: a `Join`. Rows are joined by the publisher's key where both cells have
 it. Where one has not, they are joined by their number in the source, and only after everything that can tell one
-numbering from another has been compared: how many rows the sources have, which rows were left out, and every label.
+numbering from another has been compared: how many rows the sources have, which rows were left out for a reason that can
+shift those behind them, and every label. Labels are compared where rows have keys too: keys can be given anew.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.errors import InputError
-from data_prep.shards import Cell
+from data_prep.shards import SHIFTS_NOTHING, Cell
 
 NAMED = 5  # rows, or pairs of languages, that a line names one by one
+KEYED_LABELS_DIFFER = 0.1  # share of labels that no publisher gives differently to rows of one key
 BY_WORDS = {"publisher": "by the publisher's key", "row": "by row number"}
 
 
@@ -32,6 +34,8 @@ class Join:
     """Rows that one of the cells has and the other has not."""
     labels_differ: int
     """Joined rows whose labels are given, and differ, in the two languages."""
+    labels_compared: int
+    """Joined rows whose labels are given in both languages."""
 
 
 def join_rows(first: Cell, second: Cell) -> Join:
@@ -50,14 +54,11 @@ def join_rows(first: Cell, second: Cell) -> Join:
     if not len(shared):
         raise InputError(f"{first.path} and {second.path} have no row in common; build both from one release")
     labels = column(first, "label")[in_first], column(second, "label")[in_second]
-    differ = int(((labels[0] != labels[1]) & (labels[0] >= 0) & (labels[1] >= 0)).sum())
-    tolerance = min(first.manifest.label_tolerance, second.manifest.label_tolerance)
-    if by == "row" and differ > tolerance * len(shared):
-        allowed = f", its publisher is known to give {tolerance:.0%} differently" if tolerance else ""
-        raise _refused(first, second, f"{differ:,} of {len(shared):,} labels differ{allowed}",
-                       "their rows are in another order, or shifted")
+    given = (labels[0] >= 0) & (labels[1] >= 0)
+    compared, differ = int(given.sum()), int((given & (labels[0] != labels[1])).sum())
+    _check_labels(first, second, by, differ, compared)
     order = np.argsort(column(first, "id")[in_first])
-    return Join(in_first[order], in_second[order], by, len(first) + len(second) - 2 * len(shared), differ)
+    return Join(in_first[order], in_second[order], by, len(first) + len(second) - 2 * len(shared), differ, compared)
 
 
 def column(cell: Cell, name: str) -> npt.NDArray[Any]:
@@ -76,6 +77,8 @@ def describe_joins(title: str, joins: Iterable[tuple[str, Join]], fate: str = ""
         words = f"{len(found.first):,} rows joined {BY_WORDS[found.by]}"
         if found.labels_differ:
             words += f", {found.labels_differ:,} of them with different labels{fate}"
+        if found.by == "row" and not found.labels_compared:
+            words += ", no labels to check the order by"
         if found.alone:
             words += f"; {found.alone:,} rows are in one of the two languages only"
         alike.setdefault(words, []).append(pair)
@@ -90,12 +93,35 @@ def _check_numbering(first: Cell, second: Cell, ids: npt.NDArray[np.int64], othe
     if counts[0] != counts[1]:
         raise _refused(first, second, f"{counts[0]:,} rows against {counts[1]:,} in their sources",
                        "one of them lacks rows, or has a line that is none, such as a header")
-    alone = [(cell, rows) for cell, rows in ((second, np.setdiff1d(ids, other_ids, assume_unique=True)),
-                                             (first, np.setdiff1d(other_ids, ids, assume_unique=True))) if len(rows)]
-    if alone:
+    lacking = [(cell, rows) for cell, rows in ((second, np.setdiff1d(ids, other_ids, assume_unique=True)),
+                                               (first, np.setdiff1d(other_ids, ids, assume_unique=True)))
+               if len(rows) and _may_be_shifted(cell)]
+    if lacking:
         what = "; ".join(f"rows left out only in {cell.manifest.language}: {_some([str(row) for row in rows.tolist()])}"
-                         for cell, rows in alone)
-        raise _refused(first, second, f"{what} (counted from 0)", "a row that was split or lost shifts those behind it")
+                         f" ({_may_be_shifted(cell)})" for cell, rows in lacking)
+        raise _refused(first, second, f"{what}, counted from 0", "a row that was split or lost shifts those behind it")
+
+
+def _may_be_shifted(cell: Cell) -> str:
+    """Why rows were left out of a cell in a way that may have shifted others, in words; "" where none were."""
+    skipped = cell.manifest.skipped
+    reasons = [f"{n:,} {reason}" for reason, n in sorted(skipped.items()) if n and reason not in SHIFTS_NOTHING]
+    unexplained = cell.manifest.source_rows - len(cell) - sum(skipped.values())
+    return ", ".join(reasons + [f"{unexplained:,} not known why"] * (unexplained > 0))
+
+
+def _check_labels(first: Cell, second: Cell, by: Literal["publisher", "row"], differ: int, compared: int) -> None:
+    """Raise InputError where more labels of joined rows differ than the publisher's own would."""
+    known = min(first.manifest.label_tolerance, second.manifest.label_tolerance)
+    tolerance = known if by == "row" else max(KEYED_LABELS_DIFFER, known)
+    if differ <= tolerance * compared:
+        return
+    what = f"{differ:,} of {compared:,} labels differ"
+    if by == "row":
+        what += f", its publisher is known to give {known:.0%} differently" if known else ""
+        raise _refused(first, second, what, "their rows are in another order, or shifted")
+    raise InputError(f"{first.path} and {second.path} cannot be joined by the publisher's key: {what}, expected at "
+                     f"most {tolerance:.0%}; the same keys do not name the same rows: build both from one release")
 
 
 def _refused(first: Cell, second: Cell, what: str, why: str) -> InputError:

@@ -50,9 +50,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_random_cell(root, "xnli/train/en", 60)
     write_random_cell(root, "xnli/dev/en", 20)
     english = [i % 3 for i in EN]
-    write_pairs(root, "en", EN, english)
+    write_pairs(root, "en", EN, english, label_tolerance=0.2)
     otherwise = [(i + (i in (4, 9))) % 3 for i in DE]  # 4 and 9 are labelled otherwise in German
-    write_pairs(root, "de", DE, otherwise, ids=DE_ROWS, source_rows=14, skipped={"blank line": 2, "no consensus": 1})
+    write_pairs(root, "de", DE, otherwise, ids=DE_ROWS, source_rows=14, skipped={"blank line": 2, "no consensus": 1},
+                label_tolerance=0.2)
     write_pairs(root, "sw", EN, [-1] * 12)
     write_pairs(root, "ur", EN, [-1] * 12)
     write_random_cell(root, "text/train/en", 60, kind="mlm")
