@@ -7,9 +7,12 @@ every key is one that this trainer's use of DeepSpeed heeds, with a value that D
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
+import io
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -39,6 +42,37 @@ NOT_HERE = {
                      "use_data_before_expert_parallelism", "weight_quantization"), NOT_USED),
 }
 DataType = Literal["fp32", "fp16", "bf16"]
+CHANGES_LEARNING = "it changes what is learned, not how it runs; this trainer does not use it"
+OWN_CPU_ADAM = "DeepSpeed does so only with a CPU Adam of its own, and the optimizer is the recipe's"
+# Keys that DeepSpeed takes when it reads the file, by section and name: the only values that can run here and learn
+# what the recipe says, and why. The others die in the ranks, or run with other arithmetic and say nothing.
+ONLY_VALUES: dict[tuple[str, ...], tuple[tuple[Any, ...], str]] = {
+    ("zero_optimization", "cpu_offload"): ((), 'an old name; write "offload_optimizer": {"device": "cpu"}'),
+    **dict.fromkeys((("zero_optimization", "cpu_offload_param"), ("zero_optimization", "cpu_offload_params")),
+                    ((), 'an old name; write "offload_param": {"device": "cpu"}')),
+    ("zero_optimization", "cpu_offload_use_pin_memory"): (
+        (), 'an old name; write "pin_memory" in offload_optimizer or offload_param'),
+    ("zero_optimization", "legacy_stage1"): ((False,), "DeepSpeed has dropped the old stage 1"),
+    ("zero_optimization", "compute_grad_norm"): ((True,), "this trainer logs and checks the norm of every step"),
+    ("zero_optimization", "offload_optimizer", "ratio"): ((1,), OWN_CPU_ADAM),
+    ("zero_optimization", "offload_optimizer", "super_offload"): ((False,), OWN_CPU_ADAM),
+    ("zero_optimization", "zenflow"): ((None,), CHANGES_LEARNING),
+    **{("zero_optimization", f"zero_quantized_{name}"): ((False,), CHANGES_LEARNING)
+       for name in ("weights", "gradients", "nontrainable_weights")},
+    ("fp16", "fp16_master_weights_and_grads"): ((False,), CHANGES_LEARNING),
+    ("bf16", "bf16_master_weights_and_grads"): ((False,), CHANGES_LEARNING),
+    ("bf16", "bf16_optimizer_states"): ((False,), CHANGES_LEARNING),
+    ("bf16", "check_grad_overflow"): ((True,), CHANGES_LEARNING),
+    ("data_types", "grad_accum_dtype"): ((None, "fp32"), CHANGES_LEARNING),
+    # Gradients averaged in fp32 are rounded no more than those of the run's own precision.
+    ("communication_data_type",): ((None, "fp32"), CHANGES_LEARNING),
+    ("gradient_predivide_factor",): ((1,), "under ZeRO gradients are the plain mean, without ZeRO it only rounds"),
+}
+# The most elements in a bucket: more than XLM-R XXL has weights (10.7e9); DeepSpeed allocates them, 64 GiB in fp32.
+MOST_IN_BUCKET = 2**34
+BUCKETS = ("reduce_bucket_size", "allgather_bucket_size", "prefetch_bucket_size", "buffer_size")
+MOST_BUFFERS = 1024
+MOST_LOSS_SCALE_POWER = 32
 
 
 class _Section(BaseModel):
@@ -56,9 +90,9 @@ class _FlopsProfiler(_Section):
 
 
 class _AsyncIO(_Section):
-    block_size: int = Field(default=1 << 20, ge=1)
-    queue_depth: int = Field(default=8, ge=1)
-    intra_op_parallelism: int = Field(default=1, ge=1)
+    block_size: int = Field(default=1 << 20, ge=1, le=1 << 30)
+    queue_depth: int = Field(default=8, ge=1, le=1 << 16)
+    intra_op_parallelism: int = Field(default=1, ge=1, le=1 << 10)
     single_submit: bool = False
     overlap_events: bool = True
     use_gds: bool = False
@@ -109,7 +143,11 @@ def read_engine_config(name: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError(f"{path}: expected a JSON object")
     _check_recipe_keys(path, config)
+    _check_only_values(path, config)
     _check_keys(path, config)
+    _check_sizes(path, config)
+    _check_stage(path, config)
+    _check_monitors(path, config)
     _check_offload(path, config)
     _check_as_a_whole(path, config)
     return config
@@ -143,6 +181,20 @@ def _check_recipe_keys(path: Path, config: Mapping[str, Any]) -> None:
             del numbers[key]
     if numbers:
         raise InputError(f'{path}: {", ".join(numbers)} must be "auto"; the recipe sets them')
+
+
+def _check_only_values(path: Path, config: Mapping[str, Any]) -> None:
+    """The keys of ONLY_VALUES; a section that is not an object is left to `_check_keys`."""
+    for keys, (values, reason) in ONLY_VALUES.items():
+        section: Any = config
+        for key in keys[:-1]:
+            section = section.get(key) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or keys[-1] not in section:
+            continue
+        value = section[keys[-1]]
+        if value not in (*values, *([AUTO] if values and len(keys) > 1 else [])):
+            expected = f"; expected {' or '.join(json.dumps(each) for each in values)}" if values else "; remove it"
+            raise InputError(f"{path}: {'.'.join(keys)}: {reason}{expected}, found {json.dumps(value)}")
 
 
 def _check_keys(path: Path, config: Mapping[str, Any]) -> None:
@@ -223,6 +275,53 @@ def _names(model: type[BaseModel], where: Iterable[int | str]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
+def _check_sizes(path: Path, config: Mapping[str, Any]) -> None:
+    """Sizes that DeepSpeed would allocate or hand to tensors without a look at them."""
+    from deepspeed.runtime.precision_config import DeepSpeedFP16Config
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+
+    zero = DeepSpeedZeroConfig(**config.get("zero_optimization", {}))
+    sections = {"zero_optimization": zero, "zero_optimization.offload_param": zero.offload_param,
+                "zero_optimization.offload_optimizer": zero.offload_optimizer}
+    for where, section in sections.items():
+        for name, field in type(section).model_fields.items() if section is not None else ():
+            most = MOST_IN_BUCKET if name in BUCKETS else MOST_BUFFERS if name == "buffer_count" else sys.maxsize
+            value = getattr(section, name, None)
+            if isinstance(value, int) and value > most:
+                raise InputError(f"{path}: {where}.{field.alias or name}: expected at most {most}, found {value}")
+    if zero.allgather_bucket_size % 2:
+        raise InputError(f"{path}: zero_optimization.allgather_bucket_size: expected an even number, "
+                         f"found {zero.allgather_bucket_size}")
+    half = config.get("fp16", AUTO)
+    power = DeepSpeedFP16Config(**({} if half == AUTO else half)).initial_scale_power
+    if power > MOST_LOSS_SCALE_POWER:
+        raise InputError(f"{path}: fp16.initial_scale_power: expected at most {MOST_LOSS_SCALE_POWER}, found {power}")
+
+
+def _check_stage(path: Path, config: Mapping[str, Any]) -> None:
+    """What runs without ZeRO only."""
+    if config.get("prescale_gradients") and int(config.get("zero_optimization", {}).get("stage", 0)):
+        raise InputError(f"{path}: prescale_gradients: DeepSpeed cannot do it under ZeRO; remove it")
+
+
+def _check_monitors(path: Path, config: Mapping[str, Any]) -> None:
+    """The packages of the monitors that are on, by DeepSpeed's own check of them."""
+    from deepspeed.monitor.utils import check_comet_availability, check_tb_availability, check_wandb_availability
+
+    checks = {"tensorboard": check_tb_availability, "wandb": check_wandb_availability,
+              "comet": check_comet_availability}
+    for name, check in checks.items():
+        # Pydantic takes "yes" and 1 for true as well: so does this.
+        if not _deepspeed_models()[name](**config.get(name, {})).enabled:
+            continue
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                check()
+        except ImportError as error:
+            raise InputError(f"{path}: {name}.enabled: its package cannot be used here ({_reason(error)}); "
+                             "install it, or set this to false") from None
+
+
 def _check_offload(path: Path, config: Mapping[str, Any]) -> None:
     """What DeepSpeed's engine refuses only while it is built, or passes over."""
     zero = config.get("zero_optimization", {})
@@ -236,6 +335,9 @@ def _check_offload(path: Path, config: Mapping[str, Any]) -> None:
             raise InputError(f"{path}: zero_optimization.{name} needs stage {least} or more, found {stage}")
         if device == "nvme" and not section.get("nvme_path"):
             raise InputError(f"{path}: zero_optimization.{name}.nvme_path is missing; name a folder on the device")
+        if device == "nvme" and not Path(section["nvme_path"]).is_dir():
+            raise InputError(f"{path}: zero_optimization.{name}.nvme_path: no folder {section['nvme_path']!r} here; "
+                             "make it, or name another")
         if name == "offload_optimizer" and config.get("zero_force_ds_cpu_optimizer", True):
             raise InputError(f"{path}: zero_optimization.offload_optimizer needs \"zero_force_ds_cpu_optimizer\": "
                              "false, since the optimizer is the recipe's")
