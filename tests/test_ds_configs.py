@@ -148,7 +148,7 @@ OTHER_ARITHMETIC = [
      f"fp16.fp16_master_weights_and_grads: {LEARNING}false"),
     (_zero(2) | {"bf16": {"enabled": "auto", "bf16_master_weights_and_grads": True}},
      f"bf16.bf16_master_weights_and_grads: {LEARNING}false"),
-    (_zero(2) | {"bf16": {"enabled": "auto", "bf16_optimizer_states": True}}, f"bf16.bf16_optimizer_states: {LEARNING}f"),
+    (_zero(2) | {"bf16": {"enabled": "auto", "bf16_optimizer_states": True}}, "bf16.bf16_optimizer_states: it changes what"),
     ({"bf16": {"enabled": "auto", "check_grad_overflow": False}}, f"bf16.check_grad_overflow: {LEARNING}true"),
     ({"data_types": {"grad_accum_dtype": "bf16"}}, f"data_types.grad_accum_dtype: {LEARNING}null or \"fp32\", found "),
     ({"communication_data_type": "bf16"}, f"communication_data_type: {LEARNING}null or \"fp32\", found \"bf16\""),

@@ -64,7 +64,7 @@ ONLY_VALUES: dict[tuple[str, ...], tuple[tuple[Any, ...], str]] = {
     ("bf16", "bf16_optimizer_states"): ((False,), CHANGES_LEARNING),
     ("bf16", "check_grad_overflow"): ((True,), CHANGES_LEARNING),
     ("data_types", "grad_accum_dtype"): ((None, "fp32"), CHANGES_LEARNING),
-    # Gradients averaged in fp32 are rounded no more than those of the run's own precision.
+    # Averaged in fp32, gradients are rounded no more than in the precision of the run.
     ("communication_data_type",): ((None, "fp32"), CHANGES_LEARNING),
     ("gradient_predivide_factor",): ((1,), "under ZeRO gradients are the plain mean, without ZeRO it only rounds"),
 }
