@@ -148,7 +148,7 @@ OTHER_ARITHMETIC = [
      f"fp16.fp16_master_weights_and_grads: {LEARNING}false"),
     (_zero(2) | {"bf16": {"enabled": "auto", "bf16_master_weights_and_grads": True}},
      f"bf16.bf16_master_weights_and_grads: {LEARNING}false"),
-    (_zero(2) | {"bf16": {"enabled": "auto", "bf16_optimizer_states": True}}, "bf16.bf16_optimizer_states: it changes what"),
+    (_zero(2) | {"bf16": {"enabled": "auto", "bf16_optimizer_states": True}}, "bf16.bf16_optimizer_states: it changes"),
     ({"bf16": {"enabled": "auto", "check_grad_overflow": False}}, f"bf16.check_grad_overflow: {LEARNING}true"),
     ({"data_types": {"grad_accum_dtype": "bf16"}}, f"data_types.grad_accum_dtype: {LEARNING}null or \"fp32\", found "),
     ({"communication_data_type": "bf16"}, f"communication_data_type: {LEARNING}null or \"fp32\", found \"bf16\""),
@@ -203,10 +203,21 @@ def test_a_monitor_without_its_package_is_refused(
     assert read_engine_config(str(path)) == {section: {"enabled": False}}
 
 
-def test_a_folder_for_nvme_is_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["offload_param", "offload_optimizer"])
+def test_nvme_needs_a_folder_and_the_operator(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Imported here: `trainer.engine` chooses the accelerator before DeepSpeed is first imported.
+    from deepspeed import git_version_info
+    from deepspeed.ops.op_builder import AsyncIOBuilder
+
     path = tmp_path / "mine.json"
-    path.write_text(json.dumps(_zero(3, offload_param={"device": "nvme", "nvme_path": str(tmp_path)})))
-    assert read_engine_config(str(path))["zero_optimization"]["offload_param"]["nvme_path"] == str(tmp_path)
+    config = _zero(3, **{name: {"device": "nvme", "nvme_path": str(tmp_path)}}) | UNFORCED
+    path.write_text(json.dumps(config))
+    monkeypatch.setattr(git_version_info, "installed_ops", {"async_io": False})
+    monkeypatch.setattr(AsyncIOBuilder, "is_compatible", lambda self, verbose=False: True)
+    assert read_engine_config(str(path)) == config
+    monkeypatch.setattr(AsyncIOBuilder, "is_compatible", lambda self, verbose=False: False)
+    with pytest.raises(InputError, match=rf"{name}\.device: DeepSpeed's async_io operator, which nvme needs"):
+        read_engine_config(str(path))
 
 
 def test_the_sharded_configuration_of_the_tests_is_taken() -> None:

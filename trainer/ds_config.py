@@ -308,11 +308,12 @@ def _check_monitors(path: Path, config: Mapping[str, Any]) -> None:
     """The packages of the monitors that are on, by DeepSpeed's own check of them."""
     from deepspeed.monitor.utils import check_comet_availability, check_tb_availability, check_wandb_availability
 
+    models = _deepspeed_models()
     checks = {"tensorboard": check_tb_availability, "wandb": check_wandb_availability,
               "comet": check_comet_availability}
     for name, check in checks.items():
         # Pydantic takes "yes" and 1 for true as well: so does this.
-        if not _deepspeed_models()[name](**config.get(name, {})).enabled:
+        if not getattr(models[name](**config.get(name, {})), "enabled", False):
             continue
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -338,9 +339,20 @@ def _check_offload(path: Path, config: Mapping[str, Any]) -> None:
         if device == "nvme" and not Path(section["nvme_path"]).is_dir():
             raise InputError(f"{path}: zero_optimization.{name}.nvme_path: no folder {section['nvme_path']!r} here; "
                              "make it, or name another")
+        if device == "nvme" and not _reads_nvme():
+            raise InputError(f"{path}: zero_optimization.{name}.device: DeepSpeed's async_io operator, which nvme needs, "
+                             "cannot be built here; install libaio with its headers, or take \"cpu\"")
         if name == "offload_optimizer" and config.get("zero_force_ds_cpu_optimizer", True):
             raise InputError(f"{path}: zero_optimization.offload_optimizer needs \"zero_force_ds_cpu_optimizer\": "
                              "false, since the optimizer is the recipe's")
+
+
+def _reads_nvme() -> bool:
+    """Whether DeepSpeed's operator for nvme is built, or can be."""
+    from deepspeed.git_version_info import installed_ops
+    from deepspeed.ops.op_builder import AsyncIOBuilder
+
+    return bool(installed_ops.get("async_io") or AsyncIOBuilder().is_compatible(verbose=False))
 
 
 def _check_as_a_whole(path: Path, config: Mapping[str, Any]) -> None:
