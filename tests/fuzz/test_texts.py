@@ -77,9 +77,11 @@ def test_every_row_is_read_or_counted(case: tuple[str, str, bytes]) -> None:
         found = accepted(lambda: read(folder, task, name, content))
     if found is not None:
         ids, skipped = found
-        rows = content.count(b"\n") + (not content.endswith(b"\n") and content != b"")
+        lines = content.decode().removeprefix("\ufeff").split("\n")
+        while lines and not lines[-1].strip() and "\t" not in lines[-1]:  # blank lines at the end are no rows
+            lines.pop()
         header = any(name == file and expected for _, file, expected in FILES)
-        assert len(ids) + skipped.total() == max(0, rows - header)
+        assert len(ids) + skipped.total() == max(0, len(lines) - header)
 
 
 @fuzzed(25)
