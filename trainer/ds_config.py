@@ -340,8 +340,8 @@ def _check_offload(path: Path, config: Mapping[str, Any]) -> None:
             raise InputError(f"{path}: zero_optimization.{name}.nvme_path: no folder {section['nvme_path']!r} here; "
                              "make it, or name another")
         if device == "nvme" and not _reads_nvme():
-            raise InputError(f"{path}: zero_optimization.{name}.device: DeepSpeed's async_io operator, which nvme needs, "
-                             "cannot be built here; install libaio with its headers, or take \"cpu\"")
+            raise InputError(f"{path}: zero_optimization.{name}.device: DeepSpeed's async_io operator, "
+                             "which nvme needs, cannot be built here; install libaio with its headers, or take \"cpu\"")
         if name == "offload_optimizer" and config.get("zero_force_ds_cpu_optimizer", True):
             raise InputError(f"{path}: zero_optimization.offload_optimizer needs \"zero_force_ds_cpu_optimizer\": "
                              "false, since the optimizer is the recipe's")
