@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -125,13 +126,19 @@ def test_a_lazy_command_gets_its_words_checked_first(tmp_path: Path, monkeypatch
         resolve(table["say"])
 
 
+def listening() -> None:
+    """A suite that a script has put into the background hands on an ignored SIGINT, which a program keeps ignoring."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_during_the_import_of_a_command_is_before_it_began(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n",
                                       encoding="utf-8")
     program = ("from data_prep import cli, interrupt\ninterrupt.listen()\n"
                "cli.main({'run': cli.LazyCommand('slow:run', 'Run.')}, ['run'], 'slow')\n")
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False, capture_output=True, text=True,
-                          timeout=50, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+                          timeout=50, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+                          preexec_fn=listening)
     assert (done.returncode, done.stdout) == (interrupt.EXIT_INTERRUPTED, "")
     assert done.stderr == f"interrupted {interrupt.TOO_EARLY}\n"
 
