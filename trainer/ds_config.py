@@ -72,7 +72,7 @@ ONLY_VALUES: dict[tuple[str, ...], tuple[tuple[Any, ...], str]] = {
 MOST_IN_BUCKET = 2**34
 BUCKETS = ("reduce_bucket_size", "allgather_bucket_size", "prefetch_bucket_size", "buffer_size")
 MOST_BUFFERS = 1024
-MOST_LOSS_SCALE_POWER = 32
+MOST_LOSS_SCALE_POWER = 127  # of two: beyond, the scale itself overflows in fp32
 
 
 class _Section(BaseModel):
