@@ -28,13 +28,13 @@ from trainer.launch import free_port
 # The fixtures train all cases of a number of ranks in one go, minutes of work that the first test to ask waits for.
 pytestmark = pytest.mark.timeout(3000)
 ROOT = Path(__file__).parents[2]
-# Divergences start at half of the radius: near zero their gradient is a small difference that rounding is large beside.
+# Divergences start at half of the radius, or on the sphere (smart: one case is off by 1.4e-5 from half): near zero their gradient is a small difference that rounding is large beside.
 METHODS = {
     "plain": {},
     "pgd": {"steps": "2", "start": "uniform", "start_radius": "0.7", "clean_weight": "1.0"},
     "fgm": {},
     "freelb": {"steps": "3", "clean_weight": "0.5"},
-    "smart": {"steps": "2", "start_radius": "0.5", "bregman_weight": "2.0", "bregman_momentum": "0.5"},
+    "smart": {"steps": "2", "start_radius": "1.0", "bregman_weight": "2.0", "bregman_momentum": "0.5"},
     "trades": {"steps": "2", "start_radius": "0.5"},
     "random_noise": {"draws": "2"},
     "r3f": {"draws": "2", "noise": "gaussian"},
