@@ -28,7 +28,8 @@ from trainer.launch import free_port
 # The fixtures train all cases of a number of ranks in one go, minutes of work that the first test to ask waits for.
 pytestmark = pytest.mark.timeout(3000)
 ROOT = Path(__file__).parents[2]
-# Divergences start at half of the radius, or on the sphere (smart: one case is off by 1.4e-5 from half): near zero their gradient is a small difference that rounding is large beside.
+# Divergences start far from zero, where their gradient is a small difference that rounding is large beside: trades at
+# half of the radius, smart on the sphere (from half, one case is off by 1.4e-5).
 METHODS = {
     "plain": {},
     "pgd": {"steps": "2", "start": "uniform", "start_radius": "0.7", "clean_weight": "1.0"},
