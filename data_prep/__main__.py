@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from data_prep import interrupt
+from data_prep.base import interrupt
 
 if __name__ == "__main__":
     interrupt.listen()
 
-from data_prep import cli
+from data_prep.base import cli
 from data_prep.commands import COMMANDS, KEPT
 
 

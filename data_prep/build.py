@@ -25,23 +25,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import data_prep
-from data_prep.encode.segments import Encoded, Segments
-from data_prep.errors import InputError
-from data_prep.hub import describe_hub, hub_cells, load_hub_split, read_hub
+from data_prep.base.errors import InputError
+from data_prep.base.files import file_sha256
+from data_prep.base.lock import held_beside
+from data_prep.kinds.segments import Encoded, Segments
 from data_prep.languages import language_info
-from data_prep.lock import held_beside
-from data_prep.manifest import KEY_CANNOT_HOLD, LONGEST_KEY, WRONG_COLUMNS
-from data_prep.reading import Content, TextBatch, content_sha256, read_cell, without_placeholders
-from data_prep.shards import (
+from data_prep.shards.manifest import (
+    KEY_CANNOT_HOLD,
+    LONGEST_KEY,
+    WRONG_COLUMNS,
     Manifest,
     TokenizerInfo,
-    file_sha256,
     read_manifest,
-    refuse_to_replace,
-    write_cell,
 )
-from data_prep.sources import CellSource, choose, find_sources, named_task, split_list, unread_files
-from data_prep.tables import language_code
+from data_prep.shards.write import refuse_to_replace, write_cell
+from data_prep.sources.hub import describe_hub, hub_cells, load_hub_split, read_hub
+from data_prep.sources.layouts import CellSource, choose, find_sources, named_task, split_list, unread_files
+from data_prep.sources.reading import Content, TextBatch, content_sha256, read_cell, without_placeholders
+from data_prep.sources.tables import language_code
 from data_prep.tasks import TASKS
 from data_prep.tasks.task import Task
 from data_prep.tokenizer import describe_tokenizer, keep_tokenizer, load_tokenizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.cli import LazyCommand
+from data_prep.base.cli import LazyCommand
 
 COMMANDS: dict[str, LazyCommand] = {
     "tasks": LazyCommand(

@@ -12,7 +12,7 @@ such as made-up languages.
 
 from __future__ import annotations
 
-from data_prep.shards import LanguageInfo
+from data_prep.shards.manifest import LanguageInfo
 
 # code: name, family, script, Joshi class, morphology
 _LANGUAGES: dict[str, tuple[str, str, str, int, str]] = {

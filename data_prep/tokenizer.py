@@ -18,12 +18,14 @@ import sentencepiece
 from rich.console import Console
 from sentencepiece import sentencepiece_model_pb2
 
-from data_prep import interrupt
+from data_prep.base import interrupt
+from data_prep.base.errors import InputError
+from data_prep.base.files import working_folder
+from data_prep.base.lock import held_beside
 from data_prep.commands import NOTHING_WRITTEN
-from data_prep.errors import InputError
-from data_prep.lock import held_beside
-from data_prep.shards import TokenizerInfo, read_tokenizer, tokenizer_dir, tokenizer_fingerprint, working_folder
-from data_prep.tables import read_lines
+from data_prep.shards.manifest import TokenizerInfo
+from data_prep.shards.tokenizers import read_tokenizer, tokenizer_dir, tokenizer_fingerprint
+from data_prep.sources.tables import read_lines
 
 FRONT_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK_TOKEN = "<mask>"

@@ -20,9 +20,11 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from data_prep.errors import InputError
-from data_prep.rows_hash import RowsHash
-from data_prep.shards import MANIFEST_FILE, Cell, find_cells, open_cell, tokenizer_dir
+from data_prep.base.errors import InputError
+from data_prep.shards.manifest import MANIFEST_FILE
+from data_prep.shards.read import Cell, find_cells, open_cell
+from data_prep.shards.rows_hash import RowsHash
+from data_prep.shards.tokenizers import tokenizer_dir
 from data_prep.tokenizer import load_tokenizer
 
 BAR_CELLS = 40

@@ -21,10 +21,10 @@ from dataclasses import dataclass, replace
 
 from tokenizers import Tokenizer
 
-from data_prep.encode import ENCODERS
-from data_prep.encode.segments import Encoded
-from data_prep.errors import InputError
-from data_prep.reading import TextBatch
+from data_prep.base.errors import InputError
+from data_prep.kinds import ENCODERS
+from data_prep.kinds.segments import Encoded
+from data_prep.sources.reading import TextBatch
 
 BATCHES_PER_WORKER = 3  # under way at once: enough to keep a worker busy while the parent writes
 MOST_WORKERS_UNASKED = 8

@@ -11,9 +11,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_prep.errors import InputError
-from slurm.kinds import RECIPE, Work
-from slurm.record import CODE
+from data_prep.base.errors import InputError
+from slurm.jobs import RECIPE, Work
+from slurm.submission import CODE
 
 TEMPLATES = Path(__file__).parent
 PLACE = "code=. record=\n"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep import interrupt
+from data_prep.base import interrupt
 
 if __name__ == "__main__":
     interrupt.listen()
@@ -25,13 +25,14 @@ import rich.console
 import rich.table
 from rich.markup import escape
 
-from data_prep import cli
-from data_prep.errors import InputError
-from slurm import record, scheduler
-from slurm.record import Record
-from trainer import run_dir
+from data_prep.base import cli
+from data_prep.base.errors import InputError
+from data_prep.base.files import read_json
+from slurm import scheduler
+from slurm import submission as record
+from slurm.submission import Record
 from trainer.config.load import read_yaml
-from trainer.telemetry.record import read_json
+from trainer.runs import folder as run_dir
 
 TAIL_BYTES = 65_536
 WIDTH = 1000  # rows are not folded to the terminal's width

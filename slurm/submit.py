@@ -1,8 +1,9 @@
 """`python -m slurm.submit KIND WORDS... [--nodes N] [--dry_run]`: render a job script, keep what it runs, hand it in.
 
-KIND and the words behind it are those of `slurm/kinds.py`; `chain FILE` submits one such line after the other, each to
+KIND and the words behind it are those of `slurm/jobs.py`; `chain FILE` submits one such line after the other, each to
 start when all before it have ended well. Nothing is written or submitted before every word has been checked and SLURM
-has been asked whether it would take the job. Output: a record below the run's folder (`slurm/record.py`), and the job.
+has been asked whether it would take the job. Output: the job, and its record below
+the run's folder (`slurm/submission.py`).
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep import interrupt
+from data_prep.base import interrupt
 
 if __name__ == "__main__":
     interrupt.listen()
 
-from data_prep import cli
-from data_prep.errors import InputError
-from slurm import record, scheduler
-from slurm.kinds import KINDS, Work
+from data_prep.base import cli
+from data_prep.base.errors import InputError
+from slurm import scheduler
+from slurm import submission as record
+from slurm.jobs import KINDS, Work
 from slurm.render import render
-from trainer.telemetry.record import commit
+from trainer.runs.record import commit
 
 PROGRAM = "python -m slurm.submit"
 KEPT = "what was handed in is cancelled again; look with `squeue --me`"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.shards import Manifest, TokenizerInfo, kept_tokens, write_cell
+from data_prep.shards.assemble import kept_tokens
+from data_prep.shards.manifest import Manifest, TokenizerInfo
+from data_prep.shards.write import write_cell
 
 VOCABULARY = 60
 LABELS = ["contradiction", "entailment", "neutral"]

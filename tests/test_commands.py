@@ -14,9 +14,9 @@ import pytest
 
 import data_prep.commands
 import trainer.commands
-from data_prep import interrupt
-from data_prep.cli import Commands, LazyCommand, main, resolve
-from slurm.kinds import KINDS
+from data_prep.base import interrupt
+from data_prep.base.cli import Commands, LazyCommand, main, resolve
+from slurm.jobs import KINDS
 from tests.command_tables import entries
 from tests.trainer.report.synthetic_runs import make_runs
 

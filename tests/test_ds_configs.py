@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from data_prep.errors import InputError
-from trainer.engine import read_engine_config
+from data_prep.base.errors import InputError
+from trainer.engine.engine import read_engine_config
 
 FOLDER = Path(__file__).parents[1] / "ds_configs"
 SHIPPED = sorted(FOLDER.glob("*.json"))
@@ -205,7 +205,7 @@ def test_a_monitor_without_its_package_is_refused(
 
 @pytest.mark.parametrize("name", ["offload_param", "offload_optimizer"])
 def test_nvme_needs_a_folder_and_the_operator(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Imported here: `trainer.engine` chooses the accelerator before DeepSpeed is first imported.
+    # Imported here: `trainer.engine.engine` chooses the accelerator before DeepSpeed is first imported.
     from deepspeed import git_version_info
     from deepspeed.ops.op_builder import AsyncIOBuilder
 

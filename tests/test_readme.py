@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.cli import Commands, check_arguments, resolve
+from data_prep.base.cli import Commands, check_arguments, resolve
 from data_prep.commands import COMMANDS as PREPARE
 from slurm import submit
-from slurm.kinds import KINDS
+from slurm.jobs import KINDS
 from trainer.__main__ import take_local_rank
 from trainer.commands import COMMANDS as TRAIN
 from trainer.config import load_recipe

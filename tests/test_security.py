@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 import data_prep.__main__
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from tests.test_layering import MODULES, tree, within
 from tests.trainer.small_runs import launcher_variables_kept, run, write_cells, write_recipe
 from trainer.__main__ import main
-from trainer.telemetry.record import write_record
+from trainer.runs.record import write_record
 
 # The places that may unpickle: a run's own checkpoints, which DeepSpeed pickles.
-UNPICKLE = ("trainer.checkpoint", "trainer.engine")
+UNPICKLE = ("trainer.checkpoint", "trainer.engine.engine")
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "jsonpickle"}
 YAML_CODE = {"load", "load_all", "full_load", "full_load_all", "unsafe_load", "unsafe_load_all", "Loader", "FullLoader",
              "UnsafeLoader", "CLoader", "CFullLoader", "CUnsafeLoader"}
@@ -133,7 +133,7 @@ def test_the_commit_is_recorded_and_the_remote_is_not(tmp_path: Path, monkeypatc
     for words in (["init", "-q"], ["remote", "add", "origin", f"https://user:{SECRET}@host/x.git"],
                   ["commit", "-q", "--allow-empty", "-m", "x"]):
         subprocess.run([*git, *words], check=True)
-    monkeypatch.setattr("trainer.telemetry.record.__file__", str(clone / "record.py"))
+    monkeypatch.setattr("trainer.runs.record.__file__", str(clone / "record.py"))
     write_record(tmp_path / "run.json", {})
     assert json.loads((tmp_path / "run.json").read_text())["versions"]["commit"] not in ("", "unknown")
     assert not [path for path in spelt(tmp_path) if ".git" not in path.parts]

@@ -6,14 +6,14 @@ import os
 import sys
 from typing import NoReturn
 
-from data_prep import interrupt
+from data_prep.base import interrupt
 
 if __name__ == "__main__":
     interrupt.listen()
 
-from data_prep import cli
+from data_prep.base import cli
 from trainer.commands import COMMANDS, KEPT
-from trainer.endings import REQUESTS, LostRank, ignore_requests, leave_at_once
+from trainer.distributed.preemption import REQUESTS, LostRank, ignore_requests, leave_at_once
 
 
 def main(argv: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.cli import Commands, LazyCommand
+from data_prep.base.cli import Commands, LazyCommand
 
 COMMANDS: Commands = {
     "train": LazyCommand(
@@ -18,7 +18,7 @@ COMMANDS: Commands = {
     "report": LazyCommand(
         "trainer.report:report", "Compare evaluated runs: tables, intervals and figures in --out."),
     "export": LazyCommand(
-        "trainer.export:export", "Copy a run's best checkpoint to OUT as a plain transformers folder."),
+        "trainer.checkpoint.export:export", "Copy a run's best checkpoint to OUT as a plain transformers folder."),
     "bench": {
         "claims": LazyCommand(
             "trainer.bench.claims:bench_claims",

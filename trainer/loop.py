@@ -17,20 +17,20 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint.store import Store
-from trainer.collapse import check_collapse
 from trainer.config.schema import Recipe
-from trainer.context import StepContext
 from trainer.data.collate import Batch
 from trainer.data.loader import Examples, TrainingData
-from trainer.endings import REQUESTS, Preempted
-from trainer.engine import Engine
+from trainer.distributed.preemption import REQUESTS, Preempted
+from trainer.engine.engine import Engine
+from trainer.engine.step_context import StepContext
 from trainer.evaluate.predict import Predictions, predict
-from trainer.faults import check_update
-from trainer.identity import evaluation_interval
-from trainer.radius import counts_for_selection, radius
+from trainer.monitor.collapse import check_collapse
+from trainer.monitor.nonfinite import check_update
 from trainer.robust import METHODS
-from trainer.state import TrainState
-from trainer.telemetry.metrics import Metrics
+from trainer.robust.schedule import counts_for_selection, radius
+from trainer.runs.identity import evaluation_interval
+from trainer.runs.metrics_log import Metrics
+from trainer.runs.state import TrainState
 
 PRINT_SECONDS = 5.0  # at most one progress line in the terminal per this time; metrics.jsonl has them all
 

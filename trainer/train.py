@@ -14,39 +14,40 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from data_prep.lock import held
-from data_prep.shards import tokenizer_dir
-from trainer import run_dir
+from data_prep.base.files import write_json
+from data_prep.base.lock import held
+from data_prep.shards.tokenizers import tokenizer_dir
 from trainer.checkpoint.best import write_transformers_folder
 from trainer.checkpoint.layout import complete_checkpoints
 from trainer.checkpoint.store import Store, refuse_other_data
-from trainer.collapse import EVALUATIONS_IN_A_ROW, Collapsed, advice
 from trainer.config import Recipe, load_recipe
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples, TrainingData, cell_name, open_training_data, training_batches
 from trainer.data.partners import partner_choice
 from trainer.data.sampler import updates_per_epoch
-from trainer.endings import EXIT_REQUEUE, EXIT_STOPPED, REQUESTS, Preempted, endings_in_a_line
-from trainer.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
-from trainer.evaluate.rows import is_at_chance, recipe_digest
-from trainer.faults import NotFinite
-from trainer.identity import (
+from trainer.distributed.preemption import EXIT_REQUEUE, EXIT_STOPPED, REQUESTS, Preempted, endings_in_a_line
+from trainer.distributed.ranks import Ranks, find_ranks
+from trainer.engine.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
+from trainer.kernels import dispatch
+from trainer.kinds import HEADS
+from trainer.loop import Watcher, run_updates
+from trainer.model.build import build_model, doubtful_end
+from trainer.model.site import SiteModel
+from trainer.monitor.collapse import EVALUATIONS_IN_A_ROW, Collapsed, advice
+from trainer.monitor.nonfinite import NotFinite
+from trainer.results.scores import is_at_chance, recipe_digest
+from trainer.robust.schedule import measure_site_norm
+from trainer.runs import folder as run_dir
+from trainer.runs.identity import (
     determining_settings,
     evaluations_to_choose_from,
     majority_share,
     origin_run,
     rows_sha256,
 )
-from trainer.kernels import dispatch
-from trainer.launch import Ranks, find_ranks
-from trainer.loop import Watcher, run_updates
-from trainer.model.build import build_model, doubtful_end
-from trainer.model.heads import HEADS
-from trainer.model.site import SiteModel
-from trainer.radius import measure_site_norm
-from trainer.state import TrainState
-from trainer.telemetry.metrics import Metrics
-from trainer.telemetry.record import write_json, write_record
+from trainer.runs.metrics_log import Metrics
+from trainer.runs.record import write_record
+from trainer.runs.state import TrainState
 
 
 def train(

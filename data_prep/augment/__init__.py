@@ -13,8 +13,8 @@ from collections.abc import Callable
 from rich.console import Console
 
 from data_prep.augment import synonyms
+from data_prep.base.errors import InputError
 from data_prep.build import Augmentation, build_cells
-from data_prep.errors import InputError
 from data_prep.workers import Augmenter
 
 # name -> function of (file of neighbours, copies, most neighbours, seed) that gives the augmenter and its settings

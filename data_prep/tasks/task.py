@@ -1,7 +1,6 @@
 """What a task file says: labels, metric, and where and how its publishers and the hub keep it.
 
-Inputs and outputs: none, these are declarations; `data_prep.sources` finds files by them, `data_prep.reading` and
-`data_prep.hub` read them.
+Inputs and outputs: none, these are declarations; `data_prep.sources` finds files by them and reads them.
 """
 
 from __future__ import annotations

@@ -32,8 +32,9 @@ from typing import TextIO
 import numpy as np
 import psutil
 
-from data_prep.shards import Manifest, TokenizerInfo, write_cell
-from trainer.launch import free_port
+from data_prep.shards.manifest import Manifest, TokenizerInfo
+from data_prep.shards.write import write_cell
+from trainer.distributed.ranks import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABULARY = 250_002

@@ -18,7 +18,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from data_prep import interrupt
+from data_prep.base import interrupt
 from data_prep.commands import COMMANDS as PREPARE
 from tests.chaos.ranks import hear_ctrl_c
 from tests.command_tables import entries
@@ -124,10 +124,10 @@ def _watch_changes(pause: float, last: int, number: int) -> None:
 
 def _with_small_batches() -> None:
     """Enough batches for worker processes, in a few dozen rows."""
-    import data_prep.reading
+    import data_prep.sources.reading
     from data_prep import workers
 
-    workers.POOL_FROM_ROWS, data_prep.reading.BATCH_ROWS = 0, 7
+    workers.POOL_FROM_ROWS, data_prep.sources.reading.BATCH_ROWS = 0, 7
 
 
 def _with_a_small_demo(whole: bool) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer.launch import free_port
+from trainer.distributed.ranks import free_port
 
 ROOT = Path(__file__).parents[2]
 WORKER = str(ROOT / "tests/chaos/worker.py")

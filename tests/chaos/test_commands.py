@@ -24,8 +24,8 @@ from tests.data_prep.conftest import sentences
 from tests.random_cells import write_random_cell
 from tests.trainer.small_runs import run, write_recipe
 from trainer.commands import KEPT as TRAIN
-from trainer.diagnose.rows import read_diagnostics
-from trainer.evaluate.rows import read_rows
+from trainer.results.diagnostics import read_diagnostics
+from trainer.results.scores import read_rows
 
 PAUSE = 0.02  # per change to the file system
 SMOOTHING = ("--smoothing.samples", "10", "--smoothing.selection_samples", "2", "--smoothing.sigma", "0.1")

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import interrupt
+from data_prep.base import interrupt
 from tests.chaos.ranks import ROOT, WORKER, Ranks, hear_ctrl_c, start
 from tests.chaos.test_ranks import command, until
 from tests.trainer.small_runs import metrics_of
 from trainer.checkpoint import layout, universal
+from trainer.distributed.ranks import free_port
 from trainer.kernels import build
-from trainer.launch import free_port
 
 SAVED = "asked to leave (SIGINT): saved after update "
 
@@ -91,8 +91,9 @@ def test_under_launchers(launcher: str, recipe: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("program", "module"), [
-    ("data_prep", "data_prep.cli"), ("data_prep build", "data_prep.build"), ("trainer", "data_prep.cli"),
-    ("trainer report", "trainer.report"), ("slurm.submit", "data_prep.cli"), ("slurm.status", "data_prep.cli")])
+    ("data_prep", "data_prep.base.cli"), ("data_prep build", "data_prep.build"), ("trainer", "data_prep.base.cli"),
+    ("trainer report", "trainer.report"), ("slurm.submit", "data_prep.base.cli"),
+    ("slurm.status", "data_prep.base.cli")])
 def test_programs_that_are_still_starting(program: str, module: str, tmp_path: Path) -> None:
     """Told while modules are imported, those of a program or of the command, which can take seconds."""
     slow = tmp_path / "sitecustomize.py"

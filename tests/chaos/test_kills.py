@@ -22,8 +22,8 @@ from tests.chaos.ranks import ROOT, WORKER
 from tests.trainer.checkpoint.test_resume import last_state
 from tests.trainer.small_runs import PGD, metrics_of, weights_of
 from trainer.checkpoint import layout
-from trainer.endings import EXIT_LOST_RANK, EXIT_REQUEUE
-from trainer.launch import free_port
+from trainer.distributed.preemption import EXIT_LOST_RANK, EXIT_REQUEUE
+from trainer.distributed.ranks import free_port
 
 UPDATES = 40
 SIGNALS = {"KILL one rank": signal.SIGKILL, "KILL all": signal.SIGKILL, "TERM": signal.SIGTERM, "USR1": signal.SIGUSR1}

@@ -21,8 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from data_prep import interrupt
-from trainer.endings import REQUESTS
+from data_prep.base import interrupt
+from trainer.distributed.preemption import REQUESTS
 
 interrupt.listen()
 REQUESTS.__enter__()  # both as `python -m trainer` does, before anything slow is imported
@@ -31,10 +31,10 @@ import torch
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
 from trainer.__main__ import run
-from trainer.checkpoint import writer
 from trainer.checkpoint.store import Store
-from trainer.context import StepContext
-from trainer.engine import Engine
+from trainer.engine import checkpoint_writer as writer
+from trainer.engine.engine import Engine
+from trainer.engine.step_context import StepContext
 
 FAULTS: dict[str, Any] = json.loads(os.environ.get("FAULTS", "{}"))
 

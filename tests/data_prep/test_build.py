@@ -11,9 +11,15 @@ from typing import Any
 
 import pytest
 
-from data_prep import build, shards, workers
+from data_prep import build, workers
 from data_prep.__main__ import main
-from data_prep.reading import TextBatch
+from data_prep.base.errors import InputError
+from data_prep.base.files import file_sha256
+from data_prep.shards.assemble import assemble
+from data_prep.shards.manifest import read_manifest
+from data_prep.shards.read import find_cells, open_cell
+from data_prep.shards.tokenizers import tokenizer_dir, tokenizer_fingerprint
+from data_prep.sources.reading import TextBatch
 from data_prep.tokenizer import load_tokenizer
 
 from .conftest import sentences
@@ -48,8 +54,8 @@ def test_cells_of_a_folder(source: Path, tokenizer_folder: Path, tmp_path: Path)
     out = tmp_path / "out"
     assert main(words(source, tokenizer_folder, out, "--max_length", "24", "--workers", "1")) == 0
     names = ["xnli/dev/d30", "xnli/dev/en", "xnli/test/en", "xnli/train/en"]
-    assert [p.relative_to(out).as_posix() for p in shards.find_cells(out)] == names
-    cell = shards.open_cell(out / "xnli" / "dev" / "d30", verify="sha256")
+    assert [p.relative_to(out).as_posix() for p in find_cells(out)] == names
+    cell = open_cell(out / "xnli" / "dev" / "d30", verify="sha256")
     manifest = cell.manifest
     assert (manifest.kind, manifest.metric, manifest.rows) == ("pair", "accuracy", 60)
     assert manifest.labels == ["contradiction", "entailment", "neutral"]
@@ -57,21 +63,21 @@ def test_cells_of_a_folder(source: Path, tokenizer_folder: Path, tmp_path: Path)
     assert manifest.has_labels
     assert manifest.parallel
     assert manifest.language_info.name == "unknown"
-    tokenizer = load_tokenizer(str(shards.tokenizer_dir(out, manifest.tokenizer.fingerprint)))
-    assert shards.tokenizer_fingerprint(tokenizer) == manifest.tokenizer.fingerprint
+    tokenizer = load_tokenizer(str(tokenizer_dir(out, manifest.tokenizer.fingerprint)))
+    assert tokenizer_fingerprint(tokenizer) == manifest.tokenizer.fingerprint
     assert manifest.tokenizer.vocab_size == len(tokenizer)
     lines = (source / "dev-d30.tsv").read_text(encoding="utf-8").split("\n")
     for row in cell.dataset:
         first, second, label = lines[row["id"]].split("\t")
         own = tokenizer(first, second, truncation="longest_first", max_length=24)["input_ids"]
-        built = shards.assemble(row["first_ids"], row["second_ids"], 24, tokenizer.cls_token_id, tokenizer.sep_token_id)
+        built = assemble(row["first_ids"], row["second_ids"], 24, tokenizer.cls_token_id, tokenizer.sep_token_id)
         assert built.tolist() == own
         assert row["length"] == len(own)
         assert manifest.labels[row["label"]] == label
-    test = shards.open_cell(out / "xnli" / "test" / "en")
+    test = open_cell(out / "xnli" / "test" / "en")
     assert not test.manifest.has_labels
     assert set(test.dataset["label"]) == {-1}
-    assert shards.open_cell(out / "xnli" / "dev" / "en").manifest.language_info.resource == "class 5"
+    assert open_cell(out / "xnli" / "dev" / "en").manifest.language_info.resource == "class 5"
 
 
 def test_selection_and_resume(
@@ -79,13 +85,13 @@ def test_selection_and_resume(
 ) -> None:
     out = tmp_path / "out"
     assert main(words(source, tokenizer_folder, out, "--languages", "d30", "--splits", "dev")) == 0
-    assert len(shards.find_cells(out)) == 1
+    assert len(find_cells(out)) == 1
     stamp = (out / "xnli/dev/d30/manifest.json").stat().st_mtime_ns
     capsys.readouterr()
     assert main(words(source, tokenizer_folder, out)) == 0
     printed = capsys.readouterr().out
     assert "skipped" in printed
-    assert len(shards.find_cells(out)) == 4
+    assert len(find_cells(out)) == 4
     assert (out / "xnli/dev/d30/manifest.json").stat().st_mtime_ns == stamp
     assert main(words(source, tokenizer_folder, out)) == 0
     assert "nothing to do" in capsys.readouterr().out
@@ -104,7 +110,7 @@ def test_other_settings_need_overwrite(
     assert main(words(source, tokenizer_folder, out, "--splits", "dev")) == 2
     assert "source" in capsys.readouterr().err
     assert main(words(source, tokenizer_folder, out, "--splits", "dev", "--overwrite")) == 0
-    assert len(shards.open_cell(out / "xnli/dev/en", verify="sha256")) == 61
+    assert len(open_cell(out / "xnli/dev/en", verify="sha256")) == 61
 
 
 def test_changed_content_needs_overwrite(
@@ -114,8 +120,8 @@ def test_changed_content_needs_overwrite(
     out, file = tmp_path / "out", source / "dev-en.tsv"
     asked = words(source, tokenizer_folder, out, "--splits", "dev", "--languages", "en")
     assert main(asked) == 0
-    first = shards.read_manifest(out / "xnli/dev/en")
-    assert first.source_sha256 == shards.file_sha256(file)
+    first = read_manifest(out / "xnli/dev/en")
+    assert first.source_sha256 == file_sha256(file)
     before = file.read_bytes()
     os.utime(file, ns=(1, 1))
     assert main(asked) == 0, "a file that was only touched, or copied, is the same"
@@ -127,10 +133,10 @@ def test_changed_content_needs_overwrite(
     assert "dev-en.tsv" in error
     assert "--overwrite" in error
     assert error.count("\n") == 1
-    assert shards.read_manifest(out / "xnli/dev/en") == first
+    assert read_manifest(out / "xnli/dev/en") == first
     assert main([*asked, "--overwrite"]) == 0
-    second = shards.read_manifest(out / "xnli/dev/en")
-    assert second.source_sha256 == shards.file_sha256(file)
+    second = read_manifest(out / "xnli/dev/en")
+    assert second.source_sha256 == file_sha256(file)
     assert (second.rows, second.rows_sha256 == first.rows_sha256) == (first.rows, False)
 
 
@@ -146,7 +152,7 @@ def test_a_source_that_changes_while_it_is_read(
     assert main(words(source, tokenizer_folder, tmp_path / "out", "--splits", "train")) == 2
     assert "train-en.tsv (" in (error := capsys.readouterr().err)
     assert "changed while it was read" in error
-    assert shards.find_cells(tmp_path / "out") == []
+    assert find_cells(tmp_path / "out") == []
 
 
 def published(folder: Path, language: str, keys: list[str], name: str = "dev_2k") -> None:
@@ -164,7 +170,7 @@ def test_keys_of_the_publisher(tokenizer_folder: Path, tmp_path: Path, capsys: p
     printed = capsys.readouterr().out
     found = {}
     for language in ("en", "de", "fr"):
-        cell = shards.open_cell(tmp_path / "out/pawsx/dev" / language, verify="sha256")
+        cell = open_cell(tmp_path / "out/pawsx/dev" / language, verify="sha256")
         assert (cell.manifest.source_rows, cell.manifest.label_tolerance) == (3, 0.03)
         found[language] = (cell.manifest.keys, cell.dataset["key"][:])
     assert found == {"en": ("publisher", ["7", "3", "11"]), "de": ("row", ["0", "1", "2"]),
@@ -177,7 +183,7 @@ def test_keys_of_the_publisher(tokenizer_folder: Path, tmp_path: Path, capsys: p
 def test_source_rows_count_what_was_left_out(source: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     (source / "dev-en.tsv").write_text("a\tb\t-\n\na\tb\tneutral\na\tneutral\na\tb\t-\n", encoding="utf-8")
     assert main(words(source, tokenizer_folder, tmp_path / "out", "--languages", "en", "--splits", "dev")) == 0
-    cell = shards.open_cell(tmp_path / "out/xnli/dev/en")
+    cell = open_cell(tmp_path / "out/xnli/dev/en")
     assert (cell.manifest.source_rows, cell.manifest.rows) == (5, 1)
     assert (cell.dataset["id"][:], cell.dataset["key"][:]) == ([2], ["2"])
 
@@ -189,7 +195,7 @@ def test_left_out_rows_are_printed_and_kept_in_the_manifest(
     out = tmp_path / "out"
     assert main(words(source, tokenizer_folder, out, "--languages", "en", "--splits", "dev")) == 0
     assert "1 rows left out: no consensus" in capsys.readouterr().out
-    cell = shards.open_cell(out / "xnli/dev/en")
+    cell = open_cell(out / "xnli/dev/en")
     assert cell.manifest.skipped == {"no consensus": 1, "blank line": 1}
     assert cell.dataset["id"][-1] == 32
 
@@ -212,13 +218,13 @@ def test_placeholder_texts_are_kept_and_said_or_left_out(
     call = words(folder, tokenizer_folder, out, task="pawsx")
     assert main(call) == 0
     assert "3 rows kept: placeholder text (--drop_placeholders leaves them out)" in capsys.readouterr().out
-    cell = shards.open_cell(out / "pawsx/dev/de")
+    cell = open_cell(out / "pawsx/dev/de")
     assert (len(cell), cell.manifest.kept, cell.manifest.skipped) == (4, {"placeholder text": 3}, {})
     assert main([*call, "--drop_placeholders"]) == 2
     assert "drop_placeholders False, now asked for with True" in capsys.readouterr().err
     assert main([*call, "--drop_placeholders", "--overwrite"]) == 0
     assert "3 rows left out: placeholder text" in capsys.readouterr().out
-    cell = shards.open_cell(out / "pawsx/dev/de")
+    cell = open_cell(out / "pawsx/dev/de")
     assert (cell.dataset["id"][:], cell.manifest.kept, cell.manifest.skipped) == ([0], {}, {"placeholder text": 3})
     assert main([*words(folder, tokenizer_folder, out), "--drop_placeholders"]) == 2
     assert "xnli has no placeholder texts; tasks that have: pawsx" in capsys.readouterr().err
@@ -239,26 +245,26 @@ def test_text(tokenizer_folder: Path, tmp_path: Path) -> None:
     lines = [*sentences(40), "the dog\tder Hund"]
     (tmp_path / "s" / "train-en.txt").write_text("\n".join(lines), encoding="utf-8")
     assert main(words(tmp_path / "s", tokenizer_folder, tmp_path / "out", "--max_length", "16", task="text")) == 0
-    cell = shards.open_cell(tmp_path / "out/text/train/en")
+    cell = open_cell(tmp_path / "out/text/train/en")
     assert (cell.manifest.kind, cell.manifest.metric, cell.manifest.labels) == ("mlm", "perplexity", [])
     assert not cell.manifest.has_labels
     tokenizer = load_tokenizer(str(tokenizer_folder))
     for row, line in zip(cell.dataset, lines, strict=True):
         first, _, second = line.partition("\t")
         own = tokenizer(first, second or None, truncation="longest_first", max_length=16)["input_ids"]
-        assert shards.assemble(row["first_ids"], row["second_ids"], 16, 0, 2).tolist() == own
+        assert assemble(row["first_ids"], row["second_ids"], 16, 0, 2).tolist() == own
 
 
 def test_worker_processes_write_the_same_cells(
     source: Path, tokenizer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "POOL_FROM_ROWS", 0)
-    monkeypatch.setattr("data_prep.reading.BATCH_ROWS", 7)
+    monkeypatch.setattr("data_prep.sources.reading.BATCH_ROWS", 7)
     assert main(words(source, tokenizer_folder, tmp_path / "one", "--workers", "1")) == 0
     assert main(words(source, tokenizer_folder, tmp_path / "two", "--workers", "2")) == 0
-    for cell in shards.find_cells(tmp_path / "one"):
+    for cell in find_cells(tmp_path / "one"):
         other = tmp_path / "two" / cell.relative_to(tmp_path / "one")
-        assert shards.read_manifest(cell) == shards.read_manifest(other), "the sha256 of each shard included"
+        assert read_manifest(cell) == read_manifest(other), "the sha256 of each shard included"
 
 
 def test_batches_under_way_are_bounded(tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,9 +289,9 @@ def test_shards_are_capped(
     source: Path, tokenizer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "MEGABYTE", 1024)
-    monkeypatch.setattr("data_prep.reading.BATCH_ROWS", 10)
+    monkeypatch.setattr("data_prep.sources.reading.BATCH_ROWS", 10)
     assert main(words(source, tokenizer_folder, tmp_path / "out", "--max_shard_mb", "3", "--splits", "train")) == 0
-    cell = shards.open_cell(tmp_path / "out/xnli/train/en", verify="sha256")
+    cell = open_cell(tmp_path / "out/xnli/train/en", verify="sha256")
     assert len(cell.manifest.shards) > 1
     assert cell.dataset["id"][:] == list(range(60))
 
@@ -293,12 +299,12 @@ def test_shards_are_capped(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from data_prep import build, shards
-real = shards.write_json
+from data_prep import build
+from data_prep.shards import write
 if sys.argv[2] == "before the manifest":
-    shards.write_json = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+    write.write_json = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 elif sys.argv[2] == "before the rename":
-    shards.put_in_place = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+    write.put_in_place = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 else:
     columns = build.columns_of
     def killed(encoded):
@@ -306,8 +312,8 @@ else:
             os.kill(os.getpid(), signal.SIGKILL)
         return columns(encoded)
     build.columns_of = killed
-import data_prep.reading
-data_prep.reading.BATCH_ROWS = 20
+import data_prep.sources.reading
+data_prep.sources.reading.BATCH_ROWS = 20
 from data_prep.__main__ import main
 main(sys.argv[3:])
 """
@@ -319,12 +325,12 @@ def test_killed_half_way(source: Path, tokenizer_folder: Path, tmp_path: Path, w
     command = words(source, tokenizer_folder, out, "--splits", "train", "--workers", "1")
     ended = subprocess.run([sys.executable, "-c", KILLED, "-", when, *command], cwd=ROOT, timeout=120, check=False)
     assert ended.returncode == -9
-    assert shards.find_cells(out) == []
+    assert find_cells(out) == []
     assert any(".en.tmp-" in name for name in below(out)), "it was killed while it wrote"
-    with pytest.raises(shards.InputError, match="no such folder"):
-        shards.open_cell(out / "xnli/train/en")
+    with pytest.raises(InputError, match="no such folder"):
+        open_cell(out / "xnli/train/en")
     assert main(command) == 0
-    assert len(shards.open_cell(out / "xnli/train/en", verify="sha256")) == 60
+    assert len(open_cell(out / "xnli/train/en", verify="sha256")) == 60
     assert not any("tmp" in name for name in below(out)), "the dead process's leavings are cleared"
 
 

@@ -8,8 +8,8 @@ import pytest
 from transformers import AutoTokenizer, XLMRobertaTokenizer
 
 from data_prep.__main__ import main
-from data_prep.errors import InputError
-from data_prep.shards import tokenizer_fingerprint
+from data_prep.base.errors import InputError
+from data_prep.shards.tokenizers import tokenizer_fingerprint
 from data_prep.tokenizer import load_tokenizer, make_tokenizer, train_tokenizer
 
 from .conftest import sentences

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import shards
 from data_prep.__main__ import main
+from data_prep.shards.manifest import read_manifest
+from data_prep.shards.read import open_cell
 
 from .conftest import sentences
 
@@ -51,7 +52,7 @@ def test_any_damage_ends_with_2(built: Path, capsys: pytest.CaptureFixture[str],
     elif damage == "tokenizer":
         shutil.rmtree(built / "tokenizers")
     else:
-        digest = f'"rows_sha256": "{shards.read_manifest(cell).rows_sha256[:8]}'
+        digest = f'"rows_sha256": "{read_manifest(cell).rows_sha256[:8]}'
         old = {"manifest": '"rows": 50', "label counts": '"0": 25', "rows_sha256": digest}[damage]
         assert old in manifest.read_text()
         manifest.write_text(manifest.read_text().replace(old, old[:-1] + ("9" if old[-1] != "9" else "8")))
@@ -74,7 +75,7 @@ def test_peek(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["peek", str(built / "pawsx/dev/en"), "--rows", "2"]) == 0
     printed = capsys.readouterr().out
-    row = shards.open_cell(built / "pawsx/dev/en").dataset[1]
+    row = open_cell(built / "pawsx/dev/en").dataset[1]
     assert " ".join(map(str, row["first_ids"])) in printed
     assert " ".join(sentences(2)[1].split()).removesuffix(".") in printed
     assert main(["peek", str(built / "pawsx/test/en")]) == 0

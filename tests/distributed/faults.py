@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.context import StepContext
-from trainer.engine import Engine
+from trainer.engine.engine import Engine
+from trainer.engine.step_context import StepContext
 from trainer.kernels import reference
 
 Undo = Callable[[], None]

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from tests import oracle
 from tests.random_cells import write_random_cell
 from trainer.config import load_recipe
-from trainer.launch import free_port
+from trainer.distributed.ranks import free_port
 
 # The fixtures train all cases of a number of ranks in one go, minutes of work that the first test to ask waits for.
 pytestmark = pytest.mark.timeout(3000)

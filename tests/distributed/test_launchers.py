@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.trainer.small_runs import PGD, metrics_of, weights_of, write_cells, write_recipe
-from trainer.launch import free_port
+from trainer.distributed.ranks import free_port
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {**PGD, "engine.config": "zero2", "model.dropout": "0", "schedule.updates": "4"}

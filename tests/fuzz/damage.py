@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 
 Result = TypeVar("Result")
 LONGEST_MESSAGE = 1200

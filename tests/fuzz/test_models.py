@@ -16,13 +16,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import XLMRobertaModel
 
-from data_prep.shards import Manifest, open_cell
+from data_prep.shards.manifest import Manifest
+from data_prep.shards.read import open_cell
 from tests.fuzz.budget import fuzzed
 from tests.fuzz.damage import accepted, damaged_bytes, damaged_tree, scratch
 from trainer.config import Recipe
 from trainer.data.collate import collate, tokens_of
+from trainer.kinds import HEADS
 from trainer.model.build import build_model
-from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
 
 ORIGINS = st.sampled_from(["init_from", "model.name"])

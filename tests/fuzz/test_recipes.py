@@ -12,12 +12,11 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from data_prep.shards import read_manifest
+from data_prep.shards.manifest import read_manifest
 from tests.fuzz.budget import fuzzed
 from tests.fuzz.damage import accepted, damaged_bytes, damaged_tree, run_command, scratch
 from tests.random_cells import write_random_cell
 from tests.trainer.small_runs import launcher_variables_kept, tree_of
-from trainer import run_dir
 from trainer.__main__ import main
 from trainer.config import Recipe, load_recipe
 from trainer.config.load import dump, known_keys
@@ -25,9 +24,10 @@ from trainer.config.schema import Section
 from trainer.data.loader import Examples, open_training_data
 from trainer.data.sampler import updates_per_epoch
 from trainer.evaluate.smoothing import read_settings
+from trainer.kinds import HEADS
 from trainer.model.build import build_model
-from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
+from trainer.runs import folder as run_dir
 
 GOOD: dict[str, Any] = {
     "name": "small", "label": "plain", "output": "runs", "seed": 7, "init_from": None,

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from tests.fuzz.budget import fuzzed
 from tests.fuzz.damage import JUNK, accepted, damaged_bytes, damaged_tree, run_command, scratch
 from trainer.__main__ import main
-from trainer.diagnose.rows import DIAGNOSTICS_FILE, DiagnosticRow, merge_diagnostics, read_diagnostics
-from trainer.evaluate.predictions import read_certificates, read_outcomes, read_predictions
-from trainer.evaluate.rows import RESULTS_FILE, ResultRow, merge_rows, read_rows
 from trainer.report.build import build
-from trainer.report.collect import lay_out
-from trainer.report.runs import read_runs
+from trainer.report.data.collect import lay_out
+from trainer.report.data.runs import read_runs
+from trainer.results.diagnostics import DIAGNOSTICS_FILE, DiagnosticRow, merge_diagnostics, read_diagnostics
+from trainer.results.predictions import read_certificates, read_outcomes, read_predictions
+from trainer.results.scores import RESULTS_FILE, ResultRow, merge_rows, read_rows
 
 FILES = [RESULTS_FILE, DIAGNOSTICS_FILE]
 # Values of the right type that only a damaged or hostile row holds.

@@ -16,7 +16,7 @@ from tests.fuzz.budget import fuzzed
 from tests.fuzz.damage import damaged_bytes, damaged_tree, run_command, scratch
 from tests.trainer.small_runs import launcher_variables_kept, tree_of
 from trainer.__main__ import main
-from trainer.evaluate.rows import RESULTS_FILE, read_rows
+from trainer.results.scores import RESULTS_FILE, read_rows
 
 COMMANDS = {
     "evaluate": ["--tasks", "xnli", "--generalized"], "diagnose": ["--tasks", "xnli"],

@@ -17,9 +17,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import data_prep.__main__
-from data_prep.errors import InputError
-from data_prep.rows_hash import RowsHash
-from data_prep.shards import MANIFEST_FILE, file_sha256, find_cells, open_cell, tokenizer_dir
+from data_prep.base.errors import InputError
+from data_prep.base.files import file_sha256
+from data_prep.shards.manifest import MANIFEST_FILE
+from data_prep.shards.read import find_cells, open_cell
+from data_prep.shards.rows_hash import RowsHash
+from data_prep.shards.tokenizers import tokenizer_dir
 from tests.fuzz.budget import fuzzed
 from tests.fuzz.damage import accepted, damaged_bytes, damaged_tree, run_command, scratch
 from tests.random_cells import write_random_cell

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import data_prep.__main__
 from data_prep.augment.synonyms import Synonyms, load_neighbours
-from data_prep.encode import ENCODERS
-from data_prep.reading import TextBatch, read_cell
-from data_prep.shards import find_cells, open_cell
-from data_prep.sources import find_sources
+from data_prep.kinds import ENCODERS
+from data_prep.shards.read import find_cells, open_cell
+from data_prep.sources.layouts import find_sources
+from data_prep.sources.reading import TextBatch, read_cell
 from data_prep.tasks import TASKS
 from data_prep.tokenizer import load_tokenizer
 from tests.fuzz.budget import fuzzed

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.rescore import rescore
-from trainer.launch import free_port
+from trainer.distributed.ranks import free_port
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import shards
 from data_prep.__main__ import main
 from data_prep.augment.synonyms import load_neighbours
+from data_prep.shards.assemble import assemble
+from data_prep.shards.manifest import read_manifest
+from data_prep.shards.read import find_cells, open_cell
 from data_prep.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -59,7 +61,7 @@ def built(tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("task", EXPECTED)
 def test_no_row_is_lost(built: Path, task: str) -> None:
-    cells = {p.relative_to(built / task).as_posix(): shards.open_cell(p) for p in shards.find_cells(built, task)}
+    cells = {p.relative_to(built / task).as_posix(): open_cell(p) for p in find_cells(built, task)}
     assert {name: len(cell) for name, cell in cells.items()} == EXPECTED[task][1]
     for name, cell in cells.items():
         assert cell.manifest.skipped == {}, name
@@ -69,9 +71,9 @@ def test_no_row_is_lost(built: Path, task: str) -> None:
 
 
 def test_publishers_keys(built: Path) -> None:
-    assert {task: shards.read_manifest(built / task / "train" / "en").keys for task in ("mnli", "sick", "mrpc")} == {
+    assert {task: read_manifest(built / task / "train" / "en").keys for task in ("mnli", "sick", "mrpc")} == {
         "mnli": "row", "sick": "publisher", "mrpc": "row"}
-    assert shards.open_cell(built / "sick/test/en").dataset["key"][:3] == ["6", "7", "8"]
+    assert open_cell(built / "sick/test/en").dataset["key"][:3] == ["6", "7", "8"]
 
 
 # rows of PAWS-X with `NS` for a sentence; its paper counts dev without them: de 1,932, ja 1,980, ko 1,965 of 2,000
@@ -80,21 +82,21 @@ PLACEHOLDERS = {"dev/de": 68, "dev/en": 0, "dev/ja": 20, "dev/ko": 35, "test/de"
 
 
 def test_placeholder_texts_are_counted(built: Path, tokenizer: Path, tmp_path: Path) -> None:
-    found = {name: shards.open_cell(built / "pawsx" / name).manifest.kept.get("placeholder text", 0)
+    found = {name: open_cell(built / "pawsx" / name).manifest.kept.get("placeholder text", 0)
              for name in EXPECTED["pawsx"][1]}
     assert found == PLACEHOLDERS
     assert main(["build", "pawsx", "--source", str(DATA / "pawsx"), "--tokenizer", str(tokenizer), "--out",
                  str(tmp_path), "--languages", "de", "--drop_placeholders"]) == 0
-    assert len(shards.open_cell(tmp_path / "pawsx/dev/de")) == 1932
-    assert len(shards.open_cell(tmp_path / "pawsx/test/de")) == 1968
+    assert len(open_cell(tmp_path / "pawsx/dev/de")) == 1932
+    assert len(open_cell(tmp_path / "pawsx/test/de")) == 1968
 
 
 def test_label_counts(built: Path) -> None:
     for language in XNLI_LANGUAGES:
-        assert shards.read_manifest(built / "xnli/dev" / language).label_counts == THIRDS
-    assert shards.read_manifest(built / "mnli/train/en").label_counts == {
+        assert read_manifest(built / "xnli/dev" / language).label_counts == THIRDS
+    assert read_manifest(built / "mnli/train/en").label_counts == {
         "contradiction": 5504, "entailment": 5100, "neutral": 4397}
-    assert shards.read_manifest(built / "sick/train/en").labels == shards.read_manifest(built / "xnli/dev/en").labels
+    assert read_manifest(built / "sick/train/en").labels == read_manifest(built / "xnli/dev/en").labels
 
 
 @pytest.mark.parametrize(("file", "cell", "first", "second", "label"), [
@@ -108,23 +110,23 @@ def test_rows_equal_the_files(
     built: Path, tokenizer: Path, file: str, cell: str, first: int, second: int, label: int
 ) -> None:
     """A second, plain reading of the file, and the tokenizer's own call, for two hundred rows."""
-    loaded, opened = load_tokenizer(str(tokenizer)), shards.open_cell(built / cell)
+    loaded, opened = load_tokenizer(str(tokenizer)), open_cell(built / cell)
     lines = (DATA / file).read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     lines = lines[len(lines) - 1 - len(opened) : -1]
     spellings = {"contradictory": "contradiction"}
     for row in random.Random(0).sample(range(len(opened)), 200):
         fields, found = lines[row].split("\t"), opened.dataset[row]
         own = loaded(fields[first], fields[second], truncation="longest_first", max_length=128)["input_ids"]
-        assert shards.assemble(found["first_ids"], found["second_ids"], 128, 0, 2).tolist() == own
+        assert assemble(found["first_ids"], found["second_ids"], 128, 0, 2).tolist() == own
         spelt = fields[label].strip().lower()
         assert opened.manifest.labels[found["label"]] == spellings.get(spelt, spelt)
 
 
 def test_row_parallel_cells_have_equal_labels(built: Path) -> None:
     for split, task in (("dev", "xnli"), ("train", "mnli")):
-        english = shards.open_cell(built / task / split / "en").dataset["label"][:1500]
-        for path in shards.find_cells(built, task, split):
-            assert shards.open_cell(path).dataset["label"][:1500] == english, path
+        english = open_cell(built / task / split / "en").dataset["label"][:1500]
+        for path in find_cells(built, task, split):
+            assert open_cell(path).dataset["label"][:1500] == english, path
 
 
 def test_synonyms_list(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +136,7 @@ def test_synonyms_list(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFi
     assert main(["augment", "synonyms", "sick", "--source", str(DATA / "sick"), "--neighbours", str(file),
                  "--tokenizer", str(tokenizer), "--out", str(tmp_path), "--copies", "2", "--splits", "dev"]) == 0
     assert "words have a neighbour" in capsys.readouterr().out
-    cell = shards.open_cell(tmp_path / "sick+synonyms/dev/en")
+    cell = open_cell(tmp_path / "sick+synonyms/dev/en")
     assert len(cell) == 1500
     assert set(Counter(i // 3 for i in cell.dataset["id"]).values()) == {3}
     assert main(["verify", str(tmp_path)]) == 0

@@ -16,12 +16,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from trainer.endings import REQUESTS
+from trainer.distributed.preemption import REQUESTS
 
 REQUESTS.__enter__()  # as `python -m trainer` does, before anything slow is imported
 
 from trainer.__main__ import run
-from trainer.engine import Engine
+from trainer.engine.engine import Engine
 
 LIFE = 1 + int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm.record import PACKAGES
+from slurm.submission import PACKAGES
 from tests.slurm.cluster import Cluster
 from tests.trainer.small_runs import write_cells, write_recipe
 from trainer.config.load import read_yaml

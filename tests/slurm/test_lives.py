@@ -23,7 +23,7 @@ from tests.trainer.checkpoint.test_resume import last_state
 from tests.trainer.small_runs import PGD, metrics_of, weights_of, write_cells, write_recipe
 from trainer.checkpoint import layout
 from trainer.config import load_recipe
-from trainer.launch import free_port
+from trainer.distributed.ranks import free_port
 
 UPDATES = 20
 SETTINGS = {**PGD, "model.dropout": "0", "engine.config": "zero2", "schedule.updates": str(UPDATES),

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from data_prep import cli
-from data_prep.errors import InputError
-from slurm import record, scheduler, status
+from data_prep.base import cli
+from data_prep.base.errors import InputError
+from data_prep.base.files import write_json
+from slurm import scheduler, status
+from slurm import submission as record
 from slurm.scheduler import Job
-from trainer.telemetry.record import write_json
 
 Queue = dict[str, Job]
 

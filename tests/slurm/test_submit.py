@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.cli import resolve
+from data_prep.base.cli import resolve
+from data_prep.base.errors import InputError
 from data_prep.commands import COMMANDS as PREPARE
-from data_prep.errors import InputError
-from slurm import record, scheduler, submit
-from slurm.kinds import KINDS, RECIPE, Work
+from slurm import scheduler, submit
+from slurm import submission as record
+from slurm.jobs import KINDS, RECIPE, Work
 from slurm.render import PLACE, render
 from tests.trainer.small_runs import tree_of, write_recipe
 from trainer.commands import COMMANDS
@@ -211,7 +212,7 @@ def test_the_record_holds_all_that_the_job_runs(place: Path, monkeypatch: pytest
     assert (folder / "job.sbatch").read_text() == cluster.submitted[0][0]
     assert "method: pgd" in (folder / "small.yaml").read_text()
     assert (folder / "code/COMMIT").read_text().strip() == kept["commit"]
-    for name in ("trainer/kernels/csrc", "data_prep/cli.py", "ds_configs/zero2.json", "slurm/job.sh"):
+    for name in ("trainer/kernels/csrc", "data_prep/base/cli.py", "ds_configs/zero2.json", "slurm/job.sh"):
         assert (folder / "code" / name).exists(), name
     assert not list(folder.rglob("__pycache__"))
     cluster.jobs = {}
@@ -220,8 +221,8 @@ def test_the_record_holds_all_that_the_job_runs(place: Path, monkeypatch: pytest
 
 
 def test_training_takes_the_folder_for_a_new_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainer import run_dir
     from trainer.config import load_recipe
+    from trainer.runs import folder as run_dir
 
     Cluster(monkeypatch)
     assert submit.main(["robust", "small.yaml"]) == 0
@@ -305,8 +306,8 @@ def test_a_chain_is_submitted_whole_or_not_at_all(
 def test_a_chain_given_again_leaves_out_what_is_done(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from trainer import run_dir
     from trainer.config import load_recipe
+    from trainer.runs import folder as run_dir
 
     run_dir.create(load_recipe("small.yaml", {"name": "first"}))
     (place / "runs/first/done.json").write_text("{}")

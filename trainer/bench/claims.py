@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import product
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from trainer.statistics.simulation import Claims, Setting, count_claims, upper_limit
 
 SEEDS = (3, 5, 10, 20)  # under 3 nothing is claimed

@@ -21,16 +21,16 @@ from rich.table import Table
 from torch import Tensor
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from trainer.bench.steps import EPSILON, Way, batch_of, recipe_of
-from trainer.engine import Engine, start_distributed
+from trainer.distributed.ranks import find_ranks
+from trainer.engine.engine import Engine, start_distributed
 from trainer.kernels import cpu, dispatch, reference, triton_ops
-from trainer.launch import find_ranks
+from trainer.kinds import HEADS
 from trainer.loop import run_updates
 from trainer.model.build import SIZES
-from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
-from trainer.state import TrainState
+from trainer.runs.state import TrainState
 
 Call = Callable[[], object]
 

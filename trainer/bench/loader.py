@@ -13,20 +13,20 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from data_prep.errors import InputError
-from data_prep.shards import open_cell
+from data_prep.base.errors import InputError
+from data_prep.shards.read import open_cell
 from trainer.config import Recipe
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.data.sampler import epoch_batches
-from trainer.engine import Engine, start_distributed
+from trainer.distributed.ranks import find_ranks
+from trainer.engine.engine import Engine, start_distributed
 from trainer.kernels import reference
-from trainer.launch import find_ranks
+from trainer.kinds import HEADS
 from trainer.loop import run_updates
 from trainer.model.build import SIZES, build_model
-from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
-from trainer.state import TrainState
+from trainer.runs.state import TrainState
 
 
 def bench_loader(cell: str, *, size: str = "tiny", batch_size: int = 32, updates: int = 12, rounds: int = 3) -> int:

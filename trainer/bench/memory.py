@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from trainer.context import StepContext
+from trainer.engine.step_context import StepContext
 
 PREFIX = "phase: "
 BEFORE, ASCENT, UPDATE, STEP = "before", "ascent", "update", "step"

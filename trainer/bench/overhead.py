@@ -16,19 +16,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from trainer.bench.steps import Way, batch_of, model_of, recipe_of
 from trainer.checkpoint.store import Store
 from trainer.config.schema import CheckpointSection
-from trainer.engine import Engine, start_distributed
-from trainer.faults import check_update
+from trainer.distributed.ranks import find_ranks
+from trainer.engine.engine import Engine, start_distributed
 from trainer.kernels import dispatch
-from trainer.launch import find_ranks
+from trainer.kinds import HEADS
 from trainer.loop import Agreement, Update, Window, run_updates
 from trainer.model.build import SIZES
-from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
-from trainer.state import TrainState
+from trainer.monitor.nonfinite import check_update
+from trainer.runs.state import TrainState
 
 
 def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48, vocabulary: int = 20000,

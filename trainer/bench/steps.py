@@ -21,20 +21,20 @@ from rich.table import Table
 from torch import Tensor
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from trainer.bench import hugging_face
 from trainer.bench.memory import ASCENT, UPDATE, peak_bytes, phased_context
 from trainer.config import Recipe
-from trainer.context import StepContext
 from trainer.data.collate import Batch, Tokens, collate
-from trainer.engine import Engine, start_distributed
+from trainer.distributed.ranks import find_ranks
+from trainer.engine.engine import Engine, start_distributed
+from trainer.engine.step_context import StepContext
 from trainer.kernels import dispatch
-from trainer.launch import find_ranks
+from trainer.kinds import HEADS
 from trainer.loop import run_updates
 from trainer.model.build import SIZES
-from trainer.model.heads import HEADS
 from trainer.model.site import Site, SiteModel
-from trainer.state import TrainState
+from trainer.runs.state import TrainState
 
 TOLERANCE = 1.1
 EPSILON = 0.05

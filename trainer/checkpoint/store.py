@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
+from data_prep.base.files import write_json
 from trainer.checkpoint import layout, universal
-from trainer.checkpoint.writer import Files
 from trainer.config.schema import CheckpointSection
-from trainer.engine import Engine, consolidate
-from trainer.state import TrainState
-from trainer.telemetry.record import write_json
+from trainer.engine.checkpoint_writer import Files
+from trainer.engine.engine import Engine, consolidate
+from trainer.runs.state import TrainState
 
 _POLL_SECONDS = 0.02
 

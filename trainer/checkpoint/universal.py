@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trainer.average import FILE as AVERAGE
+from trainer.engine.ema import FILE as AVERAGE
 
 _CONVERTER = "deepspeed.checkpoint.ds_to_universal"
 

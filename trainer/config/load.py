@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from trainer.config import plain_yaml
 from trainer.config.schema import Recipe
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_prep.shards import assemble
+from data_prep.shards.assemble import assemble
 from trainer.kernels import philox
 
 IGNORED = -100  # the label of tokens that are not predicted; torch's cross_entropy knows it by this number

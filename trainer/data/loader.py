@@ -17,8 +17,9 @@ import pyarrow as pa
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from data_prep.errors import InputError
-from data_prep.shards import Cell, Manifest, find_cells
+from data_prep.base.errors import InputError
+from data_prep.shards.manifest import Manifest
+from data_prep.shards.read import Cell, find_cells
 from trainer.config.schema import DataSection
 from trainer.data import sampler
 from trainer.data.collate import Batch, Masking, Tokens, collate, tokens_of

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.errors import InputError
-from data_prep.shards import Cell
+from data_prep.base.errors import InputError
+from data_prep.shards.read import Cell
 from trainer.data.sampler import Choice
 
 PARTNER_STREAM = 1  # keeps these random numbers apart from those of the data order

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 
 Choice = Callable[[np.ndarray, int], np.ndarray]
 Item = tuple[int, np.ndarray] | tuple[int, np.ndarray, np.ndarray]  # epoch, indices and perhaps partners

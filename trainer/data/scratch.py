@@ -14,15 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from data_prep.errors import InputError
-from data_prep.lock import working_path
-from data_prep.shards import MANIFEST_FILE, Cell, open_cell
+from data_prep.base.errors import InputError
+from data_prep.base.lock import working_path
+from data_prep.shards.manifest import MANIFEST_FILE
+from data_prep.shards.read import Cell, open_cell
 
 VARIABLE = "SHARDS_SCRATCH"
 
 
 def open_near(path: Path, verify: Literal["size", "sha256", "none"] = "size") -> Cell:
-    """The cell at `path` (see `data_prep.shards.open_cell`), from the node's scratch folder where there is one.
+    """The cell at `path` (see `data_prep.shards.read.open_cell`), from the node's scratch folder where there is one.
 
     The ranks of a node wait for the first of them to copy it. Copies are told by the hash of the manifest, which holds
     those of the shards, so a cell that was built anew is copied anew. Where the copy cannot be made, the shared cell is

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from data_prep.errors import InputError
-from data_prep.lock import held, working_path
+from data_prep.base.errors import InputError
+from data_prep.base.lock import held, working_path
 from trainer.demo.languages import languages
 from trainer.demo.neighbours import NEIGHBOURS
 from trainer.demo.world import WORDS

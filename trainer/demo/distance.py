@@ -26,8 +26,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from data_prep.errors import InputError
-from data_prep.shards import working_folder
+from data_prep.base.errors import InputError
+from data_prep.base.files import working_folder
 from data_prep.tokenizer import load_tokenizer
 from trainer.demo.languages import Language
 from trainer.demo.neighbours import NEIGHBOUR_SIGMA

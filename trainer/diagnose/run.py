@@ -22,24 +22,24 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import Progress
 
-from data_prep.errors import InputError
-from data_prep.lock import held_beside
-from data_prep.shards import Cell
+from data_prep.base.errors import InputError
+from data_prep.base.lock import held_beside
+from data_prep.shards.read import Cell
 from trainer.config import load_recipe
 from trainer.config.schema import RobustSection
 from trainer.data.loader import Examples
 from trainer.diagnose.measure import Ball, Noise, english_norms, measure
-from trainer.diagnose.rows import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, merge_diagnostics, read_diagnostics
 from trainer.diagnose.show import print_rows, write_figures
 from trainer.diagnose.summary import measured_fields
+from trainer.distributed.ranks import find_ranks
 from trainer.evaluate.join import Join, describe_joins, join_rows
-from trainer.evaluate.record import read_record
 from trainer.evaluate.run import DTYPES, load_best, open_cells
 from trainer.evaluate.shards_root import find_shards_root
-from trainer.launch import find_ranks
 from trainer.model.site import Site
-from trainer.radius import radius
-from trainer.run_dir import CONFIG
+from trainer.results.diagnostics import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, merge_diagnostics, read_diagnostics
+from trainer.robust.schedule import radius
+from trainer.runs.finished import read_record
+from trainer.runs.folder import CONFIG
 
 SCALES = "0,0.1,0.2,0.3,0.5,0.8,1.2"
 WITHOUT_BALL = ("plain", "mixup")  # methods that perturb nothing, or not within a radius

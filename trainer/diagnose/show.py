@@ -15,10 +15,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from trainer.diagnose.ranks import FEWEST_LANGUAGES, RankCorrelation, rank_correlation
-from trainer.diagnose.rows import ENGLISH, DiagnosticRow
-from trainer.report.diagnostic_figures import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
-from trainer.report.numbers import counted
+from trainer.plots.diagnostics import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
+from trainer.results.diagnostics import ENGLISH, DiagnosticRow
+from trainer.results.numbers import counted
+from trainer.statistics.rank_correlation import FEWEST_LANGUAGES, RankCorrelation, rank_correlation
 
 SUFFIX = ".diagnose"  # of this command's event files, so that it removes no others
 BIN_AXIS = "sentence distance to English (mean token norms)"

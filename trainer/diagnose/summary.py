@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.diagnose.measure import Floats, Measured, Noise
-from trainer.diagnose.rows import DistanceBin, NoisePoint, Place
+from trainer.results.diagnostics import DistanceBin, NoisePoint, Place
 
 BINS = 5
 

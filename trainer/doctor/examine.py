@@ -17,9 +17,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from trainer.distributed.ranks import free_port
 from trainer.kernels.dispatch import available, why_not
-from trainer.launch import free_port
-from trainer.telemetry.record import versions
+from trainer.runs.record import versions
 
 SELFTEST_RANKS = 2
 SELFTEST_SECONDS = 300

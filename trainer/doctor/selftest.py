@@ -20,17 +20,17 @@ import torch
 from torch import Tensor
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
+from data_prep.base.files import write_json
 from trainer.config import Recipe
 from trainer.config.schema import RobustSection
-from trainer.context import StepContext
 from trainer.data.collate import Batch, Tokens, collate
-from trainer.engine import Engine, read_engine_config, start_distributed
+from trainer.distributed.ranks import Ranks, find_ranks
+from trainer.engine.engine import Engine, read_engine_config, start_distributed
+from trainer.engine.step_context import StepContext
 from trainer.kernels import philox, reference
-from trainer.launch import Ranks, find_ranks
-from trainer.model.heads import HEADS
+from trainer.kinds import HEADS
 from trainer.model.site import SiteModel
 from trainer.robust import METHODS
-from trainer.telemetry.record import write_json
 
 UPDATES, BATCH, MICRO, LR, EPSILON, SITE = 3, 8, 2, 0.05, 0.5, "embeddings"
 MAX_LENGTH = 24

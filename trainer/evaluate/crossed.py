@@ -12,8 +12,9 @@ from itertools import pairwise
 import numpy as np
 import pyarrow.compute as pc
 
-from data_prep.errors import InputError
-from data_prep.shards import PAIR_SPECIAL_TOKENS, Cell
+from data_prep.base.errors import InputError
+from data_prep.shards.assemble import PAIR_SPECIAL_TOKENS
+from data_prep.shards.read import Cell
 from trainer.data.collate import Batch, collate
 from trainer.data.loader import Examples, segments
 from trainer.data.sampler import Item

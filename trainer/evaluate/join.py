@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.errors import InputError
-from data_prep.shards import SHIFTS_NOTHING, Cell
+from data_prep.base.errors import InputError
+from data_prep.shards.manifest import SHIFTS_NOTHING
+from data_prep.shards.read import Cell
 
 NAMED = 5  # rows, or pairs of languages, that a line names one by one
 KEYED_LABELS_DIFFER = 0.1  # share of labels that no publisher gives differently to rows of one key

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from trainer.data.loader import Examples, evaluation_batches
-from trainer.evaluate.metrics import METRICS
-from trainer.launch import Ranks
+from trainer.distributed.ranks import Ranks
+from trainer.metrics import METRICS
 from trainer.model.site import SiteModel
 
 

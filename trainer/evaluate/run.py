@@ -17,15 +17,22 @@ import numpy as np
 import torch
 from rich.progress import Progress, track
 
-from data_prep.errors import InputError
-from data_prep.shards import Cell, file_sha256, find_cells
+from data_prep.base.errors import InputError
+from data_prep.base.files import file_sha256
+from data_prep.shards.read import Cell, find_cells
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.data.scratch import open_near
+from trainer.distributed.ranks import find_ranks
 from trainer.evaluate.crossed import CrossedExamples, first_text_groups
 from trainer.evaluate.join import Join, column, describe_joins
 from trainer.evaluate.predict import Predictions, predict
-from trainer.evaluate.predictions import (
+from trainer.evaluate.shards_root import find_shards_root
+from trainer.evaluate.smoothing import Smoothing, Votes, certify, count_votes, read_settings, vote
+from trainer.kinds import HEADS
+from trainer.model.pretrained import WEIGHTS, load_model, read_config
+from trainer.model.site import SiteModel
+from trainer.results.predictions import (
     ABSTAIN,
     NO_PREDICTION,
     Certificates,
@@ -37,8 +44,7 @@ from trainer.evaluate.predictions import (
     write_outcomes,
     write_predictions,
 )
-from trainer.evaluate.record import FAILED, read_record
-from trainer.evaluate.rows import (
+from trainer.results.scores import (
     LARGEST_VALUE,
     MISSING,
     NO_LABEL,
@@ -48,14 +54,9 @@ from trainer.evaluate.rows import (
     merge_rows,
     read_rows,
 )
-from trainer.evaluate.shards_root import find_shards_root
-from trainer.evaluate.smoothing import Smoothing, Votes, certify, count_votes, read_settings, vote
-from trainer.identity import rows_sha256
-from trainer.launch import find_ranks
-from trainer.model.heads import HEADS
-from trainer.model.pretrained import WEIGHTS, load_model, read_config
-from trainer.model.site import SiteModel
-from trainer.run_dir import BEST
+from trainer.runs.finished import FAILED, read_record
+from trainer.runs.folder import BEST
+from trainer.runs.identity import rows_sha256
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.errors import InputError
-from data_prep.shards import find_cells
+from data_prep.base.errors import InputError
+from data_prep.shards.read import find_cells
 
 
 def find_shards_root(run: Path, record: Mapping[str, Any], given: str | None) -> Path:

@@ -32,7 +32,7 @@ from pydantic import Field, ValidationError, model_validator
 from scipy import special
 from torch import Tensor
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from trainer.config.load import from_dotted, known_keys, read_yaml
 from trainer.config.schema import RobustSection, Section
 from trainer.data.collate import Batch
@@ -40,7 +40,7 @@ from trainer.data.loader import Examples, evaluation_batches
 from trainer.kernels import philox
 from trainer.model.site import SiteModel
 from trainer.robust.terms import ball_norms
-from trainer.run_dir import CONFIG
+from trainer.runs.folder import CONFIG
 
 # Draws of the smoothing stream: the samples that choose a class and those that certify it must be independent.
 _SELECTION, _CERTIFICATION = 0, 1

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import torch
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from trainer.kernels import cpu, reference, triton_ops
 
 BACKENDS: dict[str, ModuleType] = {"reference": reference, "cpu": cpu, "triton": triton_ops}

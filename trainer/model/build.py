@@ -14,17 +14,18 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, XLMRobertaConfig
 
-from data_prep.errors import InputError
-from data_prep.shards import Manifest, read_tokenizer, tokenizer_fingerprint
+from data_prep.base.errors import InputError
+from data_prep.base.files import read_json
+from data_prep.shards.manifest import Manifest
+from data_prep.shards.tokenizers import read_tokenizer, tokenizer_fingerprint
 from trainer.config.load import read_yaml
 from trainer.config.schema import Recipe
-from trainer.evaluate.record import FAILED
+from trainer.kinds import HEADS
 from trainer.model.classes import fit_classes
-from trainer.model.heads import HEADS
 from trainer.model.pretrained import PREFIX, load_model, read_config
 from trainer.model.transfer import transfer_encoder
-from trainer.run_dir import BEST, CONFIG, DONE, RECORD, run_dir_of
-from trainer.telemetry.record import read_json
+from trainer.runs.finished import FAILED
+from trainer.runs.folder import BEST, CONFIG, DONE, RECORD, run_dir_of
 
 # Hidden size, layers, heads, feed-forward width. `tiny` is for laptops and tests, the others are XLM-R's own shapes.
 SIZES = {"tiny": (64, 2, 4, 128), "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096)}

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel, XLMRobertaConfig
 from transformers.utils import cached_file, logging
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 
 MODEL_TYPE = "xlm-roberta"
 WEIGHTS = "model.safetensors"

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from trainer.data.collate import Batch
-from trainer.model.heads import Head
+from trainer.kinds import Head
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 
 
 def transfer_encoder(folder: Path, model: PreTrainedModel) -> dict[str, Any]:

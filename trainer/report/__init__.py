@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 
 
 def report(*runs: str, out: str = "report", pool: str | None = None) -> int:
@@ -19,7 +19,7 @@ def report(*runs: str, out: str = "report", pool: str | None = None) -> int:
     of their own; --pool label averages them all the same, and says so. Raises InputError for no run, a run that was not
     evaluated, runs that were scored on unlike rows, and an --out that holds something else than a report.
     """
-    from trainer.report import terminal  # here, so that other commands start without matplotlib
+    from trainer.report.render import terminal  # here, so that other commands start without matplotlib
     from trainer.report.write import write_report
 
     if not out.strip():

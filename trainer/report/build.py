@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from trainer.report import figures, recipes, smoothed, story, tables
-from trainer.report.collect import Grid, Section, missing_cells
-from trainer.report.compare import Comparison, base_label, compare
-from trainer.report.diagnostics import diagnosed
+from trainer.plots import figures
+from trainer.report.data import recipes
+from trainer.report.data.collect import Grid, Section, missing_cells
+from trainer.report.data.compare import Comparison, base_label, compare
+from trainer.report.data.runs import Run, failed_lines, recipe_lines
 from trainer.report.document import (
     Block,
     Bullets,
@@ -19,9 +20,10 @@ from trainer.report.document import (
     Paragraph,
     Row,
 )
-from trainer.report.method import method_lines
-from trainer.report.numbers import counted
-from trainer.report.runs import Run, failed_lines, recipe_lines
+from trainer.report.sections import smoothed, story, tables
+from trainer.report.sections.diagnostics import diagnosed
+from trainer.report.sections.method import method_lines
+from trainer.results.numbers import counted
 
 TITLE = "Cross-lingual transfer report"
 

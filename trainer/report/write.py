@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.errors import InputError
-from data_prep.lock import held_beside, working_path
-from trainer.report import csv_rows, events, html, markdown
+from data_prep.base.errors import InputError
+from data_prep.base.lock import held_beside, working_path
+from trainer.plots.figures import to_svg
 from trainer.report.build import build, main_tables
-from trainer.report.collect import lay_out, missing_cells
+from trainer.report.data.collect import lay_out, missing_cells
+from trainer.report.data.runs import Run, read_runs
 from trainer.report.document import Table
-from trainer.report.figures import to_svg
-from trainer.report.runs import Run, read_runs
+from trainer.report.render import csv_rows, html, markdown
+from trainer.report.render import tensorboard as events
 
 FILES = ("report.md", "results.csv", "report.html")  # the page last: who sees it finds the rest
 FOLDERS = (markdown.FIGURES, "tensorboard")

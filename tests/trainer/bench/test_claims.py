@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from trainer.bench import claims
 
 

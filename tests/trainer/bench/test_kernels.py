@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from tests.trainer.small_runs import launcher_variables_kept
 from trainer.bench.kernels import Line, bench_kernels
 from trainer.kernels import cpu

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from tests.trainer.small_runs import PGD, killed_at, metrics_of, run
-from trainer.checkpoint import layout, store, writer
+from trainer.checkpoint import layout, store
+from trainer.engine import checkpoint_writer as writer
 from trainer.loop import Update, Watcher, Window
 
 

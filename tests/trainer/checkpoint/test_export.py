@@ -12,14 +12,14 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 
-from data_prep.errors import InputError
-from data_prep.shards import open_cell
+from data_prep.base.errors import InputError
+from data_prep.shards.read import open_cell
 from tests.random_cells import LABELS
 from tests.trainer.small_runs import TEXT, ZERO3, run, tree_of, weights_of, write_recipe
+from trainer.checkpoint.export import export
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.evaluate import predict as predict_module
-from trainer.export import export
 from trainer.loop import Watcher
 
 CASES = {

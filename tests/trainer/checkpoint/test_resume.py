@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from data_prep.errors import InputError
-from data_prep.shards import open_cell, read_manifest, write_cell
+from data_prep.base.errors import InputError
+from data_prep.shards.manifest import read_manifest
+from data_prep.shards.read import open_cell
+from data_prep.shards.write import write_cell
 from tests.random_cells import write_random_cell
 from tests.trainer.small_runs import (
     PGD,

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from trainer.config import Recipe, load_recipe
 from trainer.config.load import RECIPES, dump, known_keys
 from trainer.demo.chain import RECIPES as DEMO_RECIPES

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from data_prep.errors import InputError
-from data_prep.shards import open_cell
+from data_prep.base.errors import InputError
+from data_prep.shards.read import open_cell
 from tests.random_cells import write_random_cell
 from trainer.config.schema import DataSection
 from trainer.data.loader import CELL_SHIFT, Examples, evaluation_batches, open_training_data, training_batches

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.shards import Manifest, open_cell, write_cell
+from data_prep.base.errors import InputError
+from data_prep.shards.manifest import Manifest
+from data_prep.shards.read import open_cell
+from data_prep.shards.write import write_cell
 from tests.random_cells import LABELS, TOKENIZER, write_random_cell
 from trainer.data import sampler
 from trainer.data.loader import Examples

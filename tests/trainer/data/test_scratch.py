@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.shards import open_cell
+from data_prep.base.errors import InputError
+from data_prep.shards.read import open_cell
 from tests.random_cells import write_random_cell
 from trainer.data.scratch import VARIABLE, open_near
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.cli import check_arguments, resolve
+from data_prep.base.cli import check_arguments, resolve
+from data_prep.base.errors import InputError
 from data_prep.commands import COMMANDS as PREPARE
-from data_prep.errors import InputError
 from trainer.commands import COMMANDS as TRAIN
 from trainer.config import load_recipe
 from trainer.demo import chain

@@ -17,7 +17,7 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from data_prep.tokenizer import make_tokenizer
 from trainer.demo.distance import Extension, extend
 from trainer.demo.languages import GRAMMARS, SIGMAS, distance_language, grammar_language

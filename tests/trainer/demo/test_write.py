@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.augment.synonyms import make
-from data_prep.sources import find_sources
+from data_prep.sources.layouts import find_sources
 from data_prep.tasks import TASKS
 from trainer.demo.languages import Language, languages
 from trainer.demo.neighbours import NEIGHBOURS

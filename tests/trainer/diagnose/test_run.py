@@ -15,15 +15,16 @@ import torch
 import yaml
 from transformers import AutoModelForSequenceClassification
 
-from data_prep.errors import InputError
-from data_prep.shards import open_cell, write_cell
+from data_prep.base.errors import InputError
+from data_prep.shards.read import open_cell
+from data_prep.shards.write import write_cell
 from tests.random_cells import TOKENIZER, write_random_cell
 from tests.trainer.small_runs import TEXT, run, tree_of, write_recipe
-from trainer.diagnose.rows import DiagnosticRow, read_diagnostics
 from trainer.diagnose.run import diagnose
-from trainer.evaluate.rows import read_rows
 from trainer.evaluate.run import evaluate
 from trainer.kernels import philox
+from trainer.results.diagnostics import DiagnosticRow, read_diagnostics
+from trainer.results.scores import read_rows
 
 EN, DE = list(range(14)), [13, 3, 4, 5, 6, 20, 7, 8, 9, 10, 2]  # numbers of sentences; 20 is German only
 SCALES = "0,0.5,2"

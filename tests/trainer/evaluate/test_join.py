@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.shards import Cell, Manifest, open_cell, write_cell
+from data_prep.base.errors import InputError
+from data_prep.shards.manifest import Manifest
+from data_prep.shards.read import Cell, open_cell
+from data_prep.shards.write import write_cell
 from tests.random_cells import LABELS, TOKENIZER
 from trainer.evaluate.join import Join, describe_joins, join_rows
 

@@ -14,15 +14,16 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 
-from data_prep.errors import InputError
-from data_prep.shards import open_cell, write_cell
+from data_prep.base.errors import InputError
+from data_prep.shards.read import open_cell
+from data_prep.shards.write import write_cell
 from tests.random_cells import LABELS, TOKENIZER, write_random_cell
 from tests.trainer.small_runs import TEXT, run, tree_of, write_recipe
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples
-from trainer.evaluate.predictions import read_outcomes, read_predictions
-from trainer.evaluate.rows import ResultRow, read_rows
 from trainer.evaluate.run import evaluate
+from trainer.results.predictions import read_outcomes, read_predictions
+from trainer.results.scores import ResultRow, read_rows
 
 EN, DE = list(range(12)), [11, 3, 4, 5, 6, 20, 7, 8, 9, 10, 2]  # numbers of sentences; 20 is German only
 EN_ROWS, DE_ROWS = list(range(12)), [4, 0, 3, 1, 12, 2, 5, 10, 6, 8, 9]  # where they stand in the publisher's files

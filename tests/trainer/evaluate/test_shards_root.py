@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from tests.random_cells import write_random_cell
 from trainer.diagnose.run import diagnose
 from trainer.evaluate.run import evaluate

@@ -15,14 +15,13 @@ from scipy import stats
 from torch import Tensor, nn
 
 import trainer.__main__
-from data_prep.errors import InputError
-from data_prep.shards import open_cell, write_cell
+from data_prep.base.errors import InputError
+from data_prep.shards.read import open_cell
+from data_prep.shards.write import write_cell
 from tests.random_cells import LABELS, VOCABULARY, write_random_cell
 from tests.trainer.small_runs import TEXT, run, tree_of, write_recipe
 from trainer.data.collate import Batch
 from trainer.data.loader import Examples
-from trainer.evaluate.predictions import ABSTAIN, read_certificates, read_outcomes, read_predictions
-from trainer.evaluate.rows import RESULTS_FILE, ResultRow, read_rows
 from trainer.evaluate.run import evaluate
 from trainer.evaluate.smoothing import (
     Smoothing,
@@ -35,6 +34,8 @@ from trainer.evaluate.smoothing import (
     read_settings,
     vote,
 )
+from trainer.results.predictions import ABSTAIN, read_certificates, read_outcomes, read_predictions
+from trainer.results.scores import RESULTS_FILE, ResultRow, read_rows
 
 WIDTH = 8
 CPU = torch.device("cpu")

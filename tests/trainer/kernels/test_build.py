@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.errors import InputError
+from data_prep.base.errors import InputError
 from trainer.kernels import build, cpu, dispatch, reference
 
 ROOT = Path(__file__).parents[3]

@@ -12,8 +12,10 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from data_prep.errors import InputError
-from data_prep.shards import Manifest, open_cell, tokenizer_fingerprint
+from data_prep.base.errors import InputError
+from data_prep.shards.manifest import Manifest
+from data_prep.shards.read import open_cell
+from data_prep.shards.tokenizers import tokenizer_fingerprint
 from tests.trainer.small_runs import PGD, TEXT, run, weights_of, write_recipe
 from trainer.config import load_recipe
 from trainer.model.build import build_model

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from data_prep.shards import Manifest, open_cell
+from data_prep.shards.manifest import Manifest
+from data_prep.shards.read import open_cell
 from tests.trainer.small_runs import launcher_variables_kept, run, weights_of
 from trainer.__main__ import main
 from trainer.config import load_recipe

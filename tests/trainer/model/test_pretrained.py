@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save_file
 from transformers import XLMRobertaModel
 from transformers.utils import logging
 
-from data_prep.errors import InputError
-from data_prep.shards import Manifest, open_cell
+from data_prep.base.errors import InputError
+from data_prep.shards.manifest import Manifest
+from data_prep.shards.read import open_cell
 from trainer.checkpoint.best import write_transformers_folder
 from trainer.config import load_recipe
 from trainer.model.build import build_model

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from data_prep.errors import InputError
-from data_prep.shards import open_cell
+from data_prep.base.errors import InputError
+from data_prep.shards.read import open_cell
 from trainer.config import load_recipe
 from trainer.data.collate import Batch, Masking
 from trainer.data.loader import Examples
+from trainer.kinds import HEADS
 from trainer.model.build import build_model
-from trainer.model.heads import HEADS
 from trainer.model.site import Site, SiteModel
 
 SITES = ["word_embeddings", "embeddings", "layer:1", "layer:2"]

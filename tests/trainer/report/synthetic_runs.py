@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.evaluate.predictions import outcomes_path, predictions_path, write_outcomes
-from trainer.evaluate.rows import RESULTS_FILE, ResultRow, merge_rows
+from trainer.results.predictions import outcomes_path, predictions_path, write_outcomes
+from trainer.results.scores import RESULTS_FILE, ResultRow, merge_rows
 
 LANGUAGES = {
     "en": (0.90, "English", "Germanic", "Latin", "high"),

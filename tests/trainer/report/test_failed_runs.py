@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.trainer.report.data.test_recipes import change, document
 from tests.trainer.report.synthetic_runs import CHANCE, draw, make_runs, row
-from tests.trainer.report.test_recipes import change, document
-from trainer.evaluate.rows import RESULTS_FILE, chance_limit, is_at_chance, merge_rows
-from trainer.report.collect import Grid, lay_out
-from trainer.report.compare import compare
-from trainer.report.diagnostic_figures import Curve, Spot, curves, distance_scatter, limits
-from trainer.report.figures import accuracy_by_language, heat_map, value_range
-from trainer.report.runs import read_runs
+from trainer.plots.diagnostics import Curve, Spot, curves, distance_scatter, limits
+from trainer.plots.figures import accuracy_by_language, heat_map, value_range
+from trainer.report.data.collect import Grid, lay_out
+from trainer.report.data.compare import compare
+from trainer.report.data.runs import read_runs
+from trainer.results.scores import RESULTS_FILE, chance_limit, is_at_chance, merge_rows
 
 
 def grid_of(paths: list[Path]) -> Grid:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.report.synthetic_runs import make_runs
-from trainer.report import events
+from trainer.report.render import tensorboard as events
 from trainer.report.write import write_report
 
 CHROMIUM = Path("/usr/bin/chromium")

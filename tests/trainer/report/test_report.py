@@ -13,20 +13,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep import cli
-from data_prep.errors import InputError
+from data_prep.base import cli
+from data_prep.base.errors import InputError
 from tests.trainer.report.synthetic_runs import LANGUAGES, draw, make_runs, row
-from trainer.evaluate.predictions import write_outcomes
-from trainer.evaluate.rows import RESULTS_FILE, ResultRow, merge_rows, read_rows
-from trainer.report import events, markdown, report
+from trainer.report import report
 from trainer.report.build import build
-from trainer.report.collect import Grid, lay_out, missing_cells
-from trainer.report.compare import compare
+from trainer.report.data.collect import Grid, lay_out, missing_cells
+from trainer.report.data.compare import compare
+from trainer.report.data.runs import read_runs
 from trainer.report.document import Table
-from trainer.report.numbers import PERCENT, listed
-from trainer.report.runs import read_runs
-from trainer.report.tables import language_tables
+from trainer.report.render import markdown
+from trainer.report.render import tensorboard as events
+from trainer.report.sections.tables import language_tables
 from trainer.report.write import write_report
+from trainer.results.numbers import PERCENT, listed
+from trainer.results.predictions import write_outcomes
+from trainer.results.scores import RESULTS_FILE, ResultRow, merge_rows, read_rows
 
 GOLDEN = Path(__file__).with_name("golden_report.md")
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from trainer.config.schema import RobustSection
-from trainer.identity import METHOD_SETTINGS
 from trainer.kernels import reference
-from trainer.radius import radius
 from trainer.robust import METHODS
 from trainer.robust.protocol import Figures
+from trainer.robust.schedule import radius
 from trainer.robust.terms import ball_norms
+from trainer.runs.identity import METHOD_SETTINGS
 
 B, L, H, EPSILON = 3, 5, 8, 0.3
 

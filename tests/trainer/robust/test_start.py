@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep.shards import open_cell
+from data_prep.shards.read import open_cell
 from tests.trainer.small_runs import run, write_recipe
 from trainer.config import load_recipe
 from trainer.config.schema import RobustSection
-from trainer.context import StepContext
 from trainer.data.loader import Examples
+from trainer.engine.step_context import StepContext
 from trainer.kernels import reference
+from trainer.kinds import HEADS
 from trainer.model.build import build_model
-from trainer.model.heads import HEADS
 from trainer.model.site import SiteModel
 from trainer.robust import METHODS
 

@@ -1,0 +1,1 @@
+"""Foundations of both packages: errors, command line, locks, interrupts."""

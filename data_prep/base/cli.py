@@ -1,0 +1,297 @@
+"""Strict command lines on Fire, for `python -m data_prep`, `python -m trainer` and `python -m slurm.submit`.
+
+Fire on its own runs a function with its defaults when a flag is mistyped, complains only afterwards, and guesses
+the types of values (`--run_name=1e5` becomes a float). Here every flag and word is checked against the function's
+signature before anything runs, and values stay strings until they are converted by the parameter's annotation.
+
+Input: a literal dict of commands, the arguments, the program's name. Output: the exit code. The entries of a table may
+be lazy: a command's module is imported once the command is chosen, so that help and a mistyped name wait for none.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import inspect
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data_prep.base import interrupt
+from data_prep.base.errors import InputError
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class LazyCommand:
+    """Entry of a command table whose module is imported only when the command is chosen."""
+
+    target: str
+    """`module:function`."""
+    help: str
+    """First line of the function's docstring, for the overview."""
+
+
+Commands = Mapping[str, "Command | LazyCommand | Commands"]
+EXIT_BAD_INPUT = 2
+KEPT = "what was finished is kept; give the same command again"
+# What a place, not the program, gets wrong: full, read-only or forbidden, a name that cannot be one.
+NO_BUG = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP,
+          errno.ENOTDIR, errno.EISDIR}
+
+
+def main(
+    commands: Commands | Command, argv: Sequence[str], prog: str, kept: Mapping[str, str] | str = KEPT
+) -> int:
+    """Run one command of `commands` (a table may hold tables) with the words of `argv`; return the exit code.
+
+    A program of a single command gives that instead of a table. A command may return an int, which becomes the exit
+    code; None means 0. `InputError` is printed as one line and becomes 2, and so does a full disk or a forbidden
+    folder. A reader that closes our output early (`... | head`) is no error. Where the program listens to Ctrl-C, that
+    is one line too and becomes 130; `kept`: what an interrupted command leaves and what to do, perhaps by its name.
+    """
+    _import_chosen(commands, argv)  # before `begin`: until a command runs, Ctrl-C ends the process at once
+    interrupt.begin()
+    try:
+        return _run_one(commands, argv, prog)
+    except BaseException as error:
+        # What a library makes of KeyboardInterrupt on its way here may be another exception.
+        if not interrupt.heard() or isinstance(error, SystemExit):
+            raise
+        interrupt.say(f"by Ctrl-C; {kept if isinstance(kept, str) else kept.get(argv[0] if argv else '', KEPT)}")
+        return interrupt.EXIT_INTERRUPTED
+    finally:
+        interrupt.end()
+
+
+def resolve(command: Command | LazyCommand | Commands) -> Command:
+    """The function behind one entry of a command table; imports its module if the entry is lazy.
+
+    Raises TypeError for an entry that is itself a table.
+    """
+    if isinstance(command, Mapping):
+        raise TypeError(f"a table of commands is no command: {', '.join(command)}")
+    if not isinstance(command, LazyCommand):
+        return command
+    module, _, function = command.target.partition(":")
+    found: Command = getattr(importlib.import_module(module), function)
+    return found
+
+
+def _import_chosen(commands: Commands | Command, argv: Sequence[str]) -> None:
+    """Import the module of the command that `argv` names; nothing where it names none."""
+    chosen: Command | LazyCommand | Commands | None = commands
+    for word in argv:
+        if not isinstance(chosen, Mapping):
+            break
+        chosen = chosen.get(word)
+    if isinstance(chosen, LazyCommand):
+        resolve(chosen)
+
+
+def _run_one(commands: Commands | Command, argv: Sequence[str], prog: str) -> int:
+    try:
+        if not isinstance(commands, Mapping):
+            return _run(commands, argv, prog)
+        if not argv or argv[0] in ("-h", "--help", "help"):
+            print(_overview(commands, prog))
+            return 0
+        name, words = argv[0], list(argv[1:])
+        if name not in commands:
+            raise InputError(f"no command {name!r} in {prog}{_did_you_mean(name, commands)}; "
+                             f"commands: {', '.join(commands)}")
+        command = commands[name]
+        if isinstance(command, Mapping):
+            return _run_one(command, words, f"{prog} {name}")
+        return _run(resolve(command), words, f"{prog} {name}")
+    except InputError as error:
+        if interrupt.heard():
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in NO_BUG or interrupt.heard():
+            raise
+        print(f"error: {InputError(f'{error.filename}: {error.strerror}')}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+def _run(command: Command, words: Sequence[str], prog: str) -> int:
+    if any(word in ("-h", "--help") for word in words):
+        print(_usage(command, prog))
+        return 0
+    outcome = call(command, words, prog)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def call(command: Command, words: Sequence[str], prog: str) -> Any:
+    """What `command` returns for `words`, which are checked and converted first; raises InputError."""
+    check_arguments(command, words, prog)
+    import fire  # here and below: neither help nor a refused line needs it
+
+    outcome: list[Any] = []  # kept aside: Fire would print what it gets back
+    fire.Fire(_typed(command, outcome), command=list(words), name=prog)
+    return outcome[0] if outcome else None
+
+
+def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[list[str], dict[str, str]]:
+    """Refuse words that `command` does not take, before it runs; the plain words, and the flags with their values.
+
+    Raises InputError for an unknown flag, a flag without its value, a stray word, or a missing argument. A command
+    with ``**overrides`` takes flags with a dot in their name (``--robust.epsilon=0.1``); their meaning is checked
+    by the recipe, also before anything runs. A command with ``*words`` takes any number of plain words.
+    """
+    parameters = inspect.signature(command).parameters
+    takes_dotted = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    takes_words = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+    named = {n: p for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    positional = [n for n, p in named.items() if p.default is p.empty]  # what has a default is a flag, never a word
+    given: dict[str, str] = {}
+    plain: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word == "--":
+            if word.startswith("-") and not _is_number(word):  # a lone "-" would make Fire start over
+                raise InputError(f"{prog}: flags are spelt with two dashes, found {word!r}")
+            plain.append(word)
+            continue
+        flag, equals, value = word[2:].partition("=")
+        name = flag.replace("-", "_")
+        dotted = takes_dotted and "." in flag
+        if not dotted and name not in named:
+            switch_off = name.removeprefix("no")
+            if name.startswith("no") and switch_off in named and _is_bool(command, switch_off) and not equals:
+                given[switch_off] = "false"
+                continue
+            known = ", ".join("--" + n for n in named) + (" and dotted keys" if takes_dotted else "")
+            raise InputError(f"{prog}: no flag --{flag}{_did_you_mean(name, named)}; flags: {known}")
+        if name in given:
+            raise InputError(f"{prog}: --{flag} is given twice")
+        if not equals and (dotted or not _is_bool(command, name)):
+            if not rest or (rest[0].startswith("--") and len(rest[0]) > 2):
+                raise InputError(f"{prog}: --{flag} needs a value")
+            value = rest.pop(0)
+        elif not equals:
+            value = rest.pop(0) if rest and rest[0].lower() in ("true", "false") else "true"
+        given[name] = value
+    open_words = [name for name in positional if name not in given]  # Fire fills these, then flags: so no more words
+    if len(plain) > len(open_words) and not takes_words:
+        raise InputError(f"{prog}: stray word {plain[len(open_words)]!r}; it takes {_take(positional)}")
+    filled = {*given, *open_words[: len(plain)]}
+    missing = [n for n, p in named.items() if p.default is p.empty and n not in filled]
+    if missing:
+        raise InputError(f"{prog}: missing {', '.join(missing)}; see {prog} --help")
+    return plain, given
+
+
+def convert(value: Any, annotation: Any, name: str) -> Any:
+    """`value`, a string from the command line, as `annotation` says (str, int, float, bool, or one of them | None)."""
+    if not isinstance(value, str):
+        return value
+    kinds = [a for a in _members(annotation) if a is not type(None)]
+    optional = len(kinds) < len(_members(annotation))
+    if optional and value.lower() in ("none", "null"):
+        return None
+    kind = kinds[0] if kinds else str
+    if kind is bool:
+        if value.lower() not in ("true", "false"):
+            raise InputError(f"--{name} must be true or false, found {value!r}")
+        return value.lower() == "true"
+    if kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise InputError(f"--{name} must be {what}, found {value!r}") from None
+    return value
+
+
+def _typed(command: Command, outcome: list[Any]) -> Command:
+    """`command` behind a wrapper that converts Fire's plain strings by annotation; its result goes into `outcome`."""
+    from fire.decorators import SetParseFn
+
+    hints = typing.get_type_hints(command)
+    signature = inspect.signature(command)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            if signature.parameters[name].kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
+                continue
+            bound.arguments[name] = convert(value, hints.get(name, str), name)
+        outcome.append(command(*bound.args, **bound.kwargs))
+
+    call.__signature__ = signature  # type: ignore[attr-defined]  # Fire reads the signature from here
+    call.__name__, call.__doc__ = command.__name__, command.__doc__
+    return SetParseFn(str)(call)
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _is_bool(command: Command, name: str) -> bool:
+    return bool in _members(typing.get_type_hints(command).get(name, str))
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _did_you_mean(word: str, choices: Mapping[str, Any]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(word, list(choices), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _take(positional: Sequence[str]) -> str:
+    return "no plain words" if not positional else "at most " + " ".join(p.upper() for p in positional)
+
+
+def _first_line(command: Command | LazyCommand | Commands) -> str:
+    if isinstance(command, LazyCommand):
+        return command.help
+    if isinstance(command, Mapping):
+        return "one of: " + ", ".join(command)
+    return (inspect.getdoc(command) or "").split("\n")[0]
+
+
+def _overview(commands: Commands, prog: str) -> str:
+    width = max(len(name) for name in commands)
+    lines = [f"usage: {prog} COMMAND [flags]", ""]
+    lines += [f"  {name:<{width}}  {_first_line(command)}" for name, command in commands.items()]
+    return "\n".join([*lines, "", f"{prog} COMMAND --help tells the flags of one command."])
+
+
+def _usage(command: Command, prog: str) -> str:
+    words, flags = [], []
+    hints = typing.get_type_hints(command)
+    for name, parameter in inspect.signature(command).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            flags.append("  --dotted.key=VALUE   any key of the recipe" if name == "overrides"
+                         else f"  --{name}.KEY=VALUE   any of its keys")
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            words.append(f"{name.upper()}...")
+        elif parameter.default is parameter.empty:
+            words.append(name.upper())
+        else:
+            kinds = [m for m in _members(hints.get(name, str)) if m is not type(None)]
+            flags.append(f"  --{name}={'|'.join(k.__name__.upper() for k in kinds)}   (default: {parameter.default})")
+    usage = f"usage: {prog} {' '.join(words)} [flags]"
+    return "\n".join([usage, "", inspect.getdoc(command) or "", "", *flags]).rstrip()

@@ -1,0 +1,1 @@
+"""Shards: manifest, model input, writing and reading cells."""

@@ -1,0 +1,159 @@
+"""The manifest of a cell: its model, whose types refuse what would lead astray, and its reader.
+
+Input: `manifest.json`. Output: a `Manifest`. Nothing in it is trusted: names become file names, so they hold no dot
+and no slash; numbers become shapes and indices, so they have bounds.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field
+
+from data_prep.base.errors import InputError
+
+FORMAT_VERSION = 2
+MANIFEST_FILE = "manifest.json"
+LONGEST_KEY = 200  # bytes
+KEY_CANNOT_HOLD = r"[\t\n\r\x00]"  # keys stand in tab-separated files
+SPECIAL_TOKENS_OF_XLMR = 5
+
+# why a row of the source is left out, as `skipped` says it
+BLANK, WRONG_COLUMNS, MORE_TEXTS = "blank line", "wrong number of columns", "more than two texts"
+NO_LABEL_GIVEN, NO_CONSENSUS, NO_TEXT = "no label", "no consensus", "missing text"
+EMPTY, PLACEHOLDER = "both texts empty", "placeholder text"
+# Reasons that lie in a row that is one row, so the numbers of those behind it hold. Every other reason, one from
+# elsewhere too, may be half of a row that was split, two that were joined, or a line between rows: these shift numbers.
+SHIFTS_NOTHING = frozenset({NO_LABEL_GIVEN, NO_CONSENSUS, NO_TEXT, EMPTY, PLACEHOLDER})
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-]{1,100}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha256OrNone = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]  # empty in a draft
+Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+
+class TokenizerInfo(_Strict):
+    """Which tokenizer the ids of a cell belong to."""
+
+    name: str
+    fingerprint: Sha256
+    vocab_size: int = Field(gt=SPECIAL_TOKENS_OF_XLMR, lt=2**31)
+    cls_id: TokenId
+    sep_id: TokenId
+    pad_id: TokenId
+    mask_id: TokenId
+    unk_id: TokenId
+
+    @pydantic.model_validator(mode="after")
+    def _in_vocabulary(self) -> TokenizerInfo:
+        if max(self.cls_id, self.sep_id, self.pad_id, self.mask_id, self.unk_id) >= self.vocab_size:
+            raise ValueError(f"a special token's id lies outside the vocabulary of {self.vocab_size}")
+        return self
+
+
+class ShardInfo(_Strict):
+    """One Arrow file of a cell."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}$")
+    rows: Count
+    bytes: Count
+    sha256: Sha256
+
+
+class LanguageInfo(_Strict):
+    """What is known of a language, for grouping in reports; "unknown" where nothing is."""
+
+    name: str = "unknown"
+    family: str = "unknown"
+    script: str = "unknown"
+    resource: str = "unknown"
+    morphology: str = "unknown"
+
+
+class Manifest(_Strict):
+    """What a cell holds.
+
+    `rows`, `has_labels`, `label_counts`, `tokens`, `rows_sha256` and `shards` are counted by `write_cell`, and
+    `source_rows` where the draft has none.
+    """
+
+    format_version: Literal[2] = 2
+    task: Name
+    kind: Literal["pair", "mlm"]
+    labels: list[Label]
+    metric: Literal["accuracy", "perplexity"]
+    language: Name
+    split: Name
+    rows: Count = 0
+    source_rows: int = Field(default=0, ge=0, lt=2**40)
+    """Rows of the publisher's file for this cell, those left out included."""
+    keys: Literal["publisher", "row"] = "row"
+    """Where the column `key` comes from: the publisher, or the row number in the source."""
+    rows_sha256: Sha256OrNone = ""
+    """Hash of the content of all rows, see `write_cell`."""
+    source_sha256: Sha256OrNone = ""
+    """Hash of the files, or of the rows of the hub, that the cell was built from."""
+    has_labels: bool = False
+    parallel: bool = False
+    """Declared by the task: rows of equal key (without keys: of equal number) are translations of each other."""
+    label_tolerance: float = Field(default=0.0, ge=0, le=1)
+    """Share of parallel rows whose labels the publisher itself gives differently in two languages, at most."""
+    skipped: dict[str, Count] = {}  # rows of the source that were left out, by reason
+    kept: dict[str, Count] = {}  # rows that were built, but that a reader should know of, by reason
+    drop_placeholders: bool = False
+    truncated: Count = 0
+    max_length: int = Field(ge=5, lt=2**31)
+    copies: int = Field(default=0, ge=0, lt=2**20)
+    language_info: LanguageInfo = LanguageInfo()
+    label_counts: dict[str, Count] = {}
+    tokens: Count = 0
+    tokenizer: TokenizerInfo
+    shards: list[ShardInfo] = []
+    source: str
+    data_prep_version: str
+
+    @pydantic.model_validator(mode="after")
+    def _kind_fits(self) -> Manifest:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("a label occurs twice")
+        expected = (True, "accuracy") if self.kind == "pair" else (False, "perplexity")
+        if (len(self.labels) >= 2, self.metric) != expected:
+            raise ValueError(f"kind {self.kind} with {len(self.labels)} labels and metric {self.metric}")
+        all_labelled = bool(self.labels) and sum(self.label_counts.values()) == self.rows
+        if self.rows and not self.rows_sha256:
+            raise ValueError("rows without their rows_sha256")
+        if self.rows > self.source_rows * (self.copies + 1):
+            raise ValueError(f"{self.rows} rows from {self.source_rows} source_rows")
+        if self.rows and self.has_labels != all_labelled:
+            raise ValueError(f"has_labels {self.has_labels}, but of {self.rows} rows {self.label_counts} have a label")
+        return self
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """The manifest of the cell at `path`. Raises InputError where there is none, or it is of another format."""
+    file = Path(path) / MANIFEST_FILE
+    if not file.is_file():
+        what = "an unfinished or empty folder" if Path(path).is_dir() else "no such folder"
+        raise InputError(f"{path}: {what}, expected a cell with {MANIFEST_FILE}; run `python -m data_prep build`")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(f"{file} is not valid JSON ({error}); build the cell again") from None
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(f"{file}: format version {version!r}, this code reads {FORMAT_VERSION}; build the cell again")
+    try:
+        return Manifest.model_validate(content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{file}: {where}: {first['msg']}; build the cell again") from None

@@ -1,0 +1,135 @@
+"""Reader of sharded cells: find finished ones, check them against their manifest, memory-map their rows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data_prep.base.errors import InputError
+from data_prep.base.files import file_sha256
+from data_prep.shards.assemble import SINGLE_SPECIAL_TOKENS
+from data_prep.shards.columns import FEATURES
+from data_prep.shards.manifest import KEY_CANNOT_HOLD, LONGEST_KEY, MANIFEST_FILE, Manifest, ShardInfo, read_manifest
+from data_prep.shards.tokenizers import TOKENIZERS_FOLDER
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An open cell: where it lies, its manifest, and its rows, memory-mapped."""
+
+    path: Path
+    manifest: Manifest
+    dataset: datasets.Dataset
+
+    def __len__(self) -> int:
+        return self.manifest.rows
+
+
+def find_cells(root: str | Path, task: str | None = None, split: str | None = None) -> list[Path]:
+    """Folders of the finished cells below `root`, sorted; only those of `task` and `split` where these are given."""
+    found = []
+    for manifest in Path(root).glob(f"*/*/*/{MANIFEST_FILE}"):
+        names = manifest.relative_to(root).parts[:3]
+        wanted = (task is None or names[0] == task) and (split is None or names[1] == split)
+        if wanted and names[0] != TOKENIZERS_FOLDER and not any(name.startswith(".") for name in names):
+            found.append(manifest.parent)
+    return sorted(found)
+
+
+def open_cell(path: str | Path, verify: Literal["size", "sha256", "none"] = "size") -> Cell:
+    """Open the finished cell at `path`, memory-mapped, after comparing its shards with the manifest.
+
+    `verify` "size" compares file sizes and row counts, "sha256" re-hashes every byte, "none" looks only whether the
+    files are there. Raises InputError for a missing, unfinished, cut or altered cell.
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
+    named = (manifest.task, manifest.split, manifest.language)
+    if Path(os.path.abspath(path)).parts[-3:] != named:
+        raise InputError(f"{path}: the manifest says {'/'.join(named)}; expected the cell in folders of these names")
+    tables = []
+    for shard in manifest.shards:
+        check_shard(path / shard.file, shard, verify)
+        tables.append(_open_shard(path / shard.file, shard, manifest))
+    if not tables:
+        raise InputError(f"{path / MANIFEST_FILE} names no shards; build the cell again")
+    dataset = tables[0] if len(tables) == 1 else datasets.concatenate_datasets(tables)
+    if len(dataset) != manifest.rows or not manifest.rows:
+        raise InputError(f"{path}: {len(dataset)} rows, the manifest says {manifest.rows}; build the cell again")
+    return Cell(path=path, manifest=manifest, dataset=dataset)
+
+
+def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> datasets.Dataset:
+    """The rows of one file, memory-mapped; InputError where they are not what the manifest promises.
+
+    Looks at the number columns and the bounds of the lists, a tenth of the file: bounds that lie would make a reader
+    leave the file's memory. Token ids are looked at batch by batch (`Examples`), or by `verify`.
+    """
+    try:
+        table = pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
+        fits = table.schema.equals(FEATURES.arrow_schema) and table.num_rows == shard.rows
+        if fits:
+            table.validate(full=True)
+            dataset = datasets.Dataset.from_file(str(file))
+    except Exception as error:  # damage surfaces as an error of Arrow, of the file system, or of datasets' own metadata
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{file} cannot be read as Arrow ({reason[:200]}); build the cell again") from None
+    if not fits:
+        raise InputError(f"{file}: {table.num_rows} rows of {', '.join(table.column_names)[:200]}, the manifest says "
+                         f"{shard.rows} of {', '.join(FEATURES)}; build the cell again")
+    lists = [chunk.values for name in ("first_ids", "second_ids") for chunk in table.column(name).chunks]
+    if any(column.null_count for column in (*table.columns, *lists)):
+        raise InputError(f"{file}: an entry is empty (null), expected numbers; build the cell again")
+    largest = {"id": min(2**40, manifest.source_rows * (manifest.copies + 1)) - 1, "label": len(manifest.labels) - 1,
+               "length": manifest.max_length}
+    least = {"id": 0, "label": 0 if manifest.has_labels else -1, "length": SINGLE_SPECIAL_TOKENS}
+    for name in largest if table.num_rows else ():
+        values = table.column(name).to_numpy()
+        if values.min() < least[name] or values.max() > largest[name]:
+            raise InputError(f"{file}: {name} {values.min()}..{values.max()}, expected {least[name]}..{largest[name]}; "
+                             "build the cell again")
+    ids = table.column("id").to_numpy()
+    if (np.diff(ids) <= 0).any() and len(np.unique(ids)) < len(ids):
+        raise InputError(f"{file}: an id occurs twice; build the cell again")
+    _check_keys(file, table, manifest)
+    return dataset
+
+
+def _check_keys(file: Path, table: pa.Table, manifest: Manifest) -> None:
+    """InputError where a key is empty, does not fit into one field of a line, occurs twice, or is no row number."""
+    keys, ids = table.column("key"), table.column("id")
+    if pc.all(pc.equal(keys, ids.cast(pa.string()))).as_py() is not False:  # unique as the ids are
+        return
+    if manifest.keys == "row" and not manifest.copies:
+        raise InputError(f"{file}: a key is not the row number, the manifest says that all are; build the cell again")
+    odd = pc.any(pc.match_substring_regex(keys, KEY_CANNOT_HOLD)).as_py() or pc.min(pc.binary_length(keys)).as_py() == 0
+    if odd or pc.max(pc.binary_length(keys)).as_py() > LONGEST_KEY:
+        raise InputError(f"{file}: a key is empty, longer than {LONGEST_KEY} bytes, or holds a tab or a line break; "
+                         "build the cell again")
+    if pc.count_distinct(keys).as_py() < table.num_rows:
+        raise InputError(f"{file}: a key occurs twice; build the cell again")
+
+
+def check_shard(file: Path, shard: ShardInfo, verify: str) -> None:
+    """Raise InputError where `file` is not what `shard` says, as far as `verify` asks for a look."""
+    if verify not in ("size", "sha256", "none"):
+        raise InputError(f"verify must be size, sha256 or none, found {verify!r}")
+    if not file.is_file():
+        raise InputError(f"{file} is missing, the manifest names it; build the cell again")
+    if file.resolve().parent != file.parent.resolve():
+        raise InputError(f"{file} is a link that leads out of its cell; put the file itself there")
+    size = file.stat().st_size
+    if verify != "none" and size != shard.bytes:
+        raise InputError(f"{file}: {size} bytes, the manifest says {shard.bytes}; build the cell again")
+    if verify == "sha256":
+        found = file_sha256(file)
+        if found != shard.sha256:
+            raise InputError(f"{file}: sha256 {found[:12]}..., the manifest says {shard.sha256[:12]}...; "
+                             "build the cell again")

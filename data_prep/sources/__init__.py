@@ -1,0 +1,1 @@
+"""Sources: benchmark files by publishers' layouts, and the hub."""

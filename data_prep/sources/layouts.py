@@ -1,0 +1,168 @@
+"""Find what there is to build: the files of a folder, by the layouts of the task, grouped into cells.
+
+Input: a task and a folder. Output: one `CellSource` per split and language, checked before anything is written, and
+the names of the files that no layout reads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.base.errors import InputError
+from data_prep.sources.tables import languages_in, looks_like
+from data_prep.tasks import TASKS
+from data_prep.tasks.task import SPLITS, Layout, Task
+
+DOCUMENTATION = ("readme", "license", "licence", "copying", "notice", "citation", "changelog")
+MOST_NAMES = 8
+
+
+@dataclass(frozen=True)
+class CellSource:
+    """The files that make one cell; more than one only for unlabelled text, read in the order of their names.
+
+    Where the layout has a language column, the cell is the rows of its one file that name `language`.
+    """
+
+    split: str
+    language: str
+    files: tuple[Path, ...]
+    layout: Layout
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.stat().st_size for file in self.files)
+
+    def describe(self) -> str:
+        """Where the rows come from, for the manifest; changes when a file is replaced by one of another size."""
+        what = str(self.files[0]) if len(self.files) == 1 else f"{len(self.files)} files of {self.files[0].parent}"
+        return f"{what} ({self.bytes} bytes)"
+
+
+def named_task(name: str) -> Task:
+    """The task called `name`; InputError where there is none."""
+    if name not in TASKS:
+        raise InputError(f"no task {name!r}; tasks: {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def split_list(words: str | None, what: str) -> list[str] | None:
+    """The parts of a comma list, None for None. Raises InputError for an empty or a repeated part."""
+    if words is None:
+        return None
+    parts = [part.strip() for part in words.split(",")]
+    if not all(parts) or len(set(parts)) < len(parts):
+        raise InputError(f"--{what} must be names with commas between them, each once, found {words!r}")
+    return parts
+
+
+def find_sources(task: Task, folder: str | Path) -> list[CellSource]:
+    """Every cell that `folder` has files for, in the order of splits and language codes.
+
+    Raises InputError where the folder is missing, has nothing of the task, or has two files for one cell. Of one
+    content in two formats (names that differ in their ending) the format that the task declares first is taken.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"--source {folder}: no such folder; expected 'hub' or a folder with the files of {task.name}")
+    there = _files(folder)
+    cells: dict[tuple[str, str], tuple[Layout, list[Path]]] = {}
+    for file, layout, split, language in _fitting(task, folder, there):
+        for key in [(split, one) for one in ([language] if language else languages_in(file, layout, split))]:
+            if key in cells and not (layout.lines and cells[key][0] is layout and file.parent != folder):
+                raise InputError(f"two files for {task.name} {key[0]} {key[1]}: {cells[key][1][0]} and {file}; "
+                                 "keep one")
+            cells.setdefault(key, (layout, []))[1].append(file)
+    if not cells:
+        raise InputError(f"{folder}: no files of {task.name}; expected names like "
+                         f"{', '.join(layout.example for layout in task.layouts)}; found "
+                         f"{_named(task, folder, there) or 'no files'}")
+    return [CellSource(split, language, tuple(files), layout)
+            for (split, language), (layout, files) in sorted(cells.items(), key=lambda c: _order(c[0]))]
+
+
+def unread_files(task: Task, folder: str | Path, sources: Sequence[CellSource]) -> str:
+    """One line that names the files below `folder` that are in none of `sources`, "" where there are none.
+
+    Hidden files and documentation are left out; tasks that read some of the files are named.
+    """
+    read = {file for source in sources for file in source.files}
+    there = _files(Path(folder))
+    unread = _named(task, Path(folder), [file for file in there if file not in read], read)
+    return f"not read for {task.name}: {unread}" if unread else ""
+
+
+def choose(
+    there: Iterable[tuple[str, str]], languages: Sequence[str] | None, splits: Sequence[str] | None, where: str
+) -> list[tuple[str, str]]:
+    """The (split, language) pairs of `there` that were asked for; InputError for a name that nothing answers to."""
+    there = list(there)
+    for split in splits or ():
+        if split not in SPLITS:
+            raise InputError(f"--splits: no split {split!r}; splits: {', '.join(SPLITS)}")
+    chosen = [(s, lg) for s, lg in there if (not splits or s in splits) and (not languages or lg in languages)]
+    wanted = [("split", name, 0) for name in splits or ()] + [("language", name, 1) for name in languages or ()]
+    for what, name, column in wanted:
+        if name not in {pair[column] for pair in there}:
+            found = ", ".join(sorted({pair[column] for pair in there}))
+            raise InputError(f"{where}: nothing for {what} {name!r}; it has: {found}")
+    for what, name, column in wanted:
+        if name not in {pair[column] for pair in chosen}:
+            found = ", ".join(f"{s}-{lg}" for s, lg in there)
+            raise InputError(f"{where}: {what} {name!r} is there, but not in this selection; it has: {found}")
+    return chosen
+
+
+def _order(key: tuple[str, str]) -> tuple[int, str]:
+    return SPLITS.index(key[0]), key[1]
+
+
+def _files(folder: Path) -> list[Path]:
+    """All that lies in `folder`, in two levels of folders below it, and the folders at the third (unopened)."""
+    three = sorted(folder.glob("*/*/*"))
+    return sorted([*(file for level in ("*", "*/*") for file in folder.glob(level) if file.is_file()), *three])
+
+
+def _fitting(task: Task, folder: Path, files: Iterable[Path]) -> list[tuple[Path, Layout, str, str]]:
+    """The files that a layout of `task` fits, with layout, split and language ("" where the rows name theirs).
+
+    JSON Lines beside a table of the same name are the same content (SNLI 1.0, XNLI 1.0), so the table is taken.
+    """
+    found = []
+    for file in files:
+        path = file.relative_to(folder).as_posix()
+        layout, key = next(((one, key) for one in task.layouts if (key := one.match(path))), (None, None))
+        if layout and key and file.is_file():
+            found.append((file, layout, *key))
+    tables = {file.with_suffix("") for file, layout, _, _ in found if not layout.json_lines}
+    return [one for one in found if not (one[1].json_lines and one[0].with_suffix("") in tables)]
+
+
+def _named(task: Task, folder: Path, files: Iterable[Path], read: Iterable[Path] = ()) -> str:
+    """Count and names of `files`, without hidden ones and documentation, and which tasks read them; "" for none."""
+    names, readers = [], Counter[str]()
+    twins = {file.with_suffix(""): file.name for file in read}
+    for file in files:
+        path = file.relative_to(folder)
+        if any(part.startswith((".", "__MACOSX")) for part in path.parts):
+            continue
+        if path.name.lower().startswith(DOCUMENTATION) or path.suffix.lower() in (".md", ".pdf"):
+            continue
+        twin = twins.get(file.with_suffix(""))
+        names.append(path.as_posix() + ("/" if file.is_dir() else "") + (f" (instead of it {twin})" if twin else ""))
+        readers.update(other.name for other in TASKS.values() if other is not task and _reads(other, file, path))
+    if not names:
+        return ""
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    others = ", ".join(f"{name} {n:,}" for name, n in readers.most_common())
+    hint = f" (read by other tasks: {others})" if others else ""
+    return f"{len(names):,} file{'s' * (len(names) > 1)}: {', '.join(names[:MOST_NAMES])}{more}{hint}"
+
+
+def _reads(task: Task, file: Path, path: Path) -> bool:
+    """Whether `task` has a layout for this file, by its name and its first line."""
+    layout = next((one for one in task.layouts if one.match(path.as_posix())), None)
+    return layout is not None and file.is_file() and looks_like(file, layout, task)

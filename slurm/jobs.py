@@ -1,0 +1,158 @@
+"""The kinds of jobs: what each takes on the command line, checked as far as it can be before the job runs.
+
+Input: a kind and the words behind it, those of the command that the job will run. Output: `Work`, which names the
+folder that the job belongs to and holds what its script is given. Nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from data_prep.base.cli import check_arguments, resolve
+from data_prep.base.errors import InputError
+from data_prep.commands import COMMANDS as PREPARE
+from data_prep.shards.manifest import MANIFEST_FILE
+from trainer.commands import COMMANDS as TRAIN
+from trainer.config import Recipe, load_recipe
+from trainer.results.scores import RESULTS_FILE
+from trainer.runs import folder as run_dir
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one job is to do."""
+
+    kind: str
+    name: str
+    """What it is called in the queue."""
+    home: Path
+    """The folder whose `slurm/` keeps its record: a run, or the folder of the runs where it belongs to none of them."""
+    words: Sequence[str]
+    """What its script is given; `RECIPE` stands for the path of the recipe's snapshot."""
+    recipe: tuple[str, Recipe] | None = None
+    """The recipe to keep a snapshot of, and the name of the file."""
+    elements: int | None = None
+    """How many elements an array has; None for a single job."""
+    runs: Sequence[Path] = ()
+    """The runs that it trains."""
+    needs: Sequence[Path] = ()
+    """What must be there when it starts."""
+    done: bool = False
+    """Whether all that it trains is done."""
+
+
+RECIPE = "\0recipe"  # no word of a command line can hold this
+
+
+def prepare(words: Sequence[str], runs: Path) -> Work:
+    """COMMAND ...: data preparation, with the words of `python -m data_prep`."""
+    command = PREPARE.get(words[0]) if words else None
+    if command is None:
+        raise InputError(f"prepare: expected a command of python -m data_prep ({', '.join(PREPARE)}), found "
+                         f"{words[0] if words else 'nothing'!r}")
+    plain, _ = check_arguments(resolve(command), words[1:], f"prepare {words[0]}")
+    return Work("prepare", "-".join(["prepare", words[0], *plain]), runs, words)
+
+
+def training(kind: str) -> Callable[[Sequence[str], Path], Work]:
+    """A training, under one of its two names."""
+    def plan(words: Sequence[str], runs: Path) -> Work:
+        """RECIPE [--dotted.key=value ...]: a training, with the words of `python -m trainer train`."""
+        source, given = _recipe_words(kind, words)
+        recipe = load_recipe(source, given)
+        home = run_dir.run_dir_of(recipe)
+        return Work(kind, str(recipe.name), home, [RECIPE], (f"{Path(source).stem}.yaml", recipe), runs=[home],
+                    needs=_inputs(recipe), done=run_dir.inspect(recipe) == "done")
+
+    return plan
+
+
+def evaluate(words: Sequence[str], runs: Path) -> Work:
+    """RUN --tasks ... [--languages en,de,sw]: an element of an array per language, or (--generalized) per task."""
+    plain, flags = _check_trainer_command("evaluate", words)
+    # As in evaluate.sbatch: pairs of languages need all of them in one job.
+    by_task = "languages" not in flags or any(word.startswith("--generalized") for word in words)
+    listed = flags["tasks"] if by_task else flags["languages"]
+    run = Path(plain[0] if plain else flags["run"])
+    return Work("evaluate", f"evaluate-{run.name}", run, words, elements=len(listed.split(",")),
+                needs=[run / run_dir.RECORD])
+
+
+def sweep(words: Sequence[str], runs: Path) -> Work:
+    """RECIPE --seeds 1,2,3 --methods plain,pgd [--dotted.key=value ...]: a training per seed and robust method."""
+    source, given = _recipe_words("sweep", words)
+    try:
+        seeds, methods = given.pop("seeds").split(","), given.pop("methods").split(",")
+    except KeyError as error:
+        raise InputError(f"sweep: missing --{error.args[0]}, a list with commas between") from None
+    if fixed := sorted(given.keys() & {"name", "seed", "label", "robust.method"}):
+        raise InputError(f"sweep: every run gets its own {fixed[0]}, found --{fixed[0]}; leave it out")
+    stem = Path(source).stem
+    recipes = [load_recipe(source, {**given, "seed": seed, "robust.method": method, "label": method,
+                                    "name": f"{stem}-{method}-seed{seed}"}) for method, seed in product(methods, seeds)]
+    states = [run_dir.inspect(recipe) for recipe in recipes]
+    return Work("sweep", f"sweep-{stem}", Path(recipes[0].output), [",".join(seeds), ",".join(methods), RECIPE],
+                (f"{stem}.yaml", recipes[0]), len(recipes), [run_dir.run_dir_of(recipe) for recipe in recipes],
+                _inputs(recipes[0]), done=set(states) == {"done"})
+
+
+def report(words: Sequence[str], runs: Path) -> Work:
+    """RUN RUN ... [--out report]: a report, with the words of `python -m trainer report`."""
+    plain, _ = _check_trainer_command("report", words)
+    return Work("report", "report", runs, words, needs=[Path(run) / "eval" / RESULTS_FILE for run in plain])
+
+
+KINDS: Mapping[str, Callable[[Sequence[str], Path], Work]] = {
+    "prepare": prepare,
+    "intermediate": training("intermediate"),
+    "robust": training("robust"),
+    "evaluate": evaluate,
+    "sweep": sweep,
+    "report": report,
+}
+
+
+def _recipe_flags(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The plain words of a training's command line, and its flags with their values, for the recipe to check."""
+    plain: list[str] = []
+    flags: dict[str, str] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            plain.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise InputError(f"--{name} needs a value")
+            value = rest.pop(0)
+        name = name if "." in name else name.replace("-", "_")
+        if name in flags:
+            raise InputError(f"--{name} is given twice")
+        flags[name] = value
+    return plain, flags
+
+
+def _recipe_words(kind: str, words: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The recipe and the settings of a training's command line."""
+    plain, given = _recipe_flags(words)
+    source = given.pop("recipe", None)
+    plain = [source, *plain] if source is not None else plain
+    if len(plain) != 1:
+        raise InputError(f"{kind}: expected one RECIPE, found {' '.join(map(repr, plain)) or 'none'}")
+    return plain[0], given
+
+
+def _inputs(recipe: Recipe) -> list[Path]:
+    """What a training reads: its cells, or their root where a pattern names them, and the run that it starts from."""
+    cells = [*recipe.data.train, *recipe.data.dev]
+    named = [Path(recipe.data.shards, cell, MANIFEST_FILE) for cell in cells if "*" not in cell]
+    return [Path(recipe.data.shards), *named, *([Path(recipe.init_from)] if recipe.init_from else [])]
+
+
+def _check_trainer_command(name: str, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    return check_arguments(resolve(TRAIN[name]), words, name)

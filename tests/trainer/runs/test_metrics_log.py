@@ -1,0 +1,76 @@
+"""metrics.jsonl and TensorBoard say the same; a resumed run continues both; the record is replaced whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from trainer.runs.metrics_log import Metrics
+from trainer.runs.record import PACKAGES, write_record
+
+
+def lines(folder: Path) -> list[dict[str, float | None]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def board(folder: Path, name: str) -> list[tuple[int, float]]:
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(name)]
+
+
+def test_both_get_the_same_figures(tmp_path: Path) -> None:
+    with Metrics(tmp_path, active=True, resume_from=0) as metrics:
+        metrics.write(1, {"train/loss": 0.5, "train/none": None})
+        assert lines(tmp_path) == [{"update": 1, "train/loss": 0.5}]  # flushed line by line
+        metrics.write(2, {"train/loss": float("nan"), "dev/accuracy/a/b/en": 0.25})
+    assert lines(tmp_path)[1] == {"update": 2, "train/loss": None, "dev/accuracy/a/b/en": 0.25}
+    assert board(tmp_path, "train/loss")[0] == (1, 0.5)
+    assert board(tmp_path, "dev/accuracy/a/b/en") == [(2, 0.25)]
+
+
+def test_a_resumed_run_drops_what_a_killed_life_wrote_beyond_its_checkpoint(tmp_path: Path) -> None:
+    with Metrics(tmp_path, active=True, resume_from=0) as metrics:
+        for update in range(1, 6):
+            metrics.write(update, {"train/loss": float(update)})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"update": 6, "train/lo')
+    with Metrics(tmp_path, active=True, resume_from=3) as metrics:
+        metrics.write(4, {"train/loss": 40.0})
+    assert [(line["update"], line["train/loss"]) for line in lines(tmp_path)] == [(1, 1), (2, 2), (3, 3), (4, 40)]
+    assert board(tmp_path, "train/loss") == [(1, 1), (2, 2), (3, 3), (4, 40)]
+
+
+def test_other_ranks_write_nothing(tmp_path: Path) -> None:
+    with Metrics(tmp_path, active=False, resume_from=0) as metrics:
+        metrics.write(1, {"train/loss": 0.5})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_record_is_merged_and_knows_its_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.json"
+    write_record(path, {"name": "a", "updates": 5})
+    started = json.loads(path.read_text())["started"]
+    write_record(path, {"updates": 6, "selection": {}})
+    record = json.loads(path.read_text())
+    assert (record["name"], record["updates"], record["started"]) == ("a", 6, started)
+    assert {*PACKAGES, "python", "commit"} <= record["versions"].keys()
+    assert "not installed" not in record["versions"].values()
+    before = path.read_text()
+    with pytest.raises(TypeError):
+        write_record(path, {"bad": object()})
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize("damage", [b"5\n", b"{}\n", b"\xff\n", b'{"update": null}\n', b"[" * 100_000 + b"\n", b"\x00"])
+def test_lines_that_are_none_of_ours_do_not_stop_a_resume(tmp_path: Path, damage: bytes) -> None:
+    with Metrics(tmp_path, active=True, resume_from=0) as metrics:
+        metrics.write(1, {"train/loss": 1.0})
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(damage)
+    with Metrics(tmp_path, active=True, resume_from=1) as metrics:
+        metrics.write(2, {"train/loss": 2.0})
+    assert [line["update"] for line in lines(tmp_path)] == [1, 2]

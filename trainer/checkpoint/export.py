@@ -1,0 +1,64 @@
+"""`python -m trainer export RUN --out DIR [--overwrite]`: a run's best model as a plain transformers folder.
+
+Input: `<run>/best/`. Output: DIR with config.json, model.safetensors and the tokenizer's files, loadable without this
+project through `AutoModelForSequenceClassification.from_pretrained` (or `AutoModelForMaskedLM`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from data_prep.base.errors import InputError
+from data_prep.base.files import put_in_place, read_json
+from data_prep.base.lock import working_path
+from trainer.model.pretrained import read_config
+from trainer.runs.finished import FAILED
+from trainer.runs.folder import BEST, DONE, RECORD
+
+
+def export(run: str, *, out: str, overwrite: bool = False) -> int:
+    """Copy a run's best checkpoint to OUT as a plain transformers folder.
+
+    A run that is unfinished, collapsed, diverged or at chance is exported with a warning that says so.
+    Raises InputError where the run has none yet or a damaged one, where OUT exists and --overwrite is not given or OUT
+    is no model, and where another process is writing OUT.
+    """
+    best, target = Path(run) / BEST, Path(out)
+    if not (best / "model.safetensors").is_file():
+        raise InputError(f"{best} holds no model; expected the folder of a run that has been evaluated at least once")
+    read_config(str(best), "export")  # which also looks at the weights beside it
+    _refuse_to_replace(target, overwrite)
+    with working_path(target, "export") as temporary:
+        _refuse_to_replace(target, overwrite)  # another process may have finished it meanwhile
+        temporary.mkdir()
+        for file in sorted(best.iterdir()):
+            if file.is_file() and not file.is_symlink():  # a link may lead to what was never meant to be given away
+                shutil.copyfile(file, temporary / file.name)
+        put_in_place(temporary, target, overwrite)
+    print(f"{target}: load it with transformers' from_pretrained")
+    if warning := _doubt(Path(run)):
+        print(f"warning: {warning}", flush=True)
+    return 0
+
+
+def _doubt(run: Path) -> str:
+    """Why the model may not be what its user takes it for; empty for a finished run that has learnt something."""
+    record = read_json(run / RECORD)
+    chosen = record.get("selection")
+    step = f"step {chosen['step']}" if isinstance(chosen, dict) and "step" in chosen else "its best step so far"
+    if record.get("status") in FAILED:
+        return f"training of {run} {record['status']}; this is the model of {step}, of a failed run"
+    if not (run / DONE).is_file():
+        return (f"{run} is unfinished (no {DONE}): this is the best model so far, not that of the whole training; "
+                "train it to its end and export it again")
+    if record.get("at_chance") is True:
+        return f"{run} ended at chance on its dev cell: this model is no better than always naming one class"
+    return ""
+
+
+def _refuse_to_replace(target: Path, overwrite: bool) -> None:
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} exists; choose another --out, or pass --overwrite")
+    if target.exists() and not (target / "config.json").is_file():
+        raise InputError(f"{target} exists and is no model; --overwrite replaces models only: choose another --out")

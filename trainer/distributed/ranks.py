@@ -1,0 +1,96 @@
+"""Who we are among the ranks: alone, under the `deepspeed` launcher, under `torchrun`, or under `srun`.
+
+Input: environment variables. Output: `Ranks`, and the variables that torch.distributed reads, filled in.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import zlib
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from itertools import takewhile
+
+from data_prep.base.errors import InputError
+
+VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all: global rank, number of ranks, rank on this node."""
+
+    rank: int
+    world_size: int
+    local_rank: int
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this rank writes files and talks to the terminal."""
+        return self.rank == 0
+
+
+def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
+    """Read the ranks from `environment` (os.environ) and fill in what torch.distributed needs.
+
+    Order: RANK/WORLD_SIZE (deepspeed launcher, torchrun), then SLURM's variables where the step has several tasks,
+    else alone. Raises InputError where the variables are incomplete or contradict each other.
+    """
+    env = os.environ if environment is None else environment
+    if "RANK" not in env and "SLURM_PROCID" in env and env.get("SLURM_STEP_NUM_TASKS", "1") != "1":
+        env["RANK"] = env["SLURM_PROCID"]
+        env["WORLD_SIZE"] = env["SLURM_STEP_NUM_TASKS"]
+        # With --gpus-per-task each task sees one device, its own, and that is number 0 whatever SLURM calls it.
+        env["LOCAL_RANK"] = "0" if visible_devices(env) == 1 else env.get("SLURM_LOCALID", "0")
+        if "MASTER_ADDR" not in env:
+            env["MASTER_ADDR"] = _first_node(env.get("SLURM_STEP_NODELIST", ""))
+        # Job steps follow one another: a port of the step's own is not held by the last one's closing sockets. From
+        # 32768 on the kernel gives ports out by itself.
+        step = zlib.crc32(f"{env.get('SLURM_JOB_ID')}.{env.get('SLURM_STEP_ID')}".encode())
+        env.setdefault("MASTER_PORT", str(20_000 + step % 12_000))
+    if "RANK" not in env:
+        env.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
+    env.setdefault("LOCAL_RANK", "0")  # DeepSpeed wants it, and not every launcher sets it
+    try:
+        ranks = Ranks(int(env["RANK"]), int(env["WORLD_SIZE"]), int(env["LOCAL_RANK"]))
+    except (KeyError, ValueError) as error:
+        raise InputError(f"launcher variables are incomplete ({error}); use deepspeed, torchrun or srun") from None
+    if not 0 <= ranks.rank < ranks.world_size:
+        raise InputError(f"launcher variables contradict: RANK {ranks.rank} of WORLD_SIZE {ranks.world_size}")
+    return ranks
+
+
+def visible_devices(environment: Mapping[str, str]) -> int | None:
+    """How many devices `environment` leaves visible to this process; None where it says nothing of that.
+
+    Devices are named by number, by UUID (`GPU-...`, on NVIDIA's and AMD's cards) or as a MIG slice (`MIG-...`). As the
+    drivers read them: an empty list hides all, the first name that is none (-1, `NoDevFiles`) ends a list, and where
+    several variables are set (HIP's numbers count among ROCR's devices) the shortest list counts.
+    """
+    lists = [environment[name].split(",") for name in VISIBLE if name in environment]
+    return min((len(list(takewhile(_names_device, names))) for names in lists), default=None)
+
+
+def _names_device(name: str) -> bool:
+    name = name.strip()
+    return name.isdigit() or name.startswith(("GPU-", "MIG-"))
+
+
+def _first_node(node_list: str) -> str:
+    """The first host of a SLURM node list such as `node[01-04]`; SLURM itself knows how to read it."""
+    try:
+        hosts = subprocess.run(["scontrol", "show", "hostnames", node_list], capture_output=True, text=True,
+                               check=True, timeout=30).stdout.split()
+        return hosts[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        raise InputError(f"cannot read SLURM's node list {node_list!r} with scontrol; set MASTER_ADDR to the first "
+                         "node of the job") from None
+
+
+def free_port() -> int:
+    """A TCP port that is free on the loopback address now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,340 @@
+"""The only file that uses deepspeed: builds the engine and gives the loop the few verbs it needs.
+
+Inputs: the model, the recipe, `ds_configs/*.json`. The recipe says batch, learning rate and clipping; the JSON says
+how to run and holds "auto" for these. What each ZeRO stage allows is laid down here once:
+
+- ascent gradients come from `autograd.grad` through `module`, which the engine does not see;
+- the update's forward goes through the engine, its backward through `backward(loss, last)`;
+- the accumulation boundary is always set by hand, since several backwards per micro-batch would otherwise be
+  reduced early, and silently wrongly, at ZeRO 1 and 2;
+- losses arrive as shares of the global mean, so the engine must not divide by the accumulation steps again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import distributed_c10d
+
+from data_prep.base.errors import InputError
+from trainer.config.schema import Recipe
+from trainer.data.collate import Batch
+from trainer.distributed.ranks import Ranks
+from trainer.engine.checkpoint_writer import Writer
+from trainer.engine.ds_config import auto_values, fill_in, read_engine_config
+from trainer.engine.ema import FILE as AVERAGE
+from trainer.engine.ema import RunningAverage
+from trainer.engine.optimizer import build_optimizer, learning_rate_course
+
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # its warnings are for those who write engines
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+import deepspeed  # noqa: E402  (the accelerator must be chosen before)
+from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler  # noqa: E402
+from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param  # noqa: E402
+from deepspeed.utils.tensor_fragment import fragment_address  # noqa: E402
+from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint  # noqa: E402
+
+MEBIBYTE = 1 << 20
+# What DeepSpeed's checkpoints hold beside tensors and plain values.
+SAVED_TYPES: list[Any] = [LossScaler, DynamicLossScaler, fragment_address]
+
+
+def return_freed_memory() -> None:
+    """Make the C library give tensors of 4 MiB and more back to the system when they are freed.
+
+    glibc begins so, but after some large frees it keeps blocks of up to 32 MiB in its heap, where weights that ZeRO
+    gathers and releases leave holes: 4 GB of them at ZeRO 3 with two ranks of XLM-R large. It costs time (a sixth of
+    a step of two layers of XLM-R base), since fresh pages must be faulted in. No effect with another C library.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.gnu_get_libc_version  # noqa: B018  (elsewhere the numbers below may mean something else)
+        library.mallopt(-3, 4 * MEBIBYTE)  # M_MMAP_THRESHOLD; setting it stops glibc from moving both by itself
+        library.mallopt(-1, 64 * MEBIBYTE)  # M_TRIM_THRESHOLD
+
+
+def check_precision(precision: str, config: Mapping[str, Any]) -> None:
+    """Refuse a precision that would fail halfway or quietly lose digits.
+
+    A CPU has no fp16. Without ZeRO, DeepSpeed's fp32 copies of half-precision weights cannot be read back (bf16), or
+    the optimiser does not move them (fp16); ZeRO 1 costs nothing more on one device, and does both.
+    """
+    if precision != "fp32" and not int(config.get("zero_optimization", {}).get("stage", 0)):
+        raise InputError(f"engine.precision {precision} needs ZeRO: set engine.config to zero1 (or 2, 3)")
+    if precision == "fp16" and not deepspeed.accelerator.get_accelerator().is_fp16_supported():
+        raise InputError("engine.precision: this device has no fp16; set it to bf16 or fp32")
+
+
+def split_batch(size: int, micro_size: int | None, world_size: int) -> tuple[int, int]:
+    """(examples per rank and forward pass, accumulation steps) that make up a global batch of `size`.
+
+    Raises InputError where they do not divide.
+    """
+    if size % world_size:
+        raise InputError(f"batch.size {size} does not divide among {world_size} ranks; choose a multiple of that")
+    share = size // world_size
+    micro = share if micro_size is None else micro_size
+    if share % micro:
+        raise InputError(f"batch.micro_size {micro} does not divide a rank's share of {share} examples "
+                         f"(batch.size {size} over {world_size} ranks)")
+    return micro, share // micro
+
+
+class Engine:
+    """A DeepSpeed engine behind the verbs of the loop and of the robust methods."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, ranks: Ranks, updates: int) -> None:
+        config = read_engine_config(recipe.engine.config)
+        micro, self.accumulation = split_batch(recipe.batch.size, recipe.batch.micro_size, ranks.world_size)
+        values = auto_values(micro, self.accumulation, recipe.optimizer.clip_norm, recipe.engine.precision)
+        config = fill_in(config, values)
+        self.stage = int(config.get("zero_optimization", {}).get("stage", 0))
+        if self.stage == 3 and not torch.cuda.is_available():
+            return_freed_memory()
+        weighs_average = recipe.robust.bregman_weight > 0
+        self._average = RunningAverage(model, recipe.robust.bregman_momentum) if weighs_average else None
+        optimizer = build_optimizer(model, recipe.optimizer)
+        self._weight_decays = [group["weight_decay"] for group in optimizer.param_groups]
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_course(recipe.schedule, updates))
+        self._linear = torch.nn.functional.linear
+        self._engine, *_ = deepspeed.initialize(
+            model=model, optimizer=optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False)
+        _limit_silence(recipe.engine.timeout_seconds)
+        self.writer = Writer(SAVED_TYPES, background=recipe.checkpoint.background)
+        self._engine.checkpoint_engine = self.writer
+        self._engine._copy_recovery_script = lambda path: None  # a script beside every checkpoint that nobody needs
+        # DeepSpeed measures the norm itself everywhere but here.
+        self._measures_norm = self.stage == 0 and recipe.engine.precision == "fp32"
+        self._norm: Tensor | float = float("nan")
+        self._begins_update = True
+        self.ranks = ranks
+        self.device: torch.device = self._engine.device
+        if self._average is not None:
+            self._average.to(self.device)
+
+    @property
+    def module(self) -> Any:
+        """The model, for ascent passes and evaluation: calls through it leave no trace in the engine."""
+        return self._engine.module
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The update's forward pass, with gradients to the parameters."""
+        return self._engine(*args, **kwargs)
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        """Add the gradient of `loss`, a share of the global mean times the number of ranks; `last` ends the update."""
+        if self._begins_update:
+            self._clear_old_gradients()
+        self._begins_update = False
+        # A loss that is not finite can have a finite gradient: make sure that `step` sees it, at every stage.
+        loss = loss * torch.where(torch.isfinite(loss.detach()), 1.0, float("nan"))
+        self._engine.set_gradient_accumulation_boundary(last)
+        self._engine.backward(loss, scale_wrt_gas=False)
+
+    def _clear_old_gradients(self) -> None:
+        """Forget the last update's gradients where DeepSpeed counts on the next ones to overwrite them.
+
+        ZeRO-3, and ZeRO-1 and 2 with an offloaded optimiser, let the first backward of an update copy its gradients
+        over the old ones, and later ones add. A parameter that the first does not reach would keep the old ones
+        (FreeLB reaches those below the site with its last backward only).
+        """
+        optimizer = self._engine.optimizer
+        if self.stage == 3:
+            optimizer.grad_partitions_flat_buffer.zero_()
+        else:  # a dictionary that is there only where the optimiser is offloaded
+            for gradient in getattr(optimizer, "accumulated_grads_in_cpu", {}).values():
+                gradient.zero_()
+
+    def step(self) -> bool:
+        """Clip, update the parameters, advance the learning rate, and clear the gradients.
+
+        Returns False where NaN or Inf in a loss or gradient made it skip the update: parameters and moments are as
+        before. The learning rate advances all the same, so that its course ends with the run.
+        """
+        applied, optimizer = True, self._engine.optimizer
+        if self._measures_norm:
+            gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+            self._norm = torch.nn.utils.get_total_norm(gradients)
+            applied = bool(torch.isfinite(self._norm))
+        update = optimizer.step
+        if not applied:  # here, without ZeRO, DeepSpeed would not look
+            optimizer.step = lambda: None
+        self._engine.step()
+        optimizer.step = update
+        self._begins_update = True
+        if not self._measures_norm and not self._engine.was_step_applied():
+            applied = False
+            self._engine.lr_scheduler.step()
+        if self._average is not None and applied:
+            self._average.follow(self._whole_weights())
+        return applied
+
+    def _whole_weights(self) -> Iterator[Tensor]:
+        """The module's parameters one after the other, whole on every rank; every rank must go through all of them."""
+        for parameter in self.module.parameters():
+            with deepspeed.zero.GatheredParameters([parameter], enabled=self.stage == 3):
+                yield parameter.detach()
+
+    def average_logits(self, batch: Batch) -> Tensor:
+        """Logits of the running average of the weights, without gradients or dropout."""
+        if self._average is None:
+            raise RuntimeError("no running average is kept: robust.bregman_weight is zero")
+        return self._average.logits(batch)
+
+    @property
+    def gradient_norm(self) -> float:
+        """Global L2 norm of the last update's gradient before clipping."""
+        return float(self._norm if self._measures_norm else self._engine.get_global_grad_norm())
+
+    @property
+    def loss_scale(self) -> float:
+        """What fp16 losses are multiplied by on their way through the backward pass; 1 in fp32 and bf16."""
+        return float(self._engine.optimizer.loss_scale) if self._engine.fp16_enabled() else 1.0
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate that the next update will use."""
+        return float(self._engine.get_lr()[0])
+
+    def sum_over_ranks(self, values: Tensor) -> Tensor:
+        """`values` added up over all ranks; every rank must call it."""
+        if self.ranks.world_size > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def sum_over_ranks_later(self, values: Tensor) -> Callable[[], Tensor]:
+        """As `sum_over_ranks`, while computation goes on: what is returned waits for the sum and gives it."""
+        work = torch.distributed.all_reduce(values, async_op=True) if self.ranks.world_size > 1 else None
+
+        def wait() -> Tensor:
+            if work is not None:
+                work.wait()
+            return values
+
+        return wait
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """`value` of every rank, in rank order, on every rank."""
+        if self.ranks.world_size == 1:
+            return [value]
+        gathered: list[Any] = [None] * self.ranks.world_size
+        torch.distributed.all_gather_object(gathered, value)
+        return gathered
+
+    def same_on_all(self, value: Any) -> Any:
+        """The main rank's `value`, on every rank."""
+        return self.gather_objects(value)[0]
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.ranks.world_size > 1:
+            torch.distributed.barrier()
+
+    def full_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """The weights of `model`, a part of the module, whole, in fp32 and on the CPU; complete on the main rank only.
+
+        Every rank must call it. In bf16 and fp16 the optimiser's fp32 copies are taken where it has them.
+        """
+        state: dict[str, Tensor] = {}
+        for name, value in model.state_dict(keep_vars=True).items():
+            # One at a time: gathered together, ZeRO-3 would hold the whole model on every rank beside the copy here.
+            sharded = self.stage == 3 and isinstance(value, nn.Parameter)
+            with deepspeed.zero.GatheredParameters([value], enabled=sharded):
+                if self.ranks.is_main:
+                    whole = value.detach()
+                    state[name] = (whole.float() if whole.is_floating_point() else whole).cpu().clone()
+        if self._engine.bfloat16_enabled() or self._engine.fp16_enabled():
+            for name, parameter in model.named_parameters(remove_duplicate=False):  # tied weights have two names
+                master = safe_get_full_fp32_param(parameter) if parameter.requires_grad else None
+                if master is not None and self.ranks.is_main:
+                    state[name] = master.detach().float().cpu().clone()
+        return state
+
+    def collect(self, folder: Path, tag: str, state: dict[str, Any]) -> None:
+        """Hand the whole training state, for `folder/tag`, to `writer`, to be started; every rank must call it."""
+        self._engine.save_checkpoint(str(folder), tag=tag, client_state={"train_state": state}, save_latest=False)
+        if self._average is not None and self.ranks.is_main:
+            self.writer.save(self._average.state(), str(folder / tag / AVERAGE))
+
+    def load(self, folder: Path, tag: str, *, universal: bool = False) -> dict[str, Any]:
+        """Restore what `collect` handed over; returns its `state`. Every rank must call it.
+
+        universal: `folder/tag` was converted to DeepSpeed's universal format, for any number of ranks.
+        """
+        self._engine._config.load_universal_checkpoint = universal
+        try:
+            path, client = self._engine.load_checkpoint(str(folder), tag=tag)
+        finally:
+            self._engine._config.load_universal_checkpoint = False
+        if path is None:
+            raise InputError(f"{folder / tag}: DeepSpeed could not load this checkpoint; remove it to use an older one")
+        if universal and self.stage == 3:
+            self._mend_universal_load()
+        if self._average is not None:
+            self._average.take(self.writer.load(str(folder / tag / AVERAGE), "cpu"))
+        state: dict[str, Any] = client["train_state"]
+        return state
+
+    def _mend_universal_load(self) -> None:
+        """Undo what DeepSpeed 0.19.8 gets wrong at ZeRO 3: all groups have the first one's settings, weight decay among
+        them, and one tensor between them that counts steps, so that it counts every update several times."""
+        optimizer = self._engine.optimizer.optimizer
+        for group, weight_decay in zip(optimizer.param_groups, self._weight_decays, strict=True):
+            group["weight_decay"] = weight_decay
+        for state in optimizer.state.values():
+            if isinstance(state.get("step"), Tensor):
+                state["step"] = state["step"].clone()
+
+    def take_weights(self, weights: Mapping[str, Tensor], updates: int) -> None:
+        """Replace the module's weights, and set the learning rate to where it is after `updates`."""
+        for name, parameter in self.module.named_parameters():
+            with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=self.stage == 3):
+                parameter.data.copy_(weights[name])
+            if self.stage and parameter.requires_grad:
+                safe_set_full_fp32_param(parameter, weights[name].to(self.device))
+        self._engine.lr_scheduler.last_epoch = updates - 1
+        with warnings.catch_warnings(action="ignore"):  # it misses the steps of the optimiser that were not taken here
+            self._engine.lr_scheduler.step()
+
+    def close(self) -> None:
+        """Release the engine's hooks and buffers."""
+        self._engine.destroy()
+        # ZeRO-3 puts its own linear in torch's place, for good: later models would compute with other rounding.
+        torch.nn.functional.linear = self._linear
+
+
+def consolidate(checkpoint: Path) -> dict[str, Tensor]:
+    """The module's weights in fp32 by name, from a checkpoint's shards of any ZeRO stage but 0."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        found: dict[str, Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint.parent), checkpoint.name)
+    return found
+
+
+def _limit_silence(seconds: float) -> None:
+    """Let every process group wait this long; DeepSpeed gives its own torch's default."""
+    for group in list(distributed_c10d._world.pg_map):
+        distributed_c10d._set_pg_timeout(timedelta(seconds=seconds), group)
+
+
+def start_distributed(ranks: Ranks, timeout_seconds: float = 1800.0) -> None:
+    """Join the process group, NCCL on GPUs, gloo on CPUs; a rank silent for `timeout_seconds` ends the others."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(ranks.local_rank)
+    if not torch.distributed.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        # An operator for inference on CPUs: it has to be compiled, and leaves 64 MB in /dev/shm of a killed rank.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False,
+                                   timeout=timedelta(seconds=timeout_seconds))

@@ -1,0 +1,172 @@
+"""The concrete context that a robust method sees: one micro-batch of one update, on the engine.
+
+Everything that makes a method exact under ZeRO and accumulation is here, so that methods are equations only.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from trainer.config.schema import RobustSection
+from trainer.data.collate import Batch
+from trainer.engine.engine import Engine
+from trainer.kernels import philox
+from trainer.robust.protocol import Figures
+
+
+class StepContext:
+    """Implements `trainer.robust.protocol.Context`; see there for what each verb means."""
+
+    def __init__(
+        self, engine: Engine, kernels: ModuleType, settings: RobustSection, batch: Batch, *,
+        epsilon: float, seed: int, update: int, global_weight: float, ends_update: bool,
+    ) -> None:
+        self.settings = settings
+        self.kernels = kernels
+        self.epsilon = epsilon
+        self.weight = batch.predictions
+        self._engine = engine
+        self._batch = batch
+        self._seed = seed
+        self._update = update
+        # Ranks are averaged by the engine, micro-batches are added: this makes both a mean over the global batch.
+        # A global batch without a single prediction (mlm on empty texts) has a loss, and a gradient, of zero.
+        self._scale = engine.ranks.world_size / max(1.0, global_weight)
+        self._ends_update = ends_update
+        self._site: Tensor | None = None
+        self._site_grad: Tensor | None = None
+        self._not_finite: Tensor | None = None
+        self._asked = 0
+        self._masks_begin: Tensor | None = None
+
+    def site(self) -> tuple[Tensor, Tensor]:
+        """(x_BLH detached, m_BL); the graph below the site is kept for the update."""
+        if self._site is None:
+            self._site = self._engine.module(self._batch, only_below=True)
+        return self._site.detach(), self._batch.content_mask
+
+    def loss(self, delta_BLH: Tensor | None = None, *, ascent: bool = False) -> tuple[Tensor, Tensor]:
+        """(loss summed over the micro-batch, logits); through the engine for the update, beside it for the ascent."""
+        self._begin_masks()
+        if ascent:
+            x_BLH, _ = self.site()
+            loss, logits = self._engine.module(self._batch, delta_BLH, x_BLH)
+        else:
+            loss, logits = self._engine(self._batch, delta_BLH, self._site)
+        return loss, logits
+
+    def _begin_masks(self) -> None:
+        """Before a pass above the site: where passes share dropout masks, go back to where the first one began.
+
+        The last one leaves the generator where a single pass would, so the next micro-batch draws masks of its own.
+        """
+        if not self.settings.shared_dropout:
+            return
+        x_BLH, _ = self.site()  # its masks are drawn before any of these
+        generator = _dropout_generator(x_BLH.device)
+        if self._masks_begin is None:
+            self._masks_begin = generator.get_state()
+        else:
+            generator.set_state(self._masks_begin)
+
+    def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:
+        """d loss / d delta; weight gradients are not computed, so an ascent step costs two thirds of a full step."""
+        scale = self._engine.loss_scale
+        # fp16: gradients this small would round to zero on their way down; scaled on the way, unscaled in fp32.
+        (grad,) = torch.autograd.grad(loss if scale == 1.0 else loss * scale, delta_BLH)
+        self._count_not_finite(grad)
+        return grad if scale == 1.0 else grad.float() / scale
+
+    def backward(self, loss: Tensor, *, last: bool = True) -> None:
+        """Add the gradient of this share of the global mean."""
+        self._engine.backward(loss * self._scale, last=last and self._ends_update)
+
+    def accumulate(self, delta_BLH: Tensor, share: float, *, last: bool) -> tuple[Tensor, Tensor]:
+        """Add `share` of the gradient at x + delta to the update; returns (loss sum, d loss / d delta).
+
+        All passes but the last have the site cut out of their graph: what they send down is added up there. The last
+        one carries that sum below as the gradient of <x, sum>, so that the layers below are passed once, and the
+        backward that ends an update reaches every parameter (with an offloaded optimiser, ZeRO hands over only what
+        that backward reaches).
+        """
+        x_BLH, _ = self.site()
+        point = delta_BLH.detach().requires_grad_(True)
+        self._begin_masks()
+        loss, _ = self._engine(self._batch, point, self._site if last else x_BLH)
+        total = loss * (share * self._scale)
+        if last and self._site_grad is not None and self._site is not None and self._site.requires_grad:
+            # In fp32: in fp16 the sum would lose its small entries, since it meets the loss scale only on its way down.
+            total = total + (self._site.float() * self._site_grad).sum()
+        self._engine.backward(total, last=last and self._ends_update)
+        if point.grad is None:
+            raise RuntimeError("the loss does not depend on the perturbation")
+        self._count_not_finite(point.grad)
+        sent = point.grad.float() / self._engine.loss_scale
+        self._site_grad = sent if self._site_grad is None else self._site_grad + sent
+        return loss.detach(), sent / (share * self._scale)
+
+    def _count_not_finite(self, grad_BLH: Tensor) -> None:
+        """The kernels leave a token (or sequence) with NaN or Inf in its gradient where it is; `figures` reports it."""
+        rows = (~torch.isfinite(grad_BLH.detach().sum(dim=-1, dtype=torch.float32)) & self._batch.content_mask).sum()
+        self._not_finite = rows if self._not_finite is None else self._not_finite + rows
+        self._asked += 1
+
+    def figures(self) -> Figures:
+        """Share of content tokens whose ascent gradient held NaN or Inf; nothing where there was no ascent."""
+        if self._not_finite is None:
+            return {}
+        return {"ascent_not_finite_share": (self._not_finite, self._asked * self._batch.content_mask.sum())}
+
+    def losses(self, logits: Tensor, *, of_partner: bool = False) -> Tensor:
+        """(B,) the loss of each example, or of its mixture against its partner's label."""
+        batch = self._partner if of_partner else self._batch
+        losses: Tensor = self._engine.module.head.losses(logits, batch)
+        return losses
+
+    def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
+        """KL(p || q) summed over predictions, as the head's kind defines it."""
+        divergence: Tensor = self._engine.module.head.divergence(logits, other)
+        return divergence
+
+    def average_logits(self) -> Tensor:
+        """Logits of the running average of the model."""
+        return self._engine.average_logits(self._batch)
+
+    def towards_partner(self) -> Tensor:
+        """Partner minus example at the site, where both have content; both are padded to the same length."""
+        self.site()
+        other_BLH = self._engine.module(self._partner, only_below=True)
+        both_BL = self._batch.content_mask & self._partner.content_mask
+        return torch.where(both_BL.unsqueeze(-1), other_BLH - self._site, 0.0)
+
+    def uniform(self) -> Tensor:
+        """(B,) float64 on the CPU: one counter-based number per example."""
+        ids_B = self._batch.example_ids.cpu()
+        bits = philox.counter_bits(self._seed, self._update, ids_B, 1, 1, philox.STREAM_MIXING)
+        return philox.uniform(bits).view(-1).double()
+
+    @property
+    def _partner(self) -> Batch:
+        if self._batch.partner is None:
+            raise RuntimeError("the data was loaded without partners")
+        return self._batch.partner
+
+    def noise(self, kind: str, draw: int) -> Tensor:
+        """Counter-based noise in the current ball, keyed by seed, update and example id."""
+        x_BLH, m_BL = self.site()
+        s = self.settings
+        _, delta = self.kernels.perturb_init(
+            x_BLH, m_BL, self.epsilon, s.norm, s.scope, kind, self._seed, self._update, self._batch.example_ids, draw)
+        noise: Tensor = delta
+        return noise
+
+
+def _dropout_generator(device: torch.device) -> torch.Generator:
+    """The generator that dropout on `device` draws from."""
+    if device.type != "cuda":
+        return torch.default_generator
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return torch.cuda.default_generators[index]

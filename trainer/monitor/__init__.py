@@ -1,0 +1,1 @@
+"""Watching a run: metrics, evaluation, selection, non-finite losses, collapse."""

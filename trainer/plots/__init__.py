@@ -1,0 +1,1 @@
+"""Figures shared by reports and TensorBoard (matplotlib). No torch."""

@@ -1,0 +1,128 @@
+"""Figures of distance and noise (matplotlib): accuracy by distance to English, accuracy by length of the noise.
+
+Inputs: plain numbers, so that reports draw many runs and `diagnose` draws one. Output: matplotlib figures.
+Accuracies are fractions, drawn in percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from trainer.plots.figures import CHANCE, FAINT, LEGEND, STYLE, legend_text
+from trainer.plots.palette import colour_of, marker_of
+
+DISTANCE_AXIS = "token distance to English (mean token norms)"
+NOISE_AXIS = "noise per token (mean token norms)"
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One language: its distance and accuracy, and their standard deviations over runs (0 for one run)."""
+
+    name: str
+    distance: float
+    accuracy: float
+    distance_deviation: float = 0.0
+    accuracy_deviation: float = 0.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracies along an axis; `position` is the label's place in the palette."""
+
+    name: str
+    position: int
+    x: Sequence[float]
+    accuracy: Sequence[float]
+    deviation: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """One pair of axes for all scatters of a report: right end of distances, lowest accuracy."""
+
+    distance: float
+    accuracy: float
+
+
+def limits(spots: Sequence[Spot], chance: float | None = None) -> Limits:
+    """Axes that hold all `spots`, with their error bars, and the line of `chance`."""
+    right = max(spot.distance + spot.distance_deviation for spot in spots)
+    low = min(spot.accuracy - spot.accuracy_deviation for spot in spots)
+    return Limits(1.12 * right or 1.0, max(0.0, min(low, low if chance is None else chance) - 0.05))
+
+
+def distance_scatter(
+    title: str, position: int, spots: Sequence[Spot], radius: float | None, axes: Limits, noise: Curve | None,
+    chance: float | None = None,
+) -> Figure:
+    """Accuracy against distance, a marker per language with its code; dashed lines at the trained radius and at chance.
+
+    noise: accuracy of English by the length of Gaussian noise, in the unit of the distances, as a grey line.
+    """
+    colour = colour_of(position)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 3.6), layout="constrained")
+        drawn = figure.add_subplot()
+        if noise is not None:
+            drawn.plot(noise.x, [100 * value for value in noise.accuracy], color="#9aa3af", linewidth=1.3, zorder=1)
+        drawn.errorbar(
+            [spot.distance for spot in spots], [100 * spot.accuracy for spot in spots],
+            xerr=[spot.distance_deviation for spot in spots],
+            yerr=[100 * spot.accuracy_deviation for spot in spots],
+            fmt=marker_of(position), color=colour, markersize=6, elinewidth=1.0, markeredgecolor="white",
+            markeredgewidth=0.6)
+        for spot in spots:
+            drawn.annotate(spot.name, (spot.distance, 100 * spot.accuracy), xytext=(6, 5),
+                           textcoords="offset points", fontsize=8)
+        if radius is not None and radius <= axes.distance:
+            drawn.axvline(radius, color=colour, linewidth=1.2, linestyle=(0, (4, 3)))
+            drawn.annotate("radius", (radius, 100 * axes.accuracy), xytext=(3, 4), textcoords="offset points",
+                           fontsize=8, color=colour, rotation=90)
+        _chance_line(drawn, chance)
+        drawn.set_xlim(-0.03 * axes.distance, axes.distance)
+        drawn.set_ylim(100 * axes.accuracy, 104)
+        _label(drawn, title, DISTANCE_AXIS)
+    return figure
+
+
+def curves(panels: Mapping[str, Sequence[Curve]], x_label: str, chance: float | None = None) -> Figure:
+    """Accuracy along an axis, one panel per title side by side; error bars are standard deviations.
+
+    chance: where the dashed line of chance lies; None where it is unknown.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(1.2 + 3.9 * len(panels), 3.7), layout="constrained")
+        every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        named: dict[str, None] = {}
+        for axes, (title, lines) in zip(every, panels.items(), strict=True):
+            for line in lines:
+                # A label has one line in the legend, whichever panel shows it first.
+                shown = legend_text(line.name) if line.name not in named else None
+                named[line.name] = None
+                axes.errorbar(
+                    line.x, [100 * value for value in line.accuracy], yerr=[100 * value for value in line.deviation],
+                    fmt=f"{marker_of(line.position)}-", color=colour_of(line.position), markersize=5, linewidth=1.3,
+                    elinewidth=1.0, capsize=2, label=shown, markeredgecolor="white", markeredgewidth=0.5)
+            _chance_line(axes, chance)
+            _label(axes, title, x_label)
+        figure.legend(loc="outside upper left", ncols=5, **LEGEND)
+    return figure
+
+
+def _chance_line(axes: Axes, chance: float | None) -> None:
+    if chance is not None:
+        axes.axhline(100 * chance, color=CHANCE, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+
+
+def _label(axes: Axes, title: str, x_label: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(x_label)
+    if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+        axes.set_ylabel("accuracy (%)")
+    axes.grid(color=FAINT, linewidth=0.6)

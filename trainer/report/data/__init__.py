@@ -1,0 +1,1 @@
+"""Everything a report computes, before it is put into words or tables."""

@@ -1,0 +1,205 @@
+"""Base label against every other label: paired differences on the same examples, with intervals.
+
+Input: a grid and its outcome files. Output: `Comparison`s, which the tables, the figures and the summary are made from.
+What may be claimed is corrected (Holm) over all labels of the grid: each mean over its labels, single cells over labels
+and cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trainer.report.data.collect import BASE_LABEL, Cell, Grid
+from trainer.report.data.runs import HASHES, differing, short_name
+from trainer.results.numbers import listed
+from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval, corrected, corrected_means, paired_differences
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`other` minus `base` on the cells and seeds that both have."""
+
+    base: str
+    other: str
+    seeds: list[int]
+    unpaired: list[tuple[str, int]]
+    """Runs (label, seed) without a partner of equal seed: they are not in this comparison."""
+    cells: list[Cell]
+    intervals: list[Interval]
+    """Per cell."""
+    means: dict[str, tuple[list[Cell], Interval]]
+    """By name, the cells of a mean and its interval."""
+    examples: int
+    """Distinct keys of examples."""
+    labels: int = 1
+    """Labels compared with the base in this grid: what the means are corrected for."""
+    dependent: str = ""
+    """Why the runs are not independent seeds of one recipe, so that nothing can be said of the method; else empty."""
+    given: str = ""
+    """What all runs share beside the recipe, so that the intervals do not cover it; else empty."""
+
+    @property
+    def covers_training(self) -> bool:
+        """Whether there are independent seeds enough for a statement on the method; else only on these runs."""
+        return len(self.seeds) >= SEEDS_FOR_CLAIMS and not self.dependent
+
+    @property
+    def main(self) -> tuple[list[Cell], Interval]:
+        """The first mean and its cells: what the summary is about."""
+        return next(iter(self.means.values()))
+
+
+def compare(grid: Grid) -> list[Comparison]:
+    """Every label of `grid` against the base label; empty without a base, another label, or outcomes.
+
+    The base is "plain", or else the first label. Raises InputError for outcome files that do not fit their rows.
+    """
+    labels = grid.labels
+    others = [label for label in labels if label != base_label(grid)]
+    found = (_compare(grid, base_label(grid), other, len(others)) for other in others)
+    return _corrected([comparison for comparison in found if comparison is not None])
+
+
+def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Holm's correction over the comparisons of one grid."""
+    singles = iter(corrected([interval for c in comparisons for interval in c.intervals]))
+    done = [replace(c, intervals=[next(singles) for _ in c.cells], labels=len(comparisons)) for c in comparisons]
+    for c, intervals in zip(done, corrected_means([[i for _, i in c.means.values()] for c in done]), strict=True):
+        for (name, (cells, _)), interval in zip(list(c.means.items()), intervals, strict=True):
+            c.means[name] = (cells, interval)
+    return done
+
+
+def base_label(grid: Grid) -> str:
+    """The label that the others are compared with."""
+    labels = grid.labels
+    return labels[0] if labels else BASE_LABEL
+
+
+def means_over(grid: Grid, cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """The means worth reporting over `cells`, by name; a mean over the same cells as an earlier one is left out."""
+    if grid.setting == "generalized":
+        off = [cell for cell in cells if cell[0] != cell[1]]
+        diagonal = [cell for cell in cells if cell[0] == cell[1]]
+        named = {
+            f"all {len(cells)} pairs": list(cells),
+            f"{len(off)} off-diagonal": off,
+            f"{len(diagonal)} diagonal": diagonal,
+        }
+    else:
+        others, trained = without_sources(grid, cells), _trained_on(grid)
+        name = f"non-{next(iter(trained))[0]}" if len(trained) == 1 else "not trained on"
+        named = {f"all {len(cells)}": list(cells), f"{len(others)} {name}": others}
+    kept: dict[str, list[Cell]] = {}
+    for name, members in named.items():
+        if members and members not in kept.values():
+            kept[name] = members
+    return kept
+
+
+def without_sources(grid: Grid, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells of languages that no label was trained on."""
+    trained = _trained_on(grid)
+    return [cell for cell in cells if cell not in trained]
+
+
+def _trained_on(grid: Grid) -> set[Cell]:
+    return {cell for label in grid.labels for cell in grid.sources(label)}
+
+
+def _compare(grid: Grid, base: str, other: str, labels: int) -> Comparison | None:
+    """The comparison of two labels on what both have; None where that is nothing.
+
+    Where runs are pooled over unlike data, equal ids of two seeds are different sentences. The example part of the
+    variance is then zero on average, the seed part holds it, and the intervals are right all the same.
+    """
+    seeds = [seed for seed in grid.seeds(base) if seed in grid.seeds(other)]
+    cells = [
+        cell for cell in grid.scored
+        if seeds and all(grid.has_outcomes(label, seed, cell) for label in (base, other) for seed in seeds)
+    ]
+    cells = [cell for cell in cells if _common_ids(grid, base, other, seeds, cell).size]
+    if not cells:
+        return None
+    ids_by_cell = [_common_ids(grid, base, other, seeds, cell) for cell in cells]
+    all_ids = np.unique(np.concatenate(ids_by_cell))
+    difference = np.zeros((len(seeds), len(cells), all_ids.size), dtype=np.int8)
+    present = np.zeros((len(cells), all_ids.size), dtype=np.bool_)
+    for c, (cell, ids) in enumerate(zip(cells, ids_by_cell, strict=True)):
+        columns = np.searchsorted(all_ids, ids)
+        present[c, columns] = True
+        for s, seed in enumerate(seeds):
+            difference[s, c, columns] = _right(grid, other, seed, cell, ids) - _right(grid, base, seed, cell, ids)
+    named, (dependent, given) = means_over(grid, cells), _dependence(grid, base, other, seeds)
+    result = paired_differences(
+        difference, present, [[cells.index(c) for c in named[n]] for n in named], labels=labels,
+        groups_N=_groups(grid, base, seeds[0], cells, all_ids), covers_training=not dependent)
+    return Comparison(
+        base=base,
+        other=other,
+        seeds=seeds,
+        unpaired=[(label, seed) for label in (base, other) for seed in grid.seeds(label) if seed not in seeds],
+        cells=cells,
+        intervals=result.cells,
+        means={name: (named[name], interval) for name, interval in zip(named, result.means, strict=True)},
+        examples=int(all_ids.size),
+        dependent=dependent,
+        given=given,
+    )
+
+
+def _dependence(grid: Grid, base: str, other: str, seeds: Sequence[int]) -> tuple[str, str]:
+    """`Comparison.dependent` and `Comparison.given` of two labels.
+
+    Seeds that start from one intermediate run share its luck, which is then part of every difference, unless both
+    labels share it. Runs that were pooled although their recipes differ are no seeds at all; data of their own (worlds
+    of the demo) are as good as seeds, since both labels see them.
+    """
+    rows = {label: [row for (found, seed, _), (_, row) in grid.entries.items() if found == label and seed in seeds]
+            for label in (base, other)}
+    for label, members in rows.items():
+        if len(seeds) > 1 and not all(row.settings for row in members):
+            return f"runs of {label} record no recipe", ""
+        unlike = set(differing([dict(row.settings) for row in members if row.settings])) - set(HASHES)
+        if unlike:
+            differ = listed(sorted(map(short_name, unlike)))
+            return f"the runs of {label} were pooled although they differ in {differ}", ""
+    origins = {label: {row.seed: row.origin_run for row in members} for label, members in rows.items()}
+    shared = [label for label in (base, other) if len(set(origins[label].values())) < len(seeds)
+              and any(origins[label].values())]
+    if shared and origins[base] == origins[other]:
+        return "", "seeds start from one intermediate run, whose luck the intervals do not cover"
+    return (f"seeds of {shared[0]} start from one intermediate run and share its luck" if shared else ""), ""
+
+
+def _groups(grid: Grid, base: str, seed: int, cells: Sequence[Cell], all_ids: np.ndarray) -> np.ndarray:
+    """The group of each example of `all_ids`, as the first cell that has it says; numbers from 0 on."""
+    names = all_ids.copy().astype(object)
+    known = np.zeros(all_ids.size, dtype=np.bool_)
+    for cell in cells:
+        keys, _, groups = grid.outcomes(base, seed, cell)
+        places = np.searchsorted(all_ids, keys)
+        places[places == all_ids.size] = 0
+        new = (all_ids[places] == keys) & ~known[places]
+        names[places[new]] = groups[new]
+        known[places[new]] = True
+    return np.unique(names.astype(np.str_), return_inverse=True)[1].astype(np.int64)
+
+
+def _common_ids(grid: Grid, base: str, other: str, seeds: Sequence[int], cell: Cell) -> np.ndarray:
+    """The keys, sorted, that both labels have outcomes for, with every seed."""
+    files = [grid.outcomes(label, seed, cell)[0] for label in (base, other) for seed in seeds]
+    common = files[0]
+    for ids in files[1:]:
+        if not np.array_equal(common, ids):  # the usual case: one test file for all
+            common = np.intersect1d(common, ids, assume_unique=True)
+    return common
+
+
+def _right(grid: Grid, label: str, seed: int, cell: Cell, ids: np.ndarray) -> np.ndarray:
+    """Outcomes (0 or 1, int8) of the examples `ids`, all of which the file holds."""
+    file_ids, right, _ = grid.outcomes(label, seed, cell)
+    return right[np.searchsorted(file_ids, ids)].astype(np.int8)

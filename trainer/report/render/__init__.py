@@ -1,0 +1,1 @@
+"""Renderers of a document: HTML, Markdown, CSV, TensorBoard, terminal."""

@@ -1,0 +1,39 @@
+"""Every row of every run in long format, for a spreadsheet or a statistics package: `results.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+
+from trainer.report.data.runs import Run
+from trainer.results.scores import ResultRow, SmoothingRecord
+
+INFO = ("name", "family", "script", "resource", "morphology")
+_NESTED = ("language_info", "train_languages", "smoothing", "settings")
+_SMOOTHING = list(SmoothingRecord.model_fields)
+COLUMNS = [name for name in ResultRow.model_fields if name not in _NESTED]
+HEADER = ["run_path", *COLUMNS, *(f"language_{name}" for name in INFO), "train_languages", "recipe", "settings",
+          *(f"smoothing_{name}" for name in _SMOOTHING)]
+
+
+def render(runs: Sequence[Run]) -> str:
+    """CSV text: the fields of a result row as they are (accuracy as a fraction).
+
+    Training languages are joined by spaces; settings are JSON. The label is the report's; `recipe` is the digest of
+    the settings.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(HEADER)
+    for run in runs:
+        for row in run.rows:
+            fields = row.model_dump()
+            info = [row.language_info.get(name, "") for name in INFO]
+            plain = [fields[name] for name in COLUMNS]
+            smoothing = [getattr(row.smoothing, name, "") for name in _SMOOTHING]  # empty but for smoothed rows
+            settings = json.dumps(row.settings, sort_keys=True, ensure_ascii=False) if row.settings else ""
+            writer.writerow([run.path.as_posix(), *plain, *info, " ".join(row.train_languages), row.recipe, settings,
+                             *smoothing])
+    return buffer.getvalue()

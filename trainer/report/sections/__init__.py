@@ -1,0 +1,1 @@
+"""Sections of a report: computed data to document blocks."""

@@ -1,0 +1,321 @@
+"""The tables of a report, from grids and comparisons.
+
+Rows are labels and columns languages, except where there are many columns of numbers per language (comparisons).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from trainer.plots.palette import colour_of
+from trainer.report.data.collect import Cell, Grid
+from trainer.report.data.compare import Comparison, means_over, without_sources
+from trainer.report.data.recipes import unequal_lines
+from trainer.report.document import Entry, Table
+from trainer.results.numbers import Scale, counted, listed, p_value, scale_of
+from trainer.results.scores import NO_LABEL
+from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval
+from trainer.statistics.summary import Summary, summarise
+
+LANGUAGES_PER_TABLE = 16  # what fits a page across; more are continued in a further table
+FACETS = {"family": "family", "script": "script", "resource": "resource class", "morphology": "morphology"}
+UNKNOWN = "unknown"
+AT_CHANCE = "†"
+
+
+def language_tables(grid: Grid, title: str) -> list[Table]:
+    """Mean and standard deviation over seeds per label and language, averages first."""
+    scale, shared = scale_of(grid.metric), grid.shared
+    named = means_over(grid, shared)
+    rows = {
+        label: [label_entry(grid, label), seeds_entry(grid, label),
+                *(mean_entry(grid, label, cells) for cells in named.values())]
+        for label in grid.labels
+    }
+    averages = (Entry(f"mean, {name}", hint=_names(cells)) for name, cells in named.items())
+    head = [Entry("label"), Entry("seeds"), *averages]
+    return _by_language(title, grid, grid.cells, head, rows, _notes(grid, shared),
+                        lambda label, cell: value_entry(grid, scale, label, cell))
+
+
+def gap_tables(grid: Grid) -> list[Table]:
+    """How far each language lies behind the training languages; empty where there are none or nothing beside them."""
+    sources = {label: found for label in grid.labels if (found := grid.sources(label))}
+    trained = {cell for cells in sources.values() for cell in cells}
+    others = [cell for cell in grid.scored if any(cell not in cells for cells in sources.values())]
+    if not others:
+        return []
+    scale = scale_of(grid.metric)
+    shared = [cell for cell in grid.shared if cell not in trained]
+
+    def entry(label: str, cells: Sequence[Cell]) -> Entry:
+        if not set(cells).isdisjoint(sources.get(label, [])):
+            return Entry("source", tone="muted")
+        gaps = [scale.sign * gap for gap in grid.gaps(label, cells)]
+        return _marked(_summary_entry(scale, gaps, grid.seeds(label), signed=True), grid.at_chance(label, cells))
+
+    rows = {label: [label_entry(grid, label), entry(label, shared)] for label in grid.labels}
+    head = [Entry("label"), Entry(f"mean of {len(shared)}", hint=_names(shared))]
+    by_label = {label: listed([_language_name(grid, cell[0]) for cell in cells]) for label, cells in sources.items()}
+    alike = len(set(by_label.values())) == 1
+    name = next(iter(by_label.values())) if alike else "the training language"
+    mean = "the mean of " if alike and len(trained) > 1 else ""
+    notes = [f"{mean}{name} minus the language, per seed, then averaged; 0 would be perfect transfer."
+             if scale.higher_is_better else f"The language minus {mean}{name}, per seed, then averaged."]
+    notes = [notes[0][0].upper() + notes[0][1:]]
+    if not alike:
+        notes.append("Trained on: " + "; ".join(f"{label} {names}" for label, names in by_label.items()) + ".")
+    if any(grid.at_chance(label, [cell]) for label in grid.labels for cell in others):
+        notes.append(f"{AT_CHANCE}: in a language at chance a gap says nothing of transfer.")
+    return _by_language(f"Transfer gap to {name}", grid, others, head, rows, notes,
+                        lambda label, cell: entry(label, [cell]))
+
+
+def comparison_table(grid: Grid, comparison: Comparison) -> Table:
+    """Difference, interval and p-values per language, and of the means over languages."""
+    first = "mean" if grid.setting == "generalized" else "language"
+    columns = [Entry(name) for name in (first, "difference", "95 % interval", "verdict", "p", "p (Holm)",
+                                        comparison.base, comparison.other)]
+    rows = []
+    for name, (cells, interval) in comparison.means.items():
+        title = Entry(name if grid.setting == "generalized" else f"mean, {name}", hint=_names(cells))
+        rows.append([title, *_difference(grid, comparison, cells, interval)])
+    if grid.setting != "generalized":  # hundreds of pairs: the difference heat map shows them
+        for cell, interval in zip(comparison.cells, comparison.intervals, strict=True):
+            rows.append([_language_entry(grid, cell[0]), *_difference(grid, comparison, [cell], interval)])
+    notes = [*_comparison_notes(grid, comparison), *unequal_lines(grid, comparison), *chance_notes(grid)]
+    return Table(f"{comparison.other} against {comparison.base}", columns, rows, notes)
+
+
+def verdict(interval: Interval) -> Entry:
+    """The word for a difference: "gain" or "loss" only where it covers training and stands after correction."""
+    if not interval.covers_training:
+        return Entry("no statement", tone="muted")
+    if not interval.claimed:
+        return Entry("not significant", tone="muted")
+    return Entry("gain", tone="gain") if interval.estimate > 0 else Entry("loss", tone="loss")
+
+
+def group_tables(grid: Grid) -> list[Table]:
+    """Averages over groups of languages (source language left out), one table per facet with at least two groups."""
+    tables = []
+    cells = without_sources(grid, grid.shared)
+    for facet, name in FACETS.items():
+        groups: dict[str, list[Cell]] = {}
+        for cell in cells:
+            groups.setdefault(grid.info(cell[0]).get(facet) or UNKNOWN, []).append(cell)
+        if len(groups.keys() - {UNKNOWN}) < 1 or len(groups) < 2:
+            continue
+        ordered = sorted(groups, key=lambda group: group == UNKNOWN)
+        rows = [[Entry(group), Entry(", ".join(cell[0] for cell in groups[group])),
+                 *(mean_entry(grid, label, groups[group]) for label in grid.labels)]
+                for group in ordered]
+        columns = [Entry(name), Entry("languages"), *(label_entry(grid, label) for label in grid.labels)]
+        tables.append(Table(f"By {name}", columns, rows, text_columns=2))
+    return tables
+
+
+def oracle_tables(grid: Grid, standard: Grid) -> list[Table]:
+    """Oracle rows, and what they gain over the checkpoint that was chosen, where both are known."""
+    tables = language_tables(grid, "Oracle: checkpoint chosen per target language")
+    scale = scale_of(grid.metric)
+
+    def gain(label: str, cell: Cell) -> Entry:
+        values = [top - best for seed in grid.seeds(label) if (top := grid.value(label, seed, cell)) is not None
+                  and (best := standard.value(label, seed, cell)) is not None]
+        return _summary_entry(scale, values, grid.seeds(label), signed=True)
+
+    if any(standard.values(label, cell) for label in grid.labels for cell in grid.scored):
+        rows = {label: [label_entry(grid, label)] for label in grid.labels}
+        title = "Oracle minus the chosen checkpoint"
+        tables += _by_language(title, grid, grid.scored, [Entry("label")], rows, [], gain)
+    return tables
+
+
+def pair_means_table(grid: Grid) -> Table:
+    """Means of the generalized setting: all pairs, two languages, one language."""
+    shared = grid.shared
+    named = means_over(grid, shared)
+    columns = [Entry("label"), Entry("seeds"), *(Entry(f"mean, {name}") for name in named)]
+    rows = [[label_entry(grid, label), seeds_entry(grid, label),
+             *(mean_entry(grid, label, cells) for cells in named.values())]
+            for label in grid.labels]
+    excluded = sorted({row.excluded for _, row in grid.entries.values()})
+    notes = _notes(grid, shared)
+    if excluded and excluded[-1]:
+        notes.append(f"Up to {excluded[-1]:,} examples of a pair are left out, because a row is absent in one language "
+                     f"or the labels of the two differ.")
+    return Table("Means over pairs of languages", columns, rows, notes)
+
+
+def pair_table(grid: Grid, label: str) -> Table:
+    """All numbers of one heat map: rows are the premise's language, columns the hypothesis'."""
+    scale, cells = scale_of(grid.metric), set(grid.cells)
+    rows = [[Entry(first), *(value_entry(grid, scale, label, (first, second)) if (first, second) in cells
+                             else Entry("–", tone="muted") for second in grid.languages)]
+            for first in grid.languages]
+    return Table(f"{label}: premise (rows), hypothesis (columns)",
+                 [Entry("premise"), *(Entry(language) for language in grid.languages)], rows)
+
+
+def label_entry(grid: Grid, label: str) -> Entry:
+    return Entry(label, colour=colour_of(grid.positions[label]))
+
+
+def seeds_entry(grid: Grid, label: str) -> Entry:
+    seeds, failed = grid.seeds(label), grid.failed_seeds(label)
+    hint = "seed " + ", ".join(map(str, seeds)) + (f"; failed: seed {', '.join(map(str, failed))}" if failed else "")
+    return Entry("one seed" if len(seeds) == 1 else str(len(seeds)), f"{len(failed)} failed" if failed else "",
+                 hint=hint)
+
+
+def mean_entry(grid: Grid, label: str, cells: Sequence[Cell]) -> Entry:
+    """Mean and deviation over seeds of the mean over `cells`."""
+    entry = _summary_entry(scale_of(grid.metric), grid.means(label, cells), grid.seeds(label))
+    return _marked(entry, grid.at_chance(label, cells))
+
+
+def value_entry(grid: Grid, scale: Scale, label: str, cell: Cell) -> Entry:
+    """Mean and deviation of a cell, or the word for why there is none."""
+    values = grid.values(label, cell)
+    if not values:
+        return Entry(grid.why_empty(label, cell), tone="muted")
+    return _marked(_summary_entry(scale, values, grid.seeds(label)), grid.at_chance(label, [cell]))
+
+
+def _marked(entry: Entry, seeds: Sequence[int]) -> Entry:
+    """`entry` with the mark of chance where any seed is at it."""
+    if not seeds or entry.tone == "muted":
+        return entry
+    return dataclasses.replace(entry, text=entry.text + AT_CHANCE, hint=f"at chance: seed {', '.join(map(str, seeds))}")
+
+
+def _summary_entry(scale: Scale, values: Sequence[float], seeds: Sequence[int], signed: bool = False) -> Entry:
+    if not values:
+        return Entry("–", tone="muted")
+    summary: Summary = summarise(values)
+    below = scale.deviation(summary)
+    if summary.count < len(seeds):
+        below = f"{below} (n={summary.count})".strip()
+    return Entry(scale.signed(summary.mean) if signed else scale.value(summary.mean), below)
+
+
+def _by_language(
+    title: str,
+    grid: Grid,
+    cells: Sequence[Cell],
+    head: list[Entry],
+    rows: dict[str, list[Entry]],
+    notes: list[str],
+    entry: Callable[[str, Cell], Entry],
+) -> list[Table]:
+    """Label rows and language columns: `head` and `rows` hold the columns before the languages, in the first table."""
+    tables = []
+    for start in range(0, max(1, len(cells)), LANGUAGES_PER_TABLE):
+        block = cells[start : start + LANGUAGES_PER_TABLE]
+        columns = [*(head if start == 0 else head[:1]), *(_language_entry(grid, cell[0]) for cell in block)]
+        lines = [[*(first if start == 0 else first[:1]), *(entry(label, cell) for cell in block)]
+                 for label, first in rows.items()]
+        part = f" (languages {start + 1} to {start + len(block)} of {len(cells)})" if len(block) < len(cells) else ""
+        tables.append(Table(title + part, columns, lines, notes if start == 0 else []))
+    return tables
+
+
+def _notes(grid: Grid, shared: Sequence[Cell]) -> list[str]:
+    """What a reader must know to read the numbers of a grid."""
+    most = max((len(grid.seeds(label)) for label in grid.labels), default=0)
+    several = "Mean over seeds, ± the standard deviation over seeds."
+    notes = [several if most > 1 else "One seed per label: no deviation."]
+    if any(0 < len(grid.values(label, cell)) < len(grid.seeds(label)) for label in grid.labels for cell in grid.scored):
+        notes.append("n: the number of seeds, where a cell has fewer than its label.")
+    left_out = [cell for cell in grid.scored if cell not in shared]
+    if left_out:
+        notes.append(f"Averages are over the {len(shared)} of {len(grid.scored)} cells that every run has; "
+                     f"left out: {_names(left_out) if len(left_out) <= 12 else 'see Missing cells'}.")
+    notes += chance_notes(grid) + _failed_notes(grid, shared)
+    unlabelled = [cell for cell in grid.cells if any(grid.why_empty(label, cell) == NO_LABEL for label in grid.labels)]
+    if unlabelled:
+        notes.append(f"No label in {_names(unlabelled)}: predictions are written, there is nothing to score.")
+    return notes
+
+
+def chance_notes(grid: Grid) -> list[str]:
+    """What the mark of chance means; empty where nothing is at chance."""
+    if not any(grid.at_chance(label, [cell]) for label in grid.labels for cell in grid.scored):
+        return []
+    levels = sorted({chance for cell in grid.scored if (chance := grid.chance(cell)) is not None})
+    scale = scale_of(grid.metric)
+    level = listed([scale.value(level) for level in dict.fromkeys([levels[0], levels[-1]])]).replace(" and ", " to ")
+    return [f"{AT_CHANCE}: at least one seed is at chance, no better than always naming the most frequent class "
+            f"({level} here), sampling error allowed for; a mean over cells is held against the mean of their "
+            "levels, with what is allowed to a single cell."]
+
+
+def _failed_notes(grid: Grid, shared: Sequence[Cell]) -> list[str]:
+    """Failed seeds, and the mean that they would give together with the others; empty where there are none."""
+    scale, notes = scale_of(grid.metric), []
+    for label in dict.fromkeys(label for label, _, _ in grid.failed):
+        seeds = grid.failed_seeds(label)
+        cells = shared or sorted({cell for found, _, cell in grid.failed if found == label})
+        values = grid.means_with_failed(label, cells)
+        them = "it" if len(seeds) == 1 else "them"
+        mean = (f"; with {them} the mean of {label} over {len(cells)} is {scale.value(summarise(values).mean)} "
+                f"({counted(len(values), 'run')})" if values else "")
+        notes.append(f"Failed, so in no mean: {label} {listed([f'seed {seed}' for seed in seeds])}{mean}.")
+    return notes
+
+
+def _comparison_notes(grid: Grid, comparison: Comparison) -> list[str]:
+    seeds = comparison.seeds
+    notes = [f"Paired on {comparison.examples:,} examples and "
+             + (f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {listed([str(seed) for seed in seeds])}")
+             + (": intervals cover the choice of examples and the luck of training." if comparison.covers_training
+                else ": intervals cover the choice of examples, not the luck of training; "
+                     + (f"{comparison.dependent}." if comparison.dependent
+                        else f"that takes at least {SEEDS_FOR_CLAIMS} seeds."))]
+    if comparison.given:
+        notes.append(f"The {comparison.given}.")
+    detectable = comparison.main[1].detectable
+    if detectable is not None:
+        scale = scale_of(grid.metric)
+        found = f"{scale.signed(detectable).lstrip('+')} {scale.step}".rstrip()
+        notes.append(f"Power, as estimated from these runs: as many seeds and examples find a true difference of "
+                     f"{found} of the first mean in 80 % of studies"
+                     + (f", corrected for {comparison.labels} labels." if comparison.labels > 1 else "."))
+    if comparison.unpaired:
+        runs = listed([f"{label} seed {seed}" for label, seed in comparison.unpaired])
+        notes.append(f"Without a partner of equal seed, so not in this comparison: {runs}.")
+    return notes
+
+
+def _names(cells: Sequence[Cell]) -> str:
+    return ", ".join(first if first == second else f"{first}→{second}" for first, second in cells)
+
+
+def _language_name(grid: Grid, language: str) -> str:
+    name = grid.info(language).get("name", UNKNOWN)
+    return language if name == UNKNOWN else name
+
+
+def _language_entry(grid: Grid, language: str) -> Entry:
+    name = _language_name(grid, language)
+    return Entry(language, hint=name if name != language else "")
+
+
+def _difference(
+    grid: Grid, comparison: Comparison, cells: Sequence[Cell], interval: Interval
+) -> list[Entry]:
+    """One line of a comparison, but for its name."""
+    scale = scale_of(grid.metric)
+    both = [_marked(Entry(scale.value(_paired_mean(grid, label, comparison.seeds, cells))),
+                    [seed for seed in grid.at_chance(label, cells) if seed in comparison.seeds])
+            for label in (comparison.base, comparison.other)]
+    adjusted = p_value(interval.adjusted) if interval.covers_training else "–"
+    return [Entry(scale.signed(interval.estimate)), Entry(scale.interval(interval)), verdict(interval),
+            Entry(p_value(interval.p)), Entry(adjusted), *both]
+
+
+def _paired_mean(grid: Grid, label: str, seeds: Sequence[int], cells: Sequence[Cell]) -> float:
+    values = [v for seed in seeds for cell in cells if (v := grid.value(label, seed, cell)) is not None]
+    return sum(values) / len(values)

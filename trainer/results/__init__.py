@@ -1,0 +1,1 @@
+"""Files that evaluation writes and reports read: scores, predictions, diagnostics. No torch."""

@@ -1,0 +1,77 @@
+"""Files of rows with keys: one JSON line per row, no two rows with one key, always rewritten whole.
+
+Used for a run's results (`scores.py`) and its diagnostics (`diagnostics.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol, Self, TypeVar
+
+from pydantic import ValidationError
+
+from data_prep.base.errors import InputError
+from data_prep.base.lock import working_path
+
+
+class KeyedRow(Protocol):
+    """A pydantic model with a key."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What identifies the row within its file."""
+
+    @classmethod
+    def model_validate_json(cls, json_data: str) -> Self:
+        """The row of a line; raises ValidationError."""
+
+    def model_dump(self) -> dict[str, object]:
+        """What is written."""
+
+
+Row = TypeVar("Row", bound=KeyedRow)
+
+
+def read_keyed(path: Path, row_type: type[Row], what: str, remedy: str) -> list[Row]:
+    """The rows of `path`, in file order; `what` the rows are, and what helps against a bad one, for messages.
+
+    Raises InputError, naming file and line, for a missing file, a line that is no row, and two rows with one key.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as {what}s: {error}") from None
+    rows: dict[tuple[str, ...], tuple[int, Row]] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = row_type.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"{path}:{number}: not a {what}: {field + ': ' if field else ''}"
+                             f"{' '.join(first['msg'].split())}; {remedy}") from None
+        if row.key in rows:
+            raise InputError(f"{path}:{number}: the same cell as line {rows[row.key][0]} "
+                             f"({' '.join(row.key).strip()}); expected one row per cell: remove one of them")
+        rows[row.key] = (number, row)
+    return [row for _, row in rows.values()]
+
+
+def merge_keyed(path: Path, read: Callable[[Path], list[Row]], new_rows: Iterable[Row], what: str) -> list[Row]:
+    """Add `new_rows` to those that `read` finds in `path`, a new row taking the place of an old one with its key.
+
+    Returns what was written. Processes that merge into one file at once wait for each other, so that no row is lost;
+    `what` they do, for the lock. The file is replaced in one step: a reader sees the old rows or all the new ones.
+    """
+    with working_path(path, what, wait=True) as temporary:
+        old_rows = read(path) if path.exists() else []
+        rows = list({row.key: row for row in (*old_rows, *new_rows)}.values())
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in rows)
+        os.replace(temporary, path)
+    return rows

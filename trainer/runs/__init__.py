@@ -1,0 +1,1 @@
+"""Run directories: layout, run record, training state, metrics log."""

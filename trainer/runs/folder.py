@@ -1,0 +1,101 @@
+"""A run's folder, `runs/<name>/`: new, partly done or done; never two different recipes in one.
+
+    config.yaml  run.json  metrics.jsonl  tensorboard/  checkpoints/  best/  eval/  done.json (written last)
+    slurm/ (records of the jobs that were submitted for it, by slurm.submit)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from data_prep.base.errors import InputError
+from trainer.config import Recipe
+from trainer.config.load import dump, read_yaml
+
+CONFIG = "config.yaml"
+RECORD = "run.json"
+DONE = "done.json"
+BEST = "best"
+JOBS = "slurm"
+
+# Settings that change where or how a run executes, not what it learns: they may differ between lives of a run.
+Paths = tuple[tuple[str, ...], ...]
+FREE_SETTINGS: Paths = (("logging",), ("checkpoint",), ("data", "workers"), ("data", "verify"), ("data", "shards"),
+                        ("output",), ("name",), ("batch", "micro_size"), ("engine", "timeout_seconds"),
+                        ("engine", "skips_allowed"))
+
+
+def run_dir_of(recipe: Recipe) -> Path:
+    """The folder of this recipe's run."""
+    return Path(recipe.output) / str(recipe.name)
+
+
+def inspect(recipe: Recipe) -> Literal["new", "partial", "done"]:
+    """What `train` will find in the run's folder; writes nothing.
+
+    Raises InputError where the folder holds a run of another recipe, or something that is no run.
+    """
+    folder = run_dir_of(recipe)
+    for parent in folder.parents:
+        if parent.exists() and not parent.is_dir():
+            raise InputError(f"output: {parent} is a file; expected a folder for the runs")
+    if not folder.exists():
+        return "new"
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file; expected a folder for the run, or nothing")
+    config = folder / CONFIG
+    if not config.exists():
+        if any(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != JOBS):
+            raise InputError(f"{folder} exists and holds no {CONFIG}; choose another name or output")
+        return "new"
+    try:
+        old = read_yaml(config)
+    except InputError:
+        raise InputError(f"{config} cannot be read; remove {folder}, or choose another name") from None
+    free = FREE_SETTINGS + ((("engine", "config"),) if recipe.checkpoint.resume == "weights" else ())
+    differences = _differences(old, recipe.model_dump(mode="json"), free)
+    if differences:
+        raise InputError(f"{folder} holds a run with another recipe ({'; '.join(differences[:3])}); "
+                         "choose another name, or remove that run")
+    return "done" if (folder / DONE).exists() else "partial"
+
+
+def create(recipe: Recipe) -> Path:
+    """Make the run's folder and write its merged recipe; an existing recipe stays as it is."""
+    folder = run_dir_of(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in sorted(folder.glob(f".{BEST}.old-*")):  # killed between the two renames that replace it
+        if not (folder / BEST).exists():
+            os.replace(old, folder / BEST)
+    for left in (*folder.glob(f".{BEST}.*"), *folder.glob(".*.tmp-*")):  # of lives that were killed while they wrote
+        shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    if not (folder / CONFIG).exists():
+        temporary = folder / f".{CONFIG}.tmp-{os.getpid()}"
+        temporary.write_text(dump(recipe), encoding="utf-8")
+        os.replace(temporary, folder / CONFIG)
+    return folder
+
+
+def digest(recipe: Recipe) -> str:
+    """Of all settings that shape what the run learns; a checkpoint carries that of its run."""
+    def shaping(value: object, path: tuple[str, ...] = ()) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {key: shaping(part, (*path, key)) for key, part in value.items()
+                if (*path, key) not in (*FREE_SETTINGS, ("engine", "config"))}
+
+    text = json.dumps(shaping(recipe.model_dump(mode="json")), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _differences(old: object, new: object, free: Paths, path: tuple[str, ...] = ()) -> list[str]:
+    if path in free:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [line for key in {**old, **new} for line in _differences(old.get(key), new.get(key), free, (*path, key))]
+    return [] if old == new else [f"{'.'.join(path)}: {old!r} there, {new!r} here"]

@@ -1,0 +1,196 @@
+"""The settings that determine a run but the seed, by content: runs that share them differ in the luck of training only.
+
+Inputs: the merged recipe, the open cells, the model's origin. Output: a flat dict, dotted name -> plain value, for
+`run.json`, and from there for every result row.
+
+Not part of it: the seed; names, labels and paths (data and weights count by the hash of their content); what changes
+only where or how a run executes (`NOT_PART`). Ranks, micro-batch and ZeRO stage are not part of it either: without
+dropout they change rounding only, and with dropout they draw other masks from the same distribution, as another seed
+does. Precision and kernels are part of it: they change the arithmetic of every step. Of the sections that serve several
+methods, optimisers or kinds of task, only what this run uses is part of it, resolved to what runs (`METHOD_SETTINGS`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import try_to_load_from_cache
+
+from data_prep.base.files import file_sha256, read_json
+from data_prep.shards.read import Cell
+from trainer.config.schema import START, Recipe, RobustSection
+from trainer.data.loader import TrainingData, cell_name
+from trainer.results.scores import recipe_digest
+from trainer.robust.ascent import step_length
+from trainer.robust.schedule import counts_for_selection
+from trainer.runs.folder import BEST, RECORD
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+PREFIX = 16  # hex digits kept of a hash within the settings
+
+# Sections (with a dot at the end) and settings that determine nothing, or stand among the settings in another form.
+NOT_PART = (
+    "name", "label", "output", "seed", "logging.", "checkpoint.",
+    "data.workers", "data.verify", "batch.micro_size", "evaluation.batch_size", "evaluation.on_collapse",
+    "engine.config", "engine.timeout_seconds", "engine.skips_allowed", "model.gradient_checkpointing",
+    "robust.",  # as `METHOD_SETTINGS` says
+    "data.shards", "data.dev", "data.select_on",  # as data.rows, selection.cell and selection.rows
+    "model.name", "model.random", "init_from",  # as model.origin
+    "schedule.epochs",  # as schedule.updates
+)
+
+
+# The settings of `robust` that a method reads, directly or through its context.
+_BALL = ("site", "epsilon", "relative", "norm", "scope", "shared_dropout", "ramp_start", "ramp_end")
+_ASCENT = (*_BALL, "steps", "step_size", "start", "start_radius")
+METHOD_SETTINGS: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "pgd": (*_ASCENT, "restarts", "clean_weight"),
+    "fgm": _BALL,
+    "freelb": (*_ASCENT, "clean_weight"),
+    "smart": (*_ASCENT, "smoothness_weight", "bregman_weight", "bregman_momentum"),
+    "trades": (*_ASCENT, "smoothness_weight"),
+    "random_noise": (*_BALL, "noise", "draws", "clean_weight"),
+    "r3f": (*_BALL, "noise", "draws", "smoothness_weight"),
+    "mixup": ("site", "mixing_alpha", "partner", "ramp_start", "ramp_end"),
+}
+OF_ADAMW = ("beta1", "beta2", "eps", "fused")
+# Of the model's configuration, what shapes its outputs or its new weights; the hidden dropout stands as model.dropout.
+CONFIGURATION = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+    "max_position_embeddings", "type_vocab_size", "hidden_act", "layer_norm_eps", "initializer_range", "pad_token_id",
+    "tie_word_embeddings",
+)
+
+
+def evaluation_interval(recipe: Recipe, updates: int) -> int:
+    """Updates between evaluations of the dev cells."""
+    return recipe.evaluation.every or max(1, updates // 10)
+
+
+def evaluations_to_choose_from(recipe: Recipe, updates: int, done: int) -> int:
+    """How many evaluations among the first `done` of `updates` updates may choose the checkpoint."""
+    every = evaluation_interval(recipe, updates)
+    evaluated = {*range(every, done + 1, every), *([updates] if done == updates else [])}
+    return sum(counts_for_selection(recipe.robust, step / updates) for step in evaluated)
+
+
+def determining_settings(
+    recipe: Recipe, data: TrainingData, updates: int, kernels: str, config: Any,
+) -> dict[str, bool | int | float | str | None]:
+    """What the numbers of this run depend on but the seed; all defaults resolved.
+
+    updates: the length of the run. kernels: the backend that was found. config: of the model as built. Reads the
+    origin's weights to hash them (seconds for XLM-R large), or, of `init_from`, that run's record.
+    """
+    method = recipe.robust.method
+    settings = {name: value for name, value in _flat(recipe.model_dump(mode="json"))
+                if not any(name == part or (part.endswith(".") and name.startswith(part)) for part in NOT_PART)}
+    settings |= {f"robust.{name}": value for name, value in _robust_settings(recipe.robust).items()}
+    settings |= {
+        "data.train": ", ".join(sorted(cell_name(cell.path) for cell in data.train)),
+        "data.rows": _rows_of(data.train), "data.max_length": data.max_length, "schedule.updates": updates,
+        "evaluation.every": evaluation_interval(recipe, updates), "selection.cell": data.select_on or "",
+        "selection.rows": _rows_of([data.dev[data.select_on]]) if data.select_on else "",
+        "selection.evaluations": evaluations_to_choose_from(recipe, updates, updates),
+        "selection.window": 1.0 if method == "plain" else 1.0 - recipe.robust.ramp_end,
+        "model.origin": _origin(recipe), "model.dropout": config.hidden_dropout_prob,
+        "model.config": _configuration(config, data.manifest.kind),
+    }
+    if method not in ("plain", "mixup"):  # these two have no ball, and no use for kernels
+        settings["kernels"] = kernels
+    else:
+        del settings["kernels"]
+    for name in OF_ADAMW if recipe.optimizer.name != "adamw" else ():
+        del settings[f"optimizer.{name}"]
+    if data.manifest.kind != "mlm":
+        del settings["data.mask_share"]
+    return settings
+
+
+def origin_run(recipe: Recipe) -> str:
+    """Hash of the weights that the run takes from an earlier one; empty where it does not begin with a run's."""
+    return _weights_sha256(Path(recipe.init_from) / BEST) if recipe.init_from is not None else ""
+
+
+def rows_sha256(cell: Cell) -> str:
+    """Hash (hex) of the content of a cell's rows."""
+    return cell.manifest.rows_sha256
+
+
+def majority_share(cell: Cell) -> float | None:
+    """Accuracy of always naming the cell's most frequent class, among its labelled rows; None without labels."""
+    counts = cell.manifest.label_counts.values()
+    return max(counts) / sum(counts) if sum(counts) else None
+
+
+def _rows_of(cells: list[Cell]) -> str:
+    found = "".join(sorted(rows_sha256(cell) for cell in cells))
+    return hashlib.sha256(found.encode()).hexdigest()[:PREFIX]
+
+
+def _robust_settings(robust: RobustSection) -> dict[str, bool | int | float | str]:
+    """The method and the settings it uses, those that follow from others resolved, those without effect left out."""
+    found = {name: getattr(robust, name) for name in METHOD_SETTINGS[robust.method]}
+    if "step_size" in found:
+        found |= {"step_size": step_length(robust, robust.steps), "start": robust.start or START[robust.method]}
+        if found["start"] == "zero":
+            del found["start_radius"]
+    if found.get("bregman_weight") == 0:
+        del found["bregman_momentum"]
+    return {"method": robust.method, **found}
+
+
+def _configuration(config: Any, kind: str) -> str:
+    """Hash (hex) of what a model's configuration says beyond its weights, as built.
+
+    Other rates of dropout count by whether they are that of the hidden states, which is a setting of its own.
+    """
+    rates = {"attention": config.attention_probs_dropout_prob}
+    if kind != "mlm":
+        classifier = config.classifier_dropout
+        rates["classifier"] = config.hidden_dropout_prob if classifier is None else classifier
+    found = {name: getattr(config, name) for name in CONFIGURATION}
+    found |= {name: None if rate == config.hidden_dropout_prob else rate for name, rate in rates.items()}
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:PREFIX]
+
+
+def _origin(recipe: Recipe) -> str:
+    """The model's origin by content.
+
+    An earlier run counts by its own recipe, not by its weights: seed s of a chain starts from seed s of the stage
+    before, and all these chains are one recipe.
+    """
+    if recipe.init_from is not None:
+        record = read_json(Path(recipe.init_from) / RECORD)
+        known = record.get("settings")
+        if isinstance(known, dict) and known:
+            return f"recipe {recipe_digest(known)}"
+        return f"weights {_weights_sha256(Path(recipe.init_from) / BEST)}"
+    if recipe.model.name is not None:
+        folder = Path(recipe.model.name)
+        if not folder.is_dir():
+            found = [try_to_load_from_cache(recipe.model.name, name) for name in WEIGHTS]
+            kept = [Path(path) for path in found if isinstance(path, str)]
+            if not kept:
+                return recipe.model.name
+            folder = kept[0].parent
+        return f"weights {_weights_sha256(folder)}"
+    return f"random {recipe.model.random}"
+
+
+def _weights_sha256(folder: Path) -> str:
+    files = sorted(folder.glob("*.safetensors"))
+    return hashlib.sha256("".join(file_sha256(file) for file in files).encode()).hexdigest()[:PREFIX]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, list) else value

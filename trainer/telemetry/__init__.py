@@ -1,1 +1,0 @@
-"""What a run tells about itself: metrics.jsonl and TensorBoard from the same call, and the run record."""
