@@ -21,8 +21,7 @@ from data_prep.shards.read import find_cells, open_cell
 from data_prep.shards.tokenizers import tokenizer_dir, tokenizer_fingerprint
 from data_prep.sources.reading import TextBatch
 from data_prep.tokenizer import load_tokenizer
-
-from .conftest import sentences
+from tests.data_prep.conftest import sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ("neutral", "contradiction", "entailment")

@@ -11,8 +11,7 @@ from data_prep.__main__ import main
 from data_prep.base.errors import InputError
 from data_prep.shards.tokenizers import tokenizer_fingerprint
 from data_prep.tokenizer import load_tokenizer, make_tokenizer, train_tokenizer
-
-from .conftest import sentences
+from tests.data_prep.conftest import sentences
 
 
 def test_ids_are_laid_out_as_in_xlm_r(tokenizer_folder: Path) -> None:

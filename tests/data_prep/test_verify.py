@@ -10,8 +10,7 @@ import pytest
 from data_prep.__main__ import main
 from data_prep.shards.manifest import read_manifest
 from data_prep.shards.read import open_cell
-
-from .conftest import sentences
+from tests.data_prep.conftest import sentences
 
 
 @pytest.fixture

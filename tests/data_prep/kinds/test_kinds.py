@@ -11,8 +11,7 @@ import pytest
 from data_prep.kinds.segments import Encoded, encode_rows
 from data_prep.shards.assemble import assemble
 from data_prep.tokenizer import load_tokenizer
-
-from .conftest import sentences
+from tests.data_prep.conftest import sentences
 
 
 def ids_of(encoded: Encoded, i: int) -> tuple[np.ndarray, np.ndarray]:
