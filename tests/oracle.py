@@ -15,10 +15,10 @@ from scipy import stats
 from torch.nn import functional
 
 from trainer.config import Recipe
-from trainer.data.collate import Batch
 from trainer.data.loader import Examples, open_training_data
 from trainer.data.partners import partner_choice
 from trainer.data.sampler import epoch_batches
+from trainer.kinds.batch import Batch
 from trainer.model.build import build_model
 
 

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from trainer.checkpoint.store import Store
 from trainer.config.schema import Recipe
-from trainer.data.collate import Batch
 from trainer.data.loader import Examples, TrainingData
 from trainer.distributed.preemption import REQUESTS, Preempted
 from trainer.engine.engine import Engine
 from trainer.engine.step_context import StepContext
 from trainer.evaluate.predict import Predictions, predict
+from trainer.kinds.batch import Batch
 from trainer.monitor.collapse import check_collapse
 from trainer.monitor.nonfinite import check_update
 from trainer.robust import METHODS

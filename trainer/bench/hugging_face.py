@@ -21,9 +21,9 @@ from transformers.utils import is_accelerate_available
 
 from trainer.config import Recipe
 from trainer.config.schema import RobustSection
-from trainer.data.collate import Batch
 from trainer.engine.optimizer import build_optimizer, learning_rate_course
 from trainer.kernels import reference
+from trainer.kinds.batch import Batch
 from trainer.robust.ascent import step_length
 
 Inputs = dict[str, Tensor]

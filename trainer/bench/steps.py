@@ -25,12 +25,13 @@ from data_prep.base.errors import InputError
 from trainer.bench import hugging_face
 from trainer.bench.memory import ASCENT, UPDATE, peak_bytes, phased_context
 from trainer.config import Recipe
-from trainer.data.collate import Batch, Tokens, collate
+from trainer.data.collate import Tokens, collate
 from trainer.distributed.ranks import find_ranks
 from trainer.engine.engine import Engine, start_distributed
 from trainer.engine.step_context import StepContext
 from trainer.kernels import dispatch
 from trainer.kinds import HEADS
+from trainer.kinds.batch import Batch
 from trainer.loop import run_updates
 from trainer.model.build import SIZES
 from trainer.model.site import Site, SiteModel

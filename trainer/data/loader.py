@@ -22,8 +22,9 @@ from data_prep.shards.manifest import Manifest
 from data_prep.shards.read import Cell, find_cells
 from trainer.config.schema import DataSection
 from trainer.data import sampler
-from trainer.data.collate import Batch, Masking, Tokens, collate, tokens_of
+from trainer.data.collate import Masking, Tokens, collate, tokens_of
 from trainer.data.scratch import open_near
+from trainer.kinds.batch import Batch
 
 # Letters as in manifests, and `*`: no dot and no slash of its own, so a cell lies below the root.
 CELL_PATTERN = re.compile(r"[A-Za-z0-9_+*-]+(/[A-Za-z0-9_+*-]+){2}")

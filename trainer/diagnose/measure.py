@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from trainer.config.schema import RobustSection
-from trainer.data.collate import Batch
 from trainer.data.loader import Examples
 from trainer.diagnose.distance import Distances, distances, inside_radius
 from trainer.kernels import philox
+from trainer.kinds.batch import Batch
 from trainer.model.site import SiteModel
 from trainer.robust.terms import ball_norms
 

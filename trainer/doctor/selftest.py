@@ -23,12 +23,13 @@ from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 from data_prep.base.files import write_json
 from trainer.config import Recipe
 from trainer.config.schema import RobustSection
-from trainer.data.collate import Batch, Tokens, collate
+from trainer.data.collate import Tokens, collate
 from trainer.distributed.ranks import Ranks, find_ranks
 from trainer.engine.engine import Engine, read_engine_config, start_distributed
 from trainer.engine.step_context import StepContext
 from trainer.kernels import philox, reference
 from trainer.kinds import HEADS
+from trainer.kinds.batch import Batch
 from trainer.model.site import SiteModel
 from trainer.robust import METHODS
 

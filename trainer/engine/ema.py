@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from trainer.data.collate import Batch
+from trainer.kinds.batch import Batch
 
 FILE = "average.pt"  # beside a checkpoint's other files
 

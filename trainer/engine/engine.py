@@ -29,13 +29,13 @@ from torch.distributed import distributed_c10d
 
 from data_prep.base.errors import InputError
 from trainer.config.schema import Recipe
-from trainer.data.collate import Batch
 from trainer.distributed.ranks import Ranks
 from trainer.engine.checkpoint_writer import Writer
 from trainer.engine.ds_config import auto_values, fill_in, read_engine_config
 from trainer.engine.ema import FILE as AVERAGE
 from trainer.engine.ema import RunningAverage
 from trainer.engine.optimizer import build_optimizer, learning_rate_course
+from trainer.kinds.batch import Batch
 
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # its warnings are for those who write engines

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from trainer.config.schema import RobustSection
-from trainer.data.collate import Batch
 from trainer.engine.engine import Engine
 from trainer.kernels import philox
+from trainer.kinds.batch import Batch
 from trainer.robust.protocol import Figures
 
 

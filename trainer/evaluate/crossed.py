@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 from data_prep.base.errors import InputError
 from data_prep.shards.assemble import PAIR_SPECIAL_TOKENS
 from data_prep.shards.read import Cell
-from trainer.data.collate import Batch, collate
+from trainer.data.collate import collate
 from trainer.data.loader import Examples, segments
 from trainer.data.sampler import Item
 from trainer.evaluate.join import column, join_rows
+from trainer.kinds.batch import Batch
 
 
 def first_text_groups(cell: Cell, ids: np.ndarray) -> np.ndarray:

@@ -35,9 +35,9 @@ from torch import Tensor
 from data_prep.base.errors import InputError
 from trainer.config.load import from_dotted, known_keys, read_yaml
 from trainer.config.schema import RobustSection, Section
-from trainer.data.collate import Batch
 from trainer.data.loader import Examples, evaluation_batches
 from trainer.kernels import philox
+from trainer.kinds.batch import Batch
 from trainer.model.site import SiteModel
 from trainer.robust.terms import ball_norms
 from trainer.runs.folder import CONFIG

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForMaskedLM
 
-from trainer.data.collate import IGNORED, Batch
+from trainer.kinds.batch import IGNORED, Batch
 from trainer.kinds.divergence import at_least_fp32, kl_sum
 from trainer.kinds.protocol import Head
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from trainer.data.collate import Batch
+    from trainer.kinds.batch import Batch
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from transformers import PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
 from data_prep.base.errors import InputError
-from trainer.data.collate import Batch
 from trainer.kinds import Head
+from trainer.kinds.batch import Batch
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.data.collate import IGNORED, Batch, Masking, Tokens, collate, mask_tokens
+from trainer.data.collate import Masking, Tokens, collate, mask_tokens
+from trainer.kinds.batch import IGNORED, Batch
 
 TOKENS = Tokens(cls_id=0, sep_id=2, pad_id=1, mask_id=99, unk_id=3, vocab_size=100)
 EMPTY = np.empty(0, dtype=np.int32)

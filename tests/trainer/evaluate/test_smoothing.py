@@ -20,7 +20,6 @@ from data_prep.shards.read import open_cell
 from data_prep.shards.write import write_cell
 from tests.random_cells import LABELS, VOCABULARY, write_random_cell
 from tests.trainer.small_runs import TEXT, run, tree_of, write_recipe
-from trainer.data.collate import Batch
 from trainer.data.loader import Examples
 from trainer.evaluate.run import evaluate
 from trainer.evaluate.smoothing import (
@@ -34,6 +33,7 @@ from trainer.evaluate.smoothing import (
     read_settings,
     vote,
 )
+from trainer.kinds.batch import Batch
 from trainer.results.predictions import ABSTAIN, read_certificates, read_outcomes, read_predictions
 from trainer.results.scores import RESULTS_FILE, ResultRow, read_rows
 

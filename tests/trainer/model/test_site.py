@@ -15,9 +15,10 @@ from torch import Tensor
 from data_prep.base.errors import InputError
 from data_prep.shards.read import open_cell
 from trainer.config import load_recipe
-from trainer.data.collate import Batch, Masking
+from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.kinds import HEADS
+from trainer.kinds.batch import Batch
 from trainer.model.build import build_model
 from trainer.model.site import Site, SiteModel
 
