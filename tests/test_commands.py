@@ -134,7 +134,7 @@ def listening() -> None:
 def test_ctrl_c_during_the_import_of_a_command_is_before_it_began(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n",
                                       encoding="utf-8")
-    program = ("from data_prep import cli, interrupt\ninterrupt.listen()\n"
+    program = ("from data_prep.base import cli, interrupt\ninterrupt.listen()\n"
                "cli.main({'run': cli.LazyCommand('slow:run', 'Run.')}, ['run'], 'slow')\n")
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False, capture_output=True, text=True,
                           timeout=50, env={**os.environ, "PYTHONPATH": str(tmp_path)},

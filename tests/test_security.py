@@ -17,7 +17,7 @@ from trainer.__main__ import main
 from trainer.runs.record import write_record
 
 # The places that may unpickle: a run's own checkpoints, which DeepSpeed pickles.
-UNPICKLE = ("trainer.checkpoint", "trainer.engine.engine")
+UNPICKLE = ("trainer.checkpoint", "trainer.engine")
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "jsonpickle"}
 YAML_CODE = {"load", "load_all", "full_load", "full_load_all", "unsafe_load", "unsafe_load_all", "Loader", "FullLoader",
              "UnsafeLoader", "CLoader", "CFullLoader", "CUnsafeLoader"}
@@ -127,7 +127,7 @@ def test_no_variable_of_the_environment_is_written(tmp_path: Path, capfd: pytest
 
 def test_the_commit_is_recorded_and_the_remote_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clone of a private repository often has a token in the URL of its remote."""
-    clone = tmp_path / "clone" / "trainer" / "telemetry"
+    clone = tmp_path / "clone" / "trainer" / "runs"
     clone.mkdir(parents=True)
     git = ["git", "-C", str(tmp_path / "clone"), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q"], ["remote", "add", "origin", f"https://user:{SECRET}@host/x.git"],

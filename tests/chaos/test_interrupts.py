@@ -110,7 +110,7 @@ def test_programs_that_are_still_starting(program: str, module: str, tmp_path: P
 
 def test_in_the_background_of_a_script_it_is_not_for_us(tmp_path: Path) -> None:
     """A shell without job control starts `command &` with SIGINT ignored, and means it."""
-    words = ("import os, signal; from data_prep import interrupt; interrupt.listen(); "
+    words = ("import os, signal; from data_prep.base import interrupt; interrupt.listen(); "
              "os.kill(os.getpid(), signal.SIGINT); print('goes on')")
     done = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True,
                           text=True, timeout=60, check=False,
@@ -120,7 +120,7 @@ def test_in_the_background_of_a_script_it_is_not_for_us(tmp_path: Path) -> None:
 
 def test_a_long_call_without_python_ends_at_the_first_one() -> None:
     """As SentencePiece's training does; this one comes back to Python only at its end."""
-    words = ("import threading; from data_prep import interrupt; interrupt.listen(); interrupt.begin()\n"
+    words = ("import threading; from data_prep.base import interrupt; interrupt.listen(); interrupt.begin()\n"
              "with interrupt.at_once('nothing was written'): print('there', flush=True); threading.Event().wait(300)")
     process = subprocess.Popen([sys.executable, "-c", words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, preexec_fn=hear_ctrl_c)
