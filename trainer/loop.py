@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from trainer.checkpoint.store import Store
 from trainer.config.schema import Recipe
 from trainer.data.loader import Examples, TrainingData
+from trainer.distributed.collectives import all_reduce_sum, all_reduce_sum_async, barrier, gather_objects
 from trainer.distributed.preemption import REQUESTS, Preempted
 from trainer.engine.engine import Engine
 from trainer.engine.step_context import StepContext
@@ -79,7 +81,7 @@ class Window:
         names = list(self.sums)
         counts = torch.tensor([self.examples, self.tokens, self.padded_tokens], dtype=torch.float64)
         flat = torch.cat([counts.to(self.device), *(self.sums[name] for name in names)])
-        examples, tokens, padded, *rest = engine.sum_over_ranks(flat).tolist()
+        examples, tokens, padded, *rest = all_reduce_sum(flat, engine.ranks).tolist()
         seconds = time.monotonic() - self.started
         means = {f"train/{name}": total / weight if weight else None
                  for name, total, weight in zip(names, rest[::2], rest[1::2], strict=True)}
@@ -138,7 +140,7 @@ def global_weight(engine: Engine, recipe: Recipe, micro_batches: list[Batch]) ->
     if micro_batches[0].labels.dim() == 1:
         return float(recipe.batch.size)
     masked = torch.tensor(sum(int(batch.predictions) for batch in micro_batches), device=engine.device)
-    return float(engine.sum_over_ranks(masked))
+    return float(all_reduce_sum(masked, engine.ranks))
 
 
 class Agreement:
@@ -149,7 +151,7 @@ class Agreement:
         self.update, self.done = update, done
         flat = [torch.as_tensor(value, device=engine.device).double() for pair in done.losses for value in pair]
         asked = torch.tensor(float(REQUESTS.received is not None), dtype=torch.float64, device=engine.device)
-        self._wait = engine.sum_over_ranks_later(torch.stack([*flat, asked]))
+        self._wait = all_reduce_sum_async(torch.stack([*flat, asked]), engine.ranks)
 
     def result(self) -> tuple[float, bool]:
         """(the update's mean loss over the global batch, whether a signal has asked any rank to leave)."""
@@ -195,7 +197,7 @@ class Watcher:
             self._save(window)
         if last or asked:
             self.store.wait()
-            self.engine.barrier()  # the main rank has waited for the files of all ranks
+            barrier(self.engine.ranks)  # the main rank has waited for the files of all ranks
         if asked and not last:
             raise Preempted(f"asked to leave ({REQUESTS.received or 'by another rank'}): saved after update "
                             f"{update} of {self.updates}; the same command goes on from there")
@@ -212,13 +214,14 @@ class Watcher:
         return asked
 
     def _example_ids(self, done: Update) -> list[list[int]]:
-        return self.engine.gather_objects([int(i) for ids in done.example_ids for i in ids.tolist()])
+        return gather_objects(
+            [int(i) for ids in done.example_ids for i in ids.tolist()], self.engine.ranks)
 
     def _save(self, window: Window) -> None:
         self.state.seconds += time.monotonic() - self._clock
         self._clock = time.monotonic()
         rest = Window(window.device) if self.state.update % self.recipe.logging.every == 0 else window
-        self.state.windows = self.engine.gather_objects(rest.to_dict())
+        self.state.windows = gather_objects(rest.to_dict(), self.engine.ranks)
         self.store.save(self.state)
 
     def _log(self, window: Window) -> None:
@@ -244,7 +247,7 @@ class Watcher:
         selecting: Predictions | None = None
         for name, examples in self.dev.items():
             found = predict(self.engine.module, examples, self.recipe.evaluation.batch_size, self.engine.device,
-                            self.engine.ranks, self.engine.gather_objects)
+                            self.engine.ranks, partial(gather_objects, ranks=self.engine.ranks))
             if name == self.data.select_on and metric == "accuracy":
                 selecting = found
             value = found.metric(metric)

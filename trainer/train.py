@@ -25,6 +25,7 @@ from trainer.data.collate import Masking
 from trainer.data.loader import Examples, TrainingData, cell_name, open_training_data, training_batches
 from trainer.data.partners import partner_choice
 from trainer.data.sampler import updates_per_epoch
+from trainer.distributed.collectives import barrier
 from trainer.distributed.preemption import EXIT_REQUEUE, EXIT_STOPPED, REQUESTS, Preempted, endings_in_a_line
 from trainer.distributed.ranks import Ranks, find_ranks
 from trainer.engine.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
@@ -90,7 +91,7 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
     start_distributed(ranks, settings.engine.timeout_seconds)
     engine = Engine(site_model, settings, ranks, updates)
     folder = run_dir.create(settings) if ranks.is_main else run_dir.run_dir_of(settings)
-    engine.barrier()
+    barrier(engine.ranks)
     store = Store(engine, folder, settings.checkpoint, run_dir.digest(settings), data.rows_sha256)
     state = store.restore() or TrainState()
     examples = training_examples(settings, data)
@@ -225,7 +226,7 @@ def _finish(folder: Path, recipe: Recipe, data: TrainingData, state: TrainState,
     """Close the record, mark the run as done, and let go of the engine."""
     if engine.ranks.is_main:
         _mark_done(folder, recipe, state, data, engine.module.model.config.hidden_size)
-    engine.barrier()
+    barrier(engine.ranks)
     engine.close()
 
 

@@ -20,6 +20,7 @@ from data_prep.base.errors import InputError
 from trainer.bench.steps import Way, batch_of, model_of, recipe_of
 from trainer.checkpoint.store import Store
 from trainer.config.schema import CheckpointSection
+from trainer.distributed.collectives import barrier, same_on_all
 from trainer.distributed.ranks import find_ranks
 from trainer.engine.engine import Engine, start_distributed
 from trainer.kernels import dispatch
@@ -67,7 +68,7 @@ def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48
 
     steps, bare, stalls, saves = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        shared = Path(engine.same_on_all(folder))
+        shared = Path(same_on_all(folder, ranks))
         store = Store(engine, shared, CheckpointSection(), "bench", {})
         for _ in range(rounds):
             state = TrainState()
@@ -78,9 +79,9 @@ def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48
             store.save(state)
             stalls.append(time.perf_counter() - start)
             store.wait()
-            engine.barrier()
+            barrier(ranks)
             saves.append(time.perf_counter() - start)
-        engine.barrier()
+        barrier(ranks)
     if ranks.is_main:
         step, without, stall, save = (float(np.median(times[1:])) for times in (steps, bare, stalls, saves))
         look = step - without + _guard_seconds(engine)

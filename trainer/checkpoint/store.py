@@ -18,6 +18,7 @@ from data_prep.base.errors import InputError
 from data_prep.base.files import write_json
 from trainer.checkpoint import layout, universal
 from trainer.config.schema import CheckpointSection
+from trainer.distributed.collectives import barrier, gather_objects, same_on_all
 from trainer.engine.checkpoint_writer import Files
 from trainer.engine.engine import Engine, consolidate
 from trainer.runs.state import TrainState
@@ -46,7 +47,7 @@ class Store:
         if self._engine.ranks.is_main:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-        self._engine.barrier()
+        barrier(self._engine.ranks)
         self._engine.collect(folder, temporary.name, state.to_dict())
         update = state.update
         self._engine.writer.start(lambda files: self._finish(temporary, files, update))
@@ -90,12 +91,13 @@ class Store:
         Written by another number of ranks it is converted first. Raises InputError where there are only damaged ones,
         one of another run, or one that cannot be taken over.
         """
-        candidates = self._engine.same_on_all([path.name for path in layout.complete_checkpoints(self._run_dir)])
+        candidates = same_on_all(
+            [path.name for path in layout.complete_checkpoints(self._run_dir)], self._engine.ranks)
         folder = self._run_dir / layout.FOLDER
         if self._engine.ranks.is_main:
             for left in (*folder.glob(f"{layout.TEMPORARY}*"), *folder.glob(f"{layout.UNIVERSAL}*")):
                 shutil.rmtree(left, ignore_errors=True)
-        self._engine.barrier()
+        barrier(self._engine.ranks)
         for name in reversed(candidates):
             damaged = self._damaged(folder / name)
             if not damaged:
@@ -110,7 +112,7 @@ class Store:
     def _damaged(self, path: Path) -> list[str]:
         ranks = self._engine.ranks
         mine = layout.damaged_files(path, ranks.rank, ranks.world_size)
-        return sorted(name for names in self._engine.gather_objects(mine) for name in names)
+        return sorted(name for names in gather_objects(mine, ranks) for name in names)
 
     def _load(self, path: Path) -> TrainState:
         engine, manifest = self._engine, layout.read_manifest(path) or {}
@@ -122,10 +124,10 @@ class Store:
         if same_stage:
             source = path.with_name(layout.UNIVERSAL + path.name)
             reason = universal.convert(path, source) if engine.ranks.is_main else None
-            (reason, *_) = engine.gather_objects(reason)
+            reason = same_on_all(reason, engine.ranks)
             if reason is None:
                 values = engine.load(source.parent, source.name, universal=True)
-                engine.barrier()
+                barrier(engine.ranks)
                 if engine.ranks.is_main:
                     shutil.rmtree(source, ignore_errors=True)
                 return TrainState.from_dict(values).for_ranks(engine.ranks.world_size)

@@ -18,7 +18,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -207,40 +207,6 @@ class Engine:
     def learning_rate(self) -> float:
         """The rate that the next update will use."""
         return float(self._engine.get_lr()[0])
-
-    def sum_over_ranks(self, values: Tensor) -> Tensor:
-        """`values` added up over all ranks; every rank must call it."""
-        if self.ranks.world_size > 1:
-            torch.distributed.all_reduce(values)
-        return values
-
-    def sum_over_ranks_later(self, values: Tensor) -> Callable[[], Tensor]:
-        """As `sum_over_ranks`, while computation goes on: what is returned waits for the sum and gives it."""
-        work = torch.distributed.all_reduce(values, async_op=True) if self.ranks.world_size > 1 else None
-
-        def wait() -> Tensor:
-            if work is not None:
-                work.wait()
-            return values
-
-        return wait
-
-    def gather_objects(self, value: Any) -> list[Any]:
-        """`value` of every rank, in rank order, on every rank."""
-        if self.ranks.world_size == 1:
-            return [value]
-        gathered: list[Any] = [None] * self.ranks.world_size
-        torch.distributed.all_gather_object(gathered, value)
-        return gathered
-
-    def same_on_all(self, value: Any) -> Any:
-        """The main rank's `value`, on every rank."""
-        return self.gather_objects(value)[0]
-
-    def barrier(self) -> None:
-        """Wait until every rank is here."""
-        if self.ranks.world_size > 1:
-            torch.distributed.barrier()
 
     def full_state(self, model: nn.Module) -> dict[str, Tensor]:
         """The weights of `model`, a part of the module, whole, in fp32 and on the CPU; complete on the main rank only.
