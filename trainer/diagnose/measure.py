@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -119,8 +119,6 @@ def _right_under_noise(
     model: SiteModel, batch: Batch, x_BLH: Tensor, noise: Noise, site_norm: float, clean_B: Tensor
 ) -> Tensor:
     """(B, S) share of draws in which the prediction is right; without noise, that of the clean pass."""
-    # The loss, which comes with the logits and is not used, must not trip over -1, "no label".
-    passable = replace(batch, labels=batch.labels.clamp(min=0))
     right_BS = torch.zeros(len(clean_B), len(noise.scales), dtype=torch.float64, device=clean_B.device)
     for draw in range(noise.draws):
         z_BLH = gaussian_noise(batch, x_BLH.shape[-1], noise, draw)
@@ -128,7 +126,7 @@ def _right_under_noise(
             if scale == 0.0:
                 right_BS[:, column] += clean_B
                 continue
-            _, logits = model(passable, x_BLH=(x_BLH.float() + scale * site_norm * z_BLH).to(x_BLH.dtype))
+            logits = model(batch, x_BLH=(x_BLH.float() + scale * site_norm * z_BLH).to(x_BLH.dtype))
             right_BS[:, column] += _right(logits, batch)
     return right_BS / noise.draws
 

@@ -55,8 +55,8 @@ class PlainContext:
     def loss(self, delta_BLH: Tensor | None = None, *, ascent: bool = False) -> tuple[Tensor, Tensor]:
         """(loss sum, logits), through the whole model."""
         del ascent
-        loss, logits = self.model(self.batch, delta_BLH)
-        return loss, logits
+        logits = self.model(self.batch, delta_BLH)
+        return self.losses(logits).sum(), logits
 
     def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:
         """d loss / d delta."""

@@ -40,9 +40,8 @@ class RunningAverage:
     @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor:
         """The copy's logits, without dropout."""
-        _, logits = self._model(batch)
-        found: Tensor = logits
-        return found
+        logits: Tensor = self._model(batch)
+        return logits
 
     def state(self) -> dict[str, Tensor]:
         """The copy's weights by name."""

@@ -53,10 +53,10 @@ class StepContext:
         self._begin_masks()
         if ascent:
             x_BLH, _ = self.site()
-            loss, logits = self._engine.module(self._batch, delta_BLH, x_BLH)
+            logits: Tensor = self._engine.module(self._batch, delta_BLH, x_BLH)
         else:
-            loss, logits = self._engine(self._batch, delta_BLH, self._site)
-        return loss, logits
+            logits = self._engine(self._batch, delta_BLH, self._site)
+        return self.losses(logits).sum(), logits
 
     def _begin_masks(self) -> None:
         """Before a pass above the site: where passes share dropout masks, go back to where the first one began.
@@ -95,7 +95,7 @@ class StepContext:
         x_BLH, _ = self.site()
         point = delta_BLH.detach().requires_grad_(True)
         self._begin_masks()
-        loss, _ = self._engine(self._batch, point, self._site if last else x_BLH)
+        loss = self.losses(self._engine(self._batch, point, self._site if last else x_BLH)).sum()
         total = loss * (share * self._scale)
         if last and self._site_grad is not None and self._site is not None and self._site.requires_grad:
             # In fp32: in fp16 the sum would lose its small entries, since it meets the loss scale only on its way down.

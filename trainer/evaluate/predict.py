@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,9 +51,7 @@ def predict(
     found: list[tuple[np.ndarray, ...]] = []
     for rows, cpu_batch in evaluation_batches(examples, batch_size, ranks.rank, ranks.world_size):
         batch = cpu_batch.to(device)
-        if batch.labels.dim() == 1:  # the loss is not used, but must not trip over -1, "no label"
-            batch = replace(batch, labels=batch.labels.clamp(min=0))
-        _, logits = model(batch)
+        logits = model(batch)
         if not len(rows):
             continue
         if batch.labels.dim() == 1:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +135,6 @@ def count_votes(
     norms, tokens, width = 0.0, 0, 0
     for rows, cpu_batch in evaluation_batches(examples, batch_size):
         batch = cpu_batch.to(device)
-        batch = replace(batch, labels=batch.labels.clamp(min=0))  # the loss is not used, but must not trip over -1
         x_BLH = model(batch, only_below=True)
         width = x_BLH.shape[2]
         sizes = ball_norms(x_BLH, batch.content_mask, "l2", "token")
@@ -195,7 +194,7 @@ def _votes(model: SiteModel, batch: Batch, x_BLH: Tensor, settings: Smoothing, d
     wide = batch.map(lambda tensor: _copies(tensor, len(numbers)))
     z = torch.cat([noise(settings, draw, number, batch, x_BLH.shape[2]) for number in numbers])
     # Added in fp32, then rounded: so the rounding to a narrow type is part of f, and the noise is Gaussian.
-    _, logits = model(wide, x_BLH=(_copies(x_BLH, len(numbers)).float() + z).to(x_BLH.dtype))
+    logits = model(wide, x_BLH=(_copies(x_BLH, len(numbers)).float() + z).to(x_BLH.dtype))
     voted = torch.nn.functional.one_hot(logits.argmax(dim=-1), classes)
     voted = voted * torch.isfinite(logits).all(dim=-1, keepdim=True)
     return voted.view(len(numbers), -1, classes).sum(dim=0)

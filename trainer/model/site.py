@@ -56,8 +56,8 @@ class SiteModel(nn.Module):
         delta_BLH: Tensor | None = None,
         x_BLH: Tensor | None = None,
         only_below: bool = False,
-    ) -> tuple[Tensor, Tensor] | Tensor:
-        """(loss summed over the batch, logits); with `only_below`, the representation x_BLH at the site.
+    ) -> Tensor:
+        """Logits, as the kind of task has them; with `only_below`, the representation x_BLH at the site.
 
         delta_BLH is added at the site. x_BLH, as returned by a call with `only_below`, spares the layers below.
         """
@@ -65,8 +65,7 @@ class SiteModel(nn.Module):
         if only_below:
             return x
         hidden = self.above(x if delta_BLH is None else x + delta_BLH.to(x.dtype), batch)
-        logits = self.head.logits(self.model, hidden, batch)
-        return self.head.losses(logits, batch).sum(), logits
+        return self.head.logits(self.model, hidden, batch)
 
     def _below(self, batch: Batch) -> Tensor:
         x: Tensor = self.model.roberta.embeddings.word_embeddings(batch.input_ids)

@@ -42,7 +42,7 @@ def trained(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
             original(self)
             self.engine.module.eval()
             with torch.no_grad():
-                seen[self.state.update] = self.engine.module(batch_of(shards, self.recipe.data.train[0]))[1].float()
+                seen[self.state.update] = self.engine.module(batch_of(shards, self.recipe.data.train[0])).float()
             self.engine.module.train()
 
         with pytest.MonkeyPatch.context() as patch:

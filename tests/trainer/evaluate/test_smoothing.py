@@ -66,7 +66,7 @@ class Linear(nn.Module):
         assert x_BLH is not None
         self.widest = max(self.widest, len(x_BLH))
         score = self.score(x_BLH, batch)
-        return None, torch.stack([-score, score], dim=1)
+        return torch.stack([-score, score], dim=1)
 
     def distances(self, examples: Examples) -> np.ndarray:
         """Signed L2 distance of each example to the boundary, over all content tokens together."""

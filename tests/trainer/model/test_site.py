@@ -53,19 +53,25 @@ def site_model(model: Any, kind: str, site: str) -> SiteModel:
     return SiteModel(model, HEADS[kind], site).eval()
 
 
+def loss(model: SiteModel, batch: Batch, *given: Tensor | None) -> Tensor:
+    """The loss summed over the batch, of what a forward pass with `given` predicts."""
+    return model.head.losses(model(batch, *given), batch).sum()
+
+
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_a_perturbation_it_is_transformers_own(models: Any, kind: str, site: str) -> None:
     model, batch = models[kind]
     ours = site_model(model, kind, site)
-    loss, logits = ours(batch)
+    logits = ours(batch)
     expected = theirs(model, batch)
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
     gold = batch.labels[batch.labels != -100]
-    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(expected, gold, reduction="sum"))
+    torch.testing.assert_close(ours.head.losses(logits, batch).sum(),
+                               torch.nn.functional.cross_entropy(expected, gold, reduction="sum"))
     x = ours(batch, only_below=True)
-    torch.testing.assert_close(ours(batch, None, x)[1], logits, rtol=0, atol=0)
-    torch.testing.assert_close(ours(batch, torch.zeros_like(x), x)[1], logits, rtol=0, atol=0)
+    torch.testing.assert_close(ours(batch, None, x), logits, rtol=0, atol=0)
+    torch.testing.assert_close(ours(batch, torch.zeros_like(x), x), logits, rtol=0, atol=0)
 
 
 @contextmanager
@@ -89,12 +95,12 @@ def test_delta_is_added_at_the_site(models: Any, kind: str, site: str) -> None:
     delta = 0.1 * torch.randn(*batch.input_ids.shape, model.config.hidden_size) * batch.content_mask[..., None]
     with added(module, delta):
         expected = theirs(model, batch)
-    _, logits = ours(batch, delta)
+    logits = ours(batch, delta)
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
     if kind == "pair" and site == "layer:2":  # after the last layer only the first token counts, which is special
-        torch.testing.assert_close(logits, ours(batch)[1])
+        torch.testing.assert_close(logits, ours(batch))
     else:
-        assert (logits - ours(batch)[1]).abs().max() > 1e-5
+        assert (logits - ours(batch)).abs().max() > 1e-5
 
 
 @pytest.mark.parametrize("site", SITES[:3])
@@ -103,7 +109,7 @@ def test_delta_on_one_example_moves_only_that_one(models: Any, site: str) -> Non
     ours = site_model(model, "pair", site)
     delta = torch.zeros(*batch.input_ids.shape, model.config.hidden_size)
     delta[2, 1:3] = torch.randn(2, model.config.hidden_size)
-    moved = (ours(batch, delta)[1] - ours(batch)[1]).abs().amax(dim=1)
+    moved = (ours(batch, delta) - ours(batch)).abs().amax(dim=1)
     assert moved[2] > 1e-5
     assert moved[[0, 1, 3]].max() < 1e-7
 
@@ -118,14 +124,14 @@ def test_input_gradients_are_the_same_from_a_kept_site(models: Any, kind: str, s
 
     def gradient(x_BLH: Tensor | None) -> Tensor:
         delta = start.clone().requires_grad_(True)
-        return torch.autograd.grad(ours(batch, delta, x_BLH)[0], delta)[0]
+        return torch.autograd.grad(loss(ours, batch, delta, x_BLH), delta)[0]
 
     torch.testing.assert_close(gradient(x), gradient(None), rtol=1e-5, atol=1e-7)
     assert gradient(x)[batch.content_mask].abs().max() > 0
     # numerically, along the gradient itself
     step = 1e-2 * gradient(None) / gradient(None).norm()
     with torch.no_grad():
-        rise = ours(batch, start + step)[0] - ours(batch, start - step)[0]
+        rise = loss(ours, batch, start + step) - loss(ours, batch, start - step)
     torch.testing.assert_close(rise / 2e-2, gradient(None).norm(), rtol=2e-2, atol=1e-4)
 
 
@@ -134,8 +140,8 @@ def test_the_update_reaches_the_layers_below_the_site_and_a_detached_site_does_n
     ours = site_model(model, "pair", "layer:1")
     words, first = model.roberta.embeddings.word_embeddings.weight, model.roberta.encoder.layer[0].output.dense.weight
     x = ours(batch, only_below=True)
-    assert all(g is not None for g in torch.autograd.grad(ours(batch, None, x)[0], [words, first]))
-    assert torch.autograd.grad(ours(batch, None, x.detach())[0], [words, first], allow_unused=True) == (None, None)
+    assert all(g is not None for g in torch.autograd.grad(loss(ours, batch, None, x), [words, first]))
+    assert torch.autograd.grad(loss(ours, batch, None, x.detach()), [words, first], allow_unused=True) == (None, None)
 
 
 def test_sites_that_are_not_there() -> None:
