@@ -14,6 +14,7 @@ import pydantic
 from pydantic import Field
 
 from data_prep.base.errors import InputError
+from data_prep.base.files import first_error
 
 FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
@@ -154,6 +155,4 @@ def read_manifest(path: str | Path) -> Manifest:
     try:
         return Manifest.model_validate(content)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{file}: {where}: {first['msg']}; build the cell again") from None
+        raise InputError(f"{file}: {first_error(error)}; build the cell again") from None

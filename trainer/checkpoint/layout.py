@@ -6,10 +6,11 @@ compares the hashes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
+
+from data_prep.base.files import file_sha256
 
 FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
@@ -84,7 +85,6 @@ def damaged_files(path: Path, part: int, parts: int) -> list[str]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError:
         return "unreadable"

@@ -20,7 +20,8 @@ from pathlib import Path
 from threading import Lock
 
 from data_prep.base.errors import InputError
-from data_prep.base.lock import held, working_path
+from data_prep.base.files import working_file
+from data_prep.base.lock import held
 from trainer.demo.languages import languages
 from trainer.demo.neighbours import NEIGHBOURS
 from trainer.demo.world import WORDS
@@ -160,9 +161,8 @@ def _write(folder: Path, seed: int) -> None:
     if (folder / MARKER).exists():
         return
     write_world(folder / "raw", seed, languages(seed))
-    with working_path(folder / MARKER, "demo") as temporary:
+    with working_file(folder / MARKER, "demo") as temporary:
         temporary.write_text(json.dumps({"format": FORMAT, "seed": seed}) + "\n", encoding="utf-8")
-        os.replace(temporary, folder / MARKER)
 
 
 def _extend(pretrained: Path, model: Path, seed: int) -> None:

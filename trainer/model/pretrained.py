@@ -19,6 +19,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, XLMRobertaConfig
 from transformers.utils import cached_file, logging
 
 from data_prep.base.errors import InputError
+from data_prep.base.files import first_error
 
 MODEL_TYPE = "xlm-roberta"
 WEIGHTS = "model.safetensors"
@@ -71,9 +72,7 @@ def read_config(source: str, key: str) -> Any:
     try:
         settings = _Settings.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{key}: {source}: config.json: {'.'.join(map(str, first['loc']))}: {first['msg']}, found "
-                         f"{str(first['input'])[:80]!r}") from None
+        raise InputError(f"{key}: {source}: config.json: {first_error(error, quote=True)}") from None
     if settings.hidden_size % settings.num_attention_heads or settings.pad_token_id >= settings.vocab_size:
         raise InputError(f"{key}: {source}: config.json contradicts itself: width {settings.hidden_size}, "
                          f"{settings.num_attention_heads} heads, {settings.vocab_size} tokens, padding "

@@ -6,7 +6,6 @@ Used for a run's results (`scores.py`) and its diagnostics (`diagnostics.py`).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
@@ -14,7 +13,7 @@ from typing import Protocol, Self, TypeVar
 from pydantic import ValidationError
 
 from data_prep.base.errors import InputError
-from data_prep.base.lock import working_path
+from data_prep.base.files import first_error, working_file
 
 
 class KeyedRow(Protocol):
@@ -51,10 +50,7 @@ def read_keyed(path: Path, row_type: type[Row], what: str, remedy: str) -> list[
         try:
             row = row_type.model_validate_json(line)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"{path}:{number}: not a {what}: {field + ': ' if field else ''}"
-                             f"{' '.join(first['msg'].split())}; {remedy}") from None
+            raise InputError(f"{path}:{number}: not a {what}: {first_error(error)}; {remedy}") from None
         if row.key in rows:
             raise InputError(f"{path}:{number}: the same cell as line {rows[row.key][0]} "
                              f"({' '.join(row.key).strip()}); expected one row per cell: remove one of them")
@@ -68,10 +64,9 @@ def merge_keyed(path: Path, read: Callable[[Path], list[Row]], new_rows: Iterabl
     Returns what was written. Processes that merge into one file at once wait for each other, so that no row is lost;
     `what` they do, for the lock. The file is replaced in one step: a reader sees the old rows or all the new ones.
     """
-    with working_path(path, what, wait=True) as temporary:
+    with working_file(path, what, wait=True) as temporary:
         old_rows = read(path) if path.exists() else []
         rows = list({row.key: row for row in (*old_rows, *new_rows)}.values())
         with temporary.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row.model_dump(), ensure_ascii=False) + "\n" for row in rows)
-        os.replace(temporary, path)
     return rows

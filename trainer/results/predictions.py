@@ -15,7 +15,6 @@ All are written under a temporary name and renamed, so that a file cut short nev
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.base.errors import InputError
-from data_prep.base.lock import working_path
+from data_prep.base.files import working_file
 from trainer.results.scores import checked_name
 
 ABSTAIN = "abstain"
@@ -231,6 +230,5 @@ def _read(path: Path) -> bytes:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    with working_path(path, "evaluate", wait=True) as temporary:  # two evaluations of one cell write the same
+    with working_file(path, "evaluate", wait=True) as temporary:  # two evaluations of one cell write the same
         temporary.write_bytes(data)
-        os.replace(temporary, path)

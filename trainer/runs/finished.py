@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_prep.base.errors import InputError
-from data_prep.base.files import read_json
+from data_prep.base.files import first_error, read_json
 from trainer.results.scores import Count, Label, Printed, Settings, Sha256, WeightsHash
 from trainer.runs.folder import DONE, RECORD
 
@@ -86,7 +86,5 @@ def read_record(folder: Path, failed: bool = False) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{folder / RECORD} cannot be read ({error.strerror})") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{folder / RECORD}: {where + ': ' if where else ''}{first['msg']}; train the run again, or "
-                         "copy its folder again") from None
+        raise InputError(f"{folder / RECORD}: {first_error(error)}; train the run again, or copy its folder "
+                         "again") from None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_prep.base.errors import InputError
+from data_prep.base.files import write_text
 from trainer.config import Recipe
 from trainer.config.load import dump, read_yaml
 
@@ -75,9 +76,7 @@ def create(recipe: Recipe) -> Path:
     for left in (*folder.glob(f".{BEST}.*"), *folder.glob(".*.tmp-*")):  # of lives that were killed while they wrote
         shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
     if not (folder / CONFIG).exists():
-        temporary = folder / f".{CONFIG}.tmp-{os.getpid()}"
-        temporary.write_text(dump(recipe), encoding="utf-8")
-        os.replace(temporary, folder / CONFIG)
+        write_text(folder / CONFIG, dump(recipe))
     return folder
 
 

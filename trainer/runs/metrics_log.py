@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
+
+from data_prep.base.files import write_text
 
 
 class Metrics:
@@ -67,6 +68,4 @@ def _drop_after(path: Path, update: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, "".join(kept))
