@@ -26,6 +26,7 @@ from trainer.engine.engine import Engine
 from trainer.engine.step_context import StepContext
 from trainer.evaluate.predict import Predictions, predict
 from trainer.kinds.batch import Batch
+from trainer.metrics import METRICS
 from trainer.monitor.collapse import check_collapse
 from trainer.monitor.nonfinite import check_update
 from trainer.robust import METHODS
@@ -241,7 +242,7 @@ class Watcher:
 
     def _evaluate(self) -> None:
         state, metric = self.state, self.data.manifest.metric
-        better = 1.0 if self.engine.module.head.higher_is_better else -1.0
+        better = METRICS[metric].sign
         counts = counts_for_selection(self.recipe.robust, state.update / self.updates)
         figures: dict[str, float | None] = {}
         selecting: Predictions | None = None

@@ -19,7 +19,8 @@ from trainer.report.build import build
 from trainer.report.data.collect import lay_out
 from trainer.report.data.runs import read_runs
 from trainer.results.diagnostics import DIAGNOSTICS_FILE, DiagnosticRow, merge_diagnostics, read_diagnostics
-from trainer.results.predictions import read_certificates, read_outcomes, read_predictions
+from trainer.results.outcomes import read_outcomes
+from trainer.results.predictions import read_certificates, read_predictions
 from trainer.results.scores import RESULTS_FILE, ResultRow, merge_rows, read_rows
 
 FILES = [RESULTS_FILE, DIAGNOSTICS_FILE]

@@ -5,7 +5,6 @@ Inputs: a SiteModel, `Examples`. Outputs: arrays in row order, and the metric.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,12 +28,9 @@ class Predictions:
     weight: np.ndarray  # predictions behind each score: 1, or the number of masked tokens
 
     def metric(self, name: str) -> float:
-        """The value of `name`, a key of METRICS; raises ValueError where rows have no label."""
-        if name == "perplexity":
-            nats = -float(self.score.sum()) / max(1.0, float(self.weight.sum()))
-            # max() would turn the NaN of a diverged model into 0, the perplexity of a perfect one.
-            return math.inf if math.isnan(nats) else METRICS[name](max(0.0, nats))
-        return METRICS[name](self.predicted, self.gold)
+        """Value of the metric `name`; raises ValueError where rows have no label."""
+        given = (-self.score, self.weight) if name == "perplexity" else (self.predicted, self.gold)
+        return METRICS[name].score(METRICS[name].counts(*given))
 
 
 @torch.no_grad()

@@ -32,16 +32,15 @@ from trainer.evaluate.smoothing import Smoothing, Votes, certify, count_votes, r
 from trainer.kinds import HEADS
 from trainer.model.pretrained import WEIGHTS, load_model, read_config
 from trainer.model.site import SiteModel
+from trainer.results.outcomes import outcomes_path, write_outcomes
 from trainer.results.predictions import (
     ABSTAIN,
     NO_PREDICTION,
     Certificates,
     certified_path,
     line_per_row,
-    outcomes_path,
     predictions_path,
     write_certificates,
-    write_outcomes,
     write_predictions,
 )
 from trainer.results.scores import (

@@ -27,4 +27,4 @@ def losses(logits_PV: Tensor, batch: Batch) -> Tensor:
     return per_example.index_add(0, masked.nonzero()[:, 0], nats)
 
 
-HEAD = Head(AutoModelForMaskedLM, logits, losses, kl_sum, higher_is_better=False)
+HEAD = Head(AutoModelForMaskedLM, logits, losses, kl_sum)

@@ -24,4 +24,4 @@ def losses(logits_BC: Tensor, batch: Batch) -> Tensor:
     return functional.cross_entropy(at_least_fp32(logits_BC), batch.labels, reduction="none")
 
 
-HEAD = Head(AutoModelForSequenceClassification, logits, losses, kl_sum, higher_is_better=True)
+HEAD = Head(AutoModelForSequenceClassification, logits, losses, kl_sum)

@@ -24,5 +24,3 @@ class Head:
     """(logits, batch) -> (B,) loss of each example, summed over its predictions, fp32."""
     divergence: Callable[[Tensor, Tensor], Tensor]
     """(logits, other logits) -> how far the second predicts from the first, summed over predictions, fp32 scalar."""
-    higher_is_better: bool
-    """Whether the best checkpoint has the highest or the lowest dev metric."""

@@ -1,13 +1,18 @@
-"""Metrics, by the name that a shard's manifest carries. To add one: a file here and a line in METRICS."""
+"""Metrics by the name that a cell's manifest carries. To add one: a file here and a line in METRICS."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from trainer.metrics.accuracy import ACCURACY
+from trainer.metrics.exact_match import EXACT_MATCH
+from trainer.metrics.f1 import F1
+from trainer.metrics.metric import Metric
+from trainer.metrics.perplexity import PERPLEXITY
 
-from trainer.metrics.accuracy import accuracy
-from trainer.metrics.perplexity import perplexity
-
-METRICS: dict[str, Callable[..., float]] = {
-    "accuracy": accuracy,
-    "perplexity": perplexity,
+METRICS: dict[str, Metric] = {
+    "accuracy": ACCURACY,
+    "exact_match": EXACT_MATCH,
+    "f1": F1,
+    "perplexity": PERPLEXITY,
 }
+
+__all__ = ["METRICS", "Metric"]

@@ -22,7 +22,8 @@ from tests.trainer.small_runs import TEXT, run, tree_of, write_recipe
 from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.evaluate.run import evaluate
-from trainer.results.predictions import read_outcomes, read_predictions
+from trainer.results.outcomes import read_outcomes
+from trainer.results.predictions import read_predictions
 from trainer.results.scores import ResultRow, read_rows
 
 EN, DE = list(range(12)), [11, 3, 4, 5, 6, 20, 7, 8, 9, 10, 2]  # numbers of sentences; 20 is German only
@@ -119,9 +120,9 @@ def test_standard_and_generalized_rows(pair: Path, root: Path) -> None:
         for key, i in zip(keys, predicted, strict=True):
             lines[rows[key]] = LABELS[i]
         assert read_predictions(pair / "eval" / row.predictions) == lines
-        found_keys, right, _ = read_outcomes(pair / "eval" / str(row.outcomes))
+        found_keys, counts, _ = read_outcomes(pair / "eval" / str(row.outcomes))
         assert found_keys.tolist() == keys
-        assert right.tolist() == [p == g for p, g in zip(predicted, gold, strict=True)]
+        assert counts.tolist() == [[p == g] for p, g in zip(predicted, gold, strict=True)]
         assert row.step == json.loads((pair / "done.json").read_text())["selection"]["step"]
     said = {label for row in standard.values() for label in read_predictions(pair / "eval" / str(row.predictions))}
     assert said == {*LABELS, "-"}, "a model that always says the same would pass with rows mixed up"

@@ -34,7 +34,8 @@ from trainer.evaluate.smoothing import (
     vote,
 )
 from trainer.kinds.batch import Batch
-from trainer.results.predictions import ABSTAIN, read_certificates, read_outcomes, read_predictions
+from trainer.results.outcomes import read_outcomes
+from trainer.results.predictions import ABSTAIN, read_certificates, read_predictions
 from trainer.results.scores import RESULTS_FILE, ResultRow, read_rows
 
 WIDTH = 8
@@ -271,8 +272,8 @@ def test_next_to_no_noise_is_the_plain_model(pair: Path) -> None:
     for language in ("en", "de"):
         found = read_certificates(pair / "eval" / f"certified/layer1-1e-06/xnli/test-{language}.tsv")
         assert found.labels == read_predictions(pair / "eval" / f"predictions/xnli/test-{language}.tsv")
-        keys, right, _ = read_outcomes(pair / "eval" / f"outcomes/xnli/test-{language}.tsv")
-        assert (found.ids.astype(str).tolist(), found.correct.tolist()) == (keys.tolist(), right.tolist())
+        keys, counts, _ = read_outcomes(pair / "eval" / f"outcomes/xnli/test-{language}.tsv")
+        assert (found.ids.astype(str).tolist(), found.correct.tolist()) == (keys.tolist(), counts[:, 0].tolist())
 
 
 def test_smoothing_does_not_depend_on_batches_or_on_the_order_of_rows(pair: Path, finished: dict[str, Path],

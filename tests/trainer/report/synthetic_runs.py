@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.results.predictions import outcomes_path, predictions_path, write_outcomes
+from trainer.results.outcomes import outcomes_path, write_outcomes
+from trainer.results.predictions import predictions_path
 from trainer.results.scores import RESULTS_FILE, ResultRow, merge_rows
 
 LANGUAGES = {

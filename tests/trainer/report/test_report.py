@@ -27,7 +27,7 @@ from trainer.report.render import tensorboard as events
 from trainer.report.sections.tables import language_tables
 from trainer.report.write import write_report
 from trainer.results.numbers import PERCENT, listed
-from trainer.results.predictions import write_outcomes
+from trainer.results.outcomes import write_outcomes
 from trainer.results.scores import RESULTS_FILE, ResultRow, merge_rows, read_rows
 
 GOLDEN = Path(__file__).with_name("golden_report.md")

@@ -1,4 +1,4 @@
-"""Prediction and outcome files: format, names, damage."""
+"""Prediction and certificate files: format, names, damage."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from trainer.results.predictions import (
     Certificates,
     certified_path,
     line_per_row,
-    outcomes_path,
     predictions_path,
     read_certificates,
-    read_outcomes,
     read_predictions,
     write_certificates,
-    write_outcomes,
     write_predictions,
 )
 
@@ -26,7 +23,6 @@ from trainer.results.predictions import (
 def test_paths() -> None:
     assert predictions_path("xnli", "test", "de") == "predictions/xnli/test-de.tsv"
     assert predictions_path("xnli", "test", "en", "sw") == "predictions/xnli/test-en-sw.tsv"
-    assert outcomes_path("pawsx", "dev", "zh") == "outcomes/pawsx/dev-zh.tsv"
     assert certified_path("xnli", "test", "de", "layer:2", 0.25) == "certified/layer2-0.25/xnli/test-de.tsv"
 
 
@@ -37,8 +33,6 @@ def test_paths() -> None:
 def test_names_stay_in_their_folder(parts: tuple[str, str, str, str | None]) -> None:
     with pytest.raises(InputError, match="letters, digits"):
         predictions_path(*parts)
-    with pytest.raises(InputError, match="letters, digits"):
-        outcomes_path(*parts)
 
 
 def test_predictions_are_one_label_per_line(tmp_path: Path) -> None:
@@ -64,54 +58,8 @@ def test_cut_predictions(tmp_path: Path) -> None:
         read_predictions(tmp_path / "x.tsv")
 
 
-def test_outcomes_survive_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "x.tsv"
-    write_outcomes(path, [0, 3, 17], [True, False, True])
-    assert path.read_bytes() == b"0\t1\n3\t0\n17\t1\n"
-    keys, right, _ = read_outcomes(path)
-    assert keys.tolist() == ["0", "3", "17"]
-    assert right.tolist() == [True, False, True]
-    assert right.dtype == np.bool_
-    write_outcomes(path, ["b-2", "a 1", "ü"], [0, 1, 1])
-    assert read_outcomes(path)[0].tolist() == ["b-2", "a 1", "ü"], "in the order of the file"
-    assert read_outcomes(path)[1].tolist() == [False, True, True]
-    write_outcomes(path, ["a", "b", "c"], [0, 1, 1], ["a", "a", "c"])
-    assert path.read_bytes() == b"a\t0\nb\t1\ta\nc\t1\n"
-    assert read_outcomes(path).groups.tolist() == ["a", "a", "c"]
-    write_outcomes(path, [], [])
-    assert read_outcomes(path)[0].size == 0
-
-
-@pytest.mark.parametrize(("keys", "right"), [
-    ([1, 1], [0, 1]), (["1"], [0, 1]), (["1"], [2]), ([""], [0]), (["a\tb"], [0]), (["a\nb"], [0]),
-    (["a" * 1001], [0])])
-def test_outcomes_that_no_caller_should_write(tmp_path: Path, keys: list[str], right: list[int]) -> None:
-    with pytest.raises(ValueError, match=r"key|outcomes"):
-        write_outcomes(tmp_path / "x.tsv", keys, right)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("text", "line"), [
-    ("0\t1\n1\t2\n", 2), ("0\t1\n0\t1\n", 2), ("0\t1\n1\t\n", 2), ("\t1\n", 1), ("0 1\n", 1), ("0\t1\n5\t1", 2),
-    ("0\t1\t1\t1\n", 1), ("0\t1\t\n", 1), ("id\tright\n", 1), ("0\t1\n\n2\t1\n", 2),
-    ("0\t1\n1\n\t2\t0\n", 2), ("0\t-1\n", 1),
-    ("b\t1\na\t1\nb\t0\n", 3), ("a" * 1001 + "\t1\n", 1), ("a\r\t1\n", 1),
-])
-def test_damaged_outcomes_are_named_by_line(tmp_path: Path, text: str, line: int) -> None:
-    path = tmp_path / "x.tsv"
-    path.write_text(text)
-    with pytest.raises(InputError) as caught:
-        read_outcomes(path)
-    assert f"{path}:{line}:" in str(caught.value)
-
-
 def test_a_line_for_every_row() -> None:
     assert line_per_row(np.array([1, 4]), ["yes", "no"], 6) == ["-", "yes", "-", "-", "no", "-"]
-
-
-def test_missing_outcomes(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="evaluate the run again"):
-        read_outcomes(tmp_path / "none.tsv")
 
 
 def certificates(ids: list[int], labels: list[str], correct: list[int], radii: list[float]) -> Certificates:

@@ -13,7 +13,7 @@ import numpy as np
 
 from data_prep.base.errors import InputError
 from trainer.report.data.runs import Run
-from trainer.results.predictions import Outcomes, read_outcomes
+from trainer.results.outcomes import Outcomes, read_outcomes
 from trainer.results.scores import MISSING, NO_LABEL, RESULTS_FILE, ROUNDING, ResultRow, file_in
 
 BASE_LABEL = "plain"
@@ -169,13 +169,14 @@ class Grid:
         if key not in self._outcomes:
             run, row = self.entries[key]
             path = file_in(run.path / "eval", str(row.outcomes))
-            keys, right, groups = read_outcomes(path)
+            keys, counts, groups = read_outcomes(path)
+            right = counts[:, 0]
             # An interrupted or edited evaluation: intervals would then describe other predictions than the table.
             if keys.size != row.n or (row.metric == "accuracy" and abs(right.mean() - (row.value or 0)) > 1e-4):
                 raise InputError(f"{path}: holds {keys.size} outcomes, {100 * right.mean():.2f} % right; its row says "
                                  f"{row.n}, {100 * (row.value or 0):.2f} %; evaluate the run again")
             order = np.argsort(keys)
-            self._outcomes[key] = Outcomes(keys[order], right[order], groups[order])
+            self._outcomes[key] = Outcomes(keys[order], counts[order], groups[order])
         return self._outcomes[key]
 
 

@@ -201,5 +201,5 @@ def _common_ids(grid: Grid, base: str, other: str, seeds: Sequence[int], cell: C
 
 def _right(grid: Grid, label: str, seed: int, cell: Cell, ids: np.ndarray) -> np.ndarray:
     """Outcomes (0 or 1, int8) of the examples `ids`, all of which the file holds."""
-    file_ids, right, _ = grid.outcomes(label, seed, cell)
-    return right[np.searchsorted(file_ids, ids)].astype(np.int8)
+    file_ids, counts, _ = grid.outcomes(label, seed, cell)
+    return counts[:, 0][np.searchsorted(file_ids, ids)].astype(np.int8)

@@ -1,0 +1,122 @@
+"""Metrics against numbers worked out by hand, and their influences against leaving examples out."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer.metrics import METRICS, Metric
+
+
+def score(name: str, predicted: Any, gold: Any) -> float:
+    return METRICS[name].score(METRICS[name].counts(predicted, gold))
+
+
+def drawn(name: str, size: int) -> Any:
+    """Counts of `size` random examples."""
+    generator = np.random.default_rng(0)
+    match name:
+        case "perplexity":
+            return METRICS[name].counts(generator.exponential(10.0, size), generator.integers(1, 9, size))
+        case "exact_match":
+            return METRICS[name].counts(["a"] * size, [["b", "a"][: 1 + i % 2] for i in range(size)])
+    gold = generator.integers(0, 3, size)
+    return METRICS[name].counts(np.where(generator.random(size) < 0.7, gold, 2), gold)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_registry_and_docstrings(name: str) -> None:
+    metric = METRICS[name]
+    assert metric.name == name
+    text = str(sys.modules[metric.counts.__module__].__doc__)
+    assert all(word in text for word in ("Definition", "Units", "Source"))
+    assert metric.sign == (-1 if name == "perplexity" else 1)
+
+
+def test_accuracy() -> None:
+    assert score("accuracy", [0, 1, 2, 2], [0, 1, 1, 2]) == 0.75
+    assert score("accuracy", [1], [0]) == 0.0
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1"])
+def test_classes_need_labels(name: str) -> None:
+    with pytest.raises(ValueError, match="no label here: 1 of 2"):
+        METRICS[name].counts([0, 1], [0, -1])
+
+
+@pytest.mark.parametrize(("predicted", "gold"), [([], []), ([1], [1, 2]), ([[1]], [[1]])])
+@pytest.mark.parametrize("name", ["accuracy", "f1"])
+def test_classes_of_the_wrong_shape(name: str, predicted: list, gold: list) -> None:
+    with pytest.raises(ValueError, match=r"no examples|predictions for"):
+        METRICS[name].counts(predicted, gold)
+
+
+def test_perplexity() -> None:
+    assert score("perplexity", [0.0], [3]) == 1.0
+    assert score("perplexity", [2 * math.log(250), math.log(250)], [2, 1]) == pytest.approx(250)  # uniform over 250
+    assert score("perplexity", [1e6], [1]) == score("perplexity", [math.nan, 1.0], [1, 1]) == math.inf
+    assert score("perplexity", [0.0], [0]) == 1.0, "nothing was masked"
+    with pytest.raises(ValueError, match="no examples"):
+        score("perplexity", [], [])
+
+
+def test_f1() -> None:
+    # class 0: tp 2, predicted 3, gold 2; class 1: tp 1, predicted 1, gold 2; class 3 does not occur
+    assert score("f1", [0, 0, 0, 1], [0, 0, 1, 1]) == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert score("f1", [0, 0, 2], [0, 0, 0]) == pytest.approx((4 / 5 + 0) / 2), "class 1 occurs nowhere"
+    assert score("f1", [1, 2], [2, 1]) == 0.0
+
+
+@pytest.mark.parametrize(("predicted", "gold", "right"), [
+    ("The Cat!", ["dog", "cat"], 1), ("cats", ["cat"], 0), ("eine  Katze", ["Eine Katze."], 1), ("「猫」", ["猫"], 1),
+    ("", ["a"], 1), ("theme", ["me"], 0)])
+def test_exact_match(predicted: str, gold: list[str], right: int) -> None:
+    assert score("exact_match", [predicted, "x"], [gold, ["x"]]) == (right + 1) / 2
+
+
+def test_exact_match_needs_answers() -> None:
+    with pytest.raises(ValueError, match="gold answers"):
+        METRICS["exact_match"].counts(["a", "b"], [["a"], []])
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_counts_add_up(name: str) -> None:
+    """A cell's counts are those of its parts, and no count exceeds its bound."""
+    counts, metric = drawn(name, 50), METRICS[name]
+    assert counts.min() >= 0
+    assert counts.max() <= metric.largest_count
+    assert metric.value(counts[:20].sum(axis=0) + counts[20:].sum(axis=0), 50) == pytest.approx(metric.score(counts))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_influences_are_those_of_the_jackknife(name: str) -> None:
+    """Leaving out one of many examples changes the score by its influence / (N - 1), to second order."""
+    counts, metric = drawn(name, 400), METRICS[name]
+    influences = metric.influences(counts)
+    assert influences.shape == (400,)
+    assert influences.mean() == pytest.approx(0, abs=1e-9)
+    without = [metric.score(np.delete(counts, i, axis=0)) for i in range(400)]
+    jackknife = 399 * (metric.score(counts) - np.array(without))
+    np.testing.assert_allclose(influences, jackknife, atol=0.03 * np.abs(jackknife).max())
+    assert np.std(influences) > 0
+    np.testing.assert_allclose(metric.contributions(counts), metric.score(counts) + influences, rtol=1e-12)
+
+
+def test_contributions_to_a_mean_are_its_terms() -> None:
+    """To the last bit, so that intervals of accuracy do not depend on how they are computed."""
+    counts = drawn("accuracy", 101)
+    assert METRICS["accuracy"].contributions(counts).tolist() == counts[:, 0].tolist()
+    assert METRICS["accuracy"].influences(counts).tolist() == (counts[:, 0] - np.mean(counts[:, 0] == 1)).tolist()
+
+
+def test_sums_are_pairwise() -> None:
+    """As of one column by itself: a table summed row by row would round otherwise."""
+    nats = np.random.default_rng(1).exponential(1e-3, 100_000)
+    seen: list[float] = []
+    spy = Metric("spy", True, "", 1, METRICS["perplexity"].counts, lambda total, n: seen.append(total[0]) or 0.0)
+    spy.score(spy.counts(nats, np.ones(len(nats))))
+    assert seen == [nats.sum()]
