@@ -135,7 +135,8 @@ def build_cells(
         backend = loaded.backend_tokenizer
         backend.no_truncation()
         backend.no_padding()
-        work = Work(declared.kind, backend, max_length, augmentation.augment if augmentation else None)
+        work = Work(declared.kind, backend, max_length, described.template,
+                    augmentation.augment if augmentation else None)
         counts = [plan.rows for plan in todo]
         rows = None if None in counts else sum(n for n in counts if n is not None)
         with mapper(work, workers, rows) as encode:

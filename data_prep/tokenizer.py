@@ -24,6 +24,7 @@ from data_prep.base.files import working_folder
 from data_prep.base.lock import held_beside
 from data_prep.commands import NOTHING_WRITTEN
 from data_prep.shards.manifest import TokenizerInfo
+from data_prep.shards.template import derive_template
 from data_prep.shards.tokenizers import read_tokenizer, tokenizer_dir, tokenizer_fingerprint
 from data_prep.sources.tables import read_lines
 
@@ -143,7 +144,8 @@ def describe_tokenizer(tokenizer: Any, name: str) -> TokenizerInfo:
     return TokenizerInfo(
         name=name, fingerprint=tokenizer_fingerprint(tokenizer), vocab_size=len(tokenizer),
         cls_id=tokenizer.cls_token_id, sep_id=tokenizer.sep_token_id, pad_id=tokenizer.pad_token_id,
-        mask_id=tokenizer.mask_token_id, unk_id=tokenizer.unk_token_id)
+        mask_id=tokenizer.mask_token_id, unk_id=tokenizer.unk_token_id,
+        template=derive_template(tokenizer))
 
 
 def keep_tokenizer(root: Path, tokenizer: Any, fingerprint: str) -> Path:

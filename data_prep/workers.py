@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 from data_prep.base.errors import InputError
 from data_prep.kinds import ENCODERS
 from data_prep.kinds.segments import Encoded
+from data_prep.shards.template import InputTemplate
 from data_prep.sources.reading import TextBatch
 
 BATCHES_PER_WORKER = 3  # under way at once: enough to keep a worker busy while the parent writes
@@ -42,13 +43,14 @@ class Work:
     kind: str
     tokenizer: Tokenizer
     max_length: int
+    template: InputTemplate
     augment: Augmenter | None = None
 
     def __call__(self, batch: TextBatch) -> Encoded:
         counts: dict[str, int] = {}
         if self.augment is not None:
             batch, counts = self.augment(batch)
-        encoded = ENCODERS[self.kind](batch, self.tokenizer, self.max_length)
+        encoded = ENCODERS[self.kind](batch, self.tokenizer, self.max_length, self.template)
         encoded.counts.update(counts)
         return replace(encoded, keys=batch.keys)
 

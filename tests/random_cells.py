@@ -8,12 +8,13 @@ import numpy as np
 
 from data_prep.shards.assemble import kept_tokens
 from data_prep.shards.manifest import Manifest, TokenizerInfo
+from data_prep.shards.template import InputTemplate
 from data_prep.shards.write import write_cell
 
 VOCABULARY = 60
 LABELS = ["contradiction", "entailment", "neutral"]
 TOKENIZER = TokenizerInfo(name="random", fingerprint="0" * 64, vocab_size=VOCABULARY, cls_id=0, sep_id=2, pad_id=1,
-                          mask_id=VOCABULARY - 1, unk_id=3)
+                          mask_id=VOCABULARY - 1, unk_id=3, template=InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"))
 
 
 def write_random_cell(
@@ -26,7 +27,7 @@ def write_random_cell(
     first = [generator.integers(4, VOCABULARY - 1, generator.integers(2, 12)).astype(np.int32) for _ in range(rows)]
     second = [generator.integers(4, VOCABULARY - 1, generator.integers(1, 9)).astype(np.int32) for _ in range(rows)]
     pair = kind == "pair"
-    kept = [kept_tokens(len(a), len(b), max_length) for a, b in zip(first, second, strict=True)]
+    kept = [kept_tokens(len(a), len(b), max_length, TOKENIZER.template) for a, b in zip(first, second, strict=True)]
     batch = {
         "id": np.arange(first_id, first_id + rows), "first_ids": first, "second_ids": second,
         "label": np.array([int(a[0]) % 3 if labelled and pair else -1 for a in first]),

@@ -8,9 +8,10 @@ from tokenizers import Tokenizer
 
 from data_prep.kinds import mlm, pair
 from data_prep.kinds.segments import Encoded
+from data_prep.shards.template import InputTemplate
 from data_prep.sources.reading import TextBatch
 
-Encoder = Callable[[TextBatch, Tokenizer, int], Encoded]
+Encoder = Callable[[TextBatch, Tokenizer, int, InputTemplate], Encoded]
 
 ENCODERS: dict[str, Encoder] = {
     "pair": pair.encode,

@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 from tokenizers import Tokenizer
 
-from data_prep.shards.assemble import PAIR_SPECIAL_TOKENS, SINGLE_SPECIAL_TOKENS
+from data_prep.shards.template import InputTemplate
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def token_lists(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
 
 def encode_rows(
     tokenizer: Tokenizer, ids: Sequence[int], first: Sequence[str], second: Sequence[str], labels: Sequence[int],
-    max_length: int,
+    max_length: int, template: InputTemplate,
 ) -> Encoded:
     """Encode a batch of rows. Segments are kept as long as a model input of `max_length` can hold of them.
 
@@ -58,12 +58,12 @@ def encode_rows(
     for i, tokens in zip(paired, token_lists(tokenizer, [second[i] for i in paired]), strict=True):
         seconds[i] = tokens
     n_first, n_second = _lengths(firsts), _lengths(seconds)
-    budget = max_length - PAIR_SPECIAL_TOKENS
-    specials = np.where(n_second > 0, PAIR_SPECIAL_TOKENS, SINGLE_SPECIAL_TOKENS)
-    whole = n_first + n_second + specials
+    single, pair = (frame.specials for frame in template.frames)
+    budget = max_length - pair
+    whole = n_first + n_second + np.where(n_second > 0, pair, single)
     for i in np.flatnonzero(whole > max_length).tolist():
         if n_second[i] == 0:
-            firsts[i] = firsts[i][: max_length - SINGLE_SPECIAL_TOKENS]
+            firsts[i] = firsts[i][: max_length - single]
             continue
         # where both are too long, the first stays the longer one if it was: it gets the odd token
         seconds[i] = seconds[i][: budget - 1 if n_first[i] > n_second[i] else budget]

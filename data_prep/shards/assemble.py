@@ -1,6 +1,7 @@
-"""Model input of a row: token ids of one or two texts with the special tokens of the tokenizer around them.
+"""Model inputs of rows: token ids of one or two texts with the tokenizer's special tokens around them.
 
-Input: token ids without special tokens. Output: int64 ids of at most `max_length`, truncated longest first.
+Input: token ids without special tokens, and the tokenizer's `InputTemplate`. Output: ids or token types, int64, of at
+most `max_length`, truncated longest first.
 """
 
 from __future__ import annotations
@@ -9,20 +10,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-PAIR_SPECIAL_TOKENS = 4  # <s> first </s></s> second </s>
-SINGLE_SPECIAL_TOKENS = 2  # <s> first </s>
+from data_prep.shards.template import InputTemplate
 
 
-def kept_tokens(n_first: int, n_second: int, max_length: int) -> tuple[int, int]:
-    """How many tokens of each segment fit into `max_length` (special tokens included), truncating the longest first.
+def kept_tokens(n_first: int, n_second: int, max_length: int, template: InputTemplate) -> tuple[int, int]:
+    """Number of tokens of each text that fit into `max_length` (special tokens included), truncated longest first.
 
-    The same rule as Hugging Face's `truncation="longest_first"`: the longer segment gives way until both are equal,
-    then both share what is left, the odd token going to the one that was longer (to the second where they were
-    equal). `n_second` 0 means a single text.
+    The rule of Hugging Face's `truncation="longest_first"`: the longer text is cut until both are equal, then both
+    share the rest, with the odd token going to the text that was longer (to the second where they were equal).
+    `n_second` 0 means a single text.
     """
+    single, pair = template.frames
     if n_second == 0:
-        return min(n_first, max_length - SINGLE_SPECIAL_TOKENS), 0
-    budget = max_length - PAIR_SPECIAL_TOKENS
+        return min(n_first, max_length - single.specials), 0
+    budget = max_length - pair.specials
     if n_first + n_second <= budget:
         return n_first, n_second
     short, long = min(n_first, n_second), budget - min(n_first, n_second)
@@ -32,18 +33,21 @@ def kept_tokens(n_first: int, n_second: int, max_length: int) -> tuple[int, int]
 
 
 def assemble(
-    first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray, max_length: int, cls_id: int, sep_id: int
+    first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray, max_length: int, template: InputTemplate
 ) -> np.ndarray:
-    """The model input for one row: `<s> first </s></s> second </s>`, or `<s> first </s>` where `second` is empty.
+    """The model input of one row, int64 of shape (length,), length <= `max_length`; an empty `second` is no text.
 
-    `first` and `second` are ids without special tokens; the result is int64 of shape (length,), length <=
-    `max_length`, equal to the tokenizer's own `tokenizer(a, b, truncation="longest_first", max_length=max_length)`.
+    Equal to the tokenizer's own `tokenizer(a, b, truncation="longest_first", max_length=max_length)`.
     """
-    n_first, n_second = kept_tokens(len(first), len(second), max_length)
-    specials = PAIR_SPECIAL_TOKENS if n_second else SINGLE_SPECIAL_TOKENS
-    ids = np.full(n_first + n_second + specials, sep_id, dtype=np.int64)
-    ids[0] = cls_id
-    ids[1 : n_first + 1] = first[:n_first]
-    if n_second:
-        ids[n_first + 3 : n_first + 3 + n_second] = second[:n_second]
-    return ids
+    n_first, n_second = kept_tokens(len(first), len(second), max_length, template)
+    frame = template.frames[n_second > 0]
+    parts = (frame.before[0], first[:n_first], frame.between[0], second[:n_second], frame.after[0])
+    return np.concatenate(parts, dtype=np.int64, casting="unsafe")  # unsafe: an empty list is float
+
+
+def token_types(n_first: int, n_second: int, max_length: int, template: InputTemplate) -> np.ndarray:
+    """Token types of the model input of texts with these numbers of tokens, int64, of the shape of `assemble`'s."""
+    kept = kept_tokens(n_first, n_second, max_length, template)
+    frame = template.frames[kept[1] > 0]
+    texts = [np.full(n, kind, dtype=np.int64) for n, kind in zip(kept, frame.text_types, strict=False)]
+    return np.concatenate([frame.before[1], texts[0], frame.between[1], *texts[1:], frame.after[1]])

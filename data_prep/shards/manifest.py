@@ -15,12 +15,12 @@ from pydantic import Field
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import first_error
+from data_prep.shards.template import InputTemplate
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST_FILE = "manifest.json"
 LONGEST_KEY = 200  # bytes
 KEY_CANNOT_HOLD = r"[\t\n\r\x00]"  # keys stand in tab-separated files
-SPECIAL_TOKENS_OF_XLMR = 5
 
 # why a row of the source is left out, as `skipped` says it
 BLANK, WRONG_COLUMNS, MORE_TEXTS = "blank line", "wrong number of columns", "more than two texts"
@@ -47,17 +47,21 @@ class TokenizerInfo(_Strict):
 
     name: str
     fingerprint: Sha256
-    vocab_size: int = Field(gt=SPECIAL_TOKENS_OF_XLMR, lt=2**31)
+    vocab_size: int = Field(gt=0, lt=2**31)
     cls_id: TokenId
     sep_id: TokenId
     pad_id: TokenId
     mask_id: TokenId
     unk_id: TokenId
+    template: InputTemplate
 
     @pydantic.model_validator(mode="after")
     def _in_vocabulary(self) -> TokenizerInfo:
-        if max(self.cls_id, self.sep_id, self.pad_id, self.mask_id, self.unk_id) >= self.vocab_size:
+        special = {self.cls_id, self.sep_id, self.pad_id, self.mask_id, self.unk_id, *self.template.special_ids}
+        if max(special) >= self.vocab_size:
             raise ValueError(f"a special token's id lies outside the vocabulary of {self.vocab_size}")
+        if len(special) == self.vocab_size:
+            raise ValueError(f"a vocabulary of {self.vocab_size} special tokens and no other")
         return self
 
 
@@ -87,7 +91,7 @@ class Manifest(_Strict):
     `source_rows` where the draft has none.
     """
 
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
     task: Name
     kind: Literal["pair", "mlm"]
     labels: list[Label]
@@ -112,7 +116,7 @@ class Manifest(_Strict):
     kept: dict[str, Count] = {}  # rows that were built, but that a reader should know of, by reason
     drop_placeholders: bool = False
     truncated: Count = 0
-    max_length: int = Field(ge=5, lt=2**31)
+    max_length: int = Field(gt=0, lt=2**31)
     copies: int = Field(default=0, ge=0, lt=2**20)
     language_info: LanguageInfo = LanguageInfo()
     label_counts: dict[str, Count] = {}
@@ -126,6 +130,8 @@ class Manifest(_Strict):
     def _kind_fits(self) -> Manifest:
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("a label occurs twice")
+        if self.max_length <= self.tokenizer.template.frames[1].specials:
+            raise ValueError(f"max_length {self.max_length} leaves no room beside the special tokens")
         expected = (True, "accuracy") if self.kind == "pair" else (False, "perplexity")
         if (len(self.labels) >= 2, self.metric) != expected:
             raise ValueError(f"kind {self.kind} with {len(self.labels)} labels and metric {self.metric}")

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import file_sha256
-from data_prep.shards.assemble import SINGLE_SPECIAL_TOKENS
 from data_prep.shards.columns import FEATURES
 from data_prep.shards.manifest import KEY_CANNOT_HOLD, LONGEST_KEY, MANIFEST_FILE, Manifest, ShardInfo, read_manifest
 from data_prep.shards.tokenizers import TOKENIZERS_FOLDER
@@ -89,7 +88,8 @@ def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> datasets.Da
         raise InputError(f"{file}: an entry is empty (null), expected numbers; build the cell again")
     largest = {"id": min(2**40, manifest.source_rows * (manifest.copies + 1)) - 1, "label": len(manifest.labels) - 1,
                "length": manifest.max_length}
-    least = {"id": 0, "label": 0 if manifest.has_labels else -1, "length": SINGLE_SPECIAL_TOKENS}
+    least = {"id": 0, "label": 0 if manifest.has_labels else -1,
+             "length": manifest.tokenizer.template.frames[0].specials}
     for name in largest if table.num_rows else ():
         values = table.column(name).to_numpy()
         if values.min() < least[name] or values.max() > largest[name]:

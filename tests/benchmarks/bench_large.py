@@ -33,6 +33,7 @@ import numpy as np
 import psutil
 
 from data_prep.shards.manifest import Manifest, TokenizerInfo
+from data_prep.shards.template import InputTemplate
 from data_prep.shards.write import write_cell
 from trainer.distributed.ranks import free_port
 
@@ -68,7 +69,8 @@ def write_shards(root: Path, length: int) -> None:
         "label": generator.integers(0, len(LABELS), ROWS), "length": np.full(ROWS, length, dtype=np.int32),
     }
     tokenizer = TokenizerInfo(name="random", fingerprint="0" * 64, vocab_size=VOCABULARY, cls_id=0, sep_id=2, pad_id=1,
-                              mask_id=VOCABULARY - 1, unk_id=3)
+                              mask_id=VOCABULARY - 1, unk_id=3,
+                              template=InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"))
     write_cell(root / "xnli/train/en", Manifest(
         task="xnli", kind="pair", labels=LABELS, metric="accuracy", language="en", split="train", parallel=False,
         max_length=length, tokenizer=tokenizer, source="random", data_prep_version="bench"), [batch])

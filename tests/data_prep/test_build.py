@@ -18,6 +18,7 @@ from data_prep.base.files import file_sha256
 from data_prep.shards.assemble import assemble
 from data_prep.shards.manifest import read_manifest
 from data_prep.shards.read import find_cells, open_cell
+from data_prep.shards.template import derive_template
 from data_prep.shards.tokenizers import tokenizer_dir, tokenizer_fingerprint
 from data_prep.sources.reading import TextBatch
 from data_prep.tokenizer import load_tokenizer
@@ -69,7 +70,7 @@ def test_cells_of_a_folder(source: Path, tokenizer_folder: Path, tmp_path: Path)
     for row in cell.dataset:
         first, second, label = lines[row["id"]].split("\t")
         own = tokenizer(first, second, truncation="longest_first", max_length=24)["input_ids"]
-        built = assemble(row["first_ids"], row["second_ids"], 24, tokenizer.cls_token_id, tokenizer.sep_token_id)
+        built = assemble(row["first_ids"], row["second_ids"], 24, manifest.tokenizer.template)
         assert built.tolist() == own
         assert row["length"] == len(own)
         assert manifest.labels[row["label"]] == label
@@ -251,7 +252,7 @@ def test_text(tokenizer_folder: Path, tmp_path: Path) -> None:
     for row, line in zip(cell.dataset, lines, strict=True):
         first, _, second = line.partition("\t")
         own = tokenizer(first, second or None, truncation="longest_first", max_length=16)["input_ids"]
-        assert assemble(row["first_ids"], row["second_ids"], 16, 0, 2).tolist() == own
+        assert assemble(row["first_ids"], row["second_ids"], 16, cell.manifest.tokenizer.template).tolist() == own
 
 
 def test_worker_processes_write_the_same_cells(
@@ -276,7 +277,8 @@ def test_batches_under_way_are_bounded(tokenizer_folder: Path, monkeypatch: pyte
             drawn += 1
             yield TextBatch([drawn], ["the dog"], ["a cat"], [0])
 
-    work = workers.Work("pair", load_tokenizer(str(tokenizer_folder)).backend_tokenizer, 16)
+    tokenizer = load_tokenizer(str(tokenizer_folder))
+    work = workers.Work("pair", tokenizer.backend_tokenizer, 16, derive_template(tokenizer))
     with workers.mapper(work, 2, None) as encode:
         results = encode(endless())
         for taken in range(1, 40):

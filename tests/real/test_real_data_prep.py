@@ -117,7 +117,8 @@ def test_rows_equal_the_files(
     for row in random.Random(0).sample(range(len(opened)), 200):
         fields, found = lines[row].split("\t"), opened.dataset[row]
         own = loaded(fields[first], fields[second], truncation="longest_first", max_length=128)["input_ids"]
-        assert assemble(found["first_ids"], found["second_ids"], 128, 0, 2).tolist() == own
+        ids = assemble(found["first_ids"], found["second_ids"], 128, opened.manifest.tokenizer.template)
+        assert ids.tolist() == own
         spelt = fields[label].strip().lower()
         assert opened.manifest.labels[found["label"]] == spellings.get(spelt, spelt)
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 from data_prep.base.errors import InputError
+from data_prep.shards.template import InputTemplate
 from trainer.bench import hugging_face
 from trainer.bench.memory import ASCENT, UPDATE, peak_bytes, phased_context
 from trainer.config import Recipe
@@ -149,7 +150,8 @@ def batch_of(seed: int, batch_size: int, length: int, vocabulary: int) -> Batch:
     first, second = (length - 4) // 2, length - 4 - (length - 4) // 2
     rows = [(generator.integers(4, vocabulary - 1, first), generator.integers(4, vocabulary - 1, second))
             for _ in range(batch_size)]
-    tokens = Tokens(cls_id=0, sep_id=2, pad_id=1, mask_id=vocabulary - 1, unk_id=3, vocab_size=vocabulary)
+    tokens = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), pad_id=1,
+                    mask_id=vocabulary - 1, unk_id=3, vocab_size=vocabulary)
     return collate(rows, generator.integers(0, 2, batch_size), np.arange(batch_size), tokens, length)
 
 

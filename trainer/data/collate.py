@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,25 +15,30 @@ import torch
 from torch import Tensor
 
 from data_prep.shards.assemble import assemble
+from data_prep.shards.template import InputTemplate
 from trainer.kernels import philox
 from trainer.kinds.batch import IGNORED, Batch
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The special ids and the vocabulary's size, from a manifest's tokenizer."""
+    """Input template, special ids and vocabulary size, from a manifest's tokenizer."""
 
-    cls_id: int
-    sep_id: int
+    template: InputTemplate
     pad_id: int
     mask_id: int
     unk_id: int
     vocab_size: int
 
-    @property
+    @cached_property
     def special(self) -> tuple[int, ...]:
         """Ids that are never perturbed and never masked; unknown words are content."""
-        return (self.cls_id, self.sep_id, self.pad_id, self.mask_id)
+        return (*self.template.special_ids, self.pad_id, self.mask_id)
+
+    @cached_property
+    def not_words(self) -> tuple[int, ...]:
+        """Ids that no masked token is replaced by, sorted: the special ones and the unknown word."""
+        return tuple(sorted({*self.special, self.unk_id}))
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def collate(
     labels, example_ids: (B,) int64. With `masking`, labels are the masked tokens instead, chosen as a function of
     (seed, epoch, example id, token) so that they do not depend on the batch. `pad_to` None pads to the longest row.
     """
-    sequences = [assemble(first, second, max_length, tokens.cls_id, tokens.sep_id) for first, second in rows]
+    sequences = [assemble(first, second, max_length, tokens.template) for first, second in rows]
     length = pad_to or max(len(s) for s in sequences)
     input_ids = np.full((len(rows), length), tokens.pad_id, dtype=np.int64)
     for row, sequence in enumerate(sequences):
@@ -90,8 +96,9 @@ def mask_tokens(
     lowest = draw == draw.min(dim=1, keepdim=True).values
     chosen |= lowest & content_BL & ~chosen.any(dim=1, keepdim=True)
     fate = philox.uniform(words[..., 1])
-    # XLM-R's layout: ids 4 to V - 2 are words, before and after them stand special tokens.
-    random_ids = 4 + words[..., 2] % (tokens.vocab_size - 5)
+    random_ids = words[..., 2] % (tokens.vocab_size - len(tokens.not_words))  # n-th word of the vocabulary
+    for special in tokens.not_words:
+        random_ids += random_ids >= special
     masked = torch.where(chosen & (fate < 0.8), tokens.mask_id, ids_BL)
     masked = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), random_ids, masked)
     return masked, torch.where(chosen, ids_BL, IGNORED)

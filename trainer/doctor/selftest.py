@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 from data_prep.base.files import write_json
+from data_prep.shards.template import InputTemplate
 from trainer.config import Recipe
 from trainer.config.schema import RobustSection
 from trainer.data.collate import Tokens, collate
@@ -35,7 +36,7 @@ from trainer.robust import METHODS
 
 UPDATES, BATCH, MICRO, LR, EPSILON, SITE = 3, 8, 2, 0.05, 0.5, "embeddings"
 MAX_LENGTH = 24
-TOKENS = Tokens(cls_id=0, sep_id=2, pad_id=1, mask_id=59, unk_id=3, vocab_size=60)
+TOKENS = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), pad_id=1, mask_id=59, unk_id=3, vocab_size=60)
 
 
 class PlainContext:

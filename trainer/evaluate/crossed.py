@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow.compute as pc
 
 from data_prep.base.errors import InputError
-from data_prep.shards.assemble import PAIR_SPECIAL_TOKENS
 from data_prep.shards.read import Cell
 from trainer.data.collate import collate
 from trainer.data.loader import Examples, segments
@@ -55,7 +54,8 @@ class CrossedExamples(Examples):
         self._tables = (first.dataset.with_format("arrow"), second.dataset.with_format("arrow"))
         sizes = [pc.list_value_length(cell.dataset.data.column(name)).to_numpy()[rows] for cell, name, rows in
                  zip((first, second), ("first_ids", "second_ids"), self._rows, strict=True)]
-        self.lengths = np.minimum(sizes[0].astype(np.int64) + sizes[1] + PAIR_SPECIAL_TOKENS, max_length)
+        specials = self.tokens.template.frames[1].specials
+        self.lengths = np.minimum(sizes[0].astype(np.int64) + sizes[1] + specials, max_length)
 
     def __getitem__(self, item: Item) -> Batch:
         epoch, indices = item[:2]

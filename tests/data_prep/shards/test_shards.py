@@ -12,12 +12,13 @@ import pytest
 from data_prep.base.errors import InputError
 from data_prep.shards.manifest import Manifest, TokenizerInfo
 from data_prep.shards.read import find_cells, open_cell
+from data_prep.shards.template import InputTemplate
 from data_prep.shards.write import write_cell
 
 
 def draft(**changes: Any) -> Manifest:
     tokenizer = TokenizerInfo(name="t", fingerprint="ab" * 32, vocab_size=50, cls_id=0, sep_id=2, pad_id=1,
-                                     mask_id=49, unk_id=3)
+                              mask_id=49, unk_id=3, template=InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"))
     fields: dict[str, Any] = {
         "task": "xnli", "kind": "pair", "labels": ["no", "yes"], "metric": "accuracy", "language": "en",
         "split": "dev", "max_length": 16, "tokenizer": tokenizer, "source": "by hand", "data_prep_version": "0"}
@@ -109,7 +110,7 @@ def test_a_cell_of_the_first_format_is_to_be_built_again(tmp_path: Path) -> None
     write_cell(path, draft(), batches(1))
     content = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps(content | {"format_version": 1}))
-    with pytest.raises(InputError, match="format version 1, this code reads 2; build the cell again"):
+    with pytest.raises(InputError, match="format version 1, this code reads 3; build the cell again"):
         open_cell(path)
 
 

@@ -13,6 +13,7 @@ import torch
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 from transformers.utils import is_accelerate_available
 
+from data_prep.shards.template import InputTemplate
 from tests import oracle
 from tests.trainer.small_runs import launcher_variables_kept
 from trainer.bench.hugging_face import MISSING, pad_to_longest, pgd_step, rows_of
@@ -22,7 +23,7 @@ from trainer.config import Recipe
 from trainer.data.collate import Tokens, collate
 
 MEGABYTE = 1_000_000
-TOKENS = Tokens(cls_id=0, sep_id=2, pad_id=1, mask_id=59, unk_id=3, vocab_size=60)
+TOKENS = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), pad_id=1, mask_id=59, unk_id=3, vocab_size=60)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])

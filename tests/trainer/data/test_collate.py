@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from data_prep.shards.template import InputTemplate
 from trainer.data.collate import Masking, Tokens, collate, mask_tokens
 from trainer.kinds.batch import IGNORED, Batch
 
-TOKENS = Tokens(cls_id=0, sep_id=2, pad_id=1, mask_id=99, unk_id=3, vocab_size=100)
+TOKENS = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), pad_id=1, mask_id=99, unk_id=3, vocab_size=100)
 EMPTY = np.empty(0, dtype=np.int32)
 
 
@@ -63,6 +64,13 @@ def test_masking_shares() -> None:
     assert others.min() == 4  # XLM-R: 0 to 3 and the last id are special
     assert others.max() == 98
     assert len(others.unique()) == 95
+
+
+def test_random_words_are_no_special_tokens_wherever_these_stand() -> None:
+    bert = Tokens(InputTemplate(single="7 A 8", pair="7 A 8 B:1 8:1"), pad_id=0, mask_id=9, unk_id=6, vocab_size=12)
+    rows = [(np.full(40, 10), EMPTY) for _ in range(400)]
+    batch = collate(rows, np.zeros(400), np.arange(400), bert, 64, masking=Masking(0.5, 0))
+    assert batch.input_ids[:, 1:41].unique().tolist() == [1, 2, 3, 4, 5, 9, 10, 11]
 
 
 def test_masking_belongs_to_the_example_and_the_epoch() -> None:

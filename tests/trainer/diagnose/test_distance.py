@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from data_prep.shards.template import InputTemplate
 from trainer.data.collate import Tokens, collate
 from trainer.diagnose.distance import Inside, distances, inside_radius
 from trainer.diagnose.measure import Noise, gaussian_noise
@@ -80,7 +81,7 @@ def test_what_is_wholly_inside_passes_the_weaker_condition(norm: str, scope: str
 
 
 def test_noise_belongs_to_the_example() -> None:
-    tokens = Tokens(0, 2, 1, 59, 3, 60)
+    tokens = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), 1, 59, 3, 60)
     rows = [(np.array([5, 6, 7]), np.array([8, 9])), (np.array([5] * 200), np.array([8, 9]))]
     both = collate(rows, np.array([0, 1]), np.array([4, 7]), tokens, 300)
     alone = collate(rows[:1], np.array([0]), np.array([4]), tokens, 300)
