@@ -33,11 +33,11 @@ from trainer.kernels import dispatch
 from trainer.kinds import HEADS
 from trainer.loop import Watcher, run_updates
 from trainer.model.build import build_model, doubtful_end
+from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
 from trainer.monitor.collapse import EVALUATIONS_IN_A_ROW, Collapsed, advice
 from trainer.monitor.nonfinite import NotFinite
 from trainer.results.scores import is_at_chance, recipe_digest
-from trainer.robust.schedule import measure_site_norm
 from trainer.runs import folder as run_dir
 from trainer.runs.identity import (
     determining_settings,
@@ -99,7 +99,7 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
            for name, cell in data.dev.items()}
     if settings.robust.relative and settings.robust.method != "plain" and state.site_norm is None:
         state.site_norm = measure_site_norm(
-            engine, examples, settings.robust, settings.evaluation.batch_size, settings.seed)
+            engine.module, examples, settings.robust, settings.evaluation.batch_size, settings.seed, engine.device)
     if ranks.is_main:
         determined = determining_settings(settings, data, updates, backend_name, model.config)
         write_record(folder / run_dir.RECORD, _record(settings, data, updates, backend_name, origin, engine) | {

@@ -1,0 +1,36 @@
+"""The mean norm at the site counts content tokens, or whole examples, of a fixed sample, without dropout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from data_prep.shards.read import open_cell
+from tests.trainer.small_runs import write_recipe
+from trainer.config import load_recipe
+from trainer.config.schema import RobustSection
+from trainer.data.loader import Examples
+from trainer.kinds import HEADS
+from trainer.model.build import build_model
+from trainer.model.norms import measure_site_norm
+from trainer.model.site import SiteModel
+
+
+@pytest.mark.parametrize("scope", ["token", "sequence"])
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_the_mean_is_over_clean_balls(shards: Path, tmp_path: Path, norm: str, scope: str) -> None:
+    cell = open_cell(shards / "xnli/train/en")
+    settings = load_recipe(str(write_recipe(tmp_path, shards)), {"model.dropout": "0.5"})
+    model = SiteModel(build_model(settings, cell.manifest, 24)[0], HEADS["pair"], "layer:1").train()
+    examples = Examples([cell], 24)
+    found = measure_site_norm(model, examples, RobustSection(norm=norm, scope=scope), 7, 0, torch.device("cpu"))
+    assert model.training
+    sizes = []
+    for row in range(len(examples)):
+        batch = examples[0, [row]]
+        x_LH = model.eval()(batch, only_below=True)[0][batch.content_mask[0]].detach()
+        balls = x_LH if scope == "token" else x_LH.reshape(1, -1)
+        sizes += balls.norm(dim=1, p=2 if norm == "l2" else float("inf")).tolist()
+    assert found == pytest.approx(sum(sizes) / len(sizes), rel=1e-5)

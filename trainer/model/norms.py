@@ -1,0 +1,37 @@
+"""Mean norm of clean representations at the perturbation site, the unit of a relative epsilon.
+
+Inputs: a SiteModel, training examples, the recipe's robust section. Output: a length at the site.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from trainer.config.schema import RobustSection
+from trainer.data.loader import Examples
+from trainer.model.site import SiteModel
+from trainer.robust.terms import ball_norms
+
+SITE_NORM_EXAMPLES = 512  # sample size of the mean
+
+
+@torch.no_grad()
+def measure_site_norm(
+    model: SiteModel, examples: Examples, settings: RobustSection, batch_size: int, seed: int, device: torch.device,
+) -> float:
+    """Mean norm of clean balls at the site, over a sample of `examples` drawn with `seed`, without dropout.
+
+    A ball is a content token's row (scope "token") or all of an example's (scope "sequence"); its norm is that of
+    `settings`, so that a relative epsilon is the same share of the signal in every norm and scope. Every rank must
+    call it (ZeRO-3) and computes the same batches, so that all get the same number to the last bit.
+    """
+    model.eval()
+    rows = np.sort(np.random.default_rng(seed).permutation(len(examples))[:SITE_NORM_EXAMPLES])
+    total, count = 0.0, 0
+    for start in range(0, len(rows), batch_size):
+        batch = examples[0, rows[start : start + batch_size]].to(device)
+        norms = ball_norms(model(batch, only_below=True), batch.content_mask, settings.norm, settings.scope)
+        total, count = total + float(norms.double().sum()), count + norms.numel()
+    model.train()
+    return total / max(1, count)
