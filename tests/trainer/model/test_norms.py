@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,7 +30,7 @@ def test_the_mean_is_over_clean_balls(shards: Path, tmp_path: Path, norm: str, s
     assert model.training
     sizes = []
     for row in range(len(examples)):
-        batch = examples[0, [row]]
+        batch = examples[0, np.array([row])]
         x_LH = model.eval()(batch, only_below=True)[0][batch.content_mask[0]].detach()
         balls = x_LH if scope == "token" else x_LH.reshape(1, -1)
         sizes += balls.norm(dim=1, p=2 if norm == "l2" else float("inf")).tolist()
