@@ -95,6 +95,8 @@ class Manifest(_Strict):
     task: Name
     kind: Literal["pair", "mlm"]
     labels: list[Label]
+    label_aliases: dict[Label, Label] = {}
+    """Other names of the labels, lower case: alias -> label. A model's classes may be called by them."""
     metric: Literal["accuracy", "perplexity"]
     language: Name
     split: Name
@@ -130,6 +132,8 @@ class Manifest(_Strict):
     def _kind_fits(self) -> Manifest:
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("a label occurs twice")
+        if not set(self.label_aliases.values()) <= set(self.labels):
+            raise ValueError(f"label_aliases {self.label_aliases} of labels that are not among {self.labels}")
         if self.max_length <= self.tokenizer.template.frames[1].specials:
             raise ValueError(f"max_length {self.max_length} leaves no room beside the special tokens")
         expected = (True, "accuracy") if self.kind == "pair" else (False, "perplexity")

@@ -59,6 +59,7 @@ def test_cells_of_a_folder(source: Path, tokenizer_folder: Path, tmp_path: Path)
     manifest = cell.manifest
     assert (manifest.kind, manifest.metric, manifest.rows) == ("pair", "accuracy", 60)
     assert manifest.labels == ["contradiction", "entailment", "neutral"]
+    assert manifest.label_aliases["contradictory"] == "contradiction"
     assert manifest.label_counts == {"contradiction": 20, "entailment": 20, "neutral": 20}
     assert manifest.has_labels
     assert manifest.parallel

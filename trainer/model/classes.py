@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from data_prep.shards.label_order import label_order
 from data_prep.shards.manifest import Manifest
-from data_prep.tasks.label_names import label_order
 
 OUTPUT = "classifier.out_proj"  # one row per class, in every sequence classifier of this family
 
