@@ -204,9 +204,9 @@ def _plan(
     name = f"{task.name}+{augmentation.name}" if augmentation else task.name
     draft = Manifest(
         task=name, kind=task.kind, labels=list(task.labels), label_aliases=dict(task.aliases),
-        metric=task.metric, language=cell.language, split=cell.split, parallel=cell.split in task.parallel and augmentation is None,
-        label_tolerance=task.label_tolerance, max_length=max_length,
-        copies=augmentation.copies if augmentation else 0, drop_placeholders=drop_placeholders,
+        metric=task.metric, language=cell.language, split=cell.split,
+        parallel=cell.split in task.parallel and augmentation is None, label_tolerance=task.label_tolerance,
+        max_length=max_length, copies=augmentation.copies if augmentation else 0, drop_placeholders=drop_placeholders,
         language_info=language_info(cell.language), tokenizer=tokenizer,
         source=cell.source + (f" + {augmentation.settings}" if augmentation else ""),
         data_prep_version=data_prep.__version__)

@@ -13,6 +13,7 @@ from data_prep.shards.write import write_cell
 
 VOCABULARY = 60
 LABELS = ["contradiction", "entailment", "neutral"]
+ALIASES = {"contradictory": "contradiction", "c": "contradiction", "e": "entailment", "n": "neutral"}
 TOKENIZER = TokenizerInfo(name="random", fingerprint="0" * 64, vocab_size=VOCABULARY, cls_id=0, sep_id=2, pad_id=1,
                           mask_id=VOCABULARY - 1, unk_id=3, template=InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"))
 
@@ -34,7 +35,8 @@ def write_random_cell(
         "length": np.array([a + b + 4 for a, b in kept], dtype=np.int32),
     }
     draft = Manifest(
-        task=task, kind=kind, labels=LABELS if pair else [], metric="accuracy" if pair else "perplexity",
+        task=task, kind=kind, labels=LABELS if pair else [], label_aliases=ALIASES if pair else {},
+        metric="accuracy" if pair else "perplexity",
         language=language, split=split, parallel=split != "train", max_length=max_length,
         tokenizer=TOKENIZER.model_copy(update={"fingerprint": fingerprint}), source="random", data_prep_version="test")
     write_cell(root / task / split / language, draft, [batch])
