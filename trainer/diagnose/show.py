@@ -15,7 +15,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from trainer.plots.diagnostics import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
+from trainer.plots.events import EventFile
+from trainer.plots.figures import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
 from trainer.results.diagnostics import ENGLISH, DiagnosticRow
 from trainer.results.numbers import counted
 from trainer.statistics.rank_correlation import FEWEST_LANGUAGES, RankCorrelation, rank_correlation
@@ -60,14 +61,11 @@ def correlate(rows: Sequence[DiagnosticRow]) -> tuple[RankCorrelation | None, in
 
 def write_figures(folder: Path, rows: Sequence[DiagnosticRow]) -> None:
     """Draw every task and split of `rows` as TensorBoard figures at the checkpoint's step."""
-    from torch.utils.tensorboard import SummaryWriter
-
     earlier = list(folder.glob(f"events.out.tfevents.*{SUFFIX}"))
-    writer = SummaryWriter(str(folder), filename_suffix=SUFFIX)
-    for (task, split), found in _by_split(rows).items():
-        for name, figure in figures(found).items():
-            writer.add_figure(f"diagnose-{task}-{split}/{name}", figure, found[0].step)
-    writer.close()
+    with EventFile(folder, suffix=SUFFIX) as events:
+        for (task, split), found in _by_split(rows).items():
+            for name, figure in figures(found).items():
+                events.figure(f"diagnose-{task}-{split}/{name}", figure, found[0].step)
     for path in earlier:
         path.unlink(missing_ok=True)
 

@@ -1,1 +1,1 @@
-"""Figures shared by reports and TensorBoard (matplotlib). No torch."""
+"""Figures shared by the report, `diagnose` and TensorBoard (matplotlib), and TensorBoard's event files; no torch."""

@@ -1,291 +1,123 @@
-"""The figures of a report (matplotlib, no display needed) and how they become SVG.
+"""Figures of the report and of `diagnose`: accuracy by distance to English, accuracy by noise norm.
 
-Figures are plain `matplotlib.figure.Figure` objects: the report turns them into SVG, TensorBoard into pixels.
+Inputs: plain numbers, so that the report draws many runs and `diagnose` one. Output: matplotlib figures.
+Accuracies are fractions, drawn in percent.
 """
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import matplotlib
-import numpy as np
-import numpy.typing as npt
-from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from trainer.plots.palette import DIVERGING, SEQUENTIAL, colour_of, marker_of
-from trainer.report.data.certified import Curve
-from trainer.report.data.collect import Cell, Grid
-from trainer.report.data.compare import Comparison
-from trainer.results.numbers import Scale, scale_of
-from trainer.statistics.summary import summarise
+from trainer.plots.palette import colour_of, marker_of
+from trainer.plots.style import DASHES, EDGE, FAINT, LEGEND, STYLE, chance_line, legend_text
 
-NUMBERS_UP_TO = 12  # languages; beyond, numbers in a heat map's cells are too small to read
-SMALLEST = 0.7  # of its natural size a figure can be read; where there is less room, it scrolls
-_INK, FAINT, CHANCE = "#1c2330", "#d9dde3", "#7b8594"
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: it can be searched, and screen readers reach it
-    "font.family": ["DejaVu Sans", "sans-serif"],
-    "font.size": 10, "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
-    "axes.edgecolor": "#9aa3af", "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white",
-    "axes.axisbelow": True, "grid.color": FAINT, "axes.titlesize": 11, "axes.titleweight": "bold",
-    "text.parse_math": False,  # a dollar sign in a label is a dollar sign
-}
-LEGEND: dict[str, Any] = {"frameon": False, "handlelength": 1, "handletextpad": 0.5, "columnspacing": 1.4}
+DISTANCE_AXIS = "token distance to English (mean token norms)"
+NOISE_AXIS = "noise per token (mean token norms)"
 
 
-def accuracy_by_language(grid: Grid) -> Figure:
-    """One marker per label and language, error bars the standard deviation over seeds."""
-    scale, cells = scale_of(grid.metric), grid.scored
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(6.4, 0.62 * len(cells) + 1.6), 3.7), layout="constrained")
-        axes = figure.add_subplot()
-        width = min(0.64, 0.16 * len(grid.labels))
-        for order, label in enumerate(grid.labels):
-            position = grid.positions[label]
-            shift = 0.0 if len(grid.labels) == 1 else width * (order / (len(grid.labels) - 1) - 0.5)
-            by_cell = [grid.values(label, cell) for cell in cells]
-            points = [(i + shift, summarise(values)) for i, values in enumerate(by_cell) if values]
-            if not points:
-                continue
-            axes.errorbar(
-                [x for x, _ in points], [scale.factor * s.mean for _, s in points],
-                yerr=[scale.factor * (s.deviation or 0.0) for _, s in points],
-                fmt=marker_of(position), color=colour_of(position), markersize=6, elinewidth=1.4, capsize=2.5,
-                label=legend_text(label), markeredgecolor="white", markeredgewidth=0.6,
-            )
-        axes.set_xticks(range(len(cells)), [cell[0] for cell in cells])
-        axes.set_xlim(-0.6, len(cells) - 0.4)
-        axes.set_ylabel(f"{grid.metric} ({scale.unit})" if scale.unit else grid.metric)
-        axes.grid(axis="y")
-        axes.tick_params(axis="x", length=0)
-        levels = {i: level for i, cell in enumerate(cells) if (level := grid.chance(cell)) is not None}
-        if levels:
-            axes.hlines([scale.factor * level for level in levels.values()], [i - 0.5 for i in levels],
-                        [i + 0.5 for i in levels], color=CHANCE, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1,
-                        label="chance")
-        for boundary in range(1, len(cells)):
-            axes.axvline(boundary - 0.5, color=FAINT, linewidth=0.5, zorder=0)
-        figure.legend(loc="outside upper left", ncols=min(5, len(grid.labels) + bool(levels)), **LEGEND)
-    return figure
+@dataclass(frozen=True)
+class Spot:
+    """Distance and accuracy of one language, and their standard deviations over runs (0 for one run)."""
+
+    name: str
+    distance: float
+    accuracy: float
+    distance_deviation: float = 0.0
+    accuracy_deviation: float = 0.0
 
 
-def chance_caption(grid: Grid) -> str:
-    """What the dashed line is; empty where there is none."""
-    known = any(grid.chance(cell) is not None for cell in grid.scored)
-    return " Dashed: chance, always naming the most frequent class." if known else ""
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy along an axis; `position` is the index of the label's colour in the palette."""
+
+    name: str
+    position: int
+    x: Sequence[float]
+    accuracy: Sequence[float]
+    deviation: Sequence[float]
 
 
-def differences(grid: Grid, comparisons: Sequence[Comparison]) -> Figure:
-    """Per language, each label minus the base, with its interval; filled where it may be claimed."""
-    scale = scale_of(grid.metric)
-    cells = [cell for cell in grid.scored if any(cell in c.cells for c in comparisons)]
-    marked = {cell for cell in cells if any(grid.at_chance(label, [cell]) for label in grid.labels)}
-    rows = [("mean", None), *((cell[0] + "†" * (cell in marked), cell) for cell in cells)]
-    with matplotlib.rc_context(STYLE):
-        height = 1.3 + 0.2 * len(rows) * (0.6 + 0.6 * len(comparisons))
-        figure = Figure(figsize=(6.8, max(2.2, height)), layout="constrained")
-        axes = figure.add_subplot()
-        for order, comparison in enumerate(comparisons):
-            position = grid.positions[comparison.other]
-            shift = 0.0 if len(comparisons) == 1 else 0.5 * (order / (len(comparisons) - 1) - 0.5)
-            for y, (_, cell) in enumerate(rows):
-                _interval_line(axes, scale, comparison, cell, y + shift, position)
-            axes.plot([], [], marker_of(position), color=colour_of(position),
-                      label=legend_text(f"{comparison.other} − {comparison.base}"))
-        axes.axvline(0, color=_INK, linewidth=1)
-        axes.axhline(0.5, color="#9aa3af", linewidth=0.8)
-        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlabel(f"difference ({scale.step})" if scale.step else "difference")
-        axes.grid(axis="x")
-        axes.tick_params(axis="y", length=0)
-        figure.legend(loc="outside upper left", ncols=min(3, len(comparisons)), **LEGEND)
-    return figure
+@dataclass(frozen=True)
+class Limits:
+    """Axis limits shared by all scatter plots of a report: largest distance, lowest accuracy."""
+
+    distance: float
+    accuracy: float
 
 
-def _interval_line(
-    axes: Axes, scale: Scale, comparison: Comparison, cell: Cell | None, y: float, position: int
-) -> None:
-    if cell is None:
-        _, interval = comparison.main
-    elif cell in comparison.cells:
-        interval = comparison.intervals[comparison.cells.index(cell)]
-    else:
-        return
+def limits(spots: Sequence[Spot], chance: float | None = None) -> Limits:
+    """Limits that include all `spots` with their error bars, and `chance`."""
+    right = max(spot.distance + spot.distance_deviation for spot in spots)
+    low = min(spot.accuracy - spot.accuracy_deviation for spot in spots)
+    return Limits(1.12 * right or 1.0, max(0.0, min(low, low if chance is None else chance) - 0.05))
+
+
+def distance_scatter(
+    title: str, position: int, spots: Sequence[Spot], radius: float | None, axes: Limits, noise: Curve | None,
+    chance: float | None = None,
+) -> Figure:
+    """Scatter plot of accuracy against distance, one marker per language; dashed lines: trained radius and chance.
+
+    noise: accuracy of English by the norm of Gaussian noise, in the unit of the distances, as a grey line.
+    """
     colour = colour_of(position)
-    axes.plot([scale.factor * interval.low, scale.factor * interval.high], [y, y], color=colour, linewidth=1.6)
-    axes.plot([scale.factor * interval.estimate], [y], marker_of(position), markersize=6, color=colour,
-              markerfacecolor=colour if interval.claimed else "white", markeredgecolor=colour)
-
-
-def certified_accuracy(grid: Grid, panels: Sequence[tuple[str, Sequence[Curve]]], site: str) -> Figure:
-    """Per panel (title, curves), certified accuracy over the radius; bands: standard deviation over seeds.
-
-    The open marker at radius 0 is the accuracy without smoothing.
-    """
     with matplotlib.rc_context(STYLE):
-        # Space between: the last number of one axis stands beside the first of the next.
-        figure = Figure(figsize=(max(5.2, 4.1 * len(panels)), 3.7), layout=ConstrainedLayoutEngine(wspace=0.06))
-        plots = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for axes, (title, curves) in zip(plots, panels, strict=True):
-            for curve in curves:
-                position = grid.positions[curve.label]
-                colour, marker = colour_of(position), marker_of(position)
-                percent, spread = 100 * curve.mean, 100 * curve.deviation
-                axes.plot(curve.radii, percent, color=colour, linewidth=1.6, marker=marker, markevery=(20, 40),
-                          markersize=5, label=legend_text(curve.label))
-                if spread.any():
-                    axes.fill_between(curve.radii, np.maximum(percent - spread, 0), np.minimum(percent + spread, 100),
-                                      color=colour, alpha=0.18, linewidth=0)
-                if curve.chance is not None:
-                    axes.axhline(100 * curve.chance, color=CHANCE, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
-                axes.plot([0], [100 * curve.plain], marker, color=colour, markerfacecolor="white", markersize=6,
-                          clip_on=False, zorder=5)
-            axes.set_title(title)
-            axes.set_xlim(left=0)
-            axes.set_ylim(0, 100)
-            axes.set_xlabel(f"L2 radius at {site}")
-            axes.grid(axis="y")
-        plots[0].set_ylabel("certified accuracy (%)")
-        handles, names = plots[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper left", ncols=min(5, len(names)), **LEGEND)
+        figure = Figure(figsize=(4.6, 3.6), layout="constrained")
+        drawn = figure.add_subplot()
+        if noise is not None:
+            drawn.plot(noise.x, [100 * value for value in noise.accuracy], color=EDGE, linewidth=1.3, zorder=1)
+        drawn.errorbar(
+            [spot.distance for spot in spots], [100 * spot.accuracy for spot in spots],
+            xerr=[spot.distance_deviation for spot in spots],
+            yerr=[100 * spot.accuracy_deviation for spot in spots],
+            fmt=marker_of(position), color=colour, markersize=6, elinewidth=1.0, markeredgecolor="white",
+            markeredgewidth=0.6)
+        for spot in spots:
+            drawn.annotate(spot.name, (spot.distance, 100 * spot.accuracy), xytext=(6, 5),
+                           textcoords="offset points", fontsize=8)
+        if radius is not None and radius <= axes.distance:
+            drawn.axvline(radius, color=colour, linewidth=1.2, linestyle=DASHES)
+            drawn.annotate("radius", (radius, 100 * axes.accuracy), xytext=(3, 4), textcoords="offset points",
+                           fontsize=8, color=colour, rotation=90)
+        chance_line(drawn, chance)
+        drawn.set_xlim(-0.03 * axes.distance, axes.distance)
+        drawn.set_ylim(100 * axes.accuracy, 104)
+        _label(drawn, title, DISTANCE_AXIS)
     return figure
 
 
-def value_range(grid: Grid) -> tuple[float, float]:
-    """Smallest and largest mean of a grid: one colour scale for all its heat maps."""
-    by_cell = [grid.values(label, cell) for label in grid.labels for cell in grid.scored]
-    means = [summarise(values).mean for values in by_cell if values]
-    return (min(means), max(means)) if means else (0.0, 1.0)
+def curves(panels: Mapping[str, Sequence[Curve]], x_label: str, chance: float | None = None) -> Figure:
+    """Accuracy along an axis, one panel per title side by side; error bars: standard deviation.
 
-
-def heat_map(grid: Grid, label: str, limits: tuple[float, float]) -> Figure:
-    """Mean over seeds by premise language (rows) and hypothesis language (columns)."""
-    scale = scale_of(grid.metric)
-    means = {cell: summarise(v).mean for cell in grid.scored if (v := grid.values(label, cell))}
-    low, high = limits
-    norm = colors.Normalize(low, high if high > low else low + 0.01)
-    marked = {cell for cell in means if grid.at_chance(label, [cell])}
-    return _map(grid, means, norm, SEQUENTIAL, label, f"{grid.metric} ({scale.unit})", scale.value, marked)
-
-
-def difference_reach(grid: Grid, base: str) -> float:
-    """The largest difference to `base` in any cell: one colour scale for all difference maps."""
-    found = [abs(gap) for label in grid.labels for gap in _differences(grid, base, label).values()]
-    return max(found, default=0.0) or 0.01
-
-
-def difference_map(grid: Grid, base: str, other: str, reach: float) -> Figure:
-    """`other` minus `base` over the seeds that both have; the colours reach as far on either side of zero."""
-    scale = scale_of(grid.metric)
-    gaps = _differences(grid, base, other)
-    marked = {cell for cell in gaps if grid.at_chance(base, [cell]) or grid.at_chance(other, [cell])}
-    return _map(grid, gaps, colors.Normalize(-reach, reach), DIVERGING, f"{other} − {base}",
-                f"difference ({scale.step})", scale.signed, marked)
-
-
-def _differences(grid: Grid, base: str, other: str) -> dict[Cell, float]:
-    seeds = [seed for seed in grid.seeds(base) if seed in grid.seeds(other)]
-    found: dict[Cell, float] = {}
-    for cell in grid.scored:
-        pairs = [(grid.value(other, seed, cell), grid.value(base, seed, cell)) for seed in seeds]
-        gaps = [top - below for top, below in pairs if top is not None and below is not None]
-        if gaps:
-            found[cell] = float(np.mean(gaps))
-    return found
-
-
-def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_map: str, title: str, unit: str,
-         written: Callable[[float], str], marked: Collection[Cell]) -> Figure:
-    """`marked`: cells at chance; where there is no room for numbers, the mark stands alone."""
-    factor = scale_of(grid.metric).factor
-    languages = grid.languages
-    matrix = np.full((len(languages), len(languages)), np.nan)
-    for (first, second), value in numbers.items():
-        matrix[languages.index(first), languages.index(second)] = value
+    chance: accuracy of the majority class, a dashed line; None where it is unknown.
+    """
     with matplotlib.rc_context(STYLE):
-        side = max(3.0, (0.48 if len(languages) <= NUMBERS_UP_TO else 0.23) * len(languages) + 1.5)
-        figure = Figure(figsize=(side + 0.7, side), layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_facecolor("#eceff3")  # what has no number
-        edges = np.arange(len(languages) + 1) - 0.5
-        # Cells as paths, not as an embedded bitmap: sharp in print, and the SVG holds no image to fail.
-        mesh = axes.pcolormesh(edges, edges, np.ma.masked_invalid(matrix), norm=norm, edgecolors="white", linewidth=0.8,
-                               cmap=matplotlib.colormaps[colour_map].resampled(64))
-        axes.set_ylim(len(languages) - 0.5, -0.5)
-        axes.set_aspect("equal")
-        axes.set_xticks(range(len(languages)), languages, rotation=90 if max(map(len, languages)) > 3 else 0)
-        axes.set_yticks(range(len(languages)), languages)
-        axes.tick_params(length=0, labelsize=10 if len(languages) <= NUMBERS_UP_TO else 8)
-        axes.spines[:].set_visible(False)
-        axes.set_xlabel("hypothesis")
-        axes.set_ylabel("premise")
-        axes.set_title(title)
-        places = {(languages.index(first), languages.index(second)) for first, second in marked}
-        _write_numbers(axes, matrix, mesh.cmap, norm, written if len(languages) <= NUMBERS_UP_TO else lambda _: "",
-                       places)
-        bar = figure.colorbar(mesh, ax=axes, label=unit, shrink=0.82,
-                              format=lambda tick, _: f"{factor * tick:g}".replace("-", "−"))
-        bar.outline.set_visible(False)
-        if bar.solids is not None:
-            bar.solids.set_edgecolor("face")  # else white seams between its steps
+        figure = Figure(figsize=(1.2 + 3.9 * len(panels), 3.7), layout="constrained")
+        every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        named: dict[str, None] = {}
+        for axes, (title, lines) in zip(every, panels.items(), strict=True):
+            for line in lines:
+                # One legend entry per label, from the first panel that shows it.
+                shown = legend_text(line.name) if line.name not in named else None
+                named[line.name] = None
+                axes.errorbar(
+                    line.x, [100 * value for value in line.accuracy], yerr=[100 * value for value in line.deviation],
+                    fmt=f"{marker_of(line.position)}-", color=colour_of(line.position), markersize=5, linewidth=1.3,
+                    elinewidth=1.0, capsize=2, label=shown, markeredgecolor="white", markeredgewidth=0.5)
+            chance_line(axes, chance)
+            _label(axes, title, x_label)
+        figure.legend(loc="outside upper left", ncols=5, **LEGEND)
     return figure
 
 
-def _write_numbers(axes: Axes, matrix: npt.NDArray[np.float64], colour_map: colors.Colormap, norm: colors.Normalize,
-                   written: Callable[[float], str], marked: Collection[tuple[int, int]]) -> None:
-    for (row, column), value in np.ndenumerate(matrix):
-        text = "" if np.isnan(value) else written(value) + "†" * ((row, column) in marked)
-        if np.isnan(value) and written(0.0):
-            axes.text(column, row, "–", ha="center", va="center", fontsize=8, color=_INK)
-            continue
-        if not text:
-            continue
-        linear = np.asarray(colors.to_rgb(colour_map(norm(value)))) ** 2.2
-        luminance = float(linear @ (0.2126, 0.7152, 0.0722))  # where black and white contrast alike: 0.18 (WCAG 2)
-        axes.text(column, row, text, ha="center", va="center", fontsize=8,
-                  color="white" if luminance < 0.19 else "black")
-
-
-def to_svg(figure: Figure, name: str) -> str:
-    """The figure as a stand-alone SVG document; the same figure gives the same text."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
-
-
-def least_width(figure: Figure) -> float:
-    """The width in CSS pixels below which a figure is not shrunk."""
-    return SMALLEST * 96 * float(figure.get_size_inches()[0])
-
-
-def inline_svg(svg: str, name: str, alt: str) -> str:
-    """A stand-alone SVG as an element of an HTML page.
-
-    Ids get the figure's name in front (a page must not repeat them), the size may shrink to SMALLEST of the natural
-    one, and the preamble with its addresses goes: HTML needs none of it.
-    """
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r"url\(#", f"url(#{name}-", body)
-    body = re.sub(r'xlink:href="#', f'href="#{name}-', body)
-    opening, rest = body.split(">", 1)
-    box = re.search(r'viewBox="([\d. ]+)"', opening)
-    if box is None:
-        raise ValueError(f"figure {name} has no viewBox")
-    natural = float(box.group(1).split()[2]) * 4 / 3  # points to CSS pixels
-    style = f"min-width:{SMALLEST * natural:.0f}px;max-width:{natural:.0f}px"
-    return f'<svg viewBox="{box.group(1)}" role="img" aria-label="{alt}" style="{style}">{rest}'.strip()
-
-
-def legend_text(label: str) -> str:
-    """A leading underscore would hide a label from matplotlib's legends."""
-    return f"\u200b{label}" if label.startswith("_") else label
+def _label(axes: Axes, title: str, x_label: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(x_label)
+    if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+        axes.set_ylabel("accuracy (%)")
+    axes.grid(color=FAINT, linewidth=0.6)

@@ -31,5 +31,5 @@ def report(*runs: str, out: str = "report", pool: str | None = None) -> int:
     for name, path in (("page", summary.html), ("Markdown", summary.markdown), ("rows", summary.csv)):
         print(f"{name + ':':<13}{path}")
     print(f"TensorBoard: tensorboard --logdir {summary.tensorboard}" if summary.tensorboard
-          else "TensorBoard: not written, torch or tensorboard is not installed")
+          else "TensorBoard: not written, tensorboard is not installed")
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from trainer.plots import figures
 from trainer.report.data import recipes
 from trainer.report.data.collect import Grid, Section, missing_cells
 from trainer.report.data.compare import Comparison, base_label, compare
@@ -20,7 +19,7 @@ from trainer.report.document import (
     Paragraph,
     Row,
 )
-from trainer.report.sections import smoothed, story, tables
+from trainer.report.sections import figures, smoothed, story, tables
 from trainer.report.sections.diagnostics import diagnosed
 from trainer.report.sections.method import method_lines
 from trainer.results.numbers import counted
@@ -75,7 +74,7 @@ def _section(section: Section, comparisons: Sequence[Comparison], general: Seque
         title = f"{grid.metric.capitalize()} by language"
         blocks.append(Drawing(f"{anchor}-languages", f"{title}. Error bars: standard deviation over seeds."
                               f"{figures.chance_caption(grid)}",
-                              f"{title} for {', '.join(grid.labels)}", figures.accuracy_by_language(grid)))
+                              f"{title} for {', '.join(grid.labels)}", figures.metric_by_language(grid)))
         blocks += tables.gap_tables(grid)
     if comparisons:
         blocks += _comparison_blocks(anchor, grid, comparisons)

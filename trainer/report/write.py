@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data_prep.base.errors import InputError
 from data_prep.base.lock import held_beside, working_path
-from trainer.plots.figures import to_svg
+from trainer.plots.style import to_svg
 from trainer.report.build import build, main_tables
 from trainer.report.data.collect import lay_out, missing_cells
 from trainer.report.data.runs import Run, read_runs
@@ -36,7 +36,7 @@ class ReportSummary:
     html: Path
     csv: Path
     tensorboard: Path | None
-    """None where torch or tensorboard is not installed."""
+    """None where tensorboard is not installed."""
     tables: list[Table]
     findings: list[str]
     missing: int

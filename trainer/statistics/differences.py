@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special, stats
+from scipy import optimize, special  # not stats, which cannot be imported where torch is blocked
 
 from trainer.statistics.summary import holm
 
@@ -220,7 +220,8 @@ def _detectable(variance: _Variance, level: float) -> float:
     spread = np.sqrt(seeds + items)
     if spread == 0:
         return 0.0
-    scatter = stats.chi2.ppf((np.arange(_NODES) + 0.5) / _NODES, variance.seed_freedom) / variance.seed_freedom
+    half_freedom = variance.seed_freedom / 2
+    scatter = special.gammaincinv(half_freedom, (np.arange(_NODES) + 0.5) / _NODES) / half_freedom
     drawn = _Variance(seeds * scatter, np.full(_NODES, items), variance.seed_freedom,
                       np.full(_NODES, float(variance.item_freedom[0])))
     half = drawn.half_width(level)

@@ -63,10 +63,7 @@ def rank_correlation(first_RN: npt.ArrayLike, second_RN: npt.ArrayLike) -> RankC
 
 def _unit_ranks(values_RN: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Ranks, ties averaged, centred and scaled to length 1: products of these are correlations of ranks."""
-    from scipy.stats import rankdata  # takes a second to import: only who asks for a correlation waits
-
-    ranks = rankdata(values_RN, axis=1)
-    ranks = ranks - ranks.mean(axis=1, keepdims=True)
+    ranks = (np.sign(values_RN[:, :, None] - values_RN[:, None, :]) / 2).sum(axis=2)
     unit: npt.NDArray[np.float64] = ranks / np.linalg.norm(ranks, axis=1, keepdims=True)
     return unit
 

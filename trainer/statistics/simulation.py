@@ -14,12 +14,13 @@ methods and languages).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from trainer.statistics.differences import Interval, corrected, corrected_means, paired_differences
 
@@ -73,7 +74,7 @@ def count_claims(setting: Setting, studies: int, seed: int = 0) -> Claims:
 
 def upper_limit(count: int, of: int, confidence: float = 0.95) -> float:
     """One-sided upper confidence limit of a share (Clopper and Pearson 1934)."""
-    return float(stats.beta.ppf(confidence, count + 1, of - count)) if count < of else 1.0
+    return float(special.betaincinv(count + 1, of - count, confidence)) if count < of else 1.0
 
 
 def _any_claimed(intervals: Sequence[Interval]) -> bool:
@@ -84,8 +85,9 @@ def _study(rng: np.random.Generator, setting: Setting) -> list[npt.NDArray[np.bo
     """Right or wrong of the base and of each method, (S, C, N)."""
     seeds, languages, items = setting.seeds, setting.languages, setting.items
     total = float(np.sqrt(1 + ITEM**2 + ITEM_LANGUAGE**2 + ITEM_METHOD**2 + GROUP_METHOD**2 + ITEM_RUN**2))
-    ability = float(stats.norm.ppf(ACCURACY))
-    point = total / float(stats.norm.pdf(ability)) / 100  # of score, for one point of accuracy
+    ability = float(special.ndtri(ACCURACY))
+    density = math.exp(-ability**2 / 2) / math.sqrt(2 * math.pi)
+    point = total / density / 100  # of score, for one point of accuracy
 
     def normal(*shape: int, scale: float = 1.0) -> npt.NDArray[np.float32]:
         return rng.standard_normal(shape, dtype=np.float32) * np.float32(scale)

@@ -9,11 +9,11 @@ import pytest
 
 from tests.trainer.report.data.test_recipes import change, document
 from tests.trainer.report.synthetic_runs import CHANCE, draw, make_runs, row
-from trainer.plots.diagnostics import Curve, Spot, curves, distance_scatter, limits
-from trainer.plots.figures import accuracy_by_language, heat_map, value_range
+from trainer.plots.figures import Curve, Spot, curves, distance_scatter, limits
 from trainer.report.data.collect import Grid, lay_out
 from trainer.report.data.compare import compare
 from trainer.report.data.runs import read_runs
+from trainer.report.sections.figures import heat_map, metric_by_language, value_range
 from trainer.results.scores import RESULTS_FILE, chance_limit, is_at_chance, merge_rows
 
 
@@ -88,7 +88,7 @@ def test_nothing_at_chance_nothing_marked(tmp_path: Path) -> None:
 
 def test_chance_is_drawn(tmp_path: Path) -> None:
     grid = grid_of(at_chance(tmp_path))
-    (lines,) = (c for c in accuracy_by_language(grid).axes[0].collections if c.get_label() == "chance")
+    (lines,) = (c for c in metric_by_language(grid).axes[0].collections if c.get_label() == "chance")
     assert [segment[0][1] for segment in lines.get_segments()] == pytest.approx([100 / 3] * 3)
     scatter = distance_scatter("plain", 0, [Spot("de", 0.4, 0.8)], None, limits([Spot("de", 0.4, 0.8)], CHANCE), None,
                                CHANCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import subprocess
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_prep.base import cli
 from data_prep.base.errors import InputError
+from tests.trainer.report.sections.test_diagnostics import runs_with_rows
 from tests.trainer.report.synthetic_runs import LANGUAGES, draw, make_runs, row
 from trainer.report import report
 from trainer.report.build import build
@@ -31,11 +34,12 @@ from trainer.results.outcomes import write_outcomes
 from trainer.results.scores import RESULTS_FILE, ResultRow, merge_rows, read_rows
 
 GOLDEN = Path(__file__).with_name("golden_report.md")
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
 def no_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave TensorBoard out: importing torch takes longer than everything else here."""
+    """Leave TensorBoard out: drawing every figure once more takes longer than everything else here."""
     monkeypatch.setattr(events, "write", lambda *_: False)
 
 
@@ -340,6 +344,9 @@ def test_tensorboard_has_figures_and_scalars(tmp_path: Path) -> None:
     loaded = EventAccumulator(str(summary.tensorboard))
     loaded.Reload()
     assert "report/xnli-test-languages" in loaded.Tags()["images"]
+    image = loaded.Images("report/xnli-test-languages")[0]
+    with Image.open(io.BytesIO(image.encoded_image_string)) as drawn:
+        assert (drawn.format, drawn.size) == ("PNG", (image.width, image.height))
     scalar = loaded.Scalars("xnli-test-standard/de/pgd")[0].value
     assert scalar == pytest.approx(draw("pgd", 1, "de", "de").mean(), abs=1e-6)
 
@@ -412,6 +419,20 @@ def test_importing_the_command_is_light() -> None:
     code = "import sys, trainer.report; print([m for m in ('torch', 'matplotlib', 'deepspeed') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_command_runs_without_torch(tmp_path: Path) -> None:
+    """The whole command, TensorBoard's event file included, where torch, deepspeed and transformers are missing."""
+    paths = runs_with_rows(tmp_path / "runs")
+    code = ("import sys, runpy; sys.modules |= dict.fromkeys(('torch', 'deepspeed', 'transformers')); "
+            "runpy.run_module('trainer', run_name='__main__')")
+    done = subprocess.run([sys.executable, "-c", code, "report", *map(str, paths), "--out", str(tmp_path / "out")],
+                          capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"TensorBoard: tensorboard --logdir {tmp_path / 'out' / 'tensorboard'}" in done.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "report.md", "report.html", "results.csv", "figures", "tensorboard"}
+    assert len(list((tmp_path / "out" / "tensorboard").iterdir())) == 1
 
 
 def test_how_numbers_are_written() -> None:

@@ -1,4 +1,4 @@
-"""A report's figures and means as TensorBoard events. torch is imported when asked for, nowhere else in reports."""
+"""The report's figures and mean values as one TensorBoard event file."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from trainer.statistics.summary import summarise
 
 
 def write(folder: Path, document: Document, sections: Sequence[Section]) -> bool:
-    """Write one event file under `folder`; False, and nothing written, where torch or tensorboard is not installed."""
+    """Write an event file to `folder`; False, and nothing written, where tensorboard is not installed."""
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        from trainer.plots.events import EventFile
     except ImportError:
         return False
-    writer = SummaryWriter(log_dir=str(folder))
-    for drawing in document.drawings():
-        writer.add_figure(f"report/{drawing.name}", drawing.figure, close=False)
-    for section in sections:
-        for grid in (section.standard, section.generalized):
-            for label in grid.labels:
-                scalars = {_cell_name(cell): grid.values(label, cell) for cell in grid.scored}
-                scalars |= {f"mean, {name}": grid.means(label, cells)
-                            for name, cells in means_over(grid, grid.shared).items()}
-                for name, values in scalars.items():
-                    if values:
-                        writer.add_scalar(f"{section.task}-{section.split}-{grid.setting}/{name}/{label}",
-                                          summarise(values).mean, 0)
-    writer.close()
+    with EventFile(folder) as events:
+        for drawing in document.drawings():
+            events.figure(f"report/{drawing.name}", drawing.figure)
+        for section in sections:
+            for grid in (section.standard, section.generalized):
+                for label in grid.labels:
+                    scalars = {_cell_name(cell): grid.values(label, cell) for cell in grid.scored}
+                    scalars |= {f"mean, {name}": grid.means(label, cells)
+                                for name, cells in means_over(grid, grid.shared).items()}
+                    for name, values in scalars.items():
+                        if values:
+                            events.scalar(f"{section.task}-{section.split}-{grid.setting}/{name}/{label}",
+                                          summarise(values).mean)
     return True
 
 

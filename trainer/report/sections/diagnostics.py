@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.plots.diagnostics import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
+from trainer.plots.figures import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
 from trainer.plots.palette import colour_of
 from trainer.report.data.collect import SPLIT_ORDER
 from trainer.report.data.runs import Run

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from trainer.plots import figures
 from trainer.plots.palette import colour_of
 from trainer.report.data.certified import Noise, noises
 from trainer.report.data.collect import Section
 from trainer.report.document import Block, Drawing, Entry, Folded, Heading, Paragraph, Table
+from trainer.report.sections import figures
 from trainer.results.numbers import PERCENT, listed
 from trainer.statistics.summary import summarise
 
