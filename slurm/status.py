@@ -27,12 +27,12 @@ from rich.markup import escape
 
 from data_prep.base import cli
 from data_prep.base.errors import InputError
-from data_prep.base.files import read_json
 from slurm import scheduler
 from slurm import submission as record
 from slurm.submission import Record
 from trainer.config.load import read_yaml
 from trainer.runs import folder as run_dir
+from trainer.runs.record import read_record
 
 TAIL_BYTES = 65_536
 WIDTH = 1000  # rows are not folded to the terminal's width
@@ -103,16 +103,16 @@ def lines(runs: Path, queue: Queue) -> Iterator[Line]:
 def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mapping[str, tuple[Path, Record]],
            queue: Queue) -> Line:
     """The line of one run, whoever started it."""
-    kept = read_json(run / run_dir.RECORD)
+    kept = read_record(run)
     if job is not None:
         folder, found, element = job
         stands = standing(folder, found, element, by_id, queue)
         kind, number = found.kind, found.job if element is None else f"{found.job}_{element}"
     else:
-        kind, number = "train", str(kept.get("slurm_job") or "")
+        kind, number = "train", (kept.slurm_job if kept else None) or ""
         stands = in_queue([queue[number]]) if number in queue else Standing("not finished")
     figures = list(_last_figures(run / "metrics.jsonl"))
-    update, updates = max((row["update"] for row in figures), default=None), kept.get("updates")
+    update, updates = max((row["update"] for row in figures), default=None), kept.updates if kept else None
     if (run / run_dir.DONE).exists():
         update, stands = updates, Standing("done")
     elif stands == Standing("not finished") and figures:

@@ -11,10 +11,11 @@ import pytest
 
 import data_prep.__main__
 from data_prep.base.errors import InputError
+from tests.run_records import record_of
 from tests.test_layering import MODULES, tree, within
 from tests.trainer.small_runs import launcher_variables_kept, run, write_cells, write_recipe
 from trainer.__main__ import main
-from trainer.runs.record import write_record
+from trainer.runs.record import update_record
 
 # The places that may unpickle: a run's own checkpoints, which DeepSpeed pickles.
 UNPICKLE = ("trainer.checkpoint", "trainer.engine")
@@ -134,7 +135,7 @@ def test_the_commit_is_recorded_and_the_remote_is_not(tmp_path: Path, monkeypatc
                   ["commit", "-q", "--allow-empty", "-m", "x"]):
         subprocess.run([*git, *words], check=True)
     monkeypatch.setattr("trainer.runs.record.__file__", str(clone / "record.py"))
-    write_record(tmp_path / "run.json", {})
+    update_record(tmp_path, **record_of())
     assert json.loads((tmp_path / "run.json").read_text())["versions"]["commit"] not in ("", "unknown")
     assert not [path for path in spelt(tmp_path) if ".git" not in path.parts]
 

@@ -32,7 +32,7 @@ from trainer.engine.engine import Engine, check_precision, read_engine_config, s
 from trainer.kernels import dispatch
 from trainer.kinds import HEADS
 from trainer.loop import Watcher, run_updates
-from trainer.model.build import build_model, doubtful_end
+from trainer.model.build import build_model
 from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
 from trainer.monitor.collapse import EVALUATIONS_IN_A_ROW, Collapsed, advice
@@ -47,7 +47,7 @@ from trainer.runs.identity import (
     rows_sha256,
 )
 from trainer.runs.metrics_log import Metrics
-from trainer.runs.record import write_record
+from trainer.runs.record import doubtful_end, update_record
 from trainer.runs.state import TrainState
 
 
@@ -102,8 +102,9 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
             engine.module, examples, settings.robust, settings.evaluation.batch_size, settings.seed, engine.device)
     if ranks.is_main:
         determined = determining_settings(settings, data, updates, backend_name, model.config)
-        write_record(folder / run_dir.RECORD, _record(settings, data, updates, backend_name, origin, engine) | {
-            "settings": determined, "recipe_digest": recipe_digest(determined), "origin_run": origin_run(settings)})
+        update_record(
+            folder, **_record(settings, data, updates, backend_name, origin, engine), settings=determined,
+            recipe_digest=recipe_digest(determined), origin_run=origin_run(settings))
         _announce(folder, settings, data, updates, state, origin, engine)
 
     def save_best() -> None:
@@ -135,8 +136,7 @@ def _give_up(error: Collapsed | NotFinite, folder: Path, recipe: Recipe, state: 
         save_best()
     if engine.ranks.is_main:
         status = "collapsed" if isinstance(error, Collapsed) else "diverged"
-        write_record(folder / run_dir.RECORD, {"status": status, "why": str(error),
-                                                **_outcome(recipe, state, data)})
+        update_record(folder, status=status, why=str(error), **_outcome(recipe, state, data))
     return _stop(f"error: {error}", EXIT_STOPPED, engine)
 
 
@@ -178,7 +178,7 @@ def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, orig
         "train_languages": sorted({cell.manifest.language for cell in data.train}),
         "dev_cells": {name: {"rows_sha256": rows_sha256(cell), "chance": majority_share(cell)}
                       for name, cell in data.dev.items()},
-        "max_length": data.max_length, "mask_share": recipe.data.mask_share,
+        "max_length": data.max_length, "mask_ratio": recipe.data.mask_share,
         "tokenizer": manifest.tokenizer.model_dump(), "shards_root": recipe.data.shards, "updates": updates,
         "world_size": engine.ranks.world_size, "zero_stage": engine.stage, "device": str(engine.device),
         "precision": recipe.engine.precision, "kernels": kernels, "weights_from": origin,
@@ -246,7 +246,7 @@ def _mark_done(folder: Path, recipe: Recipe, state: TrainState, data: TrainingDa
     outcome = _outcome(recipe, state, data)
     # Told to go on after a collapse (evaluation.on_collapse), the run is a failed seed all the same.
     collapsed = state.collapsed_evaluations >= EVALUATIONS_IN_A_ROW
-    write_record(folder / run_dir.RECORD, {"status": "collapsed" if collapsed else "done", **outcome})
+    update_record(folder, status="collapsed" if collapsed else "done", **outcome)
     write_json(folder / run_dir.DONE, {"update": state.update, **outcome})
     value = state.selected.get("value")
     early = f", out of patience after update {state.update}" if state.out_of_patience else ""

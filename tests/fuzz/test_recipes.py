@@ -16,6 +16,7 @@ from data_prep.shards.manifest import read_manifest
 from tests.fuzz.budget import fuzzed
 from tests.fuzz.damage import accepted, damaged_bytes, damaged_tree, run_command, scratch
 from tests.random_cells import write_random_cell
+from tests.run_records import record_of
 from tests.trainer.small_runs import launcher_variables_kept, tree_of
 from trainer.__main__ import main
 from trainer.config import Recipe, load_recipe
@@ -174,7 +175,7 @@ def finished_run(folder: Path, init_from: str | None) -> None:
     """As much of a finished run as an origin is checked for before its weights are read."""
     (folder / "best").mkdir(parents=True)
     (folder / "best" / "config.json").write_text("{}")
-    (folder / "run.json").write_text(json.dumps({"tokenizer": {"fingerprint": "0" * 64}}))
+    (folder / "run.json").write_text(json.dumps(record_of()))
     (folder / "config.yaml").write_text(yaml.safe_dump({"init_from": init_from}))
 
 

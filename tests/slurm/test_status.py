@@ -14,6 +14,7 @@ from data_prep.base.files import write_json
 from slurm import scheduler, status
 from slurm import submission as record
 from slurm.scheduler import Job
+from tests.run_records import record_of
 
 Queue = dict[str, Job]
 
@@ -46,7 +47,7 @@ def trained(runs: Path, name: str, update: int, *, done: bool = False, **kept: A
     folder = runs / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text("batch: {size: 32}\ndata: {select_on: xnli/dev/en}\n")
-    write_json(folder / "run.json", {"updates": 100, **kept})
+    write_json(folder / "run.json", record_of(updates=100, **kept))
     rows: list[dict[str, Any]] = [
         {"update": update // 2, "dev/accuracy/xnli/dev/de": 0.4, "dev/accuracy/xnli/dev/en": 0.51234},
         {"update": update, "train/loss": 0.7, "speed/examples_per_second": 16.0}]

@@ -10,11 +10,11 @@ import shutil
 from pathlib import Path
 
 from data_prep.base.errors import InputError
-from data_prep.base.files import put_in_place, read_json
+from data_prep.base.files import put_in_place
 from data_prep.base.lock import working_path
 from trainer.model.pretrained import read_config
-from trainer.runs.finished import FAILED
-from trainer.runs.folder import BEST, DONE, RECORD
+from trainer.runs.folder import BEST, DONE, FAILED
+from trainer.runs.record import doubtful_end, read_record
 
 
 def export(run: str, *, out: str, overwrite: bool = False) -> int:
@@ -44,17 +44,15 @@ def export(run: str, *, out: str, overwrite: bool = False) -> int:
 
 def _doubt(run: Path) -> str:
     """Why the model may not be what its user takes it for; empty for a finished run that has learnt something."""
-    record = read_json(run / RECORD)
-    chosen = record.get("selection")
-    step = f"step {chosen['step']}" if isinstance(chosen, dict) and "step" in chosen else "its best step so far"
-    if record.get("status") in FAILED:
-        return f"training of {run} {record['status']}; this is the model of {step}, of a failed run"
+    record, doubt = read_record(run), doubtful_end(run)
+    if doubt in FAILED:
+        chosen = record.selection if record is not None else None
+        step = "its best step so far" if chosen is None else f"step {chosen.step}"
+        return f"training of {run} {doubt}; this is the model of {step}, of a failed run"
     if not (run / DONE).is_file():
         return (f"{run} is unfinished (no {DONE}): this is the best model so far, not that of the whole training; "
                 "train it to its end and export it again")
-    if record.get("at_chance") is True:
-        return f"{run} ended at chance on its dev cell: this model is no better than always naming one class"
-    return ""
+    return f"{run} {doubt}: this model is no better than always naming one class" if doubt else ""
 
 
 def _refuse_to_replace(target: Path, overwrite: bool) -> None:

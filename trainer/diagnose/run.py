@@ -38,8 +38,8 @@ from trainer.evaluate.shards_root import find_shards_root
 from trainer.model.site import Site
 from trainer.results.diagnostics import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, merge_diagnostics, read_diagnostics
 from trainer.robust.schedule import radius
-from trainer.runs.finished import read_record
 from trainer.runs.folder import CONFIG
+from trainer.runs.record import FinishedRecord, read_finished
 
 SCALES = "0,0.1,0.2,0.3,0.5,0.8,1.2"
 WITHOUT_BALL = ("plain", "mixup")  # methods that perturb nothing, or not within a radius
@@ -58,9 +58,9 @@ def diagnose(
     trained from, or one of its name beside the run).
     """
     folder = Path(run)
-    record = read_record(folder)
-    if record["kind"] != "pair":
-        raise InputError(f"{folder}: diagnose is for sentence pairs, found a run of kind {record['kind']!r}")
+    record = read_finished(folder)
+    if record.kind != "pair":
+        raise InputError(f"{folder}: diagnose is for sentence pairs, found a run of kind {record.kind!r}")
     if precision not in DTYPES:
         raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}")
     for name, value in (("batch_size", batch_size), ("noise_draws", noise_draws)):
@@ -86,15 +86,15 @@ def diagnose(
     rows: list[DiagnosticRow] = []
     norms: dict[Path, tuple[float, float]] = {}
     with Progress(transient=True) as progress:
-        bar = progress.add_task(f"{record['name']}: measuring", total=sum(len(job.rows) for job in jobs))
+        bar = progress.add_task(f"{record.name}: measuring", total=sum(len(job.rows) for job in jobs))
         for job in jobs:
             manifest = job.cell.manifest
-            english = Examples([job.english], record["max_length"])
+            english = Examples([job.english], record.max_length)
             if job.english.path not in norms:
                 norms[job.english.path] = english_norms(model, english, batch_size, device)
             unit, labelled = norms[job.english.path], noise if manifest.has_labels else None
             found = measure(
-                model, Examples([job.cell], record["max_length"]), job.rows, english, job.english_rows, ball=ball,
+                model, Examples([job.cell], record.max_length), job.rows, english, job.english_rows, ball=ball,
                 noise=labelled, site_norm=unit[0], batch_size=batch_size, device=device,
                 advance=lambda done: progress.advance(bar, done))
             rows.append(_row(job, measured_fields(found, unit, labelled), settings, ball, noise, record))
@@ -123,7 +123,7 @@ class Job:
         return self.join.second
 
 
-def _jobs(root: Path, task: str, split: str, languages: list[str], record: dict[str, Any]) -> Iterator[Job]:
+def _jobs(root: Path, task: str, split: str, languages: list[str], record: FinishedRecord) -> Iterator[Job]:
     """The languages of one task and split, each beside the English cell; InputError where their rows do not join."""
     cells = open_cells(root, task, split, languages, record)
     english = next((cell for cell in cells if cell.manifest.language == ENGLISH), None)
@@ -148,15 +148,15 @@ def _joined(jobs: list[Job]) -> list[str]:
 
 
 def _row(job: Job, fields: dict[str, Any], settings: RobustSection, ball: Ball | None, noise: Noise,
-         record: dict[str, Any]) -> DiagnosticRow:
+         record: FinishedRecord) -> DiagnosticRow:
     manifest = job.cell.manifest
     if not fields["n"]:
         raise InputError(f"{job.cell.path} and {job.english.path} have no parallel rows that hold a word on both "
                          "sides; build both from aligned files")
     return DiagnosticRow(
-        run=record["name"], label=record["label"], method=record["method"], seed=record["seed"], task=manifest.task,
+        run=record.name, label=record.label, method=record.method, seed=record.seed, task=manifest.task,
         split=manifest.split, language=manifest.language, language_name=manifest.language_info.name,
-        step=record["selection"]["step"], excluded=len(job.cell) - fields["n"], site_name=settings.site,
+        step=record.selection.step, excluded=len(job.cell) - fields["n"], site_name=settings.site,
         norm=settings.norm, scope=settings.scope, radius=ball.radius if ball else None, noise_draws=noise.draws,
         noise_seed=noise.seed, **fields)
 
@@ -168,14 +168,14 @@ def _settings(folder: Path) -> RobustSection:
     return load_recipe(str(folder / CONFIG)).robust
 
 
-def _ball(folder: Path, settings: RobustSection, record: dict[str, Any]) -> Ball | None:
+def _ball(folder: Path, settings: RobustSection, record: FinishedRecord) -> Ball | None:
     """The run's ball at its full radius, None where its method has none."""
     if settings.method in WITHOUT_BALL:
         return None
-    if settings.relative and not record.get("site_norm"):
+    if settings.relative and not record.site_norm:
         raise InputError(f"{folder}: epsilon is relative, but run.json holds no site_norm to take it from; "
                          "train the run again")
-    return Ball(radius(settings, 1.0, record.get("site_norm")), settings)
+    return Ball(radius(settings, 1.0, record.site_norm), settings)
 
 
 def _scales(text: str) -> list[float]:

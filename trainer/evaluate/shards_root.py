@@ -7,23 +7,23 @@ with their shards: the recorded path then leads nowhere, or there is another way
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from data_prep.base.errors import InputError
 from data_prep.shards.read import find_cells
+from trainer.runs.record import RunRecord
 
 
-def find_shards_root(run: Path, record: Mapping[str, Any], given: str | None) -> Path:
+def find_shards_root(run: Path, record: RunRecord, given: str | None) -> Path:
     """The folder `given` by the user, else the recorded one, else one of its name beside the run or above it.
 
     Says so where it is not the recorded one. Raises InputError, which names --shards, where none holds a finished cell.
     """
     if given is not None:
         return Path(given)
-    recorded = record["shards_root"]
-    candidates = list(dict.fromkeys(_candidates(run, recorded, record.get("shards_path"))))
+    recorded = record.shards_root
+    candidates = list(dict.fromkeys(_candidates(run, recorded, record.shards_path)))
     for number, candidate in enumerate(candidates):
         if candidate.is_dir() and find_cells(candidate):
             if number:

@@ -5,7 +5,6 @@ Inputs: recipe, the manifest of the training cells. Output: a transformers model
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ import torch
 from transformers import PreTrainedModel, XLMRobertaConfig
 
 from data_prep.base.errors import InputError
-from data_prep.base.files import read_json
 from data_prep.shards.manifest import Manifest
 from data_prep.shards.tokenizers import read_tokenizer, tokenizer_fingerprint
 from trainer.config.load import read_yaml
@@ -24,8 +22,8 @@ from trainer.kinds import HEADS
 from trainer.model.classes import fit_classes
 from trainer.model.pretrained import PREFIX, load_model, read_config
 from trainer.model.transfer import transfer_encoder
-from trainer.runs.finished import FAILED
-from trainer.runs.folder import BEST, CONFIG, DONE, RECORD, run_dir_of
+from trainer.runs.folder import BEST, CONFIG, DONE, FAILED, RECORD, run_dir_of
+from trainer.runs.record import read_record
 
 # Hidden size, layers, heads, feed-forward width. `tiny` is for laptops and tests, the others are XLM-R's own shapes.
 SIZES = {"tiny": (64, 2, 4, 128), "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096)}
@@ -132,28 +130,18 @@ def _check_no_circle(recipe: Recipe) -> None:
 
 
 def _check_run_ended(run: Path) -> None:
-    """Refuse a run that is still under way, whose best checkpoint is about to be another one."""
-    if not (run / DONE).is_file() and read_json(run / RECORD).get("status") not in FAILED:
+    """Refuse a run that is still under way: its best checkpoint may yet be replaced."""
+    record = read_record(run)
+    if not (run / DONE).is_file() and (record is None or record.status not in FAILED):
         raise InputError(f"init_from: {run} is not a finished run (no {DONE}); run `python -m trainer train` to its "
                          "end first")
 
 
-def doubtful_end(run: Path) -> str:
-    """Why the model of a run that has ended may be of no use to another; empty where nothing speaks against it."""
-    record = read_json(run / RECORD)
-    if (status := record.get("status")) in FAILED:
-        return str(status)
-    return "ended at chance on its dev cell" if record.get("at_chance") is True else ""
-
-
 def _check_run_tokenizer(run: Path, manifest: Manifest) -> None:
-    try:
-        record = json.loads((run / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        raise InputError(f"init_from: {run / RECORD} cannot be read; expected the folder of a finished run") from None
-    tokenizer = record.get("tokenizer") if isinstance(record, dict) else None
-    found = str(tokenizer.get("fingerprint")) if isinstance(tokenizer, dict) else "unknown"
-    if found != manifest.tokenizer.fingerprint:
+    record = read_record(run)
+    if record is None:
+        raise InputError(f"init_from: {run / RECORD} cannot be read; expected the record of a finished run")
+    if (found := record.tokenizer.fingerprint) != manifest.tokenizer.fingerprint:
         raise InputError(f"init_from: {run} was trained with tokenizer {found[:12]}, the shards were built with "
                          f"{manifest.tokenizer.fingerprint[:12]}; build them with the same tokenizer")
 

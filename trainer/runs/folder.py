@@ -22,6 +22,7 @@ CONFIG = "config.yaml"
 RECORD = "run.json"
 DONE = "done.json"
 BEST = "best"
+FAILED = ("collapsed", "diverged")  # a run's status where training was given up
 JOBS = "slurm"
 
 # Settings that change where or how a run executes, not what it learns: they may differ between lives of a run.

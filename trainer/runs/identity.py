@@ -20,14 +20,15 @@ from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 
-from data_prep.base.files import file_sha256, read_json
+from data_prep.base.files import file_sha256
 from data_prep.shards.read import Cell
 from trainer.config.schema import START, Recipe, RobustSection
 from trainer.data.loader import TrainingData, cell_name
 from trainer.results.scores import recipe_digest
 from trainer.robust.ascent import step_length
 from trainer.robust.schedule import counts_for_selection
-from trainer.runs.folder import BEST, RECORD
+from trainer.runs.folder import BEST
+from trainer.runs.record import read_record
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PREFIX = 16  # hex digits kept of a hash within the settings
@@ -166,10 +167,9 @@ def _origin(recipe: Recipe) -> str:
     before, and all these chains are one recipe.
     """
     if recipe.init_from is not None:
-        record = read_json(Path(recipe.init_from) / RECORD)
-        known = record.get("settings")
-        if isinstance(known, dict) and known:
-            return f"recipe {recipe_digest(known)}"
+        record = read_record(Path(recipe.init_from))
+        if record is not None and record.settings:
+            return f"recipe {recipe_digest(record.settings)}"
         return f"weights {_weights_sha256(Path(recipe.init_from) / BEST)}"
     if recipe.model.name is not None:
         folder = Path(recipe.model.name)

@@ -17,7 +17,7 @@ from trainer.evaluate.predict import Predictions
 from trainer.evaluate.run import evaluate
 from trainer.monitor.collapse import FEWEST_UPDATES, Collapsed, advice, check_collapse, is_constant
 from trainer.results.scores import RESULTS_FILE, read_rows
-from trainer.runs.finished import read_record
+from trainer.runs.record import read_finished
 from trainer.runs.state import TrainState
 from trainer.train import train
 
@@ -84,7 +84,7 @@ def test_a_collapsing_run_ends_with_advice(recipe_at_chance: Path, capsys: pytes
     row = next(row for row in read_rows(run / "eval" / RESULTS_FILE) if row.selection == "best")
     assert (row.ended, row.failed, row.at_chance) == ("collapsed", True, True)
     with pytest.raises(InputError, match="not a finished run"):
-        read_record(run)
+        read_finished(run)
 
     assert export(str(run), out=str(recipe_at_chance.parent / "out")) == 0
     assert f"warning: training of {run} collapsed; this is the model of step" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""metrics.jsonl and TensorBoard say the same; a resumed run continues both; the record is replaced whole."""
+"""metrics.jsonl and TensorBoard say the same; a resumed run continues both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trainer.runs.metrics_log import Metrics
-from trainer.runs.record import PACKAGES, write_record
 
 
 def lines(folder: Path) -> list[dict[str, float | None]]:
@@ -48,21 +47,6 @@ def test_other_ranks_write_nothing(tmp_path: Path) -> None:
     with Metrics(tmp_path, active=False, resume_from=0) as metrics:
         metrics.write(1, {"train/loss": 0.5})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_record_is_merged_and_knows_its_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "run.json"
-    write_record(path, {"name": "a", "updates": 5})
-    started = json.loads(path.read_text())["started"]
-    write_record(path, {"updates": 6, "selection": {}})
-    record = json.loads(path.read_text())
-    assert (record["name"], record["updates"], record["started"]) == ("a", 6, started)
-    assert {*PACKAGES, "python", "commit"} <= record["versions"].keys()
-    assert "not installed" not in record["versions"].values()
-    before = path.read_text()
-    with pytest.raises(TypeError):
-        write_record(path, {"bad": object()})
-    assert path.read_text() == before
 
 
 @pytest.mark.parametrize("damage", [b"5\n", b"{}\n", b"\xff\n", b'{"update": null}\n', b"[" * 100_000 + b"\n", b"\x00"])
