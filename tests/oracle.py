@@ -32,7 +32,7 @@ def train(recipe: Recipe) -> tuple[dict[str, torch.Tensor], list[float]]:
     epsilon = recipe.robust.epsilon * (_mean_norm(model, examples, recipe) if recipe.robust.relative else 1.0)
     momentum = recipe.robust.bregman_momentum
     average = {name: value.clone() for name, value in model.state_dict().items()}
-    updates = int(recipe.schedule.updates or 0)
+    updates = int(recipe.schedule.max_steps or 0)
     per_epoch = len(examples) // recipe.batch.size
     losses = []
     for update in range(updates):
@@ -46,10 +46,10 @@ def train(recipe: Recipe) -> tuple[dict[str, torch.Tensor], list[float]]:
         loss = METHODS[recipe.robust.method](step)
         optimizer.zero_grad()
         loss.backward()
-        if recipe.optimizer.clip_norm:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.clip_norm)
+        if recipe.optimizer.max_grad_norm:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.max_grad_norm)
         for group in optimizer.param_groups:
-            group["lr"] = recipe.optimizer.lr * _course(update, updates, recipe.schedule.warmup_share)
+            group["lr"] = recipe.optimizer.lr * _course(update, updates, recipe.schedule.warmup_ratio)
         optimizer.step()
         for name, value in model.state_dict().items():
             average[name] = momentum * average[name] + (1 - momentum) * value
@@ -108,7 +108,7 @@ class Step:
 
     def climb(self, delta: torch.Tensor, objective: Any, steps: int) -> torch.Tensor:
         """x <- Proj(x + alpha g / ||g||), per content token (Madry et al. 2018)."""
-        length = (self.s.step_size or (1.0 if steps == 1 else 2.5 / steps)) * self.epsilon
+        length = (self.s.ascent_step_size or (1.0 if steps == 1 else 2.5 / steps)) * self.epsilon
         for _ in range(steps):
             delta = delta.detach().requires_grad_(True)
             (g,) = torch.autograd.grad(objective(delta), delta)
@@ -129,9 +129,9 @@ def _plain(t: Step) -> torch.Tensor:
 
 def _pgd(t: Step) -> torch.Tensor:
     start = t.start(t.s.start) if t.s.start in ("uniform", "gaussian") else t.zero()
-    best = t.climb(start, t.loss, t.s.steps)
+    best = t.climb(start, t.loss, t.s.ascent_steps)
     for draw in range(1, t.s.restarts):
-        other = t.climb(t.start(t.s.start or "uniform", draw), t.loss, t.s.steps)
+        other = t.climb(t.start(t.s.start or "uniform", draw), t.loss, t.s.ascent_steps)
         with torch.no_grad():
             one, two = (functional.cross_entropy(t.logits(d), t.batch.labels, reduction="none") for d in (best, other))
         best = torch.where((two > one)[:, None, None], other, best)
@@ -146,12 +146,12 @@ def _fgm(t: Step) -> torch.Tensor:
 def _freelb(t: Step) -> torch.Tensor:
     """Algorithm 1 of Zhu et al. 2020, the K losses added up before one backward."""
     delta, total = t.start("uniform"), t.s.clean_weight * t.loss() if t.s.clean_weight else torch.zeros(())
-    length = (t.s.step_size or (1.0 if t.s.steps == 1 else 2.5 / t.s.steps)) * t.epsilon
-    for _ in range(t.s.steps):
+    length = (t.s.ascent_step_size or (1.0 if t.s.ascent_steps == 1 else 2.5 / t.s.ascent_steps)) * t.epsilon
+    for _ in range(t.s.ascent_steps):
         point = delta.detach().requires_grad_(True)
         loss = t.loss(point)
         (g,) = torch.autograd.grad(loss, point, retain_graph=True)
-        total = total + loss / t.s.steps
+        total = total + loss / t.s.ascent_steps
         g = g * t.m
         delta = t.project(delta.detach() + length * g / g.norm(dim=-1, keepdim=True).clamp(min=1e-30))
     return total
@@ -164,7 +164,7 @@ def _smart(t: Step) -> torch.Tensor:
     def divergence(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return _kl(a, b) + _kl(b, a)
 
-    delta = t.climb(t.start("gaussian"), lambda d: divergence(fixed, t.logits(d)), t.s.steps)
+    delta = t.climb(t.start("gaussian"), lambda d: divergence(fixed, t.logits(d)), t.s.ascent_steps)
     with torch.no_grad():
         averaged = torch.func.functional_call(t.model, t.average, (), {
             "input_ids": t.batch.input_ids, "attention_mask": t.batch.attention_mask.long(),
@@ -176,7 +176,7 @@ def _smart(t: Step) -> torch.Tensor:
 def _trades(t: Step) -> torch.Tensor:
     clean = t.logits()
     fixed = clean.detach()
-    delta = t.climb(t.start("gaussian"), lambda d: _kl(fixed, t.logits(d)), t.s.steps)
+    delta = t.climb(t.start("gaussian"), lambda d: _kl(fixed, t.logits(d)), t.s.ascent_steps)
     return functional.cross_entropy(clean, t.batch.labels) + t.s.smoothness_weight * _kl(clean, t.logits(delta))
 
 
@@ -244,8 +244,8 @@ def _optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=recipe.optimizer.lr)
 
 
-def _course(update: int, updates: int, warmup_share: float) -> float:
-    warmup = round(warmup_share * updates)
+def _course(update: int, updates: int, warmup_ratio: float) -> float:
+    warmup = round(warmup_ratio * updates)
     return (update + 1) / (warmup + 1) if update < warmup else (updates - update) / (updates - warmup)
 
 

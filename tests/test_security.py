@@ -115,7 +115,7 @@ def spelt(folder: Path) -> list[Path]:
 def test_no_variable_of_the_environment_is_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Nothing that training, evaluation and a report write or say holds what the environment holds."""
     write_cells(tmp_path / "shards")
-    folder = run(write_recipe(tmp_path, tmp_path / "shards"), "watched", {"schedule.updates": "2"})
+    folder = run(write_recipe(tmp_path, tmp_path / "shards"), "watched", {"schedule.max_steps": "2"})
     with launcher_variables_kept():
         assert main(["evaluate", str(folder), "--tasks", "xnli", "--splits", "dev"]) == 0
     assert main(["report", str(folder), "--out", str(tmp_path / "report")]) == 0

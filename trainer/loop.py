@@ -132,7 +132,7 @@ def run_updates(
         state.update += 1
         state.examples += recipe.batch.size
         after_update(window, Update(losses, [batch.example_ids for batch in micro_batches], applied))
-        if state.update % recipe.logging.every == 0:
+        if state.update % recipe.logging.every_steps == 0:
             window = Window(device)
 
 
@@ -170,7 +170,7 @@ class Watcher:
         self.engine, self.recipe, self.data, self.dev, self.state = engine, recipe, data, dev, state
         self.updates, self.metrics, self.store, self.save_best = updates, metrics, store, save_best
         self.evaluate_every = evaluation_interval(recipe, updates)
-        self.checkpoint_every = recipe.checkpoint.every or max(1, updates // 4)
+        self.checkpoint_every = recipe.checkpoint.every_steps or max(1, updates // 4)
         self._clock = time.monotonic()
         self._printed = 0.0
         self._open: list[Agreement] = []
@@ -187,7 +187,7 @@ class Watcher:
         self._open.append(Agreement(self.engine, update, done))
         # The latest is left open, so that nobody waits for it, but where the state is about to be kept.
         asked = self._look(keep=0 if last or update % self.checkpoint_every == 0 else 1)
-        if update % self.recipe.logging.every == 0 or last:
+        if update % self.recipe.logging.every_steps == 0 or last:
             self._log(window)
         if update % self.evaluate_every == 0 or last:
             self._evaluate()
@@ -221,7 +221,7 @@ class Watcher:
     def _save(self, window: Window) -> None:
         self.state.seconds += time.monotonic() - self._clock
         self._clock = time.monotonic()
-        rest = Window(window.device) if self.state.update % self.recipe.logging.every == 0 else window
+        rest = Window(window.device) if self.state.update % self.recipe.logging.every_steps == 0 else window
         self.state.windows = gather_objects(rest.to_dict(), self.engine.ranks)
         self.store.save(self.state)
 
@@ -262,7 +262,7 @@ class Watcher:
         # Of equals the latest is taken: it has seen the most of what the method teaches.
         best_yet = counts and (chosen is None or state.oracle[chosen]["step"] == state.update)
         state.evaluations_without_gain = 0 if best_yet or not counts else state.evaluations_without_gain + 1
-        patience = self.recipe.evaluation.patience
+        patience = self.recipe.evaluation.patience_evaluations
         state.out_of_patience = patience is not None and state.evaluations_without_gain >= patience
         if best_yet:
             best_here = state.oracle[chosen]["value"] if chosen else None

@@ -27,7 +27,7 @@ from trainer.data.partners import partner_choice
 from trainer.data.sampler import updates_per_epoch
 from trainer.distributed.collectives import barrier
 from trainer.distributed.preemption import EXIT_REQUEUE, EXIT_STOPPED, REQUESTS, Preempted, endings_in_a_line
-from trainer.distributed.ranks import Ranks, find_ranks
+from trainer.distributed.ranks import Ranks, find_ranks, is_first_process
 from trainer.engine.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
 from trainer.kernels import dispatch
 from trainer.kinds import HEADS
@@ -61,7 +61,7 @@ def train(
     """
     top = {"name": name, "label": label, "seed": seed, "output": output, "init_from": init_from, "kernels": kernels}
     given = {key: str(value) for key, value in top.items() if value is not None}
-    settings = load_recipe(recipe, {**given, **overrides})
+    settings = load_recipe(recipe, {**given, **overrides}, announce=is_first_process())
     ranks = find_ranks()
     status = run_dir.inspect(settings)
     if status == "done":
@@ -81,7 +81,7 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
         refuse_other_data(checkpoint, data.rows_sha256)
     updates = count_updates(settings, data)
     backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
-    split_batch(settings.batch.size, settings.batch.micro_size, ranks.world_size)
+    split_batch(settings.batch.size, settings.batch.micro_batch_size, ranks.world_size)
     check_precision(settings.engine.precision, engine_config)
     mixes = settings.robust.method == "mixup"
     choose = partner_choice(settings.robust.partner, data.train, settings.seed) if mixes else None
@@ -150,20 +150,20 @@ def _stop(words: str, code: int, engine: Engine) -> int:
 def count_updates(recipe: Recipe, data: TrainingData) -> int:
     """The length of the run in updates; InputError where the training cells cannot fill one batch."""
     per_epoch = updates_per_epoch(sum(len(cell) for cell in data.train), recipe.batch.size)
-    if recipe.schedule.updates is not None:
-        return recipe.schedule.updates
+    if recipe.schedule.max_steps is not None:
+        return recipe.schedule.max_steps
     return math.ceil(per_epoch * (recipe.schedule.epochs or 0))
 
 
 def training_examples(recipe: Recipe, data: TrainingData) -> Examples:
     """The training cells under one index, masked anew in every epoch where the kind asks for it."""
-    masking = Masking(recipe.data.mask_share, recipe.seed) if data.manifest.kind == "mlm" else None
+    masking = Masking(recipe.data.mask_ratio, recipe.seed) if data.manifest.kind == "mlm" else None
     return Examples(data.train, data.max_length, recipe.data.pad_to, masking)
 
 
 def _fixed_masking(recipe: Recipe, data: TrainingData) -> Masking | None:
     """Dev cells are masked alike in every run, so that perplexities can be compared over seeds."""
-    return Masking(recipe.data.mask_share, 0) if data.manifest.kind == "mlm" else None
+    return Masking(recipe.data.mask_ratio, 0) if data.manifest.kind == "mlm" else None
 
 
 def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, origin: dict[str, Any],
@@ -178,7 +178,7 @@ def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, orig
         "train_languages": sorted({cell.manifest.language for cell in data.train}),
         "dev_cells": {name: {"rows_sha256": rows_sha256(cell), "chance": majority_share(cell)}
                       for name, cell in data.dev.items()},
-        "max_length": data.max_length, "mask_ratio": recipe.data.mask_share,
+        "max_length": data.max_length, "mask_ratio": recipe.data.mask_ratio,
         "tokenizer": manifest.tokenizer.model_dump(), "shards_root": recipe.data.shards, "updates": updates,
         "world_size": engine.ranks.world_size, "zero_stage": engine.stage, "device": str(engine.device),
         "precision": recipe.engine.precision, "kernels": kernels, "weights_from": origin,

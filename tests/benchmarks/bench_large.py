@@ -83,9 +83,10 @@ def write_recipe(folder: Path, asked: argparse.Namespace) -> Path:
         f"name: large\noutput: {folder / 'runs'}\nmodel: {{random: large}}\n"
         f"data: {{shards: {folder / 'shards'}, train: [xnli/train/en]}}\n"
         f"batch: {{size: {asked.batch}}}\noptimizer: {{name: adamw, lr: 0.00001, fused: true}}\n"
-        f"schedule: {{updates: {asked.updates}}}\nlogging: {{every: 1}}\n"
-        f"evaluation: {{every: {asked.updates}}}\ncheckpoint: {{every: {asked.updates}, background: false}}\n"
-        f"robust: {{method: {asked.method}, steps: 1, site: word_embeddings}}\n"
+        f"schedule: {{max_steps: {asked.updates}}}\nlogging: {{every_steps: 1}}\n"
+        f"evaluation: {{every_steps: {asked.updates}}}\n"
+        f"checkpoint: {{every_steps: {asked.updates}, background: false}}\n"
+        f"robust: {{method: {asked.method}, ascent_steps: 1, site: word_embeddings}}\n"
         f"engine: {{config: {asked.config}, precision: {asked.precision}}}\n", encoding="utf-8")
     return path
 

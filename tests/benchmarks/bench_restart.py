@@ -21,8 +21,9 @@ def seconds_to_next_update(recipe: Path, name: str, scratch: Path) -> float:
     """Start the run, wait for a new line of metrics.jsonl after its checkpoint if it has one, and kill it."""
     folder = recipe.parent / "runs" / name
     resumes = (folder / "metrics.jsonl").exists()
-    command = ["train", str(recipe), f"--name={name}", "--engine.config=zero2", "--schedule.updates=100000",
-               "--evaluation.every=100000", "--checkpoint.every=20", *(f"--{k}={v}" for k, v in PGD.items())]
+    command = ["train", str(recipe), f"--name={name}", "--engine.config=zero2", "--schedule.max_steps=100000",
+               "--evaluation.every_steps=100000", "--checkpoint.every_steps=20",
+               *(f"--{k}={v}" for k, v in PGD.items())]
     began = time.monotonic()
     ranks = start(2, command, scratch)
     while True:

@@ -28,7 +28,8 @@ IMPORTED = [*sorted({command.target.partition(":")[0] for table in (TRAIN, PREPA
             "trainer.__main__", "data_prep.__main__", "trainer.report.write", "transformers.models.xlm_roberta",
             "torch.utils.tensorboard", "tests.chaos.lives"]
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
-SHORT_TRAINING = ("--schedule.updates", "6", "--evaluation.every", "3", "--checkpoint.every", "2", "--batch.size", "16")
+SHORT_TRAINING = ("--schedule.max_steps", "6", "--evaluation.every_steps", "3", "--checkpoint.every_steps", "2",
+                  "--batch.size", "16")
 STAGES_WITHOUT_TRAINING = 2
 WAIT_SECONDS = 300
 SERVER = multiprocessing.get_context("forkserver")

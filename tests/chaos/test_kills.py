@@ -36,8 +36,9 @@ KINDS = {
 def launch(recipe: Path, name: str, kind: str, log: Path) -> subprocess.Popen[bytes]:
     """The run under the `deepspeed` launcher; every file of a checkpoint takes a while, so that kills hit saves."""
     command = [str(Path(sys.executable).with_name("deepspeed")), "--num_accelerators", "2", "--master_port",
-               str(free_port()), WORKER, "train", str(recipe), f"--name={name}", f"--schedule.updates={UPDATES}",
-               "--checkpoint.every=4", "--evaluation.every=8", *(f"--{k}={v}" for k, v in KINDS[kind].items())]
+               str(free_port()), WORKER, "train", str(recipe), f"--name={name}", f"--schedule.max_steps={UPDATES}",
+               "--checkpoint.every_steps=4", "--evaluation.every_steps=8",
+               *(f"--{k}={v}" for k, v in KINDS[kind].items())]
     env = os.environ | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "FAULTS": '{"slow_write": 0.3}',
                         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     with log.open("ab") as stream:

@@ -12,8 +12,8 @@ from trainer.checkpoint import layout
 
 
 def command(recipe: Path, name: str, *more: str) -> list[str]:
-    return ["train", str(recipe), f"--name={name}", "--engine.config=zero2", "--schedule.updates=12",
-            "--evaluation.every=12", *more]
+    return ["train", str(recipe), f"--name={name}", "--engine.config=zero2", "--schedule.max_steps=12",
+            "--evaluation.every_steps=12", *more]
 
 
 def until(there: Path, ranks: Ranks) -> None:

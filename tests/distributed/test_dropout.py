@@ -20,14 +20,14 @@ SHARED = DROPPED | {"robust.shared_dropout": "true"}
 # name -> (ranks, settings); each is compared with the first of its dropout.
 CASES: dict[str, tuple[int, dict[str, str]]] = {
     "without": (1, {}),
-    "without, micro": (1, {"batch.micro_size": "2"}),
+    "without, micro": (1, {"batch.micro_batch_size": "2"}),
     "without, 2 ranks": (2, {}),
     "with": (1, DROPPED),
     "with, again": (1, DROPPED),
     "with, zero2": (1, DROPPED | {"engine.config": "zero2"}),
     "with, zero3": (1, DROPPED | {"engine.config": "zero3"}),
-    "with, micro": (1, DROPPED | {"batch.micro_size": "2"}),
-    "with, micro again": (1, DROPPED | {"batch.micro_size": "2"}),
+    "with, micro": (1, DROPPED | {"batch.micro_batch_size": "2"}),
+    "with, micro again": (1, DROPPED | {"batch.micro_batch_size": "2"}),
     "with, 2 ranks": (2, DROPPED),
     "with, 2 ranks again": (2, DROPPED),
     "shared": (1, SHARED),
@@ -44,8 +44,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, tor
     recipe.write_text(
         f"output: {root / 'runs'}\nseed: 7\ndata: {{shards: {root / 'shards'}, train: [xnli/train/en]}}\n"
         "model: {random: tiny, dropout: 0.0}\nbatch: {size: 8}\noptimizer: {name: sgd, lr: 0.1}\n"
-        "schedule: {updates: 10}\nevaluation: {every: 100}\ncheckpoint: {every: 100}\n"
-        "robust: {method: pgd, steps: 2, clean_weight: 1.0, epsilon: 1.0}\n", encoding="utf-8")
+        "schedule: {max_steps: 10}\nevaluation: {every_steps: 100}\ncheckpoint: {every_steps: 100}\n"
+        "robust: {method: pgd, ascent_steps: 2, clean_weight: 1.0, epsilon: 1.0}\n", encoding="utf-8")
     names = {case: f"case{number}" for number, case in enumerate(CASES)}
     for world in (1, 2):
         cases: list[list[object]] = [[str(recipe), settings | {"name": names[case]}, None]

@@ -32,11 +32,11 @@ ROOT = Path(__file__).parents[2]
 # half of the radius, smart on the sphere (from half, one case is off by 1.4e-5).
 METHODS = {
     "plain": {},
-    "pgd": {"steps": "2", "start": "uniform", "start_radius": "0.7", "clean_weight": "1.0"},
+    "pgd": {"ascent_steps": "2", "start": "uniform", "start_radius": "0.7", "clean_weight": "1.0"},
     "fgm": {},
-    "freelb": {"steps": "3", "clean_weight": "0.5"},
-    "smart": {"steps": "2", "start_radius": "1.0", "bregman_weight": "2.0", "bregman_momentum": "0.5"},
-    "trades": {"steps": "2", "start_radius": "0.5"},
+    "freelb": {"ascent_steps": "3", "clean_weight": "0.5"},
+    "smart": {"ascent_steps": "2", "start_radius": "1.0", "bregman_weight": "2.0", "bregman_momentum": "0.5"},
+    "trades": {"ascent_steps": "2", "start_radius": "0.5"},
     "random_noise": {"draws": "2"},
     "r3f": {"draws": "2", "noise": "gaussian"},
     "mixup": {"mixing_alpha": "1.0"},
@@ -88,11 +88,11 @@ class Case:
         values = {
             "name": str(self), "optimizer.name": self.optimizer,
             "engine.config": f"zero{self.stage}" + ("_offload" if self.variant == "offload" else ""),
-            "optimizer.lr": "0.1" if self.optimizer == "sgd" else "0.001", "optimizer.clip_norm": "0.5",
+            "optimizer.lr": "0.1" if self.optimizer == "sgd" else "0.001", "optimizer.max_grad_norm": "0.5",
             "robust.method": self.method, "robust.site": self.site, "robust.epsilon": "1.0",
             **{f"robust.{key}": value for key, value in METHODS[self.method].items()},
             **VARIANTS.get(self.variant, {})}
-        return values | {"batch.micro_size": str(BATCH // self.world // self.accumulation)}
+        return values | {"batch.micro_batch_size": str(BATCH // self.world // self.accumulation)}
 
     @property
     def oracle(self) -> tuple[str, str, str, bool]:
@@ -133,16 +133,16 @@ def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("exactness")
     write_random_cell(root / "shards", "xnli/train/en", 60)
     common = (f"output: {root / 'runs'}\nseed: 7\ndata: {{shards: {root / 'shards'}, train: [xnli/train/en]}}\n"
-              f"batch: {{size: {BATCH}}}\nlogging: {{every: 1}}\n"
-              "evaluation: {every: 100}\ncheckpoint: {every: 100}\n")
+              f"batch: {{size: {BATCH}}}\nlogging: {{every_steps: 1}}\n"
+              "evaluation: {every_steps: 100}\ncheckpoint: {every_steps: 100}\n")
     # A fresh model says 1/3 to everything and feels no method: the cases start from one that has learnt a little.
     start = root / "start.yaml"
     start.write_text(common + "model: {random: tiny, dropout: 0.0}\noptimizer: {lr: 0.003}\n"
-                     f"schedule: {{updates: {START_UPDATES}}}\n", encoding="utf-8")
+                     f"schedule: {{max_steps: {START_UPDATES}}}\n", encoding="utf-8")
     run_on_ranks(1, [[str(start), {"name": "start"}, None]], root / "start.json")
     path = root / "exact.yaml"
     path.write_text(common + f"model: {{name: {root / 'runs/start/best'}, dropout: 0.0}}\n"
-                    f"schedule: {{updates: {UPDATES}}}\n", encoding="utf-8")
+                    f"schedule: {{max_steps: {UPDATES}}}\n", encoding="utf-8")
     return path
 
 

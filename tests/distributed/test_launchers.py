@@ -17,7 +17,7 @@ from tests.trainer.small_runs import PGD, metrics_of, weights_of, write_cells, w
 from trainer.distributed.ranks import free_port
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = {**PGD, "engine.config": "zero2", "model.dropout": "0", "schedule.updates": "4"}
+SETTINGS = {**PGD, "engine.config": "zero2", "model.dropout": "0", "schedule.max_steps": "4"}
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def check(run: Path, origin: str, manifest: Manifest) -> bool:
     """Build a model from a run's folder, or from its `best/`; whether it was taken. What is taken can predict."""
     given_origin = {"init_from": str(run)} if origin == "init_from" else {"model": {"name": str(run / "best")}}
     recipe = Recipe.model_validate(
-        {"name": "new", "data": {"train": ["a/b/c"]}, "schedule": {"updates": 1}, **given_origin})
+        {"name": "new", "data": {"train": ["a/b/c"]}, "schedule": {"max_steps": 1}, **given_origin})
     built = accepted(lambda: build_model(recipe, manifest, 24))
     if built is None:
         return False

@@ -33,12 +33,13 @@ from trainer.runs import folder as run_dir
 GOOD: dict[str, Any] = {
     "name": "small", "label": "plain", "output": "runs", "seed": 7, "init_from": None,
     "data": {"shards": "shards", "train": ["xnli/train/en"], "dev": ["xnli/dev/en"], "max_length": 16, "pad_to": 24,
-             "workers": 0, "select_on": "xnli/dev/en", "mask_share": 0.1},
-    "model": {"random": "tiny", "name": None, "dropout": 0.1}, "batch": {"size": 8, "micro_size": 4},
-    "optimizer": {"lr": 0.001, "weight_decay": 0.0, "beta1": 0.9, "clip_norm": 1.0},
-    "schedule": {"updates": 10, "epochs": None, "warmup_share": 0.1}, "logging": {"every": 1},
-    "evaluation": {"every": 2, "batch_size": 8}, "checkpoint": {"every": 3, "keep": 2}, "kernels": "reference",
-    "robust": {"method": "pgd", "steps": 2, "epsilon": 0.1, "site": "embeddings", "ramp_end": 0.5},
+             "workers": 0, "select_on": "xnli/dev/en", "mask_ratio": 0.1},
+    "model": {"random": "tiny", "name": None, "dropout": 0.1}, "batch": {"size": 8, "micro_batch_size": 4},
+    "optimizer": {"lr": 0.001, "weight_decay": 0.0, "beta1": 0.9, "max_grad_norm": 1.0},
+    "schedule": {"max_steps": 10, "epochs": None, "warmup_ratio": 0.1}, "logging": {"every_steps": 1},
+    "evaluation": {"every_steps": 2, "batch_size": 8}, "checkpoint": {"every_steps": 3, "keep": 2},
+    "kernels": "reference",
+    "robust": {"method": "pgd", "ascent_steps": 2, "epsilon": 0.1, "site": "embeddings", "ramp_end": 0.5},
     "engine": {"config": "zero0", "precision": "fp32"},
 }
 BOMB = "name: [&a [x, x, x, x, x, x, x, x], " + ", ".join(
@@ -122,7 +123,7 @@ def test_hostile_yaml(place: Path, tmp_path: Path, content: str) -> None:
 @example(GOOD | {"label": "a\nb"})
 @example(GOOD | {"output": "a\0b"})
 @example(GOOD | {"schedule": {"epochs": 1e300}})
-@example(GOOD | {"schedule": {"updates": 10**30}})
+@example(GOOD | {"schedule": {"max_steps": 10**30}})
 @example(GOOD | {"data": GOOD["data"] | {"pad_to": 8}})
 @example(GOOD | {"data": GOOD["data"] | {"pad_to": 10**12}})
 @example(GOOD | {"batch": {"size": True}})
@@ -131,7 +132,7 @@ def test_damaged_recipes(tree: Any) -> None:
         recipe = check(folder, yaml.safe_dump(tree).encode("utf-8", "surrogatepass"))
     if recipe is not None:
         assert_no_bool_became_a_number(tree, recipe)
-        updates = recipe.schedule.updates or recipe.schedule.epochs or 0
+        updates = recipe.schedule.max_steps or recipe.schedule.epochs or 0
         assert 0 < updates <= 10**9
 
 

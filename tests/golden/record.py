@@ -27,13 +27,13 @@ FILE = Path(__file__).with_name("losses.json")
 STEPS = 10
 RTOL = 1e-5
 # Two micro-batches a step, dropout, warm-up, weight decay and clipping: all that a step is made of.
-COMMON = {"kernels": "reference", "schedule.updates": str(STEPS), "schedule.warmup_share": "0.2",
-          "batch.micro_size": "4", "model.dropout": "0.1", "optimizer.lr": "0.003", "optimizer.clip_norm": "1.0",
-          "evaluation.every": str(STEPS), "checkpoint.every": str(STEPS)}
+COMMON = {"kernels": "reference", "schedule.max_steps": str(STEPS), "schedule.warmup_ratio": "0.2",
+          "batch.micro_batch_size": "4", "model.dropout": "0.1", "optimizer.lr": "0.003",
+          "optimizer.max_grad_norm": "1.0", "evaluation.every_steps": str(STEPS), "checkpoint.every_steps": str(STEPS)}
 METHODS: Mapping[str, Mapping[str, str]] = {
     "plain": {},
-    "pgd": {"steps": "2", "start": "uniform", "epsilon": "1.0", "clean_weight": "1.0"},
-    "smart": {"steps": "1", "epsilon": "1.0", "start_radius": "0.5", "smoothness_weight": "5.0",
+    "pgd": {"ascent_steps": "2", "start": "uniform", "epsilon": "1.0", "clean_weight": "1.0"},
+    "smart": {"ascent_steps": "1", "epsilon": "1.0", "start_radius": "0.5", "smoothness_weight": "5.0",
               "bregman_weight": "1.0", "bregman_momentum": "0.5"},
 }
 PACKAGES = ("torch", "transformers", "deepspeed", "numpy")

@@ -51,13 +51,13 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mnli.yaml").write_text(
         f"output: {folder / 'runs'}\nlabel: mnli\nmodel: {{random: tiny, dropout: 0.0}}\n"
         f"data: {{shards: {shards}, train: [mnli/train/en], dev: [xnli/dev/en]}}\n"
-        "optimizer: {lr: 0.001}\nschedule: {updates: 300}\n"
+        "optimizer: {lr: 0.001}\nschedule: {max_steps: 300}\n"
         "evaluation: {on_collapse: warn}\n", encoding="utf-8")  # so short a run may well stay at chance
     run(folder, *train, "train", str(folder / "mnli.yaml"))
     (folder / "sick.yaml").write_text(
         f"output: {folder / 'runs'}\ninit_from: {folder / 'runs' / 'mnli-seed0'}\n"
         f"data: {{shards: {shards}, train: [sick/train/en], dev: [sick/dev/en]}}\n"
-        "optimizer: {lr: 0.001}\nschedule: {updates: 140}\nrobust: {method: pgd}\n", encoding="utf-8")
+        "optimizer: {lr: 0.001}\nschedule: {max_steps: 140}\nrobust: {method: pgd}\n", encoding="utf-8")
     launcher = (str(Path(sys.executable).with_name("deepspeed")), "--num_accelerators", "2",
                 "--master_port", str(free_port()), "--module", "trainer")
     run(folder, *launcher, "train", str(folder / "sick.yaml"), "--engine.config", "zero2")

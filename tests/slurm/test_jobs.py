@@ -58,7 +58,7 @@ def test_a_job_runs_what_was_submitted(cluster: Cluster, project: Path) -> None:
     write_cells(project / "shards")
     recipe = write_recipe(project, Path("shards"))
     recipe.write_text(recipe.read_text().replace(str(project / "runs"), "runs"))
-    line = "slurm.submit robust small.yaml --gpus 1 --cpus 1 --options=--hold --schedule.updates 2"
+    line = "slurm.submit robust small.yaml --gpus 1 --cpus 1 --options=--hold --schedule.max_steps 2"
     refused = typed(cluster, project, line.replace("--gpus 1", "--gpus 99"))
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: SLURM refuses: "), refused.stderr
@@ -75,7 +75,7 @@ def test_a_job_runs_what_was_submitted(cluster: Cluster, project: Path) -> None:
     cluster.ask("scontrol", "release", job)
     assert cluster.wait(job, ENDED)["JobState"] == "COMPLETED", cluster.said(job)
     assert "2/2" in (project / f"runs/small-seed7/slurm/1-robust/{job}.out").read_text()
-    assert read_yaml(project / "runs/small-seed7/config.yaml")["schedule"]["updates"] == 2
+    assert read_yaml(project / "runs/small-seed7/config.yaml")["schedule"]["max_steps"] == 2
     assert states(cluster, project) == {"small-seed7": "done"}
 
 
@@ -89,7 +89,7 @@ def test_a_chain_from_files_to_a_report(cluster: Cluster, project: Path) -> None
     for name, own in zip(("first", "second"), settings, strict=True):
         (place / f"{name}.yaml").write_text(
             f"{own}data: {{shards: shards, train: [sick/train/en], dev: [sick/dev/en]}}\n"
-            "schedule: {updates: 6}\nevaluation: {on_collapse: warn, every: 6}\n")  # so short a run stays at chance
+            "schedule: {max_steps: 6}\nevaluation: {on_collapse: warn, every_steps: 6}\n")  # too short to leave chance
     (place / "chain.txt").write_text(
         f"prepare build sick {build}/sick\n"
         f"prepare build xnli {build}/xnli --splits dev --languages en,sw\n"

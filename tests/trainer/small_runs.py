@@ -22,7 +22,7 @@ LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # At ZeRO 3 DeepSpeed leaves weights as small as those of the tests whole on every rank, unless it is told not to.
 ZERO3 = {"engine.config": str(Path(__file__).with_name("zero3_sharded.json"))}
 TEXT = {"data.train": "[text/train/en]", "data.dev": "[text/dev/en]"}
-PGD = {"robust.method": "pgd", "robust.steps": "2", "robust.start": "uniform", "robust.epsilon": "1.0"}
+PGD = {"robust.method": "pgd", "robust.ascent_steps": "2", "robust.start": "uniform", "robust.epsilon": "1.0"}
 
 
 class Interrupted(Exception):
@@ -42,8 +42,8 @@ def write_recipe(folder: Path, shards: Path) -> Path:
     path = folder / "small.yaml"
     path.write_text(
         f"output: {folder / 'runs'}\nseed: 7\ndata: {{shards: {shards}, train: [xnli/train/en], dev: [xnli/dev/en]}}\n"
-        "model: {random: tiny}\nbatch: {size: 8}\noptimizer: {lr: 0.001}\nschedule: {updates: 10}\n"
-        "logging: {every: 1}\nevaluation: {every: 2}\ncheckpoint: {every: 3}\n", encoding="utf-8")
+        "model: {random: tiny}\nbatch: {size: 8}\noptimizer: {lr: 0.001}\nschedule: {max_steps: 10}\n"
+        "logging: {every_steps: 1}\nevaluation: {every_steps: 2}\ncheckpoint: {every_steps: 3}\n", encoding="utf-8")
     return path
 
 

@@ -100,7 +100,7 @@ class Comparison:
         with _launcher_variables_hidden():
             arguments = TrainingArguments(
                 output_dir=self._folder.name, max_steps=len(batches), report_to=[],
-                per_device_train_batch_size=recipe.batch.size, max_grad_norm=recipe.optimizer.clip_norm or 0.0,
+                per_device_train_batch_size=recipe.batch.size, max_grad_norm=recipe.optimizer.max_grad_norm or 0.0,
                 train_sampling_strategy="sequential", remove_unused_columns=False, save_strategy="no",
                 logging_strategy="no", disable_tqdm=True, use_cpu=not torch.cuda.is_available())
             arguments._n_gpu = min(1, arguments.n_gpu)  # else all GPUs of the machine, through DataParallel

@@ -200,7 +200,7 @@ def _shares(size: str, batch_size: int, length: int, vocabulary: int) -> Table:
         vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
         intermediate_size=width, type_vocab_size=1, max_position_embeddings=max(514, length + 2)))
     updates, names = 6, dispatch.available()
-    recipe = recipe_of(Way("pgd", {"method": "pgd", "steps": 3, "start": "uniform"}, None), batch_size, updates)
+    recipe = recipe_of(Way("pgd", {"method": "pgd", "ascent_steps": 3, "start": "uniform"}, None), batch_size, updates)
     engine = Engine(SiteModel(model, HEADS["pair"], "word_embeddings"), recipe, ranks, 4 * updates * len(names))
     batches = [batch_of(number, batch_size, length, vocabulary) for number in range(updates)]
     title = f"a step of pgd, K=3, {size}, {batch_size} x {length} tokens, epsilon {EPSILON}, {engine.device}"

@@ -43,7 +43,7 @@ def bench_loader(cell: str, *, size: str = "tiny", batch_size: int = 32, updates
     padded = Examples([opened], manifest.max_length, pad_to=manifest.max_length, masking=masking)
     recipe = Recipe.model_validate({
         "model": {"random": size}, "data": {"train": ["none"]}, "batch": {"size": batch_size},
-        "schedule": {"updates": updates}})
+        "schedule": {"max_steps": updates}})
     ranks = find_ranks()
     start_distributed(ranks)
     model, _ = build_model(recipe, manifest, manifest.max_length)

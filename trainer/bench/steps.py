@@ -71,14 +71,14 @@ def ways(layers: int) -> Iterator[Way]:
     yield Way("plain", {"method": "plain"}, None)
     middle = f"layer:{layers // 2}"
     for k in (1, 2, 3):
-        yield Way(f"pgd K={k}, word embeddings", {"method": "pgd", "steps": k}, TOLERANCE * (3 + 2 * k) / 3)
+        yield Way(f"pgd K={k}, word embeddings", {"method": "pgd", "ascent_steps": k}, TOLERANCE * (3 + 2 * k) / 3)
     for k in (1, 2, 3):
-        yield Way(f"pgd K={k}, {middle}", {"method": "pgd", "steps": k, "site": middle}, TOLERANCE * (3 + k) / 3)
+        yield Way(f"pgd K={k}, {middle}", {"method": "pgd", "ascent_steps": k, "site": middle}, TOLERANCE * (3 + k) / 3)
     for k in (2, 3):  # of one pass nothing is an ascent
-        yield Way(f"freelb K={k}", {"method": "freelb", "steps": k}, TOLERANCE * k)
+        yield Way(f"freelb K={k}", {"method": "freelb", "ascent_steps": k}, TOLERANCE * k)
     for method in ("fgm", "smart", "trades", "random_noise", "r3f"):
         yield Way(f"{method} K=1", {"method": method}, None)
-    yield Way("pgd K=3, full backward passes", {"method": "pgd", "steps": 3}, None, FullBackwardContext)
+    yield Way("pgd K=3, full backward passes", {"method": "pgd", "ascent_steps": 3}, None, FullBackwardContext)
 
 
 def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, vocabulary: int = 20000,
@@ -141,7 +141,7 @@ def recipe_of(way: Way, batch_size: int, updates: int) -> Recipe:
     """The recipe of one line."""
     return Recipe.model_validate({
         "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": batch_size},
-        "schedule": {"updates": updates}, "robust": {**way.robust, "epsilon": EPSILON, "relative": False}})
+        "schedule": {"max_steps": updates}, "robust": {**way.robust, "epsilon": EPSILON, "relative": False}})
 
 
 def batch_of(seed: int, batch_size: int, length: int, vocabulary: int) -> Batch:

@@ -5,6 +5,7 @@ Input: a path, or the name of a recipe that ships in `trainer/config/recipes/`. 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,23 +15,29 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from data_prep.base.errors import InputError
-from trainer.config import plain_yaml
+from trainer.config import plain_yaml, renamed
 from trainer.config.schema import Recipe
 
 RECIPES = Path(__file__).parent / "recipes"
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
-def load_recipe(source: str, overrides: Mapping[str, str] | None = None) -> Recipe:
+def load_recipe(source: str, overrides: Mapping[str, str] | None = None, *, announce: bool = True) -> Recipe:
     """The recipe at `source` (a path, or the bare name of one that ships), with `overrides` on top.
 
     overrides: dotted key -> text, as typed (`{"robust.epsilon": "0.2", "data.train": "[xnli/train/en]"}`).
+    announce: warn of keys under their old names (`renamed`).
     Raises InputError for a missing file, broken YAML, an unknown key, or a value of the wrong kind.
     """
     path = find_recipe(source)
     tree = read_yaml(path)
-    for dotted, text in (overrides or {}).items():
+    old = renamed.rename_keys(tree, str(path))
+    given, old_given = renamed.rename_overrides(overrides or {})
+    for dotted, text in given.items():
         _set_dotted(tree, dotted, _parse_value(dotted, text))
+    old |= old_given | renamed.rename_keys(tree, "command line")  # a whole section may be given: --robust={steps: 3}
+    if old and announce:
+        print(renamed.warning(old), file=sys.stderr, flush=True)
     tree.setdefault("name", f"{path.stem}-seed{tree.get('seed', 0)}")
     robust = tree.get("robust")
     tree.setdefault("label", robust.get("method", "plain") if isinstance(robust, dict) else "plain")

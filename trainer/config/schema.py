@@ -54,8 +54,8 @@ class ModelSection(Section):
     dropout: Share | None = None
     """Dropout of hidden states, attention and head; None keeps what the model's configuration says. Masks are a
     function of the seed, the update, the rank and the place of the micro-batch: at 0, ranks and micro-batches change an
-    update by rounding only; above it another number of ranks or another `batch.micro_size` draws other masks from the
-    same distribution."""
+    update by rounding only; above it another number of ranks or another `batch.micro_batch_size` draws other masks
+    from the same distribution."""
     freeze_word_embeddings: bool = False
     """Do not train the word-embedding table (keeps languages unseen in training where they are)."""
     gradient_checkpointing: bool = False
@@ -83,7 +83,7 @@ class DataSection(Section):
     """How carefully shard files are checked at open."""
     workers: int = Field(default=0, ge=0, le=256)
     """Loader processes per rank; 0 collates in the training process."""
-    mask_share: Share = 0.15
+    mask_ratio: Share = 0.15
     """Masked language modelling: share of content tokens to predict (80 % masked, 10 % random, 10 % kept)."""
 
 
@@ -92,7 +92,7 @@ class BatchSection(Section):
 
     size: int = Field(default=32, ge=1, lt=2**31)
     """Examples per update over all ranks and accumulation steps (the global batch)."""
-    micro_size: int | None = Field(default=None, ge=1)
+    micro_batch_size: int | None = Field(default=None, ge=1)
     """Examples per rank and forward pass; None takes the whole share of a rank (no accumulation). Changes an update by
     rounding only where `model.dropout` is 0."""
 
@@ -115,37 +115,37 @@ class OptimizerSection(Section):
     fused: bool = False
     """AdamW in one pass over memory: faster, and without temporaries of twice a rank's share of the weights (at XLM-R
     large and ZeRO 2 on two ranks 2 GB each). Rounds differently, so do not change it between runs to be compared."""
-    clip_norm: Positive | None = 1.0
+    max_grad_norm: Positive | None = 1.0
     """Clip the global gradient to this L2 norm; None does not clip."""
 
 
 class ScheduleSection(Section):
     """How long, and the learning rate's course: linear warm-up, then linear decay to zero, or constant."""
 
-    updates: int | None = Field(default=None, ge=1, le=10**9)
+    max_steps: int | None = Field(default=None, ge=1, le=10**9)
     """Length in updates; give this or `epochs`."""
     epochs: Positive | None = None
     """Length in passes over the training cells; give this or `updates`."""
-    warmup_share: Share = 0.1
+    warmup_ratio: Share = 0.1
     """Share of the updates over which the learning rate rises."""
     decay: Literal["linear", "constant"] = "linear"
     """What follows the warm-up."""
 
     @model_validator(mode="after")
     def _one_length(self) -> ScheduleSection:
-        if (self.updates is None) == (self.epochs is None):
-            raise ValueError("give exactly one of schedule.updates and schedule.epochs")
+        if (self.max_steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of schedule.max_steps and schedule.epochs")
         return self
 
 
 class EvaluationSection(Section):
     """When dev cells are evaluated during training."""
 
-    every: int | None = Field(default=None, ge=1)
+    every_steps: int | None = Field(default=None, ge=1)
     """Updates between evaluations; None evaluates ten times in a run. The last update is always evaluated."""
     batch_size: int = Field(default=64, ge=1, lt=2**31)
     """Examples per rank and forward pass."""
-    patience: int | None = Field(default=None, ge=1)
+    patience_evaluations: int | None = Field(default=None, ge=1)
     """End the run after this many evaluations in a row without a better one on `data.select_on`; None never does. The
     learning rate then ends before its course does."""
     on_collapse: Literal["stop", "warn"] = "stop"
@@ -155,7 +155,7 @@ class EvaluationSection(Section):
 class CheckpointSection(Section):
     """When the whole training state is saved."""
 
-    every: int | None = Field(default=None, ge=1)
+    every_steps: int | None = Field(default=None, ge=1)
     """Updates between checkpoints; None saves four times in a run."""
     keep: int = Field(default=2, ge=2)
     """Complete checkpoints to keep; at least two, since the newest may turn out to be damaged."""
@@ -189,10 +189,10 @@ class RobustSection(Section):
     """Which norm the ball has."""
     scope: Literal["token", "sequence"] = "token"
     """Whether each token or each whole sequence has a ball of its own."""
-    steps: int = Field(default=1, ge=1, le=1000)
+    ascent_steps: int = Field(default=1, ge=1, le=1000)
     """pgd, freelb, smart, trades: ascent steps K; None takes 3 for pgd and freelb, 1 for smart and trades. freelb
     takes at least 2: its last pass does not move the perturbation."""
-    step_size: Positive | None = None
+    ascent_step_size: Positive | None = None
     """pgd, freelb, smart, trades: length of an ascent step as a share of epsilon; None takes 1 for one step, else
     2.5 / steps."""
     start: Literal["zero", "uniform", "gaussian"] | None = None
@@ -236,7 +236,7 @@ class RobustSection(Section):
         if not isinstance(values, dict):
             return values
         method = str(values.get("method"))
-        defaults = {"steps": STEPS.get(method, 1), "start_radius": START_RADIUS.get(method, 1.0)}
+        defaults = {"ascent_steps": STEPS.get(method, 1), "start_radius": START_RADIUS.get(method, 1.0)}
         return values | {key: value for key, value in defaults.items() if values.get(key) is None}
 
     @model_validator(mode="after")
@@ -245,8 +245,8 @@ class RobustSection(Section):
             raise ValueError(f"robust.site must be word_embeddings, embeddings or layer:K, found {self.site!r}")
         if self.start == "zero" and self.method in ("smart", "trades"):
             raise ValueError(f"robust.start zero: {self.method} has no gradient there; take gaussian or uniform")
-        if self.method == "freelb" and self.steps < 2:
-            raise ValueError("robust.steps: freelb ascends between its passes and needs at least 2, found 1; "
+        if self.method == "freelb" and self.ascent_steps < 2:
+            raise ValueError("robust.ascent_steps: freelb ascends between its passes and needs at least 2, found 1; "
                              "set 2 or more, or robust.method random_noise, which is what 1 would be")
         if self.bregman_weight and self.method != "smart":
             raise ValueError(f"robust.bregman_weight belongs to smart, found robust.method {self.method}")
@@ -268,7 +268,7 @@ class EngineSection(Section):
     timeout_seconds: float = Field(default=1800.0, gt=0)
     """A rank that does not answer the others for this long ends the run; longer than the longest evaluation or save
     that only some ranks take part in."""
-    skips_allowed: int = Field(default=20, ge=1)
+    max_nonfinite_steps: int = Field(default=20, ge=1)
     """Updates in a row that may be skipped because of NaN or Inf; one more ends the run. fp16 skips about ten when it
     starts, while it looks for a loss scale."""
 
@@ -276,7 +276,7 @@ class EngineSection(Section):
 class LoggingSection(Section):
     """What is written while training."""
 
-    every: int = Field(default=10, ge=1)
+    every_steps: int = Field(default=10, ge=1)
     """Updates between lines in metrics.jsonl and points in TensorBoard."""
     spike: float = Field(default=5.0, gt=1)
     """An update whose loss is this many times its running mean is noted in metrics.jsonl with its example ids."""

@@ -165,7 +165,7 @@ def _settings(folder: Path) -> RobustSection:
     """The robust section of the run's merged recipe; a plain run's has the default site, which is measured."""
     if not (folder / CONFIG).is_file():
         raise InputError(f"{folder / CONFIG} is missing; expected the merged recipe of the run: train it again")
-    return load_recipe(str(folder / CONFIG)).robust
+    return load_recipe(str(folder / CONFIG), announce=False).robust
 
 
 def _ball(folder: Path, settings: RobustSection, record: FinishedRecord) -> Ball | None:

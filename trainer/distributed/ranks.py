@@ -32,6 +32,11 @@ class Ranks:
         return self.rank == 0
 
 
+def is_first_process() -> bool:
+    """Whether the launcher's variables name rank 0, or none; unlike `find_ranks`, sets no variable."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+
+
 def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
     """Read the ranks from `environment` (os.environ) and fill in what torch.distributed needs.
 

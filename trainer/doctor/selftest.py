@@ -144,11 +144,11 @@ def sharding_config(stage: int, result: Path, ranks: Ranks) -> str:
 def recipe_of(method: str, config: str) -> Recipe:
     """SGD without schedule, so that parameters can be compared number by number."""
     return Recipe.model_validate({
-        "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": BATCH, "micro_size": MICRO},
-        "optimizer": {"name": "sgd", "lr": LR, "weight_decay": 0.0, "clip_norm": None},
-        "schedule": {"updates": UPDATES, "warmup_share": 0.0, "decay": "constant"},
+        "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": BATCH, "micro_batch_size": MICRO},
+        "optimizer": {"name": "sgd", "lr": LR, "weight_decay": 0.0, "max_grad_norm": None},
+        "schedule": {"max_steps": UPDATES, "warmup_ratio": 0.0, "decay": "constant"},
         # From a small start a divergence has a gradient that rounding is large beside.
-        "robust": {"method": method, "site": SITE, "epsilon": EPSILON, "relative": False, "steps": 2,
+        "robust": {"method": method, "site": SITE, "epsilon": EPSILON, "relative": False, "ascent_steps": 2,
                    "start_radius": 0.5},
         "engine": {"config": config}})
 

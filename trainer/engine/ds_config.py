@@ -153,12 +153,14 @@ def read_engine_config(name: str) -> dict[str, Any]:
     return config
 
 
-def auto_values(micro_size: int, accumulation: int, clip_norm: float | None, precision: str) -> dict[str, Any]:
+def auto_values(
+    micro_batch_size: int, accumulation: int, max_grad_norm: float | None, precision: str
+) -> dict[str, Any]:
     """What the recipe puts in place of "auto", by key."""
     return {
-        "train_micro_batch_size_per_gpu": micro_size,
+        "train_micro_batch_size_per_gpu": micro_batch_size,
         "gradient_accumulation_steps": accumulation,
-        "gradient_clipping": clip_norm or 0.0,
+        "gradient_clipping": max_grad_norm or 0.0,
         "fp16": {"enabled": precision == "fp16"},
         "bf16": {"enabled": precision == "bf16"},
     }

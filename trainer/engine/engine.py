@@ -77,7 +77,7 @@ def check_precision(precision: str, config: Mapping[str, Any]) -> None:
         raise InputError("engine.precision: this device has no fp16; set it to bf16 or fp32")
 
 
-def split_batch(size: int, micro_size: int | None, world_size: int) -> tuple[int, int]:
+def split_batch(size: int, micro_batch_size: int | None, world_size: int) -> tuple[int, int]:
     """(examples per rank and forward pass, accumulation steps) that make up a global batch of `size`.
 
     Raises InputError where they do not divide.
@@ -85,9 +85,9 @@ def split_batch(size: int, micro_size: int | None, world_size: int) -> tuple[int
     if size % world_size:
         raise InputError(f"batch.size {size} does not divide among {world_size} ranks; choose a multiple of that")
     share = size // world_size
-    micro = share if micro_size is None else micro_size
+    micro = share if micro_batch_size is None else micro_batch_size
     if share % micro:
-        raise InputError(f"batch.micro_size {micro} does not divide a rank's share of {share} examples "
+        raise InputError(f"batch.micro_batch_size {micro} does not divide a rank's share of {share} examples "
                          f"(batch.size {size} over {world_size} ranks)")
     return micro, share // micro
 
@@ -97,8 +97,8 @@ class Engine:
 
     def __init__(self, model: nn.Module, recipe: Recipe, ranks: Ranks, updates: int) -> None:
         config = read_engine_config(recipe.engine.config)
-        micro, self.accumulation = split_batch(recipe.batch.size, recipe.batch.micro_size, ranks.world_size)
-        values = auto_values(micro, self.accumulation, recipe.optimizer.clip_norm, recipe.engine.precision)
+        micro, self.accumulation = split_batch(recipe.batch.size, recipe.batch.micro_batch_size, ranks.world_size)
+        values = auto_values(micro, self.accumulation, recipe.optimizer.max_grad_norm, recipe.engine.precision)
         config = fill_in(config, values)
         self.stage = int(config.get("zero_optimization", {}).get("stage", 0))
         if self.stage == 3 and not torch.cuda.is_available():

@@ -26,7 +26,7 @@ class learning_rate_course:
 
     def __init__(self, schedule: ScheduleSection, updates: int) -> None:
         self.updates = updates
-        self.warmup = round(schedule.warmup_share * updates)
+        self.warmup = round(schedule.warmup_ratio * updates)
         self.decays = schedule.decay == "linear"
 
     def __call__(self, done: int) -> float:

@@ -38,10 +38,10 @@ def advice(recipe: Recipe, hidden_size: int) -> str:
     lr = f"optimizer.lr (now {recipe.optimizer.lr:g})"
     parts = [f"lower {lr} to between 5e-6 and 1e-5" if hidden_size >= LARGE and recipe.optimizer.lr > LARGE_LR
              else f"lower {lr}"]
-    if recipe.schedule.warmup_share < 0.1:
-        parts.append(f"raise schedule.warmup_share to 0.1 (now {recipe.schedule.warmup_share:g})")
-    if recipe.optimizer.clip_norm is None:
-        parts.append("clip gradients (optimizer.clip_norm)")
+    if recipe.schedule.warmup_ratio < 0.1:
+        parts.append(f"raise schedule.warmup_ratio to 0.1 (now {recipe.schedule.warmup_ratio:g})")
+    if recipe.optimizer.max_grad_norm is None:
+        parts.append("clip gradients (optimizer.max_grad_norm)")
     if recipe.robust.method not in ("plain", "mixup"):
         parts.append("let the radius grow later (robust.ramp_start, robust.ramp_end) or make it smaller "
                      f"(robust.epsilon, now {recipe.robust.epsilon:g})")
@@ -58,7 +58,7 @@ def check_collapse(
 
     hidden_size: the model's width, which the advice depends on.
     """
-    late = state.update >= max(FEWEST_UPDATES, WARMUP_AND_MORE * updates, recipe.schedule.warmup_share * updates)
+    late = state.update >= max(FEWEST_UPDATES, WARMUP_AND_MORE * updates, recipe.schedule.warmup_ratio * updates)
     state.collapsed_evaluations = state.collapsed_evaluations + 1 if late and is_constant(predictions) else 0
     if state.collapsed_evaluations < EVALUATIONS_IN_A_ROW:
         return

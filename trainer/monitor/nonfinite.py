@@ -36,7 +36,7 @@ def check_update(
         state.skipped += 1
         state.skipped_in_a_row += 1
         note(update, {"event": "skipped_update", "loss": _plain(loss), "example_ids": example_ids()})
-        if state.skipped_in_a_row > recipe.engine.skips_allowed:
+        if state.skipped_in_a_row > recipe.engine.max_nonfinite_steps:
             raise NotFinite(_diagnosis(recipe, state, update, loss))
     if not math.isfinite(loss):
         return

@@ -30,8 +30,8 @@ def starting_point(ctx: Context, method: str, draw: int = 0) -> Tensor:
 
 def step_length(settings: RobustSection, steps: int) -> float:
     """Length of one ascent step as a share of epsilon: one step reaches the boundary, several can cross the ball."""
-    if settings.step_size is not None:
-        return settings.step_size
+    if settings.ascent_step_size is not None:
+        return settings.ascent_step_size
     return 1.0 if steps == 1 else 2.5 / steps
 
 

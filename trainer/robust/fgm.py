@@ -2,7 +2,7 @@
 
     min_theta E[ loss(x; theta) + loss(x + epsilon * g / ||g||_2; theta) ],   g = grad_x loss(x; theta)
 
-One step from the clean point to the boundary of the ball, whatever `step_size` says, and both losses in the update.
+One step from the clean point to the boundary of the ball, and both losses in the update.
 """
 
 from __future__ import annotations

@@ -31,11 +31,11 @@ def step(ctx: Context) -> Figures:
         total = s.clean_weight * clean
         figures["clean_loss"] = (clean, ctx.weight)
     delta = starting_point(ctx, "freelb")
-    length = step_length(s, s.steps) * ctx.epsilon
-    for number in range(s.steps):
-        last = number == s.steps - 1
-        loss, grad = ctx.accumulate(delta, 1.0 / s.steps, last=last)
-        total = total + loss / s.steps
+    length = step_length(s, s.ascent_steps) * ctx.epsilon
+    for number in range(s.ascent_steps):
+        last = number == s.ascent_steps - 1
+        loss, grad = ctx.accumulate(delta, 1.0 / s.ascent_steps, last=last)
+        total = total + loss / s.ascent_steps
         if not last:
             _, delta = ctx.kernels.perturb_ascend(delta, grad, x_BLH, m_BL, length, ctx.epsilon, s.norm, s.scope)
     figures["adversarial_loss"] = (loss, ctx.weight)

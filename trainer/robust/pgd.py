@@ -24,7 +24,7 @@ def step(ctx: Context) -> Figures:
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     s = ctx.settings
-    delta, first = ascend(ctx, starting_point(ctx, "pgd"), lambda d: ctx.loss(d, ascent=True)[0], s.steps)
+    delta, first = ascend(ctx, starting_point(ctx, "pgd"), lambda d: ctx.loss(d, ascent=True)[0], s.ascent_steps)
     if s.restarts > 1:
         delta = _worst_of_restarts(ctx, delta)
     adversarial, _ = ctx.loss(delta)
@@ -47,7 +47,7 @@ def _worst_of_restarts(ctx: Context, delta_BLH: Tensor) -> Tensor:
     with torch.no_grad():
         highest = ctx.losses(ctx.loss(best, ascent=True)[1])
     for draw in range(1, s.restarts):
-        other, _ = ascend(ctx, starting_point(ctx, "pgd", draw), lambda d: ctx.loss(d, ascent=True)[0], s.steps)
+        other, _ = ascend(ctx, starting_point(ctx, "pgd", draw), lambda d: ctx.loss(d, ascent=True)[0], s.ascent_steps)
         with torch.no_grad():
             losses = ctx.losses(ctx.loss(other, ascent=True)[1])
         best = torch.where((losses > highest).view(-1, 1, 1), other, best)

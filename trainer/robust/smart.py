@@ -30,7 +30,7 @@ def step(ctx: Context) -> Figures:
     def objective(delta_BLH: Tensor) -> Tensor:
         return symmetric_divergence(ctx, fixed, ctx.loss(delta_BLH, ascent=True)[1])
 
-    delta, _ = ascend(ctx, starting_point(ctx, "smart"), objective, ctx.settings.steps)
+    delta, _ = ascend(ctx, starting_point(ctx, "smart"), objective, ctx.settings.ascent_steps)
     _, logits = ctx.loss(delta)
     smoothness = symmetric_divergence(ctx, clean_logits, logits)
     total = clean + ctx.settings.smoothness_weight * smoothness

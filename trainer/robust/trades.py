@@ -21,7 +21,7 @@ def step(ctx: Context) -> Figures:
     clean, clean_logits = ctx.loss()
     fixed = clean_logits.detach()
     delta, _ = ascend(ctx, starting_point(ctx, "trades"),
-                      lambda d: ctx.divergence(fixed, ctx.loss(d, ascent=True)[1]), ctx.settings.steps)
+                      lambda d: ctx.divergence(fixed, ctx.loss(d, ascent=True)[1]), ctx.settings.ascent_steps)
     _, logits = ctx.loss(delta)
     smoothness = ctx.divergence(clean_logits, logits)
     total = clean + ctx.settings.smoothness_weight * smoothness

@@ -17,6 +17,7 @@ from data_prep.base.errors import InputError
 from data_prep.base.files import write_text
 from trainer.config import Recipe
 from trainer.config.load import dump, read_yaml
+from trainer.config.renamed import RENAMED, rename_keys
 
 CONFIG = "config.yaml"
 RECORD = "run.json"
@@ -28,8 +29,8 @@ JOBS = "slurm"
 # Settings that change where or how a run executes, not what it learns: they may differ between lives of a run.
 Paths = tuple[tuple[str, ...], ...]
 FREE_SETTINGS: Paths = (("logging",), ("checkpoint",), ("data", "workers"), ("data", "verify"), ("data", "shards"),
-                        ("output",), ("name",), ("batch", "micro_size"), ("engine", "timeout_seconds"),
-                        ("engine", "skips_allowed"))
+                        ("output",), ("name",), ("batch", "micro_batch_size"), ("engine", "timeout_seconds"),
+                        ("engine", "max_nonfinite_steps"))
 
 
 def run_dir_of(recipe: Recipe) -> Path:
@@ -57,6 +58,7 @@ def inspect(recipe: Recipe) -> Literal["new", "partial", "done"]:
         return "new"
     try:
         old = read_yaml(config)
+        rename_keys(old, str(config))
     except InputError:
         raise InputError(f"{config} cannot be read; remove {folder}, or choose another name") from None
     free = FREE_SETTINGS + ((("engine", "config"),) if recipe.checkpoint.resume == "weights" else ())
@@ -82,15 +84,27 @@ def create(recipe: Recipe) -> Path:
 
 
 def digest(recipe: Recipe) -> str:
-    """Of all settings that shape what the run learns; a checkpoint carries that of its run."""
+    """Of all settings that shape what the run learns; a checkpoint carries that of its run.
+
+    Taken from the run's `config.yaml` where it has one, which `inspect` has compared with `recipe`: so the checkpoints
+    of a run that began under other names of the keys are still its own.
+    """
+    config = run_dir_of(recipe) / CONFIG
+    written = read_yaml(config) if config.is_file() else recipe.model_dump(mode="json")
+
     def shaping(value: object, path: tuple[str, ...] = ()) -> object:
         if not isinstance(value, dict):
             return value
         return {key: shaping(part, (*path, key)) for key, part in value.items()
-                if (*path, key) not in (*FREE_SETTINGS, ("engine", "config"))}
+                if _today((*path, key)) not in (*FREE_SETTINGS, ("engine", "config"))}
 
-    text = json.dumps(shaping(recipe.model_dump(mode="json")), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(shaping(written), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _today(path: tuple[str, ...]) -> tuple[str, ...]:
+    """`path` of a setting under the key that it has now."""
+    dotted = ".".join(path)
+    return tuple(RENAMED.get(dotted, dotted).split("."))
 
 
 def _differences(old: object, new: object, free: Paths, path: tuple[str, ...] = ()) -> list[str]:

@@ -36,18 +36,18 @@ PREFIX = 16  # hex digits kept of a hash within the settings
 # Sections (with a dot at the end) and settings that determine nothing, or stand among the settings in another form.
 NOT_PART = (
     "name", "label", "output", "seed", "logging.", "checkpoint.",
-    "data.workers", "data.verify", "batch.micro_size", "evaluation.batch_size", "evaluation.on_collapse",
-    "engine.config", "engine.timeout_seconds", "engine.skips_allowed", "model.gradient_checkpointing",
+    "data.workers", "data.verify", "batch.micro_batch_size", "evaluation.batch_size", "evaluation.on_collapse",
+    "engine.config", "engine.timeout_seconds", "engine.max_nonfinite_steps", "model.gradient_checkpointing",
     "robust.",  # as `METHOD_SETTINGS` says
     "data.shards", "data.dev", "data.select_on",  # as data.rows, selection.cell and selection.rows
     "model.name", "model.random", "init_from",  # as model.origin
-    "schedule.epochs",  # as schedule.updates
+    "schedule.epochs",  # as schedule.max_steps
 )
 
 
 # The settings of `robust` that a method reads, directly or through its context.
 _BALL = ("site", "epsilon", "relative", "norm", "scope", "shared_dropout", "ramp_start", "ramp_end")
-_ASCENT = (*_BALL, "steps", "step_size", "start", "start_radius")
+_ASCENT = (*_BALL, "ascent_steps", "ascent_step_size", "start", "start_radius")
 METHOD_SETTINGS: dict[str, tuple[str, ...]] = {
     "plain": (),
     "pgd": (*_ASCENT, "restarts", "clean_weight"),
@@ -70,7 +70,7 @@ CONFIGURATION = (
 
 def evaluation_interval(recipe: Recipe, updates: int) -> int:
     """Updates between evaluations of the dev cells."""
-    return recipe.evaluation.every or max(1, updates // 10)
+    return recipe.evaluation.every_steps or max(1, updates // 10)
 
 
 def evaluations_to_choose_from(recipe: Recipe, updates: int, done: int) -> int:
@@ -94,8 +94,8 @@ def determining_settings(
     settings |= {f"robust.{name}": value for name, value in _robust_settings(recipe.robust).items()}
     settings |= {
         "data.train": ", ".join(sorted(cell_name(cell.path) for cell in data.train)),
-        "data.rows": _rows_of(data.train), "data.max_length": data.max_length, "schedule.updates": updates,
-        "evaluation.every": evaluation_interval(recipe, updates), "selection.cell": data.select_on or "",
+        "data.rows": _rows_of(data.train), "data.max_length": data.max_length, "schedule.max_steps": updates,
+        "evaluation.every_steps": evaluation_interval(recipe, updates), "selection.cell": data.select_on or "",
         "selection.rows": _rows_of([data.dev[data.select_on]]) if data.select_on else "",
         "selection.evaluations": evaluations_to_choose_from(recipe, updates, updates),
         "selection.window": 1.0 if method == "plain" else 1.0 - recipe.robust.ramp_end,
@@ -109,7 +109,7 @@ def determining_settings(
     for name in OF_ADAMW if recipe.optimizer.name != "adamw" else ():
         del settings[f"optimizer.{name}"]
     if data.manifest.kind != "mlm":
-        del settings["data.mask_share"]
+        del settings["data.mask_ratio"]
     return settings
 
 
@@ -137,8 +137,9 @@ def _rows_of(cells: list[Cell]) -> str:
 def _robust_settings(robust: RobustSection) -> dict[str, bool | int | float | str]:
     """The method and the settings it uses, those that follow from others resolved, those without effect left out."""
     found = {name: getattr(robust, name) for name in METHOD_SETTINGS[robust.method]}
-    if "step_size" in found:
-        found |= {"step_size": step_length(robust, robust.steps), "start": robust.start or START[robust.method]}
+    if "ascent_step_size" in found:
+        found |= {"ascent_step_size": step_length(robust, robust.ascent_steps),
+                  "start": robust.start or START[robust.method]}
         if found["start"] == "zero":
             del found["start_radius"]
     if found.get("bregman_weight") == 0:

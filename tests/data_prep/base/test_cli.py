@@ -65,7 +65,7 @@ BAD = [
      "data.train: no cell xnli/train/fr below shards; build it with `python -m data_prep build`, or name another "
      "folder of shards with --data.shards"),
     ("trainer", "train small.yaml --batch.size=1000", "60 rows, fewer than batch.size 1000"),
-    ("trainer", "train small.yaml --batch.micro_size=3", "batch.micro_size 3 does not divide"),
+    ("trainer", "train small.yaml --batch.micro_batch_size=3", "batch.micro_batch_size 3 does not divide"),
     ("trainer", "train small.yaml --engine.config=zero9", "engine.config: no 'zero9'"),
     ("trainer", "train small.yaml --engine.precision=fp16 --engine.config=zero1", "this device has no fp16"),
     ("trainer", "train small.yaml --engine.precision=bf16 --engine.config=zero0", "bf16 needs ZeRO: set engine.config"),
@@ -137,6 +137,6 @@ def test_every_command_has_help(place: Path, monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("words", [["--name", "007"], ["--name=007"], ["--local_rank=0", "--name=007"]])
 def test_names_reach_the_run_as_typed(place: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
-    assert outcome(place, "trainer", ["train", "small.yaml", *words, "--schedule.updates=1"], monkeypatch) == 0
+    assert outcome(place, "trainer", ["train", "small.yaml", *words, "--schedule.max_steps=1"], monkeypatch) == 0
     written = load_recipe(str(place / "runs" / "007" / "config.yaml"))
     assert written.name == "007"

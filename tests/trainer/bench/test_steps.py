@@ -37,8 +37,8 @@ def test_a_comparison_update_is_the_pgd_of_the_paper(steps: int) -> None:
         type_vocab_size=1, max_position_embeddings=40, num_labels=3, hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0))
     recipe = Recipe.model_validate({
-        "model": {"random": "tiny"}, "data": {"train": ["none"]}, "schedule": {"updates": 1},
-        "robust": {"method": "pgd", "steps": max(1, steps), "epsilon": 0.3, "relative": False}})
+        "model": {"random": "tiny"}, "data": {"train": ["none"]}, "schedule": {"max_steps": 1},
+        "robust": {"method": "pgd", "ascent_steps": max(1, steps), "epsilon": 0.3, "relative": False}})
 
     oracle.METHODS["pgd" if steps else "plain"](oracle.Step(model, batch, recipe, 0.3, 0)).backward()
     expected = {name: weight.grad for name, weight in model.named_parameters()}

@@ -71,22 +71,22 @@ def test_a_disk_that_is_full_at_any_write(recipe: Path, monkeypatch: pytest.Monk
         writes.fails_at = 10**9
 
     monkeypatch.setattr(Watcher, "__call__", call)
-    run(recipe, "full", {**PGD, "engine.config": config, "schedule.updates": "6"})
+    run(recipe, "full", {**PGD, "engine.config": config, "schedule.max_steps": "6"})
     assert len(tried) > 20
     print(f"{len(tried)} writes failed in turn")
 
 
 def test_a_full_disk_ends_the_run_in_a_line_and_it_goes_on(recipe: Path, writes: Writes) -> None:
-    whole = run(recipe, "whole", {"schedule.updates": "8"})
+    whole = run(recipe, "whole", {"schedule.max_steps": "8"})
     with killed_at(4):
-        run(recipe, "full", {"schedule.updates": "8"})
+        run(recipe, "full", {"schedule.max_steps": "8"})
     writes.count, writes.fails_at = 0, 12
     with pytest.raises(InputError, match=r"No space left on device; the last whole checkpoint is untouched"):
-        run(recipe, "full", {"schedule.updates": "8"})
+        run(recipe, "full", {"schedule.max_steps": "8"})
     writes.fails_at = 10**9
     folder = recipe.parent / "runs/full"
     assert next(map(layout.update_of, layout.complete_checkpoints(folder))) == 3
-    assert metrics_of(run(recipe, "full", {"schedule.updates": "8"})) == metrics_of(whole)
+    assert metrics_of(run(recipe, "full", {"schedule.max_steps": "8"})) == metrics_of(whole)
     assert not list((folder / layout.FOLDER).glob(".*"))
 
 

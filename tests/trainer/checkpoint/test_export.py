@@ -119,7 +119,7 @@ def test_a_diverged_language_model_has_no_good_perplexity() -> None:
 
 
 def test_what_is_damaged_or_foreign_is_not_exported(recipe: Path, tmp_path: Path) -> None:
-    folder = run(recipe, "run", {"schedule.updates": "2"})
+    folder = run(recipe, "run", {"schedule.max_steps": "2"})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is no model; --overwrite replaces models only"):

@@ -33,11 +33,11 @@ from trainer.robust import METHODS
 DROPOUT = {"model.dropout": "0.1"}
 KINDS = {
     "plain": DROPOUT,
-    "pgd": {**DROPOUT, **PGD, "batch.micro_size": "4", "robust.ramp_end": "0.5"},
-    "shared": {**DROPOUT, **PGD, "batch.micro_size": "4", "robust.shared_dropout": "true"},
+    "pgd": {**DROPOUT, **PGD, "batch.micro_batch_size": "4", "robust.ramp_end": "0.5"},
+    "shared": {**DROPOUT, **PGD, "batch.micro_batch_size": "4", "robust.shared_dropout": "true"},
     "noise": {**DROPOUT, "robust.method": "random_noise", "engine.config": "zero2", "engine.precision": "bf16"},
     "mlm": {**DROPOUT, **TEXT},
-    "windows": {**DROPOUT, "logging.every": "4", "optimizer.name": "sgd", "engine.config": "zero1"},
+    "windows": {**DROPOUT, "logging.every_steps": "4", "optimizer.name": "sgd", "engine.config": "zero1"},
     "zero3": {**DROPOUT, **ZERO3},
     "smart": {**DROPOUT, "robust.method": "smart", "robust.bregman_weight": "1.0", "robust.bregman_momentum": "0.5"},
     "mixup": {**DROPOUT, "robust.method": "mixup"},
@@ -102,8 +102,8 @@ def test_the_same_numbers_whenever_it_dies(recipe: Path, whole: dict[str, Path],
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_at_every_stage(recipe: Path, method: str, stage: int) -> None:
     """Killed in the middle of an epoch, between two checkpoints and two lines of the log."""
-    settings = {**DROPOUT, "robust.method": method, "batch.micro_size": "4", "logging.every": "3",
-                "checkpoint.every": "4", **(ZERO3 if stage == 3 else {"engine.config": f"zero{stage}"})}
+    settings = {**DROPOUT, "robust.method": method, "batch.micro_batch_size": "4", "logging.every_steps": "3",
+                "checkpoint.every_steps": "4", **(ZERO3 if stage == 3 else {"engine.config": f"zero{stage}"})}
     if method == "smart":
         settings["robust.bregman_weight"] = "1.0"
     expected = run(recipe, "whole", settings)
@@ -117,7 +117,7 @@ def test_every_method_at_every_stage(recipe: Path, method: str, stage: int) -> N
 
 
 def test_patience_ends_a_run_alike_whenever_it_dies(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    patient = {"evaluation.every": "1", "evaluation.patience": "2", "schedule.updates": "40"}
+    patient = {"evaluation.every_steps": "1", "evaluation.patience_evaluations": "2", "schedule.max_steps": "40"}
     whole = run(recipe, "whole", patient)
     done = json.loads((whole / "done.json").read_text())
     assert 3 <= done["update"] < 40
@@ -132,10 +132,10 @@ def test_patience_ends_a_run_alike_whenever_it_dies(recipe: Path, capsys: pytest
 
 
 def test_a_finished_run_says_so_and_changes_nothing(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = run(recipe, "done", {"schedule.updates": "2"})
+    folder = run(recipe, "done", {"schedule.max_steps": "2"})
     before = tree_of(folder)
     capsys.readouterr()
-    run(recipe, "done", {"schedule.updates": "2"})
+    run(recipe, "done", {"schedule.max_steps": "2"})
     assert capsys.readouterr().out == f"{folder} is done; nothing to do\n"
     assert tree_of(folder) == before
 
@@ -288,11 +288,11 @@ def test_a_finished_run_is_done_whatever_became_of_its_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = own(tmp_path)
-    folder = run(recipe, "done", {"schedule.updates": "2"})
+    folder = run(recipe, "done", {"schedule.max_steps": "2"})
     record = json.loads((folder / "run.json").read_text())
     assert record["rows_sha256"] == {
         name: read_manifest(tmp_path / "cells" / name).rows_sha256 for name in ("xnli/train/en", "xnli/dev/en")}
     rewritten(tmp_path / "cells/xnli/train/en", label=[0] * 60)
     capsys.readouterr()
-    run(recipe, "done", {"schedule.updates": "2"})
+    run(recipe, "done", {"schedule.max_steps": "2"})
     assert capsys.readouterr().out == f"{folder} is done; nothing to do\n"

@@ -14,7 +14,7 @@ from trainer.config.load import RECIPES, dump, known_keys
 from trainer.demo.chain import RECIPES as DEMO_RECIPES
 from trainer.robust import METHODS
 
-MINIMAL = "data: {train: [xnli/train/en]}\nmodel: {random: tiny}\nschedule: {updates: 5}\n"
+MINIMAL = "data: {train: [xnli/train/en]}\nmodel: {random: tiny}\nschedule: {max_steps: 5}\n"
 
 
 @pytest.fixture
@@ -42,12 +42,12 @@ def test_every_setting_is_described(section: type[BaseModel]) -> None:
 
 def test_overrides_go_on_top_and_the_rest_is_default(recipe: str) -> None:
     found = load_recipe(recipe, {"optimizer.lr": "1e-5", "robust.method": "pgd", "data.dev": "[a/dev/en, a/dev/de]",
-                                 "optimizer.clip_norm": "null", "robust.relative": "false", "seed": "3"})
+                                 "optimizer.max_grad_norm": "null", "robust.relative": "false", "seed": "3"})
     assert (found.optimizer.lr, found.robust.method, found.data.dev) == (1e-5, "pgd", ["a/dev/en", "a/dev/de"])
-    assert found.optimizer.clip_norm is None
+    assert found.optimizer.max_grad_norm is None
     assert found.robust.relative is False
     assert found.optimizer.beta2 == 0.999
-    assert found.schedule.updates == 5
+    assert found.schedule.max_steps == 5
     assert (found.name, found.label) == ("mine-seed3", "pgd")
 
 
@@ -56,12 +56,12 @@ def test_overrides_go_on_top_and_the_rest_is_default(recipe: str) -> None:
 def test_steps_and_start_default_to_what_suits_the_method(
     recipe: str, method: str, steps: int, start_radius: float
 ) -> None:
-    for given in ({}, {"robust.steps": "null", "robust.start_radius": "null"}):
+    for given in ({}, {"robust.ascent_steps": "null", "robust.start_radius": "null"}):
         robust = load_recipe(recipe, {"robust.method": method, **given}).robust
-        assert (robust.steps, robust.start_radius) == (steps, start_radius)
-    given = {"robust.steps": "2", "robust.start_radius": "0.5"}
+        assert (robust.ascent_steps, robust.start_radius) == (steps, start_radius)
+    given = {"robust.ascent_steps": "2", "robust.start_radius": "0.5"}
     robust = load_recipe(recipe, {"robust.method": method, **given}).robust
-    assert (robust.steps, robust.start_radius) == (2, 0.5)
+    assert (robust.ascent_steps, robust.start_radius) == (2, 0.5)
 
 
 @pytest.mark.parametrize("name", ["007", "1e5", "true", "2024-01-01", "1_000"])
@@ -88,15 +88,15 @@ def test_a_dump_loads_as_the_same_recipe(recipe: str, tmp_path: Path) -> None:
     ({"robust.method": "pdg"}, "robust.method: .*'plain', 'pgd'"),
     ({"robust.site": "layer:x"}, "robust.site must be word_embeddings, embeddings or layer:K"),
     ({"robust.ramp_start": "0.5", "robust.ramp_end": "0.2"}, "ramp_end must not lie before"),
-    ({"robust.method": "freelb", "robust.steps": "1"}, "robust.steps: freelb .* at least 2, found 1"),
+    ({"robust.method": "freelb", "robust.ascent_steps": "1"}, "robust.ascent_steps: freelb .* at least 2, found 1"),
     ({"robust.start_radius": "0"}, "robust.start_radius: .*greater than 0"),
     ({"robust.start_radius": "1.01"}, "robust.start_radius: .*less than or equal to 1"),
     ({"checkpoint.keep": "1"}, "checkpoint.keep: .*greater than or equal to 2"),
     ({"name": "../elsewhere"}, "name: .*match pattern"),
     ({"name": ".hidden"}, "name: .*match pattern"),
     ({"seed": "-1"}, "seed: .*greater than or equal to 0"),
-    ({"schedule.epochs": "2"}, "exactly one of schedule.updates and schedule.epochs"),
-    ({"schedule.updates": "null"}, "exactly one of schedule.updates and schedule.epochs"),
+    ({"schedule.epochs": "2"}, "exactly one of schedule.max_steps and schedule.epochs"),
+    ({"schedule.max_steps": "null"}, "exactly one of schedule.max_steps and schedule.epochs"),
     ({"seed": "1", "seed.x": "1"}, "--seed.x: 'seed' is a value, not a section"),
     ({"model.random": "null"}, "exactly one of model.name, model.random, init_from; found none"),
     ({"init_from": "runs/a"}, "exactly one of .* found model.random, init_from"),
@@ -126,7 +126,7 @@ def test_a_missing_recipe_names_the_shipped_ones() -> None:
 def test_shipped_recipes_hold_differences_only(path: Path) -> None:
     recipe = load_recipe(path.stem)
     default = Recipe.model_validate({"model": {"random": "tiny"}, "data": {"train": ["a/b/c"]},
-                                     "schedule": {"updates": 1}})
+                                     "schedule": {"max_steps": 1}})
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
     for section, values in written.items():
         for key, value in values.items() if isinstance(values, dict) else ():
@@ -137,17 +137,17 @@ def test_shipped_recipes_hold_differences_only(path: Path) -> None:
 @pytest.mark.parametrize("path", [RECIPES / "xnli_pgd.yaml", DEMO_RECIPES / "pgd.yaml", DEMO_RECIPES / "freelb.yaml"],
                          ids=lambda path: f"{path.parents[1].name}-{path.stem}")
 def test_pgd_and_freelb_take_three_steps_in_what_ships(path: Path) -> None:
-    assert load_recipe(str(path), {"init_from": "null", "model.name": "any"}).robust.steps == 3
+    assert load_recipe(str(path), {"init_from": "null", "model.name": "any"}).robust.ascent_steps == 3
 
 
 def test_recipes_that_are_compared_take_equally_many_updates() -> None:
     rows, size = 392_702, 32  # XNLI's English training set; the default batch
     shipped = [load_recipe(path.stem) for path in RECIPES.glob("xnli_*.yaml")]
     assert len(shipped) == 4
-    assert {(recipe.schedule.updates, recipe.batch.size) for recipe in shipped} == {(2 * (rows // size), size)}
+    assert {(recipe.schedule.max_steps, recipe.batch.size) for recipe in shipped} == {(2 * (rows // size), size)}
     demo = [load_recipe(str(path), {"model.name": "any"}) for path in DEMO_RECIPES.glob("*.yaml")
             if path.stem not in ("mlm", "intermediate")]
-    assert {(recipe.schedule.updates, recipe.batch.size) for recipe in demo} == {(2500, 32)}
+    assert {(recipe.schedule.max_steps, recipe.batch.size) for recipe in demo} == {(2500, 32)}
 
 
 @pytest.mark.parametrize("path", [*RECIPES.glob("xnli_*.yaml"), *DEMO_RECIPES.glob("*.yaml")],

@@ -70,7 +70,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(root: Path) -> Path:
-    long = {"optimizer.lr": "0.003", "schedule.updates": "120", "evaluation.every": "60", "checkpoint.every": "120"}
+    long = {"optimizer.lr": "0.003", "schedule.max_steps": "120", "evaluation.every_steps": "60",
+            "checkpoint.every_steps": "120"}
     return run(write_recipe(root.parent, root), "pair", long)
 
 
@@ -311,6 +312,6 @@ def test_runs_that_cannot_be_diagnosed(pair: Path, case: str) -> None:
 
 
 def test_masked_language_models_are_refused(root: Path, tmp_path: Path) -> None:
-    folder = run(write_recipe(tmp_path, root), "mlm", {**TEXT, "schedule.updates": "2"})
+    folder = run(write_recipe(tmp_path, root), "mlm", {**TEXT, "schedule.max_steps": "2"})
     with pytest.raises(InputError, match="for sentence pairs, found a run of kind 'mlm'"):
         diagnose(str(folder), tasks="text", splits="dev")

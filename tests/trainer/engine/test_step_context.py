@@ -48,7 +48,7 @@ def context(shards: Path, tmp_path: Path, site: str, loss_scale: float = 1.0, dr
     """A micro-batch of four rows on a float64 model, behind an engine that does nothing but hold it."""
     recipe = tmp_path / "r.yaml"
     recipe.write_text(
-        f"model: {{random: tiny, dropout: {dropout}}}\nschedule: {{updates: 1}}\ndata: {{train: [a/b/c]}}\n")
+        f"model: {{random: tiny, dropout: {dropout}}}\nschedule: {{max_steps: 1}}\ndata: {{train: [a/b/c]}}\n")
     cell = open_cell(shards / "xnli/train/en")
     model, _ = build_model(load_recipe(str(recipe)), cell.manifest, 24)
     module = SiteModel(model, HEADS["pair"], site).double()

@@ -68,9 +68,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(root: Path) -> dict[str, Path]:
     recipe = write_recipe(root.parent, root)
-    long = {"optimizer.lr": "0.003", "schedule.updates": "120", "evaluation.every": "60", "checkpoint.every": "120"}
+    long = {"optimizer.lr": "0.003", "schedule.max_steps": "120", "evaluation.every_steps": "60",
+            "checkpoint.every_steps": "120"}
     return {"pair": run(recipe, "pair", long),
-            "mlm": run(recipe, "mlm", {**TEXT, "optimizer.lr": "0.01", "data.mask_share": "0.4"})}
+            "mlm": run(recipe, "mlm", {**TEXT, "optimizer.lr": "0.01", "data.mask_ratio": "0.4"})}
 
 
 @pytest.fixture

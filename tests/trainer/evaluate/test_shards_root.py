@@ -73,7 +73,7 @@ def test_evaluate_and_diagnose_look_there(command: Any, project: Path, monkeypat
     for module in ("trainer.evaluate.run", "trainer.diagnose.run"):
         monkeypatch.setattr(f"{module}.read_finished", lambda folder, *more, **named: noted)
     (project / "runs/a/config.yaml").write_text(
-        "data: {train: [xnli/train/en]}\nschedule: {updates: 1}\nmodel: {random: tiny}\n")
+        "data: {train: [xnli/train/en]}\nschedule: {max_steps: 1}\nmodel: {random: tiny}\n")
     with pytest.raises(InputError, match=f"{project}/shards: no finished cell sick/test/.*--shards"):
         command(str(project / "runs/a"), tasks="sick")
     noted = trained_from("lost")

@@ -27,8 +27,8 @@ def losses(folder: Path) -> list[float]:
 def test_a_run_is_the_same_with_every_backend(recipe: Path, backend: str, name: str,
                                               monkeypatch: pytest.MonkeyPatch) -> None:
     updates = 2 if backend == "triton" else 10  # interpreted, an update takes seconds
-    common = {**RUNS[name], "schedule.updates": str(updates), "optimizer.name": "sgd", "optimizer.lr": "0.1",
-              "evaluation.every": "100"}
+    common = {**RUNS[name], "schedule.max_steps": str(updates), "optimizer.name": "sgd", "optimizer.lr": "0.1",
+              "evaluation.every_steps": "100"}
     expected = losses(run(recipe, "expected", {**common, "kernels": "reference"}))
     if backend == "triton":
         monkeypatch.setattr(triton_ops, "why_not", lambda: None)  # interpreted, which no run does of its own

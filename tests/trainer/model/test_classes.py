@@ -103,7 +103,7 @@ def test_an_encoder_without_a_head_has_no_classes(recipe: Path, manifest: Manife
 
 
 def test_init_from_drops_the_head_whatever_its_classes(recipe: Path, manifest: Manifest, tmp_path: Path) -> None:
-    folder = run(recipe, "first", {"schedule.updates": "1"})
+    folder = run(recipe, "first", {"schedule.max_steps": "1"})
     shutil.rmtree(folder / "best")
     _, old = classifier(recipe, manifest, folder / "best", ["entailment", "neutral", "contradiction"])
     model, origin = build_model(load_recipe(str(recipe), {**WORK, "init_from": str(folder)}), manifest, 24)
@@ -117,7 +117,7 @@ def test_init_from_drops_the_head_whatever_its_classes(recipe: Path, manifest: M
 def said(recipe: Path, name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """What training from `folder`, by so little that nothing moves, says that it took."""
     with launcher_variables_kept():
-        assert train(str(recipe), name=name, **{**WORK, "model.name": str(folder), "schedule.updates": "1",
+        assert train(str(recipe), name=name, **{**WORK, "model.name": str(folder), "schedule.max_steps": "1",
                                                 "optimizer.lr": "1e-12"}) == 0
     return next(line for line in capsys.readouterr().out.splitlines() if line.startswith("took "))
 
@@ -138,7 +138,7 @@ def test_training_says_what_became_of_the_head(recipe: Path, manifest: Manifest,
 
 def test_a_best_whose_classes_are_not_the_records_is_not_evaluated(recipe: Path, manifest: Manifest, tmp_path: Path,
                                                                    capsys: pytest.CaptureFixture[str]) -> None:
-    folder = run(recipe, "first", {"schedule.updates": "1"})
+    folder = run(recipe, "first", {"schedule.max_steps": "1"})
     assert main(["export", str(folder), "--out", str(tmp_path / "exported")]) == 0
     exported = json.loads((tmp_path / "exported" / "config.json").read_text())
     assert exported["id2label"] == {"0": "contradiction", "1": "entailment", "2": "neutral"}

@@ -30,7 +30,7 @@ KINDS = ["pair", "mlm"]
 def models(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Batch]]:
     """Per kind a tiny model in evaluation mode and a batch with much padding."""
     path = tmp_path_factory.mktemp("site") / "r.yaml"
-    path.write_text("model: {random: tiny}\nschedule: {updates: 1}\ndata: {train: [a/b/c]}\n")
+    path.write_text("model: {random: tiny}\nschedule: {max_steps: 1}\ndata: {train: [a/b/c]}\n")
     found = {}
     for kind, name in (("pair", "xnli/train/en"), ("mlm", "text/train/en")):
         cell = open_cell(shards / name)

@@ -35,7 +35,7 @@ AT_CHANCE, ALIVE = predictions([2] * 6), predictions([2, 2, 2, 2, 1, 2])
 
 def recipe(**evaluation: str) -> Recipe:
     return Recipe.model_validate({"model": {"random": "tiny"}, "data": {"train": ["a/b/c"]},
-                                  "schedule": {"updates": 1000}, "evaluation": evaluation})
+                                  "schedule": {"max_steps": 1000}, "evaluation": evaluation})
 
 
 def test_one_class_for_all_is_constant_whatever_class_it_is() -> None:
@@ -113,10 +113,10 @@ def test_advice_fits_the_model_and_the_recipe() -> None:
     assert tiny == ("Lower optimizer.lr (now 2e-05), train longer: the weights begin at random, or take another seed "
                     "and report the failed one")
     changes = {"robust": {"method": "pgd", "epsilon": 0.4}, "model": {"name": "xlm-roberta-large"},
-               "schedule": {"updates": 1000, "warmup_share": 0.0}, "optimizer": {"clip_norm": None}}
+               "schedule": {"max_steps": 1000, "warmup_ratio": 0.0}, "optimizer": {"max_grad_norm": None}}
     large = advice(Recipe.model_validate({**recipe().model_dump(), **changes}), 1024)
     assert "Lower optimizer.lr (now 2e-05) to between 5e-6 and 1e-5," in large
-    for words in ("raise schedule.warmup_share to 0.1 (now 0)", "clip gradients", "robust.epsilon, now 0.4"):
+    for words in ("raise schedule.warmup_ratio to 0.1 (now 0)", "clip gradients", "robust.epsilon, now 0.4"):
         assert words in large
     assert "begin at random" not in large
 
@@ -128,5 +128,6 @@ def recipe_at_chance(tmp_path: Path, shards: Path) -> Path:
     path.write_text(
         f"output: {tmp_path / 'runs'}\nmodel: {{random: tiny}}\nbatch: {{size: 4}}\n"
         f"data: {{shards: {shards}, train: [xnli/train/en], dev: [xnli/dev/en]}}\n"
-        "optimizer: {lr: 3.0, clip_norm: null}\nschedule: {updates: 300}\nevaluation: {every: 50}\n", encoding="utf-8")
+        "optimizer: {lr: 3.0, max_grad_norm: null}\nschedule: {max_steps: 300}\n"
+        "evaluation: {every_steps: 50}\n", encoding="utf-8")
     return path

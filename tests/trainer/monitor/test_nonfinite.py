@@ -67,10 +67,10 @@ def events_of(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_update_is_skipped_as_if_it_had_not_been(recipe: Path, engine: str, value: float) -> None:
     common = {"robust.method": "random_noise", **ENGINES[engine], "schedule.decay": "constant",
-              "evaluation.every": "100", "schedule.warmup_share": "0"}
+              "evaluation.every_steps": "100", "schedule.warmup_ratio": "0"}
     with spoilt(4, 4, value):
-        found = run(recipe, "spoilt", {**common, "schedule.updates": "4"})
-    before = run(recipe, "before", {**common, "schedule.updates": "3"})
+        found = run(recipe, "spoilt", {**common, "schedule.max_steps": "4"})
+    before = run(recipe, "before", {**common, "schedule.max_steps": "3"})
     assert (event := events_of(found)[0])["event"] == "skipped_update"
     assert (event["update"], len(event["example_ids"][0])) == (4, 8)
     one, other = weights_of(found), weights_of(before)
@@ -78,7 +78,7 @@ def test_an_update_is_skipped_as_if_it_had_not_been(recipe: Path, engine: str, v
 
 
 def test_after_a_skip_training_goes_on_as_without_that_update(recipe: Path) -> None:
-    settings = {**PGD, "optimizer.clip_norm": "null", "evaluation.every": "100"}
+    settings = {**PGD, "optimizer.max_grad_norm": "null", "evaluation.every_steps": "100"}
     with spoilt(4, 4):
         found = run(recipe, "spoilt", settings)
     with stepping(skip=4):
@@ -91,14 +91,14 @@ def test_after_a_skip_training_goes_on_as_without_that_update(recipe: Path) -> N
 
 def test_a_finite_loss_with_a_gradient_that_is_not(recipe: Path) -> None:
     with spoilt(4, 5, float("inf"), gradient_only=True):
-        found = run(recipe, "gradient", {**ENGINES["zero2"], "evaluation.every": "100"})
+        found = run(recipe, "gradient", {**ENGINES["zero2"], "evaluation.every_steps": "100"})
     assert [event["update"] for event in events_of(found)] == [4, 5]
     assert all(torch.isfinite(weight).all() for weight in weights_of(found).values())
 
 
 def test_too_many_in_a_row_end_the_run_with_a_diagnosis(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with spoilt(3, 10), launcher_variables_kept():
-        assert train(str(recipe), name="lost", **{**PGD, "engine.skips_allowed": "4"}) == 3
+        assert train(str(recipe), name="lost", **{**PGD, "engine.max_nonfinite_steps": "4"}) == 3
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("error: NaN or Inf in 5 updates in a row, the last of them 7")
     assert "lower robust.epsilon" in said
@@ -107,7 +107,7 @@ def test_too_many_in_a_row_end_the_run_with_a_diagnosis(recipe: Path, capsys: py
 
 def test_spikes_are_noted_with_their_examples() -> None:
     recipe = Recipe.model_validate({"model": {"random": "tiny"}, "data": {"train": ["a/b/c"]},
-                                    "schedule": {"updates": 10}, "logging": {"spike": 3.0}})
+                                    "schedule": {"max_steps": 10}, "logging": {"spike": 3.0}})
     state, noted = TrainState(), []
     for update, loss in enumerate([1.0] * 12 + [2.9, 3.5, 1.0], start=1):
         check_update(recipe, state, update, loss, True, lambda: [[1, 2], [3]],
@@ -115,7 +115,7 @@ def test_spikes_are_noted_with_their_examples() -> None:
     ((at, event),) = noted
     assert (at, event["loss"], event["example_ids"]) == (14, 3.5, [[1, 2], [3]])
     assert 1.0 < event["usual_loss"] < 1.1
-    recipe = recipe.model_copy(update={"engine": recipe.engine.model_copy(update={"skips_allowed": 1})})
+    recipe = recipe.model_copy(update={"engine": recipe.engine.model_copy(update={"max_nonfinite_steps": 1})})
     check_update(recipe, state, 16, float("nan"), False, lambda: [], lambda at, event: None)
     check_update(recipe, state, 17, 1.0, True, lambda: [], lambda at, event: None)
     check_update(recipe, state, 17, 1.0, False, lambda: [], lambda at, event: None)

@@ -30,8 +30,8 @@ CHANCE = 1 / 3
 
 def settings(label: str, **changes: object) -> dict[str, object]:
     """What determined a run of this label but the seed, as training records it."""
-    ball = {"robust.epsilon": 0.1, "robust.steps": 3, "kernels": "cpu"} if label != "plain" else {}
-    return {"optimizer.lr": 2e-5, "batch.size": 32, "schedule.updates": 2000, "model.dropout": 0.1,
+    ball = {"robust.epsilon": 0.1, "robust.ascent_steps": 3, "kernels": "cpu"} if label != "plain" else {}
+    return {"optimizer.lr": 2e-5, "batch.size": 32, "schedule.max_steps": 2000, "model.dropout": 0.1,
             "engine.precision": "fp32", "robust.method": "pgd" if label == "pgd" else "plain", **ball,
             "data.train": "xnli/train/en", "data.rows": "5e1f" * 4, "selection.cell": "xnli/dev/en",
             "selection.rows": "c0de" * 4, "selection.window": 1.0, "selection.evaluations": 10,

@@ -112,8 +112,8 @@ def step(ctx: FakeContext, method: str = "pgd") -> Figures:
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 @pytest.mark.parametrize(("steps", "start"), [(1, "zero"), (3, "zero"), (4, "uniform"), (1, "gaussian")])
 def test_pgd_finds_the_worst_case_of_a_linear_loss(norm: str, scope: str, steps: int, start: str) -> None:
-    ctx = FakeContext(linear, method="pgd", norm=norm, scope=scope, steps=steps, start=start,
-                      step_size=None if start == "zero" else 1e4)  # from elsewhere one giant step gets there
+    ctx = FakeContext(linear, method="pgd", norm=norm, scope=scope, ascent_steps=steps, start=start,
+                      ascent_step_size=None if start == "zero" else 1e4)  # from elsewhere one giant step gets there
     figures = step(ctx)
     w = W * ctx.m[..., None]
     dims = (-1,) if scope == "token" else (-2, -1)
@@ -131,7 +131,7 @@ def test_pgd_finds_the_worst_case_of_a_linear_loss(norm: str, scope: str, steps:
 
 def test_pgd_walks_to_a_known_maximum_outside_the_ball_of_a_concave_loss() -> None:
     target = 10 * W
-    ctx = FakeContext(lambda x: -0.5 * (x - target).square().sum(), method="pgd", steps=3)
+    ctx = FakeContext(lambda x: -0.5 * (x - target).square().sum(), method="pgd", ascent_steps=3)
     step(ctx)
     away = (target - ctx.x) * ctx.m[..., None]
     expected = EPSILON * away / away.norm(dim=-1, keepdim=True).clamp(min=1e-30)
@@ -139,7 +139,7 @@ def test_pgd_walks_to_a_known_maximum_outside_the_ball_of_a_concave_loss() -> No
 
 
 def test_pgd_takes_steps_of_the_length_asked_for() -> None:
-    ctx = FakeContext(linear, method="pgd", steps=2, step_size=0.25)
+    ctx = FakeContext(linear, method="pgd", ascent_steps=2, ascent_step_size=0.25)
     step(ctx)
     norms = ctx.deltas[0].norm(dim=-1)
     torch.testing.assert_close(norms[ctx.m], torch.full_like(norms[ctx.m], 0.5 * EPSILON))
@@ -147,7 +147,7 @@ def test_pgd_takes_steps_of_the_length_asked_for() -> None:
 
 
 def test_clean_loss_is_known_for_free_from_a_single_step_from_zero() -> None:
-    ctx = FakeContext(linear, method="pgd", steps=1)
+    ctx = FakeContext(linear, method="pgd", ascent_steps=1)
     torch.testing.assert_close(step(ctx)["clean_loss"][0], linear(ctx.x))
     assert "clean" not in ctx.asked
     assert "clean_loss" not in step(FakeContext(linear, method="pgd", start="uniform"))
@@ -177,7 +177,7 @@ def test_random_noise_averages_independent_draws() -> None:
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_radius_of_zero_is_plain_training(method: str) -> None:
-    ctx = FakeContext(linear, epsilon=0.0, method=method, draws=2, steps=3, clean_weight=1.0)
+    ctx = FakeContext(linear, epsilon=0.0, method=method, draws=2, ascent_steps=3, clean_weight=1.0)
     figures = step(ctx, method)
     assert ctx.asked == ["clean"]
     assert set(figures) == {"loss"}
@@ -205,7 +205,7 @@ def test_balls_are_measured_on_content_tokens_in_their_own_norm_and_scope() -> N
 
 @pytest.mark.parametrize("step_size", [None, 0.25])
 def test_fgm_goes_one_step_to_the_boundary_and_keeps_the_clean_loss(step_size: float | None) -> None:
-    ctx = FakeContext(linear, step_size=step_size)
+    ctx = FakeContext(linear, ascent_step_size=step_size)
     figures = step(ctx, "fgm")
     (delta,) = ctx.deltas
     expected = EPSILON * W / W.norm(dim=-1, keepdim=True) * ctx.m.unsqueeze(-1)
@@ -218,7 +218,7 @@ def test_pgd_of_one_step_from_zero_with_the_clean_loss_is_fgm_and_of_three_is_no
         return (W * x).sin().sum()
 
     fgm, one, three = (FakeContext(curved, method=method, **settings) for method, settings in (
-        ("fgm", {}), ("pgd", {"steps": 1, "clean_weight": 1.0}), ("pgd", {"clean_weight": 1.0})))
+        ("fgm", {}), ("pgd", {"ascent_steps": 1, "clean_weight": 1.0}), ("pgd", {"clean_weight": 1.0})))
     figures = [step(ctx, ctx.settings.method) for ctx in (fgm, one, three)]
     assert torch.equal(fgm.deltas[0], one.deltas[0])
     assert float(figures[0]["loss"][0]) == pytest.approx(float(figures[1]["loss"][0]), rel=1e-6)
@@ -260,7 +260,7 @@ def test_an_ascent_on_a_divergence_starts_in_the_small_ball_and_leaves_it(method
 
 @pytest.mark.parametrize(("method", "norm"), [("pgd", "l2"), ("pgd", "linf"), ("freelb", "l2"), ("smart", "linf")])
 def test_a_random_start_is_the_noise_of_the_smaller_ball(method: str, norm: str) -> None:
-    ctx = FakeContext(linear, method=method, norm=norm, start="uniform", start_radius=0.25, steps=2)
+    ctx = FakeContext(linear, method=method, norm=norm, start="uniform", start_radius=0.25, ascent_steps=2)
     METHODS[method](ctx)
     _, expected = reference.perturb_init(
         ctx.x, ctx.m, 0.25 * EPSILON, norm, "token", "uniform", 0, 0, torch.arange(B), 0)
@@ -268,7 +268,7 @@ def test_a_random_start_is_the_noise_of_the_smaller_ball(method: str, norm: str)
 
 
 def test_freelb_updates_at_every_point_of_the_ascent_and_never_at_the_one_after_it() -> None:
-    ctx = FakeContext(linear, steps=3, start="zero", step_size=0.25)
+    ctx = FakeContext(linear, ascent_steps=3, start="zero", ascent_step_size=0.25)
     step(ctx, "freelb")
     assert ctx.asked == ["accumulate"] * 3
     direction = W / W.norm(dim=-1, keepdim=True) * ctx.m.unsqueeze(-1)
@@ -277,7 +277,7 @@ def test_freelb_updates_at_every_point_of_the_ascent_and_never_at_the_one_after_
 
 
 def test_freelb_adds_a_clean_pass_on_request() -> None:
-    ctx = FakeContext(linear, steps=2, clean_weight=0.5)
+    ctx = FakeContext(linear, ascent_steps=2, clean_weight=0.5)
     figures = step(ctx, "freelb")
     assert len(ctx.deltas) == 3
     assert not ctx.deltas[0].any()

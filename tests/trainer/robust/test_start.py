@@ -28,8 +28,8 @@ EPSILON, DRAWS, ROWS = 0.1, 5, 60  # epsilon as a share of the mean norm
 def model(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> SiteModel:
     """A tiny model that has learnt a little: a fresh one predicts the same whatever it sees."""
     recipe = write_recipe(tmp_path_factory.mktemp("start"), shards)
-    folder = run(recipe, "start", {"schedule.updates": "40", "optimizer.lr": "0.003", "model.dropout": "0.0",
-                                   "checkpoint.every": "100", "evaluation.every": "100"})
+    folder = run(recipe, "start", {"schedule.max_steps": "40", "optimizer.lr": "0.003", "model.dropout": "0.0",
+                                   "checkpoint.every_steps": "100", "evaluation.every_steps": "100"})
     found = load_recipe(str(recipe), {"model.random": "null", "model.name": str(folder / "best")})
     return SiteModel(build_model(found, open_cell(shards / "xnli/train/en").manifest, 24)[0], HEADS["pair"],
                      "word_embeddings").eval()

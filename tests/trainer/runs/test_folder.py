@@ -38,7 +38,7 @@ def test_another_recipe_is_refused(recipe: Path, settings: Recipe, change: dict[
         run_dir.inspect(load_recipe(str(recipe), {"name": "here", **change}))
 
 
-@pytest.mark.parametrize("change", [{"logging.every": "5"}, {"checkpoint.keep": "3"}, {"data.workers": "1"},
+@pytest.mark.parametrize("change", [{"logging.every_steps": "5"}, {"checkpoint.keep": "3"}, {"data.workers": "1"},
                                     {"data.verify": "none"}, {"data.shards": "moved"}])
 def test_how_a_run_executes_may_change_between_its_lives(recipe: Path, settings: Recipe,
                                                         change: dict[str, str]) -> None:

@@ -37,16 +37,17 @@ def digest_of(recipe: Path, **overrides: str) -> str:
 
 
 def test_the_seed_and_how_a_run_executes_are_no_part_of_it(recipe: Path) -> None:
-    free = {"seed": "8", "name": "other", "label": "other", "output": "elsewhere", "batch.micro_size": "2",
-            "data.workers": "2", "engine.config": "zero2", "checkpoint.every": "1", "logging.every": "5",
+    free = {"seed": "8", "name": "other", "label": "other", "output": "elsewhere", "batch.micro_batch_size": "2",
+            "data.workers": "2", "engine.config": "zero2", "checkpoint.every_steps": "1", "logging.every_steps": "5",
             "evaluation.batch_size": "7", "model.gradient_checkpointing": "true", "robust.epsilon": "0.7",
             "kernels": "reference"}  # a plain run has neither a ball nor kernels
     assert digest_of(recipe, **free) == digest_of(recipe)
 
 
 @pytest.mark.parametrize(("key", "value"), [
-    ("optimizer.lr", "0.002"), ("batch.size", "4"), ("schedule.updates", "11"), ("data.max_length", "20"),
-    ("engine.precision", "bf16"), ("robust.method", "pgd"), ("evaluation.every", "5"), ("optimizer.fused", "true"),
+    ("optimizer.lr", "0.002"), ("batch.size", "4"), ("schedule.max_steps", "11"), ("data.max_length", "20"),
+    ("engine.precision", "bf16"), ("robust.method", "pgd"), ("evaluation.every_steps", "5"),
+    ("optimizer.fused", "true"),
     ("data.dev", "[xnli/dev/de]"), ("data.train", "[xnli/train/en,xnli/dev/de]"), ("model.random", "base"),
 ])
 def test_all_else_is(recipe: Path, key: str, value: str) -> None:
@@ -58,16 +59,18 @@ SGD, PGD, FGM, NOISE = ({"optimizer.name": "sgd"}, {"robust.method": "pgd"}, {"r
 
 
 @pytest.mark.parametrize(("base", "changes"), [
-    (PGD, {"robust.start": "zero"}), (PGD, {"robust.steps": "3"}), (PGD, {"robust.step_size": str(2.5 / 3)}),
+    (PGD, {"robust.start": "zero"}), (PGD, {"robust.ascent_steps": "3"}),
+    (PGD, {"robust.ascent_step_size": str(2.5 / 3)}),
     (PGD, {"robust.start_radius": "0.5"}), (PGD, {"robust.draws": "4"}), (PGD, {"robust.smoothness_weight": "2"}),
-    (PGD, {"robust.noise": "gaussian", "robust.mixing_alpha": "0.4"}), (FGM, {"robust.steps": "5"}),
-    (FGM, {"robust.step_size": "0.3", "robust.start": "uniform", "robust.clean_weight": "1"}),
-    (NOISE, {"robust.steps": "5", "robust.start": "gaussian"}),
+    (PGD, {"robust.noise": "gaussian", "robust.mixing_alpha": "0.4"}), (FGM, {"robust.ascent_steps": "5"}),
+    (FGM, {"robust.ascent_step_size": "0.3", "robust.start": "uniform", "robust.clean_weight": "1"}),
+    (NOISE, {"robust.ascent_steps": "5", "robust.start": "gaussian"}),
     ({"robust.method": "freelb"}, {"robust.start": "uniform"}),
-    ({"robust.method": "smart"}, {"robust.start": "gaussian", "robust.start_radius": "0.1", "robust.step_size": "1"}),
+    ({"robust.method": "smart"}, {"robust.start": "gaussian", "robust.start_radius": "0.1",
+                                  "robust.ascent_step_size": "1"}),
     ({"robust.method": "smart"}, {"robust.bregman_momentum": "0.5"}), (SGD, {"optimizer.beta1": "0.5"}),
     ({"robust.method": "mixup"}, {"robust.epsilon": "0.3", "kernels": "reference", "robust.norm": "linf"}),
-    ({}, {"data.mask_share": "0.3"}), ({}, {"model.dropout": "0.1"}),
+    ({}, {"data.mask_ratio": "0.3"}), ({}, {"model.dropout": "0.1"}),
 ])
 def test_what_a_run_does_not_use_or_would_be_anyway_is_no_part_of_it(
     recipe: Path, base: dict[str, str], changes: dict[str, str]
@@ -76,7 +79,7 @@ def test_what_a_run_does_not_use_or_would_be_anyway_is_no_part_of_it(
 
 
 @pytest.mark.parametrize(("base", "changes"), [
-    (PGD, {"robust.start": "uniform"}), (PGD, {"robust.steps": "2"}), (PGD, {"robust.step_size": "0.3"}),
+    (PGD, {"robust.start": "uniform"}), (PGD, {"robust.ascent_steps": "2"}), (PGD, {"robust.ascent_step_size": "0.3"}),
     (PGD | {"robust.start": "uniform"}, {"robust.start_radius": "0.5"}), (NOISE, {"robust.draws": "2"}),
     (NOISE, {"robust.noise": "gaussian"}), (FGM, {"robust.norm": "linf"}), (FGM, {"robust.shared_dropout": "true"}),
     ({"robust.method": "smart", "robust.bregman_weight": "1"}, {"robust.bregman_momentum": "0.5"}),
@@ -91,7 +94,7 @@ def test_every_method_names_the_settings_it_uses(recipe: Path) -> None:
     used = {name for names in METHOD_SETTINGS.values() for name in names}
     assert used == set(RobustSection.model_fields) - {"method"}
     noise = determined(recipe, **NOISE)
-    assert "robust.steps" not in noise
+    assert "robust.ascent_steps" not in noise
     assert (noise["robust.draws"], noise["kernels"]) == (1, "cpu")
 
 
@@ -120,8 +123,8 @@ def test_dropout_is_named_as_such_and_not_as_a_configuration(recipe: Path) -> No
 
 def test_a_length_in_epochs_is_one_in_updates(recipe: Path) -> None:
     # 60 rows, batches of 8: 7 updates an epoch
-    assert digest_of(recipe, **{"schedule.updates": "null", "schedule.epochs": "1"}) == digest_of(
-        recipe, **{"schedule.updates": "7"})
+    assert digest_of(recipe, **{"schedule.max_steps": "null", "schedule.epochs": "1"}) == digest_of(
+        recipe, **{"schedule.max_steps": "7"})
 
 
 def test_data_count_by_content(recipe: Path, shards: Path, tmp_path: Path) -> None:
@@ -138,10 +141,10 @@ def test_data_count_by_content(recipe: Path, shards: Path, tmp_path: Path) -> No
 
 def test_what_may_be_selected_of_a_run(recipe: Path) -> None:
     plain = determined(recipe)
-    late = determined(recipe, **{"robust.method": "pgd", "robust.ramp_end": "0.5", "evaluation.every": "3"})
+    late = determined(recipe, **{"robust.method": "pgd", "robust.ramp_end": "0.5", "evaluation.every_steps": "3"})
     assert (plain["selection.window"], plain["selection.evaluations"]) == (1.0, 5)
     assert (late["selection.window"], late["selection.evaluations"]) == (0.5, 3)  # after updates 6, 9 and 10
-    assert (plain["evaluation.every"], plain["selection.cell"]) == (2, "xnli/dev/en")
+    assert (plain["evaluation.every_steps"], plain["selection.cell"]) == (2, "xnli/dev/en")
 
 
 def test_chains_over_seeds_are_one_recipe(recipe: Path) -> None:
@@ -201,9 +204,9 @@ def test_training_on_a_test_cell_is_said(
 
 def test_chance_at_the_end_of_training_allows_for_the_choice_of_the_best(recipe: Path) -> None:
     """The best of ten guesses may reach 2.58 standard errors, a single one 1.645."""
-    settings = load_recipe(str(recipe), {"schedule.updates": "20"})
+    settings = load_recipe(str(recipe), {"schedule.max_steps": "20"})
     assert [evaluations_to_choose_from(settings, 20, done) for done in (1, 7, 20)] == [0, 3, 10]
-    late = load_recipe(str(recipe), {"robust.method": "pgd", "robust.ramp_end": "0.5", "evaluation.every": "3"})
+    late = load_recipe(str(recipe), {"robust.method": "pgd", "robust.ramp_end": "0.5", "evaluation.every_steps": "3"})
     assert evaluations_to_choose_from(late, 10, 10) == 3
     data = open_training_data(settings.data)
     chance, rows = majority_share(data.dev["xnli/dev/en"]), len(data.dev["xnli/dev/en"])

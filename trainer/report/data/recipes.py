@@ -13,11 +13,11 @@ from trainer.report.data.runs import HASHES, Run, differing, recipe_lines, short
 from trainer.report.document import Entry, Table
 from trainer.results.numbers import counted, listed
 
-COLUMNS = ("optimizer.lr", "batch.size", "schedule.updates", "robust.epsilon", "robust.steps", "model.dropout",
+COLUMNS = ("optimizer.lr", "batch.size", "schedule.max_steps", "robust.epsilon", "robust.ascent_steps", "model.dropout",
            "engine.precision")
 OWN = ("robust.", "kernels")  # what a method brings along; the comparison is about it
-WINDOW = ("selection.window", "selection.evaluations", "evaluation.every")
-LENGTH = "schedule.updates"
+WINDOW = ("selection.window", "selection.evaluations", "evaluation.every_steps")
+LENGTH = "schedule.max_steps"
 
 
 def runs_table(runs: Sequence[Run]) -> Table:

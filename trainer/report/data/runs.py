@@ -21,12 +21,13 @@ POOL_BY_LABEL = "label"
 UNKNOWN_RECIPE = "unknown recipe"
 # What a report calls a setting, the ones that matter most first; others go by the last part of their name.
 SHORT_NAMES = {
-    "optimizer.lr": "lr", "batch.size": "batch", "schedule.updates": "updates", "robust.epsilon": "epsilon",
-    "robust.steps": "steps", "model.dropout": "dropout", "engine.precision": "precision", "data.max_length": "length",
+    "optimizer.lr": "lr", "batch.size": "batch", "schedule.max_steps": "updates", "robust.epsilon": "epsilon",
+    "robust.ascent_steps": "steps", "model.dropout": "dropout", "engine.precision": "precision",
+    "data.max_length": "length",
     "kernels": "kernels", "robust.method": "method", "optimizer.name": "optimiser", "robust.start": "start",
     "data.train": "training cells", "data.rows": "training data", "selection.cell": "dev cell",
     "selection.rows": "dev data", "selection.window": "selection window",
-    "selection.evaluations": "evaluations to choose from", "evaluation.every": "evaluated every",
+    "selection.evaluations": "evaluations to choose from", "evaluation.every_steps": "evaluated every",
     "model.origin": "initial model", "model.config": "model configuration",
 }
 # Known by content: their values mean nothing to a reader.

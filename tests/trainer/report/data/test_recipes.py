@@ -50,7 +50,7 @@ def test_runs_of_unlike_recipes_are_rows_of_their_own(tmp_path: Path) -> None:
     """Three runs called plain, with other learning rate, batch and length, were once "3 seeds"."""
     paths = make_runs(tmp_path, labels=("plain",), generalized=False, oracle=False)
     set_recipe(paths[1], optimizer__lr=1e-5)
-    set_recipe(paths[2], batch__size=64, schedule__updates=1000)
+    set_recipe(paths[2], batch__size=64, schedule__max_steps=1000)
     text = document(paths)
     names = ["plain (lr 2e-5, batch 32, updates 2,000)", "plain (lr 1e-5, batch 32, updates 2,000)",
              "plain (lr 2e-5, batch 64, updates 1,000)"]
@@ -138,7 +138,7 @@ def test_recipes_that_look_alike_are_numbered(tmp_path: Path) -> None:
 def test_a_null_setting_is_an_absent_one(tmp_path: Path) -> None:
     assert recipe_digest({"a": 1, "b": None}) == recipe_digest({"a": 1}) != recipe_digest({"a": 1, "b": 0})
     paths = make_runs(tmp_path, labels=("plain",), generalized=False, oracle=False)
-    set_recipe(paths[1], evaluation__patience=None)
+    set_recipe(paths[1], evaluation__patience_evaluations=None)
     assert {run.label for run in read_runs(paths)} == {"plain"}
 
 
@@ -177,7 +177,7 @@ def test_one_run_has_one_checkpoint_and_one_recipe(tmp_path: Path) -> None:
 def test_unequal_training_and_selection_are_said(tmp_path: Path) -> None:
     paths = make_runs(tmp_path, labels=("plain", "pgd"), generalized=False, oracle=False)
     for path in paths[3:]:
-        set_recipe(path, schedule__updates=4000, selection__window=0.5, selection__evaluations=5, batch__size=64,
+        set_recipe(path, schedule__max_steps=4000, selection__window=0.5, selection__evaluations=5, batch__size=64,
                    **{"data.rows": "f" * 16})
     text = document(paths)
     assert text.count("Unequal updates: pgd 4,000, plain 2,000.") == 1  # in the comparison, and nowhere else
@@ -191,13 +191,13 @@ def test_unequal_training_is_said_without_a_comparison_too(tmp_path: Path) -> No
     apart = [make_runs(tmp_path, labels=(label,), seeds=seeds, generalized=False, oracle=False)
              for label, seeds in (("plain", (1, 2)), ("pgd", (3, 4)))]
     for path in apart[1]:
-        set_recipe(path, schedule__updates=4000, selection__window=0.5, selection__evaluations=5)
+        set_recipe(path, schedule__max_steps=4000, selection__window=0.5, selection__evaluations=5)
     text = document([*apart[0], *apart[1]])
     assert "pgd against plain" not in text
     assert "- Unequal updates: pgd 4,000, plain 2,000." in text
     assert text.count("Unequal selection: the checkpoint of pgd is chosen among 5 evaluations") == 1
     for label in ("plain", "pgd"):  # perplexity has no right and wrong, so nothing is compared
-        longer = {"schedule.updates": 4000} if label == "pgd" else {}
+        longer = {"schedule.max_steps": 4000} if label == "pgd" else {}
         merge_rows(tmp_path / f"mlm-{label}" / "eval" / RESULTS_FILE, [
             row(label, 1, lang, task="text", kind="mlm", metric="perplexity", value=7.0, chance=None, outcomes=None,
                 settings=settings(label, **longer)) for lang in ("en", "de")])

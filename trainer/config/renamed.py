@@ -1,0 +1,59 @@
+"""Old names of recipe keys: accepted for one release, in YAML files and as dotted overrides, with one warning."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from data_prep.base.errors import InputError
+
+RENAMED: Mapping[str, str] = {
+    "schedule.updates": "schedule.max_steps",
+    "schedule.warmup_share": "schedule.warmup_ratio",
+    "batch.micro_size": "batch.micro_batch_size",
+    "optimizer.clip_norm": "optimizer.max_grad_norm",
+    "data.mask_share": "data.mask_ratio",
+    "logging.every": "logging.every_steps",
+    "evaluation.every": "evaluation.every_steps",
+    "evaluation.patience": "evaluation.patience_evaluations",
+    "checkpoint.every": "checkpoint.every_steps",
+    "engine.skips_allowed": "engine.max_nonfinite_steps",
+    "robust.steps": "robust.ascent_steps",
+    "robust.step_size": "robust.ascent_step_size",
+}
+
+
+def rename_keys(tree: dict[str, Any], source: str) -> set[str]:
+    """Replace old keys of `tree`, in place; return those that were found.
+
+    Raises InputError where a key is given under both names; `source` says where.
+    """
+    found = set()
+    for old, new in RENAMED.items():
+        name, leaf = old.split(".")
+        section = tree.get(name)
+        if not isinstance(section, dict) or leaf not in section:
+            continue
+        _refuse_both(old, [f"{name}.{key}" for key in section], source)
+        section[new.split(".")[1]] = section.pop(leaf)
+        found.add(old)
+    return found
+
+
+def rename_overrides(overrides: Mapping[str, str]) -> tuple[dict[str, str], set[str]]:
+    """(`overrides` under the new keys, the old keys among them). Raises InputError where both names are given."""
+    old = overrides.keys() & RENAMED.keys()
+    for key in sorted(old):
+        _refuse_both(key, overrides, "command line")
+    return {RENAMED.get(key, key): value for key, value in overrides.items()}, set(old)
+
+
+def warning(old: Collection[str]) -> str:
+    """The line that names each old key and its new name."""
+    pairs = ", ".join(f"{key} is now {RENAMED[key]}" for key in sorted(old))
+    return f"warning: renamed recipe keys: {pairs}; the old names will be refused by the next release"
+
+
+def _refuse_both(old: str, given: Collection[str], source: str) -> None:
+    if RENAMED[old] in given:
+        raise InputError(f"{source}: {old} is the old name of {RENAMED[old]}, found both; remove {old}")
