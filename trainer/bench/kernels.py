@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 from data_prep.base.errors import InputError
@@ -56,13 +55,13 @@ class Line:
         return self.ratio(other) <= bound if other == "copy" else self.ratio(other) >= bound
 
 
-def bench_kernels(*, rounds: int = 30, vocabulary: int = 250_002, compiled: bool = True, size: str = "tiny",
+def bench_kernels(*, rounds: int = 30, vocabulary: int = 20_000, compiled: bool = True, size: str = "tiny",
                   batch_size: int = 32, length: int = 48) -> int:
     """Milliseconds of the fused kernels beside eager torch, torch.compile and a copy, each ratio with its bound.
 
     rounds: turns of every way, at least, and at least a tenth of a second for each; the best time counts.
     compiled: also time torch.compile, whose compilation takes a minute.
-    size, batch_size, length: of the robust step whose share is printed last.
+    size, batch_size, length, vocabulary: of the robust step whose share is printed last.
     """
     if size not in SIZES or rounds < 1:
         raise InputError(f"--size must be one of {', '.join(SIZES)} and --rounds positive, found {size!r}, {rounds}")
@@ -71,7 +70,7 @@ def bench_kernels(*, rounds: int = 30, vocabulary: int = 250_002, compiled: bool
     if reason is not None:
         raise InputError(f"the cpu backend cannot be timed here: {reason}")
     lines = [_ascent((32, 128, 1024), {"eager": 5.0, "compile": 1.5, "copy": 1.25}, compiled),
-             _ascent((8, 64, 768), {"eager": 10.0}, compiled), _embedding(vocabulary)]
+             _ascent((8, 64, 768), {"eager": 10.0}, compiled)]
     for line in lines:
         _take_turns(line, rounds, _turn, 0.1 * rounds)
     console = Console()
@@ -83,7 +82,7 @@ def bench_kernels(*, rounds: int = 30, vocabulary: int = 250_002, compiled: bool
         console.print(_table([line], f"{torch.cuda.get_device_name()}, cold cache, best of {rounds} or more"))
     else:
         console.print(f"CUDA: nothing to measure, {reason}")
-    console.print(_shares(size, batch_size, length, min(vocabulary, 20_000)))
+    console.print(_shares(size, batch_size, length, vocabulary))
     return 0
 
 
@@ -121,26 +120,6 @@ def _copy_of(count: int, device: str) -> Call:
     source = torch.ones(count // 8, device=device)
     target = torch.zeros_like(source)
     return lambda: target.copy_(source)
-
-
-def _embedding(vocabulary: int) -> Line:
-    """Forward and backward to delta, as in an ascent step at the word embeddings, at the width of XLM-R base."""
-    B, L, H = 32, 128, 768
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(4, vocabulary, (B, L), generator=generator)
-    positions = torch.arange(2, L + 2).expand(B, L)
-    tables = [torch.randn(rows, H, generator=generator).requires_grad_(True) for rows in (vocabulary, 514, 1)]
-    affine = [torch.ones(H, requires_grad=True), torch.zeros(H, requires_grad=True)]
-    types, upper = torch.zeros_like(ids), torch.randn(B, L, H, generator=generator)
-    delta = torch.zeros(B, L, H, requires_grad=True)
-
-    def run(kernels: ModuleType) -> Tensor:
-        block = kernels.perturbed_embedding(ids, positions, types, delta, *tables, *affine, 1e-5, 1)
-        (grad,) = torch.autograd.grad(block, delta, upper)
-        return grad
-
-    return Line(f"perturbed_embedding {(B, L, H)}, {vocabulary:,} words, forward + backward", lambda: run(cpu),
-                {"eager": lambda: run(reference)}, {"eager": 2.0})
 
 
 def _take_turns(line: Line, rounds: int, clock: Callable[[Call], float], seconds_at_least: float = 0.1) -> None:

@@ -1,4 +1,4 @@
-"""The perturbation kernels: noise in a ball, ascent, projection. `reference` is their meaning.
+"""Perturbation kernels: noise in a ball, ascent step, projection. `reference` defines them.
 
-`dispatch.select` picks a backend; every backend is a module with the same functions.
+`dispatch.select` picks a backend; each backend is a module with the same functions.
 """

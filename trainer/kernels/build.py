@@ -1,11 +1,11 @@
-"""Builds the C++ kernels at first use: one call of the compiler, into a cache, behind a lock.
+"""Build of the C++ kernels at first use: one compiler call, cached, under a lock.
 
-Input: `csrc/`. Output: a shared library in the folder of torch's own extensions (`TORCH_EXTENSIONS_DIR`, else
-`$XDG_CACHE_HOME/torch_extensions`), named by everything that it depends on. Several ranks may ask at once: the first
-builds, the others wait for the lock and take what it built, or its failure. The lock dies with its owner.
+Input: `csrc/`. Output: a shared library in torch's extension cache (`TORCH_EXTENSIONS_DIR`, else
+`$XDG_CACHE_HOME/torch_extensions`), named by a hash of everything it depends on. When several ranks ask at once, the
+first builds and the others wait and take its result or its failure. The kernel releases the lock when its owner dies.
 
-`torch.utils.cpp_extension.load` is not used: the sources need no header of torch, so that there is nothing for it to
-add but a minute of compilation, and the file that it locks with outlives a killed owner and stops every later run.
+`torch.utils.cpp_extension.load` is not used: the sources include no torch header, so it would only add a minute of
+compilation, and its lock file outlives a killed owner and blocks every later run.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from pathlib import Path
 import torch
 
 SOURCES = Path(__file__).parent / "csrc"
-# Not -ffast-math: NaN and Inf are handled. No contraction either: x + delta must be the sum of what is written.
+# No -ffast-math: NaN and Inf are handled. No contraction: x + delta must be the sum of the stored numbers.
 FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math",
          "-ffp-contract=off")
 NATIVE = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
-TIME_LIMIT_SECONDS = 300  # on a busy machine; a quiet one needs about five
-FAILURE_HOLDS_SECONDS = 60  # ranks that start together share one failure; a later start tries again
+TIME_LIMIT_SECONDS = 300  # for a busy machine; an idle one needs about five
+FAILURE_HOLDS_SECONDS = 60  # ranks started together share one failure; a later start tries again
 
 
 class Unbuildable(Exception):
-    """The library cannot be had; the message says why, in one line."""
+    """The library cannot be built or loaded; the message is the reason on one line."""
 
 
 @cache
 def library() -> ctypes.CDLL:
-    """The compiled kernels; built if they are not there yet. Raises Unbuildable."""
+    """Load the compiled kernels, building them if needed. Raises Unbuildable."""
     try:
         return ctypes.CDLL(str(shared_library()))
     except OSError as error:
@@ -51,7 +51,7 @@ def library() -> ctypes.CDLL:
 
 
 def shared_library() -> Path:
-    """The path of the library for these sources, this torch, Python and processor. Raises Unbuildable."""
+    """Path of the library for these sources, torch, Python and processor. Raises Unbuildable."""
     folder = _cache_root() / "perturbation_kernels"
     path, failure = folder / f"{_key()}.so", folder / f"{_key()}.failed"
     if path.is_file():
@@ -66,12 +66,12 @@ def shared_library() -> Path:
                 raise Unbuildable(failure.read_text(encoding="utf-8"))
             _build(path, failure)
     except OSError as error:
-        raise Unbuildable(f"no place for the compiled kernels: {error}") from None
+        raise Unbuildable(f"the compiled kernels cannot be cached: {error}") from None
     return path
 
 
 def _build(path: Path, failure: Path) -> None:
-    """Compile into a scratch folder beside `path`, then rename; on failure, leave the reason for the other ranks."""
+    """Compile in a scratch folder and rename to `path`; on failure write the reason to `failure` for other ranks."""
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         built = Path(scratch) / "perturb.so"
         try:
@@ -87,18 +87,19 @@ def _compile(target: Path) -> None:
     compiler = _compiler()
     command = [*compiler, *FLAGS, NATIVE, str(SOURCES / "perturb.cpp"), "-o", str(target)]
     try:
-        # In a group of its own: killed by a Ctrl-C that lets a training save, it would count as no compiler.
+        # Own process group: a Ctrl-C that makes a training save must not kill the compiler.
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT_SECONDS, check=False,
                               process_group=0)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unbuildable(f"the C++ compiler {compiler[0]} failed: {error}") from None
     if done.returncode != 0 or not target.is_file():
-        said = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no word"]
+        lines = done.stderr.splitlines()
+        said = [line for line in lines if "error" in line] or lines or ["no message"]
         raise Unbuildable(f"the C++ compiler {compiler[0]} failed with exit code {done.returncode}: {said[0].strip()}")
 
 
 def _compiler() -> list[str]:
-    """$CXX, which may hold flags, or the first of the usual compilers on the PATH."""
+    """$CXX (may include flags), or the first of c++, g++ and clang++ on the PATH."""
     if os.environ.get("CXX"):
         return shlex.split(os.environ["CXX"])
     for name in ("c++", "g++", "clang++"):
@@ -115,14 +116,14 @@ def _cache_root() -> Path:
 
 @cache
 def _key() -> str:
-    """Twelve hex digits of everything that a build depends on; a home shared by unlike machines holds several."""
+    """Hash (12 hex digits) of all that a build depends on; unlike machines that share a home get one library each."""
     parts = [torch.__version__, sys.version, platform.machine(), *FLAGS, NATIVE, _processor()]
     parts += [path.read_text(encoding="utf-8") for path in sorted(SOURCES.iterdir())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
 def _processor() -> str:
-    """What the processor can do, as far as the system says."""
+    """Instruction-set flags of the processor from /proc/cpuinfo, else its name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -132,7 +133,7 @@ def _processor() -> str:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock `path`. The kernel lets go of it when its owner ends, however it ends."""
+    """Hold an exclusive lock on `path`; the kernel releases it when the owner ends, however it ends."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,7 @@
-"""Picks the backend of the perturbation kernels: by name it must be there; `auto` takes the best that is.
+"""Selection of a kernel backend: one asked for by name must be available, `auto` takes the fastest available one.
 
-Input: the recipe's `kernels`. Output: a module with `perturb_init`, `perturb_ascend`, `perturb_project` and
-`perturbed_embedding`. Ranks that start together on one machine get the same answer: they share one build.
+Input: `kernels` of the recipe. Output: a module with `perturb_init`, `perturb_ascend` and `perturb_project`. Ranks that
+start together on one machine share one build, so they get the same backend.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ BACKENDS: dict[str, ModuleType] = {"reference": reference, "cpu": cpu, "triton":
 
 
 def select(name: str, *, announce: bool = True) -> tuple[str, ModuleType]:
-    """(name of the backend that will run, its module); InputError for a name that is not there.
+    """(name, module) of the backend to run. Raises InputError for an unknown or unavailable name.
 
-    `auto` is triton where there is CUDA, else cpu. Where that cannot run, it is reference, and one line on stderr says
-    so unless `announce` is false (for all ranks but one).
+    `auto` is triton with CUDA, else cpu; if that cannot run, it falls back to reference with one warning on stderr
+    (none if `announce` is false, as for all ranks but one).
     """
     if name == "auto":
         name = "triton" if torch.cuda.is_available() else "cpu"
@@ -32,7 +32,7 @@ def select(name: str, *, announce: bool = True) -> tuple[str, ModuleType]:
             name = "reference"
         return name, BACKENDS[name]
     if name not in BACKENDS:
-        raise InputError(f"kernels: no backend {name!r}; there are: {', '.join(BACKENDS)}")
+        raise InputError(f"kernels: no backend {name!r}; backends: {', '.join(BACKENDS)}")
     reason = BACKENDS[name].why_not()
     if name == "cpu" and torch.cuda.is_available():
         reason = "training runs on CUDA on this machine"
@@ -42,10 +42,10 @@ def select(name: str, *, announce: bool = True) -> tuple[str, ModuleType]:
 
 
 def available() -> list[str]:
-    """Backends that can run here."""
+    """Names of the backends that can run on this machine."""
     return [name for name, module in BACKENDS.items() if module.why_not() is None]
 
 
 def why_not() -> dict[str, str]:
-    """Backends that cannot run here, with the reason."""
+    """Backends that cannot run on this machine, with the reason."""
     return {name: reason for name, module in BACKENDS.items() if (reason := module.why_not()) is not None}

@@ -1,13 +1,13 @@
 """Counter-based random numbers: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011), in plain torch.
 
-A random number here is a pure function of its counter, so it does not depend on who shares the batch, on the
-number of ranks, or on a resume. The counter of a number names the example, token and dimension it is for:
+A random number is a pure function of its counter, so it does not depend on the batch composition, the number of ranks
+or a resume. The counter encodes example, token and dimension:
 
     key     = run seed (64 bit)
     counter = (token * ceil(dims / 4) + dim // 4,  example id,  update,  stream)
 
-and the lane dim % 4 picks one of the four 32-bit words. `stream` keeps uses apart: noise, radii,
-masking, mixing, smoothing.
+and the lane dim % 4 picks one of the four 32-bit words. `stream` separates uses: noise, radii, masking, mixing,
+smoothing.
 Shapes: B batch, L length, D dimensions.
 """
 
@@ -26,15 +26,15 @@ STREAM_NOISE = 0 << 12
 STREAM_RADIUS = 1 << 12
 STREAM_MASKING = 2 << 12
 STREAM_MIXING = 3 << 12
-STREAM_SMOOTHING = 4 << 12  # randomized smoothing at inference; `update` is the sample's number
+STREAM_SMOOTHING = 4 << 12  # randomized smoothing at inference; `update` is the sample index
 
 
 def philox_4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ten Philox rounds over int64 tensors that hold unsigned 32-bit words, broadcast against each other."""
+    """Ten Philox rounds on int64 tensors of unsigned 32-bit words, broadcast against each other."""
     c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
     k0, k1 = key & _LOW, (key >> 32) & _LOW
     for _ in range(ROUNDS):
-        # int64 products wrap, which leaves all 64 bits right; the shift is arithmetic, hence the mask.
+        # int64 products wrap with all 64 bits correct; the shift is arithmetic, hence the mask.
         p0, p1 = c0 * _M0, c2 * _M1
         c0, c1, c2, c3 = (
             ((p1 >> 32) & _LOW) ^ c1 ^ k0,
@@ -49,8 +49,8 @@ def philox_4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tup
 def counter_bits(seed: int, update: int, ids_B: Tensor, length: int, dims: int, stream: int) -> Tensor:
     """Random words for every (example, token, dimension): int64 of shape (B, L, D), values in [0, 2**32).
 
-    ids_B: int64 example ids in [0, 2**48); equal ids get equal words, whatever batch they are in.
-    update: non-negative; only its low 32 bits count.
+    ids_B: int64 example ids in [0, 2**48); equal ids get equal words in any batch. update: non-negative; only its low
+    32 bits count.
     """
     blocks = (dims + 3) // 4
     position = torch.arange(length * blocks, dtype=torch.int64, device=ids_B.device).view(1, length, blocks)
@@ -61,12 +61,12 @@ def counter_bits(seed: int, update: int, ids_B: Tensor, length: int, dims: int, 
 
 
 def uniform(bits: Tensor) -> Tensor:
-    """Words as float32 in the open interval (0, 1): the 23 top bits, centred in their cells, so never 0 or 1."""
+    """Map words to float32 in the open interval (0, 1): the 23 top bits, centred in their cells."""
     return ((bits >> 9).to(torch.float32) + 0.5) * (1.0 / (1 << 23))
 
 
 def gaussian(seed: int, update: int, ids_B: Tensor, length: int, dims: int, stream: int) -> Tensor:
-    """Standard normal float32 of shape (B, L, D): each pair of words gives two (Box and Muller 1958)."""
+    """Standard normal float32 of shape (B, L, D), two per pair of words (Box and Muller 1958)."""
     bits = counter_bits(seed, update, ids_B, length, dims + dims % 2, stream)
     u = uniform(bits).unflatten(-1, (-1, 2))
     radius = torch.sqrt(-2.0 * torch.log(u[..., 0]))

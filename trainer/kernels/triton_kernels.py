@@ -1,10 +1,10 @@
-"""The Triton kernels themselves; `triton_ops` launches them, `reference` says what they mean.
+"""Triton kernels, launched by `triton_ops` and defined by `reference`.
 
-One program per row of H numbers, which it reads once and keeps in registers. Where the scope is a sequence, what the
-rows of an example share (peak, squares) is found by one launch, added up over (B, L) numbers by torch, and used by the
-next. Arithmetic is WORK: fp32, or fp64 for fp64. Scalars come as fp32 pairs (value, rest), which fp64 needs.
+One program per row of H numbers, read once and kept in registers. If the scope is a sequence, one launch finds each
+row's share of the peak and the squares, torch reduces them over (B, L), and the next launch uses the result.
+Arithmetic is WORK: fp32, or fp64 for fp64. Scalars come as fp32 pairs (value, rest), as fp64 needs.
 
-This module needs the package triton. TRITON_INTERPRET=1 while it is imported runs the kernels in numpy.
+Needs the package triton. Import with TRITON_INTERPRET=1 to run the kernels in numpy.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WARPS = (2, 4, 8, 16)
 
 
 def _tuned(kernel: Any) -> Any:
-    """The kernel with the number of warps that is fastest for a width; a choice that the interpreter does not have."""
+    """Autotune the number of warps per width; the interpreter has no warps."""
     if INTERPRETED:
         return kernel
     return triton.autotune([triton.Config({}, num_warps=warps) for warps in WARPS], key=["width"])(kernel)
@@ -29,13 +29,13 @@ def _tuned(kernel: Any) -> Any:
 
 @triton.jit
 def _content(mask: Any, row: Any, column: Any) -> Any:
-    """Whether the row has content, once per column: the interpreter cannot combine a single bool with many."""
+    """Whether the row is content, once per column: the interpreter cannot broadcast a single bool."""
     return tl.load(mask + row + column * 0) != 0
 
 
 @triton.jit
 def _stored(value: Any, TYPE: tl.constexpr) -> Any:
-    """The value in its storage type, to nearest. The interpreter cuts bf16 off, so there it is rounded beforehand."""
+    """The value rounded to nearest in its storage type; the interpreter truncates bf16, so round it first there."""
     if _CUTS_OFF and tl.bfloat16 == TYPE:
         bits = value.to(tl.int32, bitcast=True)
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & -65536
@@ -50,7 +50,7 @@ def _number(first: Any, rest: Any, WORK: tl.constexpr) -> Any:
 
 @triton.jit
 def _peak_bits(row: Any) -> Any:
-    """Bits of the largest magnitude; as integers they are ordered like magnitudes, with Inf and every NaN on top."""
+    """Bits of the largest magnitude; as integers they order like magnitudes, with Inf and every NaN on top."""
     if row.dtype == tl.float64:
         bits = row.to(tl.int64, bitcast=True) & 0x7FFFFFFFFFFFFFFF
     else:
@@ -67,7 +67,7 @@ def _usable(peak: Any) -> Any:
 
 @triton.jit
 def _towards_one(peak: Any) -> Any:
-    """A power of two that brings a number with these bits near one; exact, and never 0 or Inf itself."""
+    """Power of two that scales a number with these bits close to one: exact, never 0 or Inf."""
     if peak.dtype == tl.int64:
         exponent = tl.minimum(tl.maximum(2046 - (peak >> 52), 1), 2045)
         return (exponent << 52).to(tl.float64, bitcast=True)
@@ -83,7 +83,7 @@ def _shrink(squares: Any, epsilon: Any) -> Any:
 
 @triton.jit
 def _within(value: Any, bound: Any) -> Any:
-    """Cut to [-bound, bound]; NaN passes, as it does in torch.clamp."""
+    """Clamp to [-bound, bound]; NaN passes, as in torch.clamp."""
     return tl.where(value < -bound, -bound, tl.where(value > bound, bound, value))
 
 
@@ -120,8 +120,8 @@ def ascend_rows(delta: Any, grad: Any, x: Any, mask: Any, total: Any, out: Any, 
                 width: Any, PHASE: tl.constexpr, LINF: tl.constexpr, WORK: tl.constexpr, BLOCK: tl.constexpr) -> None:
     """One ascent step of one row.
 
-    PHASE 0: the row is a ball of its own. PHASE 1: only moved_squares[row], with the peak and squares of the example's
-    gradient given. PHASE 2: the step, with moved_squares of the example given as well.
+    PHASE 0: the row is a ball of its own. PHASE 1: compute moved_squares[row] only, given the example's gradient peak
+    and squares. PHASE 2: the step, given the example's moved_squares as well.
     """
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
@@ -159,7 +159,7 @@ def ascend_rows(delta: Any, grad: Any, x: Any, mask: Any, total: Any, out: Any, 
 def project_rows(delta: Any, mask: Any, out: Any, squares: Any, epsilon: Any, epsilon_rest: Any, length: Any,
                  width: Any, SHARED: tl.constexpr, LINF: tl.constexpr, WORK: tl.constexpr,
                  BLOCK: tl.constexpr) -> None:
-    """The projection of one row; SHARED: with the squares of its whole example."""
+    """Projection of one row; SHARED: with the squares of its whole example."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     at, inside = row * width + column, column < width
@@ -197,7 +197,7 @@ def _unit(word: Any) -> Any:
 
 @triton.jit
 def _normal_pair(one: Any, two: Any) -> Any:
-    """Two standard normal numbers of two words (Box, Muller 1958)."""
+    """Two standard normal numbers from two random words (Box and Muller 1958)."""
     radius, angle = tl.sqrt(-2.0 * tl.log(_unit(one))), 6.283185307179586 * _unit(two)
     return radius * tl.cos(angle), radius * tl.sin(angle)
 
@@ -207,14 +207,14 @@ def _in_order(a: Any, b: Any, c: Any, d: Any) -> Any:
     return tl.interleave(tl.interleave(a, c), tl.interleave(b, d))
 
 
-# Without this Triton would compile anew for numbers that are 1 or a multiple of 16.
+# Else Triton would recompile for values that are 1 or a multiple of 16.
 _FREE = ["update", "draw", "key0", "key1"]
 
 
 @triton.jit(do_not_specialize=_FREE)
 def counter_bits(ids: Any, out: Any, length: Any, dims: Any, update: Any, draw: Any, key0: Any, key1: Any,
                  BLOCK: tl.constexpr) -> None:
-    """The words of one row, for the test that they are the reference's bit by bit; `draw` is the whole stream."""
+    """Random words of one row, for the bitwise comparison with the reference; `draw` is the whole stream."""
     row = tl.program_id(0).to(tl.int64)
     first = (row % length) * ((dims + 3) // 4)
     a, b, c, d = _philox(first + tl.arange(0, BLOCK // 4), tl.load(ids + row // length), update, draw, key0, key1)
@@ -227,7 +227,7 @@ def noise_rows(x: Any, mask: Any, ids: Any, total: Any, out: Any, squares: Any, 
                epsilon_rest: Any, length: Any, width: Any, update: Any, draw: Any, key0: Any, key1: Any,
                PHASE: tl.constexpr, LINF: tl.constexpr, NORMAL: tl.constexpr, WORK: tl.constexpr,
                BLOCK: tl.constexpr) -> None:
-    """Noise of one row. PHASE 0: a ball of its own; 1: only squares[row]; 2: with its example's squares, contents."""
+    """Noise of one row. PHASE 0: a ball of its own; 1: squares[row] only; 2: given its example's squares, contents."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     at, inside, token = row * width + column, column < width, row % length
@@ -261,73 +261,3 @@ def noise_rows(x: Any, mask: Any, ids: Any, total: Any, out: Any, squares: Any, 
         tl.store(out + at, stored, mask=inside)
         there = tl.load(x + at, mask=inside, other=0.0).to(WORK)
         tl.store(total + at, _stored(there + stored.to(WORK), out.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _sum_of_parts(ids: Any, positions: Any, types: Any, delta: Any, words: Any, position_rows: Any, type_rows: Any,
-                  row: Any, column: Any, inside: Any, width: Any, WORK: tl.constexpr) -> Any:
-    word = tl.load(words + tl.load(ids + row) * width + column, mask=inside, other=0.0).to(WORK)
-    moved = word + tl.load(delta + row * width + column, mask=inside, other=0.0).to(WORK)
-    kind = tl.load(type_rows + tl.load(types + row) * width + column, mask=inside, other=0.0).to(WORK)
-    place = tl.load(position_rows + tl.load(positions + row) * width + column, mask=inside, other=0.0).to(WORK)
-    return moved + kind + place
-
-
-@_tuned
-@triton.jit
-def embed_rows(ids: Any, positions: Any, types: Any, delta: Any, words: Any, position_rows: Any, type_rows: Any,
-               weight: Any, bias: Any, out: Any, mean: Any, rstd: Any, epsilon: Any, epsilon_rest: Any, width: Any,
-               WORK: tl.constexpr, BLOCK: tl.constexpr) -> None:
-    """The embedding block of one token."""
-    row = tl.program_id(0).to(tl.int64)
-    column = tl.arange(0, BLOCK)
-    inside = column < width
-    s = _sum_of_parts(ids, positions, types, delta, words, position_rows, type_rows, row, column, inside, width, WORK)
-    centre = tl.sum(s, axis=0) / width
-    s = tl.where(inside, s - centre, 0.0)
-    scale = 1.0 / tl.sqrt(tl.sum(s * s, axis=0) / width + _number(epsilon, epsilon_rest, WORK))
-    w = tl.load(weight + column, mask=inside, other=0.0).to(WORK)
-    b = tl.load(bias + column, mask=inside, other=0.0).to(WORK)
-    tl.store(out + row * width + column, _stored(s * scale * w + b, out.dtype.element_ty), mask=inside)
-    tl.store(mean + row, centre)
-    tl.store(rstd + row, scale)
-
-
-@_tuned
-@triton.jit
-def embed_backward_rows(grad: Any, ids: Any, positions: Any, types: Any, delta: Any, words: Any, position_rows: Any,
-                        type_rows: Any, weight: Any, mean: Any, rstd: Any, grad_sum: Any, width: Any,
-                        WORK: tl.constexpr, BLOCK: tl.constexpr) -> None:
-    """d loss / d (sum before LayerNorm) of one token."""
-    row = tl.program_id(0).to(tl.int64)
-    column = tl.arange(0, BLOCK)
-    inside = column < width
-    s = _sum_of_parts(ids, positions, types, delta, words, position_rows, type_rows, row, column, inside, width, WORK)
-    scale = tl.load(rstd + row)
-    normal = tl.where(inside, (s - tl.load(mean + row)) * scale, 0.0)
-    upper = tl.load(grad + row * width + column, mask=inside, other=0.0).to(WORK)
-    upper = upper * tl.load(weight + column, mask=inside, other=0.0).to(WORK)
-    share = tl.sum(upper, axis=0) / width + normal * (tl.sum(upper * normal, axis=0) / width)
-    tl.store(grad_sum + row * width + column, _stored(scale * (upper - share), grad_sum.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def embed_affine_chunks(grad: Any, ids: Any, positions: Any, types: Any, delta: Any, words: Any, position_rows: Any,
-                        type_rows: Any, mean: Any, rstd: Any, weight_parts: Any, bias_parts: Any, rows: Any,
-                        width: Any, CHUNK: tl.constexpr, WORK: tl.constexpr, BLOCK: tl.constexpr) -> None:
-    """A chunk's share of d loss / d weight and d loss / d bias."""
-    chunk = tl.program_id(0).to(tl.int64)
-    column = tl.arange(0, BLOCK)
-    inside = column < width
-    weight, bias = tl.zeros((BLOCK,), WORK), tl.zeros((BLOCK,), WORK)
-    for number in range(CHUNK):
-        row = chunk * CHUNK + number
-        there = inside & (row + column * 0 < rows)
-        row = tl.minimum(row, rows - 1)
-        s = _sum_of_parts(ids, positions, types, delta, words, position_rows, type_rows, row, column, there, width,
-                          WORK)
-        g = tl.load(grad + row * width + column, mask=there, other=0.0).to(WORK)
-        weight += g * (s - tl.load(mean + row)) * tl.load(rstd + row)
-        bias += g
-    tl.store(weight_parts + chunk * width + column, weight, mask=inside)
-    tl.store(bias_parts + chunk * width + column, bias, mask=inside)

@@ -1,8 +1,8 @@
-"""The perturbation kernels in Triton for CUDA: the functions of `reference`, one launch where the scope is a token.
+"""Triton backend for CUDA: the functions of `reference`, with one launch if the scope is a token.
 
-Input and output as in `reference`, which says what they mean. Storage fp32, fp64, bf16 and fp16; other mixtures than a
-wider gradient go to `reference`. Interpreted in numpy on the CPU by the tests; the kernels are in `triton_kernels`,
-which is imported at the first call, since triton need not be there. Shapes: B batch, L length, H width.
+Inputs and outputs as in `reference`, which defines them. Storage fp32, fp64, bf16 and fp16; mixed types other than a
+wider gradient fall back to `reference`. The tests interpret the kernels in numpy on the CPU. `triton_kernels` is
+imported at the first call, because triton is optional. Shapes: B batch, L length, H width.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from torch import Tensor
 from trainer.kernels import ops, philox, reference
 
 _STORAGE = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-_CHUNK = 64  # rows whose share of the LayerNorm's gradient is added up in one program
 
 
 def why_not() -> str | None:
-    """None where this backend can run, else the reason."""
+    """None if this backend can run, else the reason."""
     if not torch.cuda.is_available():
         return "no CUDA device"
     return None if importlib.util.find_spec("triton") is not None else "the package triton is not installed"
@@ -88,7 +87,7 @@ def perturb_ascend(
 
 
 def perturb_project(delta_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, scope: str) -> Tensor:
-    """The nearest perturbation inside the ball, zero where the mask is false. See `reference.perturb_project`."""
+    """Projection onto the ball, zero where the mask is false. See `reference.perturb_project`."""
     if not _same_type(delta_BLH):
         return reference.perturb_project(delta_BLH, m_BL, epsilon, norm, scope)
     delta, m = delta_BLH.contiguous(), _bytes(m_BL)
@@ -105,51 +104,11 @@ def perturb_project(delta_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, 
 
 
 def counter_bits(seed: int, update: int, ids_B: Tensor, length: int, dims: int, stream: int) -> Tensor:
-    """The random words of `philox.counter_bits`, (B, L, D), as this backend makes them."""
+    """This backend's random words, (B, L, D), to be compared with `philox.counter_bits`."""
     out = torch.empty(len(ids_B), length, dims, dtype=torch.int64, device=ids_B.device)
     _launch("counter_bits", len(ids_B) * length, ids_B.contiguous(), out, length, dims, *_place(update, stream, seed),
             BLOCK=_block(dims, 4))
     return out
-
-
-def embedding_forward(
-    ids_BL: Tensor, positions_BL: Tensor, types_BL: Tensor, delta_BLH: Tensor, words_VH: Tensor,
-    position_rows_PH: Tensor, type_rows_TH: Tensor, weight_H: Tensor, bias_H: Tensor, epsilon: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(embedding block, mean, 1 / standard deviation). Indices are not checked. See `reference.embedding_forward`."""
-    tables = (words_VH, position_rows_PH, type_rows_TH, weight_H, bias_H)
-    if not _same_type(delta_BLH, *tables):
-        return reference.embedding_forward(ids_BL, positions_BL, types_BL, delta_BLH, *tables, epsilon)
-    delta, rows = delta_BLH.contiguous(), [table.contiguous() for table in tables]
-    out, (B, L, H) = _empty(delta), delta.shape
-    mean, rstd = (delta.new_empty(B, L, dtype=_work(delta)) for _ in range(2))
-    if delta.numel():
-        indices = ops.embedding_indices(delta, ids_BL, positions_BL, types_BL)
-        _launch("embed_rows", B * L, *indices, delta, *rows, out, mean, rstd, *_pair(epsilon), H, **_sizes(delta))
-    return out, mean, rstd
-
-
-def embedding_backward(
-    grad_BLH: Tensor, ids_BL: Tensor, positions_BL: Tensor, types_BL: Tensor, delta_BLH: Tensor, words_VH: Tensor,
-    position_rows_PH: Tensor, type_rows_TH: Tensor, weight_H: Tensor, mean_BL: Tensor, rstd_BL: Tensor, affine: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the sum before LayerNorm, of its weight and its bias. See `reference.embedding_backward`."""
-    tables = (words_VH, position_rows_PH, type_rows_TH, weight_H)
-    if not _same_type(grad_BLH, delta_BLH, *tables):
-        return reference.embedding_backward(
-            grad_BLH, ids_BL, positions_BL, types_BL, delta_BLH, *tables, mean_BL, rstd_BL, affine)
-    grad, delta, rows = grad_BLH.contiguous(), delta_BLH.contiguous(), [table.contiguous() for table in tables]
-    inputs = (grad, *ops.embedding_indices(delta, ids_BL, positions_BL, types_BL), delta, *rows[:3])
-    grad_sum, (B, L, H), sizes = _empty(delta), delta.shape, _sizes(delta)
-    chunks = -(-B * L // _CHUNK) if affine else 0
-    parts = delta.new_zeros(2, chunks, H, dtype=_work(delta))
-    if delta.numel():
-        _launch("embed_backward_rows", B * L, *inputs, rows[3], mean_BL, rstd_BL, grad_sum, H, **sizes)
-    if delta.numel() and affine:
-        _launch("embed_affine_chunks", chunks, *inputs, mean_BL, rstd_BL, parts[0], parts[1], B * L, H, CHUNK=_CHUNK,
-                **sizes)
-    weight, bias = parts.sum(dim=1).to(delta.dtype).unbind()
-    return grad_sum, weight.clone(), bias.clone()
 
 
 def _kernels() -> ModuleType:
@@ -158,7 +117,7 @@ def _kernels() -> ModuleType:
 
 
 def _launch(kernel: str, programs: int, *arguments: Any, **constants: Any) -> None:
-    # Fused multiply-adds would make x + delta differ from the sum of what is written.
+    # With fused multiply-adds x + delta would differ from the sum of the stored numbers.
     getattr(_kernels(), kernel)[(programs,)](*arguments, **constants, enable_fp_fusion=False)
 
 
@@ -176,14 +135,14 @@ def _block(width: int, minimum: int) -> int:
 
 
 def _sizes(x: Tensor, minimum: int = 1) -> dict[str, Any]:
-    """The constants of a kernel over rows of x: the type of the arithmetic and a power of two that holds a row."""
+    """Constants of a kernel over rows of x: arithmetic type, and the smallest power of two that holds a row."""
     import triton.language as tl
 
     return {"WORK": tl.float64 if x.dtype == torch.float64 else tl.float32, "BLOCK": _block(x.shape[-1], minimum)}
 
 
 def _pair(value: float) -> tuple[float, float]:
-    """A Python float as two numbers that fp32, which Triton takes scalars as, can hold."""
+    """Split a Python float into two fp32 numbers (Triton passes scalars as fp32)."""
     first = float(torch.tensor(value, dtype=torch.float32))
     return first, value - first
 
@@ -204,5 +163,4 @@ def _with_graph(total: Tensor, x_BLH: Tensor, delta: Tensor) -> Tensor:
     return x_BLH + delta if torch.is_grad_enabled() and x_BLH.requires_grad else total
 
 
-perturbed_embedding = ops.register("robust_triton", embedding_forward, embedding_backward,
-                                   perturb_init, perturb_ascend, perturb_project)
+ops.register("robust_triton", perturb_init, perturb_ascend, perturb_project)

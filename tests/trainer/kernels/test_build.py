@@ -82,7 +82,7 @@ def test_ranks_share_a_failure_and_a_later_start_tries_again(tmp_path: Path, mon
 def test_a_folder_that_cannot_be_written_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "file"))
-    with pytest.raises(build.Unbuildable, match="no place for the compiled kernels"):
+    with pytest.raises(build.Unbuildable, match="the compiled kernels cannot be cached"):
         build.shared_library()
 
 

@@ -1,4 +1,4 @@
-// One step of ascent, and the projection onto the ball; `reference.perturb_ascend` and `perturb_project`.
+// Ascent step and projection onto the ball: `reference.perturb_ascend` and `perturb_project`.
 
 #pragma once
 
@@ -60,7 +60,7 @@ void ascend_ball(const Ascent<T, G>& a, int64_t first, Work<T>* moved) {
             write_row(moved + (r - first) * a.width, a.x + at, a.total + at, a.out + at, a.width, scale);
         } else {
             write_zeros(a.out + at, a.width);
-            // x + 0 rather than x: a negative zero becomes a positive one, as it does in the reference.
+            // x + 0, not x: turns a negative zero into a positive one, like the reference.
             for (int64_t i = 0; i < a.width; ++i) a.total[at + i] = put<T>(get(a.x[at + i]) + Work<T>(0));
         }
     }

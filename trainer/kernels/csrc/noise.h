@@ -1,4 +1,4 @@
-// Noise in a ball, keyed by counters; `reference.perturb_init`, and `philox.py` for the counters.
+// Counter-based noise in a ball: `reference.perturb_init`; counters as in `philox.py`.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace robust {
 
-// Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011); philox.py says how counters are laid out.
+// Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011); counter layout in philox.py.
 constexpr int64_t kLanes = 64;  // counters per batch: enough for any vector unit, and all in registers or L1
 
 struct Counter { uint32_t id_low, update, stream_and_id_high; uint64_t key; };
@@ -37,8 +37,8 @@ inline void philox(const Counter& c, uint64_t first, Words& words) {
 inline float unit(uint32_t word) { return (float(int32_t(word >> 9)) + 0.5f) * (1.0f / float(1 << 23)); }
 
 // Natural logarithm of a normal fp32 number: u = 2^k m with m in [1/sqrt 2, sqrt 2), and log m = 2 atanh(s) with
-// s = (m - 1) / (m + 1) by its series, whose first term left out is below 3e-9 of the result. Calls of libm would not
-// be vectorised.
+// s = (m - 1) / (m + 1) by its series, truncated at a relative error below 3e-9. libm calls would not be
+// vectorised.
 inline float logarithm(float u) {
     const int32_t bits = __builtin_bit_cast(int32_t, u), k = (bits - 0x3F3504F3) >> 23;
     const float m = __builtin_bit_cast(float, bits - k * (1 << 23));
@@ -47,8 +47,8 @@ inline float logarithm(float u) {
     return float(k) * 0.693147181f + 2.0f * s * series;
 }
 
-// cos and sin of `turns` full circles, turns in (0, 1). Taking off quarter circles is exact; the rest is at most
-// pi / 4, where the terms left out of the series are below 3e-9.
+// cos and sin of `turns` full circles, turns in (0, 1). Subtracting quarter circles is exact; the remainder is at most
+// pi / 4, where the truncated series are within 3e-9.
 inline void cos_and_sin(float turns, float& cosine, float& sine) {
     const int32_t quarter = int32_t(4.0f * turns + 0.5f);
     const float a = 6.283185307179586f * (turns - 0.25f * float(quarter)), q = a * a;
@@ -125,7 +125,7 @@ void noise_ball(const Noise<T>& n, int64_t example, int64_t token, int64_t rows,
         const int64_t at = (first + r) * n.width;
         W* row = drawn + r * n.width;
         if (!n.mask[first + r]) std::fill(row, row + n.width, W(0));
-        const W bound = n.linf ? W(1) : W(INFINITY);  // only Gaussian noise in a box is cut by it
+        const W bound = n.linf ? W(1) : W(INFINITY);  // clips Gaussian noise for linf only
         for (int64_t i = 0; i < n.width; ++i) row[i] = within(row[i], bound);
         write_row(row, n.x + at, n.total + at, n.out + at, n.width, scale);
     }

@@ -1,4 +1,4 @@
-// Storage types, and what is computed of a row: its peak, its squares, the factor that shrinks it into a ball.
+// Storage types and reductions over a row: peak, squares, and the factor that projects it onto a ball.
 //
 // Storage is fp32, fp64, bf16 or fp16; arithmetic is fp32, and fp64 for fp64.
 
@@ -35,19 +35,12 @@ template <> inline Bf16 put<Bf16>(float v) {  // to nearest, ties to even; a NaN
 }
 
 constexpr int64_t kParts = 64;        // partial sums of a row
-constexpr int64_t kRowsAhead = 4;     // how far ahead rows of the word table are asked for: they lie anywhere in memory
-constexpr int64_t kAhead = 4096;      // bytes of such a row
-constexpr int64_t kSerial = 1 << 14;  // less work than this is not worth waking threads for
+constexpr int64_t kSerial = 1 << 14;  // smaller inputs run on one thread: waking others costs more
 
 inline int threads_for(int64_t numbers, int threads) { return numbers < kSerial ? 1 : threads; }
 
-inline void ask_for(const void* row, int64_t bytes) {
-    for (int64_t at = 0; at < std::min(bytes, kAhead); at += 64)
-        __builtin_prefetch(static_cast<const char*>(row) + at, 0, 2);
-}
-
-// Bits of the largest magnitude. As integers they are ordered like the magnitudes, with Inf and every NaN on top, so
-// one maximum says both how large the row is and whether it is finite.
+// Bits of the largest magnitude. As integers they order like the magnitudes, with Inf and every NaN on top, so one
+// maximum gives both the size of the row and whether it is finite.
 template <class G>
 typename Bits<Work<G>>::Word peak_of(const G* row, int64_t width) {
     using Word = typename Bits<Work<G>>::Word;
@@ -60,8 +53,8 @@ typename Bits<Work<G>>::Word peak_of(const G* row, int64_t width) {
     return peak;
 }
 
-// The sum over [0, width) of what `term` gives: kParts partial sums in W, added up in fp64. With so many side by side no
-// addition waits for the one before it, and none of them is long enough to lose digits.
+// Sum of term(i) over [0, width): kParts partial sums in W, added in fp64. Independent partial sums keep the pipeline
+// full, and each is too short to lose digits.
 template <class W, class Term>
 inline double sum_of(int64_t width, const Term& term) {
     alignas(64) W parts[kParts] = {};
@@ -85,7 +78,7 @@ double squares_of(const T* row, int64_t width, W factor) {
     });
 }
 
-// A power of two that brings `peak` near one: squares of what it scales neither vanish nor overflow, and it is exact.
+// Power of two that scales `peak` close to one: exact, and squares of scaled numbers neither underflow nor overflow.
 template <class W> W towards_one(W peak) {
     constexpr int limit = sizeof(W) == 4 ? 126 : 1022;
     return std::ldexp(W(1), std::clamp(-std::ilogb(peak), -limit, limit));
@@ -96,7 +89,7 @@ template <class W> W shrink(double squares, double epsilon) {
     return size > W(epsilon) ? W(epsilon) / size : W(1);
 }
 
-// NaN passes, as it does in torch.clamp.
+// NaN passes, as in torch.clamp.
 template <class W> inline W within(W v, W bound) { return v < -bound ? -bound : (v > bound ? bound : v); }
 
 template <class T> void write_zeros(T* row, int64_t width) { std::fill(row, row + width, T{}); }
