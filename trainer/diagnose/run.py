@@ -32,8 +32,8 @@ from trainer.diagnose.measure import Ball, Noise, english_norms, measure
 from trainer.diagnose.show import print_rows, write_figures
 from trainer.diagnose.summary import measured_fields
 from trainer.distributed.ranks import find_ranks
+from trainer.evaluate.inputs import DTYPES, load_best, open_cells
 from trainer.evaluate.join import Join, describe_joins, join_rows
-from trainer.evaluate.run import DTYPES, load_best, open_cells
 from trainer.evaluate.shards_root import find_shards_root
 from trainer.model.site import Site
 from trainer.results.diagnostics import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, merge_diagnostics, read_diagnostics

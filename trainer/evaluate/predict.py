@@ -15,6 +15,7 @@ import torch
 from trainer.data.loader import Examples, evaluation_batches
 from trainer.distributed.ranks import Ranks
 from trainer.metrics import METRICS
+from trainer.metrics.metric import Floats
 from trainer.model.site import SiteModel
 
 
@@ -27,10 +28,14 @@ class Predictions:
     score: np.ndarray  # 1.0 right / 0.0 wrong, or the summed log-likelihood in nats (mlm)
     weight: np.ndarray  # predictions behind each score: 1, or the number of masked tokens
 
+    def counts(self, name: str) -> Floats:
+        """(N, S) counts of the metric `name`; raises ValueError where rows have no label."""
+        given = (-self.score, self.weight) if name == "perplexity" else (self.predicted, self.gold)
+        return METRICS[name].counts(*given)
+
     def metric(self, name: str) -> float:
         """Value of the metric `name`; raises ValueError where rows have no label."""
-        given = (-self.score, self.weight) if name == "perplexity" else (self.predicted, self.gold)
-        return METRICS[name].score(METRICS[name].counts(*given))
+        return METRICS[name].score(self.counts(name))
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ NO_LABEL = "no label"
 MISSING = "missing: "  # the reason follows
 RESULTS_FILE = "results.jsonl"
 
-RowKey = tuple[str, str, str, str, str, str, str]
+RowKey = tuple[str, str, str, str, str, str, str, str]
 
 _NAME = re.compile(r"[A-Za-z0-9_+-]+")
 
@@ -278,9 +278,14 @@ class ResultRow(BaseModel):
 
     @property
     def key(self) -> RowKey:
-        """What identifies a row within its run: task, split, setting, language, language_2, selection, noise."""
+        """Identity of a row in its run: task, split, setting, language, language_2, selection, metric, noise."""
         noise = self.smoothing.noise if self.smoothing else ""
-        return (self.task, self.split, self.setting, self.language, self.language_2, self.selection, noise)
+        return (self.task, self.split, self.setting, self.language, self.language_2, self.selection, self.metric, noise)
+
+    @property
+    def plain_key(self) -> RowKey:
+        """Key of the row of the same cell and metric in the standard setting."""
+        return (self.task, self.split, "standard", *self.key[3:-1], "")
 
 
 def read_rows(path: Path) -> list[ResultRow]:

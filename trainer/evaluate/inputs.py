@@ -1,0 +1,153 @@
+"""Inputs of an evaluation: the cells to predict on, checked against the run, and the run's best model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from data_prep.base.errors import InputError
+from data_prep.shards.read import Cell, find_cells
+from trainer.data.collate import Masking
+from trainer.data.loader import Examples
+from trainer.data.scratch import open_near
+from trainer.evaluate.crossed import CrossedExamples
+from trainer.evaluate.join import Join, column, describe_joins
+from trainer.kinds import HEADS
+from trainer.model.pretrained import load_model, read_config
+from trainer.model.site import SiteModel
+from trainer.results.predictions import NO_PREDICTION
+from trainer.runs.folder import BEST
+from trainer.runs.identity import rows_sha256
+from trainer.runs.record import FinishedRecord
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of the results: the examples to predict, and the names of their rows."""
+
+    cell: Cell
+    language_2: str
+    setting: Literal["standard", "generalized"]
+    examples: Examples
+    ids: np.ndarray
+    keys: np.ndarray
+    rows_sha256: str
+    """Hash of the content of the cell's rows; of both cells' in the generalized setting."""
+    excluded: int = 0
+    """Rows left out by the join of two cells."""
+    join: Join | None = None
+
+
+def open_cells(root: Path, task: str, split: str, languages: list[str], record: FinishedRecord) -> list[Cell]:
+    """The cells of one task and split, English first.
+
+    Raises InputError where a cell is missing or differs from the run in kind, labels or tokenizer.
+    """
+    built = {path.name: path for path in find_cells(root, task, split)}
+    wanted = languages or sorted(built, key=lambda language: (language != "en", language))
+    missing = [language for language in wanted if language not in built]
+    if missing or not wanted:
+        raise InputError(f"{root}: no finished cell {task}/{split}/{missing[0] if missing else '*'}; built: "
+                         f"{', '.join(built) or 'none'}; build it with `python -m data_prep build`, or name "
+                         "another folder of shards with --shards")
+    cells = [open_near(built[language]) for language in wanted]
+    for cell in cells:
+        for what in ("kind", "labels"):
+            if getattr(cell.manifest, what) != getattr(record, what):
+                raise InputError(f"{cell.path}: {what} {getattr(cell.manifest, what)}, the run was trained with "
+                                 f"{getattr(record, what)}")
+        if cell.manifest.tokenizer.fingerprint != record.tokenizer.fingerprint:
+            raise InputError(f"{cell.path} was built with another tokenizer ({cell.manifest.tokenizer.name}) than the "
+                             f"run's ({record.tokenizer.name}); build it with the run's")
+    return cells
+
+
+def jobs_of(cells: list[Cell], generalized: bool, record: FinishedRecord) -> Iterator[Job]:
+    """Every cell in the standard setting, then every ordered pair of different languages of a task and split.
+
+    The diagonal of the generalized setting equals the standard setting and has no job of its own.
+    """
+    masking = Masking(record.mask_ratio, 0) if record.kind == "mlm" else None
+    for cell in cells:
+        examples = Examples([cell], record.max_length, masking=masking)
+        yield Job(cell, cell.manifest.language, "standard", examples, column(cell, "id"), column(cell, "key"),
+                  rows_sha256(cell))
+    if not generalized:
+        return
+    if record.kind != "pair":
+        raise InputError(f"--generalized pairs two sentences; a task of kind {record.kind!r} has one")
+    for first in cells:
+        for second in cells:
+            same = (first.manifest.task, first.manifest.split) == (second.manifest.task, second.manifest.split)
+            if same and first is not second:
+                crossed = CrossedExamples(first, second, record.max_length)
+                both = hashlib.sha256((rows_sha256(first) + rows_sha256(second)).encode()).hexdigest()
+                yield Job(first, second.manifest.language, "generalized", crossed, crossed.ids, crossed.keys, both,
+                          crossed.excluded, crossed.join)
+
+
+def describe_jobs(jobs: list[Job]) -> list[str]:
+    """Lines on the rows that pairs of languages share, each pair once, and on rows without a prediction."""
+    joins: dict[str, dict[str, Join]] = {}
+    for job in jobs:
+        pair, one = job.cell.manifest, job.language_2
+        of_split = joins.setdefault(f"{pair.task}/{pair.split}", {})
+        if job.join is not None and f"{one}-{pair.language}" not in of_split:
+            of_split[f"{pair.language}-{one}"] = job.join
+    joined = [line for title, found in joins.items() if found
+              for line in describe_joins(title, found.items(), " (left out)")]
+    return [*joined, *_without_prediction([job.cell for job in jobs if job.setting == "standard"])]
+
+
+def _without_prediction(cells: list[Cell]) -> list[str]:
+    """Lines on cells that lack rows of the publisher: how many lines of the prediction file hold no label, and why."""
+    lines = []
+    for manifest in (cell.manifest for cell in cells if cell.manifest.kind == "pair"):
+        rows = manifest.source_rows * (manifest.copies + 1)
+        if missing := rows - manifest.rows:
+            reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(manifest.skipped.items())) or "not known why"
+            lines.append(f"{manifest.task}/{manifest.split}/{manifest.language}: {missing:,} of {rows:,} lines of the "
+                         f"prediction file hold {NO_PREDICTION!r}: these rows were left out when the cell was built "
+                         f"({reasons})")
+    return lines
+
+
+def load_best(
+    folder: Path, record: FinishedRecord, dtype: torch.dtype, site: str = "word_embeddings"
+) -> tuple[SiteModel, torch.device]:
+    """The run's best checkpoint with its perturbation site at `site`, on a GPU where there is one.
+
+    Raises InputError where it is damaged or does not fit the record.
+    """
+    head = HEADS[record.kind]
+    source = str(folder / BEST)
+    if not (folder / BEST / "config.json").is_file():
+        raise InputError(f"{folder / BEST} holds no model; expected the folder of a finished run")
+    config = read_config(source, "run")
+    if record.labels and config.num_labels != len(record.labels):
+        raise InputError(f"{folder}: the model has {config.num_labels} classes, the record names "
+                         f"{len(record.labels)}; copy the run's folder again")
+    classes = [config.id2label.get(row, "") for row in range(config.num_labels)]
+    if record.labels and classes != record.labels:
+        raise InputError(f"{folder}: the model's classes are {', '.join(classes)}, the record's "
+                         f"{', '.join(record.labels)}; copy the run's folder again")
+    if config.max_position_embeddings < record.max_length + config.pad_token_id + 1:
+        raise InputError(f"{folder}: the model has {config.max_position_embeddings} positions, the record says "
+                         f"max_length {record.max_length}; copy the run's folder again")
+    if config.vocab_size < record.tokenizer.vocab_size:
+        raise InputError(f"{folder}: the model has {config.vocab_size} word embeddings, the record says "
+                         f"{record.tokenizer.vocab_size}; copy the run's folder again")
+    model, info = load_model(head.auto_class, source, config, "run", dtype, local_files_only=True)
+    if wrong := sorted((*info["missing_keys"], *info["unexpected_keys"])):
+        raise InputError(f"{folder / BEST}: {len(wrong)} weights are missing or have no place, e.g. {wrong[0]}; copy "
+                         "the run's folder again")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return SiteModel(model, head, site).to(device), device
