@@ -1,8 +1,9 @@
-"""The rooms of the project: imports go one way, and the house rules that a program can check."""
+"""Directions of imports, and the house rules that a program can check. Imports under TYPE_CHECKING do not count."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,17 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(path for package in ("data_prep", "trainer", "slurm") for path in (ROOT / package).rglob("*.py"))
 DOORS = ("data_prep.shards", "data_prep.base")
 ABOVE_BOTH = ("trainer.demo", "trainer.studies")
+# Each may import those before it, never those behind it.
+LAYERS = {
+    "data_prep": ("base", "shards", "tasks", "sources", "kinds", "languages", "commands", "tokenizer", "workers",
+                  "listing", "build", "augment", "verify", "__main__"),
+    "trainer": ("commands", "statistics", "metrics", "results", "plots", "report", "kernels", "robust", "config",
+                "kinds", "distributed", "data", "runs", "model", "engine", "checkpoint", "evaluate", "diagnose",
+                "monitor", "loop", "train", "bench", "doctor", "demo", "studies", "__main__"),
+    "slurm": ("scheduler", "submission", "jobs", "render", "submit", "status"),
+}
+WITHOUT_TORCH = ("statistics", "metrics", "results", "plots", "report", "commands")
+HEAVY = ("torch", "deepspeed", "transformers")
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
 
 
@@ -28,18 +40,32 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def nodes(node: ast.AST, lazy: bool) -> Iterator[ast.AST]:
+    """All nodes below `node` that run: not those under TYPE_CHECKING, and with `lazy` false not those in functions."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if lazy or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from nodes(child, lazy)
+
+
 @cache
-def imports(path: Path) -> frozenset[str]:
-    """Every module that a file imports, anywhere in it; `from a import b` counts as a.b where that is a module."""
+def imports(path: Path, lazy: bool = True) -> frozenset[str]:
+    """Every module that a file imports; `from a import b` counts as a.b where that is a module.
+
+    lazy: with the imports inside functions.
+    """
     found = set()
-    for node in ast.walk(tree(path)):
+    for node in nodes(tree(path), lazy):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
             module = node.module or ""
             inner = {f"{module}.{alias.name}" for alias in node.names}
-            found |= {name if name in MODULES or module not in MODULES else module for name in inner} | {module}
+            found |= {name if name in MODULES or module not in MODULES else module for name in inner}
+            found |= {module} - MODULES.keys()
     return frozenset(found)
 
 
@@ -47,29 +73,75 @@ def within(module: str, *packages: str) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-def reached(package: str) -> set[str]:
+def parents(module: str) -> set[str]:
+    return {".".join(module.split(".")[:depth]) for depth in range(1, module.count(".") + 1)}
+
+
+def room(module: str) -> str:
+    """Package of a module: `trainer.robust.pgd` is in `trainer.robust`, `trainer.loop` is one of its own."""
+    return ".".join(module.split(".")[:2])
+
+
+def reached(package: str, lazy: bool = True) -> set[str]:
     """All modules that importing `package` brings in, through our own files, parents' `__init__` included."""
     todo = [name for name in MODULES if within(name, package)]
     seen = set(todo)
     while todo:
         name = todo.pop()
-        parents = {".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)}
-        for other in imports(MODULES[name]) | parents if name in MODULES else ():
+        for other in imports(MODULES[name], lazy) | parents(name) if name in MODULES else ():
             if other not in seen:
                 seen.add(other)
                 todo.append(other)
     return seen
 
 
-def offenders(rule: object) -> list[str]:
-    return [f"{name} imports {other}" for name, path in MODULES.items() for other in imports(path)
-            if rule(name, other)]  # type: ignore[operator]
+def offenders(rule: Callable[[str, str], bool]) -> list[str]:
+    return [f"{name} imports {other}" for name, path in MODULES.items() for other in imports(path) if rule(name, other)]
+
+
+def loops(graph: Mapping[str, set[str]]) -> list[set[str]]:
+    """Sets of nodes that reach each other: the strongly connected components of more than one node."""
+    def reach(start: str) -> set[str]:
+        seen: set[str] = set()
+        todo = [start]
+        while todo:
+            new = graph[todo.pop()] - seen
+            seen |= new
+            todo += new
+        return seen
+
+    below = {node: reach(node) for node in graph}
+    return [set(found) for found in {frozenset(other for other in below[node] if node in below[other])
+                                     for node in graph} if len(found) > 1]
 
 
 def test_the_graph_is_read_at_all() -> None:
     assert "data_prep.shards.read" in imports(MODULES["trainer.data.loader"])
     assert "trainer.kernels.reference" in imports(MODULES["trainer.kernels.dispatch"])
     assert "deepspeed" in reached("trainer.train")
+    assert loops({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a", "d"}}) == [{"b", "c"}]
+
+
+def test_no_file_imports_in_a_loop() -> None:
+    """Importing from another package also runs that package's `__init__`."""
+    graph = {name: {other for used in imports(path) & MODULES.keys() for other in (
+        used, *(above for above in parents(used) if not within(name, above)))} for name, path in MODULES.items()}
+    assert not loops(graph)
+
+
+def test_no_package_imports_in_a_loop() -> None:
+    graph: dict[str, set[str]] = {room(name): set() for name in MODULES}
+    for name, path in MODULES.items():
+        graph[room(name)] |= {room(other) for other in imports(path) & MODULES.keys() if "." in other} - {room(name)}
+    assert not loops(graph)
+
+
+@pytest.mark.parametrize("package", ["data_prep", "slurm"])
+def test_packages_import_only_those_below(package: str) -> None:
+    order = [f"{package}.{name}" for name in LAYERS[package]]
+    assert not {room(name) for name in MODULES if within(name, package)} - {package, *order}, "packages without a place"
+    assert not offenders(lambda name, other: {room(name), room(other)} <= set(order)
+                         and order.index(room(name)) < order.index(room(other)))
 
 
 def test_data_prep_imports_neither_torch_nor_trainer() -> None:
@@ -94,11 +166,17 @@ def test_only_the_engine_imports_deepspeed() -> None:
         == {"trainer.engine.engine", "trainer.engine.ds_config"}  # the latter: its models of configurations
 
 
+@pytest.mark.parametrize("package", WITHOUT_TORCH)
+def test_what_reads_rows_needs_no_torch(package: str) -> None:
+    """TensorBoard's writer, which needs torch, may be imported by the function that writes."""
+    assert not {name for name in reached(f"trainer.{package}", lazy=False) if within(name, *HEAVY)}
+    assert {name for name in reached(f"trainer.{package}") if within(name, *HEAVY)} <= {
+        "torch.utils.tensorboard", "torch.utils.tensorboard.SummaryWriter"}
+
+
 def test_the_report_reads_rows_and_no_model_code() -> None:
-    torch_parts = {name for name in reached("trainer.report") if within(name, "torch", "transformers", "deepspeed")}
-    assert torch_parts <= {"torch.utils.tensorboard", "torch.utils.tensorboard.SummaryWriter"}
     ours = {name for name in reached("trainer.report") if within(name, "trainer")}
-    rooms = ("trainer.report", "trainer.statistics", "trainer.results", "trainer.plots")
+    rooms = ("trainer.report", "trainer.statistics", "trainer.results", "trainer.plots", "trainer.metrics")
     assert {name for name in ours if not within(name, *rooms)} <= {"trainer"}
 
 
