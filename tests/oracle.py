@@ -75,8 +75,7 @@ class Step:
         handle = _site(self.model, self.s.site).register_forward_hook(add)
         try:
             b = self.batch
-            logits: torch.Tensor = self.model(
-                input_ids=b.input_ids, attention_mask=b.attention_mask.long(), position_ids=b.position_ids).logits
+            logits: torch.Tensor = self.model(input_ids=b.input_ids, attention_mask=b.attention_mask.long()).logits
             return logits
         finally:
             handle.remove()
@@ -167,8 +166,7 @@ def _smart(t: Step) -> torch.Tensor:
     delta = t.climb(t.start("gaussian"), lambda d: divergence(fixed, t.logits(d)), t.s.ascent_steps)
     with torch.no_grad():
         averaged = torch.func.functional_call(t.model, t.average, (), {
-            "input_ids": t.batch.input_ids, "attention_mask": t.batch.attention_mask.long(),
-            "position_ids": t.batch.position_ids}).logits
+            "input_ids": t.batch.input_ids, "attention_mask": t.batch.attention_mask.long()}).logits
     return (functional.cross_entropy(clean, t.batch.labels) + t.s.smoothness_weight * divergence(clean, t.logits(delta))
             + t.s.bregman_weight * divergence(averaged, clean))
 

@@ -44,7 +44,7 @@ def check(run: Path, origin: str, manifest: Manifest) -> bool:
         return False
     ids = np.arange(5, 9)
     batch = collate([(ids, ids)], np.array([1]), np.array([0]), tokens_of(manifest.tokenizer), 24)
-    _, logits = SiteModel(built[0], HEADS["pair"], "embeddings").eval()(batch)
+    logits = SiteModel(built[0], HEADS["pair"], "embeddings").eval()(batch)
     assert logits.shape == (1, 3)
     return True
 

@@ -18,16 +18,15 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
 
 from data_prep.base.errors import InputError
-from trainer.bench.steps import EPSILON, Way, batch_of, recipe_of
+from trainer.bench.steps import EPSILON, Way, batch_of, model_of, recipe_of
 from trainer.distributed.ranks import find_ranks
 from trainer.engine.engine import Engine, start_distributed
 from trainer.kernels import cpu, dispatch, reference, triton_ops
 from trainer.kinds import HEADS
 from trainer.loop import run_updates
-from trainer.model.build import SIZES
+from trainer.model.encoders import RANDOM
 from trainer.model.site import SiteModel
 from trainer.runs.state import TrainState
 
@@ -63,8 +62,9 @@ def bench_kernels(*, rounds: int = 30, vocabulary: int = 20_000, compiled: bool 
     compiled: also time torch.compile, whose compilation takes a minute.
     size, batch_size, length, vocabulary: of the robust step whose share is printed last.
     """
-    if size not in SIZES or rounds < 1:
-        raise InputError(f"--size must be one of {', '.join(SIZES)} and --rounds positive, found {size!r}, {rounds}")
+    if size not in RANDOM.sizes or rounds < 1:
+        raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)} and --rounds positive, found {size!r}, "
+                         f"{rounds}")
     torch.set_num_threads(os.cpu_count() or 1)
     reason = cpu.why_not()
     if reason is not None:
@@ -171,13 +171,9 @@ def _table(lines: list[Line], title: str) -> Table:
 
 def _shares(size: str, batch_size: int, length: int, vocabulary: int) -> Table:
     """What part of a pgd step with K = 3 the kernels take, with each backend that is here."""
-    hidden, layers, heads, width = SIZES[size]
     ranks = find_ranks()
     start_distributed(ranks)
-    torch.manual_seed(0)
-    model = XLMRobertaForSequenceClassification(XLMRobertaConfig(
-        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
-        intermediate_size=width, type_vocab_size=1, max_position_embeddings=max(514, length + 2)))
+    model = model_of(size, length, vocabulary, dropout=0.1)
     updates, names = 6, dispatch.available()
     recipe = recipe_of(Way("pgd", {"method": "pgd", "ascent_steps": 3, "start": "uniform"}, None), batch_size, updates)
     engine = Engine(SiteModel(model, HEADS["pair"], "word_embeddings"), recipe, ranks, 4 * updates * len(names))

@@ -24,7 +24,8 @@ from trainer.engine.engine import Engine, start_distributed
 from trainer.kernels import reference
 from trainer.kinds import HEADS
 from trainer.loop import run_updates
-from trainer.model.build import SIZES, build_model
+from trainer.model.build import build_model
+from trainer.model.encoders import RANDOM
 from trainer.model.site import SiteModel
 from trainer.runs.state import TrainState
 
@@ -34,8 +35,8 @@ def bench_loader(cell: str, *, size: str = "tiny", batch_size: int = 32, updates
 
     size: tiny, base or large (random weights). updates: per way and round; rounds: the median one is printed.
     """
-    if size not in SIZES:
-        raise InputError(f"--size must be one of {', '.join(SIZES)}, found {size!r}")
+    if size not in RANDOM.sizes:
+        raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, found {size!r}")
     opened = open_cell(Path(cell))
     manifest = opened.manifest
     masking = Masking(0.15, 0) if manifest.kind == "mlm" else None

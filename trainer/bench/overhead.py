@@ -26,7 +26,7 @@ from trainer.engine.engine import Engine, start_distributed
 from trainer.kernels import dispatch
 from trainer.kinds import HEADS
 from trainer.loop import Agreement, Update, Window, run_updates
-from trainer.model.build import SIZES
+from trainer.model.encoders import RANDOM
 from trainer.model.site import SiteModel
 from trainer.monitor.nonfinite import check_update
 from trainer.runs.state import TrainState
@@ -38,8 +38,9 @@ def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48
 
     updates: steps per round, with and without looking in turn; rounds: the median counts, the first is dropped.
     """
-    if size not in SIZES or rounds < 2:
-        raise InputError(f"--size must be one of {', '.join(SIZES)} and --rounds at least 2, found {size!r}, {rounds}")
+    if size not in RANDOM.sizes or rounds < 2:
+        raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)} and --rounds at least 2, found {size!r}, "
+                         f"{rounds}")
     ranks = find_ranks()
     recipe = recipe_of(Way("plain", {"method": "plain"}, None), batch_size, updates)
     site_model = SiteModel(model_of(size, length, vocabulary), HEADS["pair"], "word_embeddings")

@@ -13,13 +13,14 @@ import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 
 from data_prep.base.errors import InputError
 from data_prep.shards.template import InputTemplate
@@ -34,7 +35,7 @@ from trainer.kernels import dispatch
 from trainer.kinds import HEADS
 from trainer.kinds.batch import Batch
 from trainer.loop import run_updates
-from trainer.model.build import SIZES
+from trainer.model.encoders import RANDOM
 from trainer.model.site import Site, SiteModel
 from trainer.runs.state import TrainState
 
@@ -87,9 +88,9 @@ def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, v
 
     updates: steps per line and round; rounds: the median one counts. only: lines whose name holds this word.
     """
-    if size not in SIZES:
-        raise InputError(f"--size must be one of {', '.join(SIZES)}, found {size!r}")
-    layers = SIZES[size][1]
+    if size not in RANDOM.sizes:
+        raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, found {size!r}")
+    layers = RANDOM.sizes[size]["num_hidden_layers"]
     chosen = [way for way in ways(layers) if way.name == "plain" or only is None or only in way.name]
     ranks = find_ranks()
     model = model_of(size, length, vocabulary)
@@ -127,14 +128,12 @@ def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, v
     return 0
 
 
-def model_of(size: str, length: int, vocabulary: int) -> XLMRobertaForSequenceClassification:
-    """Random weights, the same in every process."""
-    hidden, layers, heads, width = SIZES[size]
+def model_of(size: str, length: int, vocabulary: int, dropout: float = 0.0) -> Any:
+    """A random sequence classifier, the same in every process."""
     torch.manual_seed(0)
-    return XLMRobertaForSequenceClassification(XLMRobertaConfig(
-        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
-        intermediate_size=width, type_vocab_size=1, max_position_embeddings=max(514, length + 2),
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    rates = dict.fromkeys(RANDOM.dropouts.values(), dropout)
+    return AutoModelForSequenceClassification.from_config(
+        RANDOM.random_config(size, vocabulary, length, pad_id=1, **rates))
 
 
 def recipe_of(way: Way, batch_size: int, updates: int) -> Recipe:

@@ -64,8 +64,7 @@ def collate(
     for row, sequence in enumerate(sequences):
         input_ids[row, : len(sequence)] = sequence
     lengths = np.array([len(s) for s in sequences])[:, None]
-    columns = np.arange(length)[None, :]
-    real = columns < lengths
+    real = np.arange(length)[None, :] < lengths
     content = torch.from_numpy(real & ~np.isin(input_ids, tokens.special))
     ids = torch.from_numpy(input_ids)
     keys = torch.from_numpy(np.asarray(example_ids, dtype=np.int64))
@@ -76,7 +75,6 @@ def collate(
     return Batch(
         input_ids=ids,
         attention_mask=torch.from_numpy(real),
-        position_ids=torch.from_numpy(np.where(real, tokens.pad_id + 1 + columns, tokens.pad_id)),
         content_mask=content,
         labels=targets,
         example_ids=keys,

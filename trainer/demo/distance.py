@@ -31,10 +31,8 @@ from data_prep.base.files import working_folder
 from data_prep.tokenizer import load_tokenizer
 from trainer.demo.languages import Language
 from trainer.demo.neighbours import NEIGHBOUR_SIGMA
+from trainer.model.encoders.xlm_roberta import EMBEDDINGS, TOKEN_BIASES, TOKEN_ROWS
 
-EMBEDDINGS = "roberta.embeddings.word_embeddings.weight"
-# All tensors with one row per token. The head's matrix is tied to the embeddings and so usually not in the file.
-HEAD_MATRIX, HEAD_BIASES = "lm_head.decoder.weight", ("lm_head.bias", "lm_head.decoder.bias")
 WORD_START = "\u2581"  # SentencePiece's mark for the beginning of a word
 LANGUAGE_STREAM, NEIGHBOUR_STREAM = 30, 31  # of random directions: one never changes the other
 SURE_SCORE = 0.0  # log probability 1: no way to cut a word in pieces scores higher than the word itself
@@ -147,9 +145,9 @@ def _rows(
 
 def _with_rows(name: str, tensor: Tensor, rows: Tensor, sources: Tensor) -> Tensor:
     """`tensor` with an entry for each new token before its last one, `<mask>`; others are returned as they are."""
-    if name in (EMBEDDINGS, HEAD_MATRIX):
+    if name in TOKEN_ROWS:
         new = rows
-    elif name in HEAD_BIASES:
+    elif name in TOKEN_BIASES:
         new = tensor[sources]  # a new word is as likely as its English counterpart
     else:
         return tensor

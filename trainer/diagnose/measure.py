@@ -97,7 +97,7 @@ def measure(
         h_BLH = model.above(x_BLH, batch)
         at_last[places] = _columns(distances(h_BLH, m_BL, model.above(y_BMH, partner), m_BM))
         if noise is not None and right is not None and noisy is not None:
-            clean = _right(model.head.logits(model.model, h_BLH, batch), batch)
+            clean = _right(model.logits(h_BLH, batch), batch)
             right[places] = clean.cpu().numpy()
             noisy[places] = _right_under_noise(model, batch, x_BLH, noise, site_norm, clean).cpu().numpy()
         advance(len(places))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 
 from data_prep.base.files import write_json
 from data_prep.shards.template import InputTemplate
@@ -31,6 +31,7 @@ from trainer.engine.step_context import StepContext
 from trainer.kernels import philox, reference
 from trainer.kinds import HEADS
 from trainer.kinds.batch import Batch
+from trainer.model.encoders import RANDOM
 from trainer.model.site import SiteModel
 from trainer.robust import METHODS
 
@@ -156,11 +157,10 @@ def recipe_of(method: str, config: str) -> Recipe:
 def model() -> SiteModel:
     """A tiny model with three classes, the same in every process."""
     torch.manual_seed(0)
-    network = XLMRobertaForSequenceClassification(XLMRobertaConfig(
-        vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        id2label=dict(enumerate("abc")), label2id={c: i for i, c in enumerate("abc")}, type_vocab_size=1,
-        max_position_embeddings=40, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-        initializer_range=0.2))  # ten times the usual: a fresh model that says 1/3 to everything feels no method
+    network = AutoModelForSequenceClassification.from_config(RANDOM.random_config(
+        "tiny", TOKENS.vocab_size, MAX_LENGTH, pad_id=TOKENS.pad_id, hidden_size=32, intermediate_size=64, num_labels=3,
+        initializer_range=0.2,  # ten times the usual: a fresh model predicts 1/3 for every class, whatever the method
+        **dict.fromkeys(RANDOM.dropouts.values(), 0.0)))
     return SiteModel(network, HEADS["pair"], SITE).train()
 
 

@@ -19,6 +19,7 @@ from trainer.data.scratch import open_near
 from trainer.evaluate.crossed import CrossedExamples
 from trainer.evaluate.join import Join, column, describe_joins
 from trainer.kinds import HEADS
+from trainer.model.encoders import FAMILIES
 from trainer.model.pretrained import load_model, read_config
 from trainer.model.site import SiteModel
 from trainer.results.predictions import NO_PREDICTION
@@ -139,9 +140,9 @@ def load_best(
     if record.labels and classes != record.labels:
         raise InputError(f"{folder}: the model's classes are {', '.join(classes)}, the record's "
                          f"{', '.join(record.labels)}; copy the run's folder again")
-    if config.max_position_embeddings < record.max_length + config.pad_token_id + 1:
-        raise InputError(f"{folder}: the model has {config.max_position_embeddings} positions, the record says "
-                         f"max_length {record.max_length}; copy the run's folder again")
+    if (longest := FAMILIES[config.model_type].max_length(config)) < record.max_length:
+        raise InputError(f"{folder}: the model takes inputs of {longest} tokens, the record says max_length "
+                         f"{record.max_length}; copy the run's folder again")
     if config.vocab_size < record.tokenizer.vocab_size:
         raise InputError(f"{folder}: the model has {config.vocab_size} word embeddings, the record says "
                          f"{record.tokenizer.vocab_size}; copy the run's folder again")

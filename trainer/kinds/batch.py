@@ -20,7 +20,6 @@ class Batch:
 
     input_ids: Tensor  # (B, L) int64
     attention_mask: Tensor  # (B, L) bool, true on real tokens
-    position_ids: Tensor  # (B, L) int64, XLM-R's: pad_id + 1 upwards, pad_id on padding
     content_mask: Tensor  # (B, L) bool, true on tokens that are neither padding nor special: what may be perturbed
     labels: Tensor  # (B,) int64 classes, or (B, L) int64 token ids with IGNORED elsewhere
     example_ids: Tensor  # (B,) int64, unique in the run; they key the noise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from torch import Tensor
 from torch.nn import functional
@@ -13,10 +13,9 @@ from trainer.kinds.divergence import at_least_fp32, kl_sum
 from trainer.kinds.protocol import Head
 
 
-def logits(model: Any, hidden_BLH: Tensor, batch: Batch) -> Tensor:
+def logits(head: Callable[[Tensor], Tensor], hidden_BLH: Tensor, batch: Batch) -> Tensor:
     """(P, V) logits of the P masked tokens; with a vocabulary of 250,002 the others would cost most of the step."""
-    scores: Tensor = model.lm_head(hidden_BLH[batch.labels != IGNORED])
-    return scores
+    return head(hidden_BLH[batch.labels != IGNORED])
 
 
 def losses(logits_PV: Tensor, batch: Batch) -> Tensor:

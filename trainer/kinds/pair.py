@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from torch import Tensor
 from torch.nn import functional
@@ -13,10 +13,9 @@ from trainer.kinds.divergence import at_least_fp32, kl_sum
 from trainer.kinds.protocol import Head
 
 
-def logits(model: Any, hidden_BLH: Tensor, batch: Batch) -> Tensor:
-    """(B, C) logits from the first token, through transformers' own classification head."""
-    scores: Tensor = model.classifier(hidden_BLH)
-    return scores
+def logits(head: Callable[[Tensor], Tensor], hidden_BLH: Tensor, batch: Batch) -> Tensor:
+    """(B, C) logits, through transformers' own classification head."""
+    return head(hidden_BLH)
 
 
 def losses(logits_BC: Tensor, batch: Batch) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -18,8 +18,8 @@ class Head:
 
     auto_class: type
     """The transformers Auto class whose checkpoints hold this head; exported runs load through it."""
-    logits: Callable[[Any, Tensor, Batch], Tensor]
-    """(model, hidden_BLH, batch) -> logits (P, C)."""
+    logits: Callable[[Callable[[Tensor], Tensor], Tensor, Batch], Tensor]
+    """(transformers' head, hidden_BLH, batch) -> logits (P, C)."""
     losses: Callable[[Tensor, Batch], Tensor]
     """(logits, batch) -> (B,) loss of each example, summed over its predictions, fp32."""
     divergence: Callable[[Tensor, Tensor], Tensor]

@@ -1,4 +1,4 @@
-"""The classes of a finished classifier: rows of its head are put into the order of the task, by their names.
+"""Class order of a finished classifier: the rows of its head are put into the order of the task's labels, by name.
 
 Input: a loaded model and what its configuration calls its classes. Effect: its last layer, in place.
 """
@@ -13,23 +13,23 @@ from torch import nn
 
 from data_prep.shards.label_order import label_order
 from data_prep.shards.manifest import Manifest
-
-OUTPUT = "classifier.out_proj"  # one row per class, in every sequence classifier of this family
+from trainer.model.encoders import FAMILIES
 
 
 def fit_classes(model: Any, names: Mapping[int, str], manifest: Manifest, new: Set[str]) -> dict[str, list[str]]:
-    """Give the rows of `model`'s last layer the meaning that the labels of `manifest` have.
+    """Put the rows of `model`'s output layer into the order of the labels of `manifest`.
 
-    names: what the loaded model calls its classes; new: the keys of `model` that were not loaded, so mean nothing yet.
-    Names that are not the task's labels, `LABEL_0` among them, leave the meaning of the rows unknown: the layer is
-    drawn anew from torch's generator, as transformers draws it. Returns {} where nothing was to do, else the model's
-    classes as `classes` and the keys as `reordered_keys` or `redrawn_keys`.
+    names: class names of the loaded model; new: keys of `model` that were not loaded. Where the names are not the
+    task's labels (`LABEL_0` is not), the meaning of the rows is unknown, and the layer is drawn anew from torch's
+    generator, as transformers draws it. Returns {} for an unchanged layer, else the model's classes as `classes` and
+    the keys as `reordered_keys` or `redrawn_keys`.
     """
-    keys = sorted(f"{OUTPUT}.{part}" for part in ("weight", "bias"))
+    output = FAMILIES[model.config.model_type].output_layer
+    keys = sorted(f"{output}.{part}" for part in ("weight", "bias"))
     loaded = [key for key in keys if key not in new]
     if not manifest.labels or not loaded:
         return {}
-    layer: nn.Linear = model.classifier.out_proj
+    layer: nn.Linear = model.get_submodule(output)
     classes = [names.get(row, "") for row in range(len(names))]
     order = label_order(classes, manifest)
     if order == list(range(layer.out_features)):

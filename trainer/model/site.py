@@ -1,26 +1,27 @@
-"""The perturbation site: where delta enters an XLM-R model, and the forward pass below and above it.
+"""The perturbation site: where delta enters an encoder, and the forward pass below and above it.
 
     site `word_embeddings`   x = word vectors            below: the table look-up
-    site `embeddings`        x = embedding block output  below: look-up, positions, LayerNorm, dropout
+    site `embeddings`        x = embedding block output  below: look-up, positions, normalisation, dropout
     site `layer:K`           x = output of layer K       below: the embedding block and layers 1..K
 
-The model is a plain transformers model; only its forward pass is taken apart, so weights save and load as
-transformers' own. Everything runs inside `SiteModel.forward`, as ZeRO-3 gathers weights by module hooks.
-Shapes: B batch, L length, H width, C classes.
+The model is a plain transformers model; only its forward pass is taken apart, by its family, so that weights save and
+load as transformers' own. Everything runs inside `SiteModel.forward`, as ZeRO-3 gathers weights by module hooks.
+Shapes: B batch, L length, H width.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.masking_utils import create_bidirectional_mask
 
 from data_prep.base.errors import InputError
 from trainer.kinds import Head
 from trainer.kinds.batch import Batch
+from trainer.model.encoders import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Site:
 
     @classmethod
     def parse(cls, text: str, layers: int) -> Site:
-        """The site that `text` names in an encoder of `layers` layers; InputError where there is none."""
+        """The site `text` in an encoder of `layers` layers; raises InputError for a layer that it does not have."""
         kind, _, number = text.partition(":")
         if kind != "layer":
             return cls(kind)
@@ -42,12 +43,13 @@ class Site:
 
 
 class SiteModel(nn.Module):
-    """An XLM-R model with a head, whose forward pass can stop at, or start from, the perturbation site."""
+    """A transformers model whose forward pass can stop at, or start from, the perturbation site."""
 
     def __init__(self, model: PreTrainedModel, head: Head, site: str) -> None:
         super().__init__()
         self.model: Any = model  # transformers' classes differ per head; Any spares casts to each
         self.head = head
+        self.family = FAMILIES[model.config.model_type]
         self.site = Site.parse(site, model.config.num_hidden_layers)
 
     def forward(
@@ -57,39 +59,31 @@ class SiteModel(nn.Module):
         x_BLH: Tensor | None = None,
         only_below: bool = False,
     ) -> Tensor:
-        """Logits, as the kind of task has them; with `only_below`, the representation x_BLH at the site.
+        """Logits in the shape of the task's kind; with `only_below`, the representation x_BLH at the site.
 
         delta_BLH is added at the site. x_BLH, as returned by a call with `only_below`, spares the layers below.
         """
         x = self._below(batch) if x_BLH is None else x_BLH
         if only_below:
             return x
-        hidden = self.above(x if delta_BLH is None else x + delta_BLH.to(x.dtype), batch)
-        return self.head.logits(self.model, hidden, batch)
+        return self.logits(self.above(x if delta_BLH is None else x + delta_BLH.to(x.dtype), batch), batch)
 
     def _below(self, batch: Batch) -> Tensor:
-        x: Tensor = self.model.roberta.embeddings.word_embeddings(batch.input_ids)
+        encoder, family = self.model.base_model, self.family
+        words_BLH = family.words(encoder, batch)
         if self.site.kind == "word_embeddings":
-            return x
-        x = self._embedding_block(x, batch)
-        return self._layers(x, batch, 0, self.site.layer)
+            return words_BLH
+        return family.run(encoder, family.embed(encoder, words_BLH, batch), batch, 0, self.site.layer)
 
+    # At ZeRO-3 the following two are for `forward` only: called from outside, they would find weights taken apart.
     def above(self, x_BLH: Tensor, batch: Batch) -> Tensor:
-        """The output of the last layer, (B, L, H), from x_BLH at the site; not to be called from outside at ZeRO-3."""
+        """Output of the last layer, (B, L, H), from x_BLH at the site."""
+        encoder = self.model.base_model
         if self.site.kind == "word_embeddings":
-            x_BLH = self._embedding_block(x_BLH, batch)
-        return self._layers(x_BLH, batch, self.site.layer, self.model.config.num_hidden_layers)
+            x_BLH = self.family.embed(encoder, x_BLH, batch)
+        return self.family.run(encoder, x_BLH, batch, self.site.layer, self.model.config.num_hidden_layers)
 
-    def _embedding_block(self, words_BLH: Tensor, batch: Batch) -> Tensor:
-        # Position ids are given: derived from `inputs_embeds`, they would count padding.
-        block: Tensor = self.model.roberta.embeddings(inputs_embeds=words_BLH, position_ids=batch.position_ids)
-        return block
-
-    def _layers(self, x_BLH: Tensor, batch: Batch, first: int, last: int) -> Tensor:
-        if first == last:
-            return x_BLH
-        mask = create_bidirectional_mask(
-            config=self.model.config, inputs_embeds=x_BLH, attention_mask=batch.attention_mask)
-        for layer in self.model.roberta.encoder.layer[first:last]:
-            x_BLH = layer(x_BLH, mask)
-        return x_BLH
+    def logits(self, hidden_BLH: Tensor, batch: Batch) -> Tensor:
+        """Logits from the output of the last layer."""
+        head = partial(self.family.heads[self.head.auto_class], self.model)
+        return self.head.logits(head, hidden_BLH, batch)

@@ -19,7 +19,6 @@ def test_a_batch_by_hand() -> None:
     batch = collate(rows, np.array([1, -1]), np.array([7, 1 << 40]), TOKENS, max_length=16)
     assert batch.input_ids.tolist() == [[0, 10, 11, 2, 2, 12, 2], [0, 3, 2, 1, 1, 1, 1]]
     assert batch.attention_mask.tolist() == [[True] * 7, [True] * 3 + [False] * 4]
-    assert batch.position_ids.tolist() == [[2, 3, 4, 5, 6, 7, 8], [2, 3, 4, 1, 1, 1, 1]]
     assert batch.content_mask.int().tolist() == [[0, 1, 1, 0, 0, 1, 0], [0, 1, 0, 0, 0, 0, 0]]  # <unk> is content
     assert batch.labels.tolist() == [1, -1]
     assert batch.example_ids.tolist() == [7, 1 << 40]

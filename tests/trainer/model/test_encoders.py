@@ -1,0 +1,82 @@
+"""What a family says of its architecture is what transformers' models of it have."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainer.kinds import HEADS
+from trainer.model.encoders import FAMILIES, Family
+
+TRAINER = Path(__file__).parents[3] / "trainer"
+NAMES = {"xlm-roberta": "roberta"}  # what betrays a use of the family outside its file
+
+families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+
+
+def model_of(family: Family, kind: str, size: str = "tiny", **settings: Any) -> Any:
+    config = family.random_config(size, 60, 24, pad_id=1, **settings)
+    with torch.device("meta"):
+        auto_class: Any = HEADS[kind].auto_class
+        return auto_class.from_config(config)
+
+
+@families
+@pytest.mark.parametrize("kind", HEADS)
+def test_names_of_weights(family: Family, kind: str) -> None:
+    model = model_of(family, kind, num_labels=3)
+    assert FAMILIES[model.config.model_type] is family
+    assert family.prefix == f"{model.base_model_prefix}."
+    names = dict(model.named_parameters(remove_duplicate=False))  # tied weights have two
+    bounds = family.config_bounds.model_validate(model.config.to_dict())
+    for name, shape in family.shapes(bounds).items():
+        assert tuple(names[family.prefix + name].shape) == shape, name
+    layers = {name.removeprefix(family.prefix + family.layers).split(".")[0] for name in names
+              if name.startswith(family.prefix + family.layers)}
+    assert layers == {str(number) for number in range(model.config.num_hidden_layers)}
+    if kind == "pair":
+        assert model.get_submodule(family.output_layer).out_features == 3
+
+
+@families
+@pytest.mark.parametrize("kind", HEADS)
+def test_heads_give_logits(family: Family, kind: str) -> None:
+    model = model_of(family, kind, num_labels=3)
+    hidden = torch.empty((5, 7, 64) if kind == "pair" else (5, 64), device="meta")
+    assert family.heads[HEADS[kind].auto_class](model, hidden).shape == (5, 3 if kind == "pair" else 60)
+
+
+@families
+def test_settings_are_those_of_the_configuration(family: Family) -> None:
+    config = family.random_config("tiny", 60, 700, pad_id=1, **dict.fromkeys(family.dropouts.values(), 0.3))
+    assert family.max_length(config) == 700
+    for name in (*family.identity, *family.dropouts.values()):
+        assert hasattr(config, name), name
+    rates = [module.p for module in model_of(family, "pair", **{family.dropouts["hidden"]: 0.3}).modules()
+             if isinstance(module, torch.nn.Dropout)]
+    assert 0.3 in rates
+    assert set(family.config_bounds.model_fields) >= {*family.identity, *family.dropouts.values()}
+
+
+@families
+@pytest.mark.parametrize("size", ["tiny", "base", "large"])
+def test_every_size_of_a_recipe(family: Family, size: str) -> None:
+    assert family.random_config(size, 60, 24, pad_id=1).hidden_size == {"tiny": 64, "base": 768, "large": 1024}[size]
+
+
+def test_no_other_file_names_a_family() -> None:
+    """But in prose, and where the one dict lists them."""
+    assert NAMES.keys() == FAMILIES.keys()
+    for path in TRAINER.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        words = [node.value for node in ast.walk(tree)
+                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose]
+        words += [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        words += [alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+        found = [word for word in words for name in NAMES.values() if name in word.lower()]
+        assert not found or path.parent.name == "encoders", f"{path}: {found}"

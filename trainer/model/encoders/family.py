@@ -1,0 +1,85 @@
+"""Contract of an encoder family: all that sets its architecture apart from other families'.
+
+A model is a plain transformers model, an encoder with a head. A family takes the encoder's forward pass apart, so that
+a perturbation can enter at word embeddings, embeddings or a layer's output, and says which settings, weights and heads
+transformers gives the architecture. To add one: a file beside this one with a `Family`, and a line in FAMILIES.
+Shapes: B batch, L length, H width, P predictions, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from transformers import AutoConfig
+
+from trainer.kinds.batch import Batch
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+TokenId = Annotated[int, Field(ge=0, lt=2**24)]
+Head = Callable[[Any, Tensor], Tensor]
+
+
+class ConfigBounds(BaseModel):
+    """Settings that are read of a family's config.json, within bounds; what is left out could name code to be fetched.
+
+    The bounds are far beyond any model that was trained, and far below what hangs. Names are those of transformers.
+    """
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    vocab_size: int = Field(ge=1, le=2**24)
+    hidden_size: int = Field(ge=1, le=2**16)
+    num_hidden_layers: int = Field(ge=1, le=1000)
+    id2label: dict[int, str] | None = Field(default=None, min_length=1, max_length=100_000)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture; a value, not a base class. `config` is transformers' configuration of a model."""
+
+    model_type: str
+    """transformers' name of the architecture, in `config.json` and as the key in FAMILIES."""
+    prefix: str
+    """Start of the encoder's weight names in a model with a head; an encoder saved without a head has none."""
+    layers: str
+    """Start of the layers' weight names, after the prefix."""
+    output_layer: str
+    """Last linear layer of a sequence classifier, one row per class."""
+    heads: Mapping[type, Head]
+    """transformers Auto class -> its head, (model, hidden states) -> logits: from (B, L, H) to (B, C) for a sequence
+    classifier, from (P, H) to (P, V) for a masked language model."""
+    config_bounds: type[ConfigBounds]
+    sizes: Mapping[str, Mapping[str, int]]
+    """Random models, by the name that a recipe gives them: settings of each shape."""
+    random_settings: Callable[[int, int], dict[str, Any]]
+    """(longest input in tokens, padding id) -> settings of a random model beside its shape and vocabulary."""
+    identity: tuple[str, ...]
+    """Settings that shape outputs or new weights, dropout rates apart."""
+    dropouts: Mapping[str, str]
+    """Part of the model -> setting of its dropout rate; `hidden` among them. A rate of None is that of `hidden`."""
+    max_length: Callable[[Any], int]
+    """(config) -> longest input in tokens."""
+    shapes: Callable[[Any], dict[str, tuple[int, ...]]]
+    """(settings within bounds) -> shapes of some weights, by their names after the prefix, that betray a configuration
+    of another model: the vocabulary, the positions, the last layer."""
+    words: Callable[[Any, Batch], Tensor]
+    """(encoder, batch) -> (B, L, H) word vectors, to which a perturbation at `word_embeddings` is added."""
+    embed: Callable[[Any, Tensor, Batch], Tensor]
+    """(encoder, word vectors, batch) -> (B, L, H) output of the embedding block, i.e. the input of layer 1: absolute
+    positions, token types, normalisation, dropout."""
+    run: Callable[[Any, Tensor, Batch, int, int], Tensor]
+    """(encoder, x_BLH, batch, first, last) -> (B, L, H) output of layer `last` for x, the output of layer `first`; it
+    owns masks, rotary and relative positions, local windows, and what normalises the last layer's output."""
+
+    def random_config(self, size: str, vocab_size: int, max_length: int, *, pad_id: int, **settings: Any) -> Any:
+        """Configuration of a random model of `size`, a key of `sizes`, for inputs of up to `max_length` tokens.
+
+        settings: further ones, under transformers' names; they take precedence.
+        """
+        given = {"vocab_size": vocab_size, "pad_token_id": pad_id, **self.sizes[size],
+                 **self.random_settings(max_length, pad_id), **settings}
+        return AutoConfig.for_model(self.model_type, **given)
