@@ -94,7 +94,7 @@ def test_all_passes_of_a_step_share_one_pass_below_the_site(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, site: str
 ) -> None:
     """The layers below run once, in a graph that reaches the weights, so dropout masks there are the same for all."""
-    settings = RobustSection(method=method, draws=2, clean_weight=1.0, steps=2)
+    settings = RobustSection(method=method, draws=2, clean_weight=1.0, ascent_steps=2)
     ctx = context(shards, tmp_path, site, dropout=0.5, settings=settings)
     ctx.epsilon = 1e-9  # so that passes differ by what dropout does, if by anything
     model = ctx._engine.module
@@ -134,7 +134,7 @@ def test_passes_share_dropout_masks_only_on_request(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, site: str
 ) -> None:
     for shared in (True, False):
-        settings = RobustSection(method=method, draws=2, clean_weight=1.0, steps=2, shared_dropout=shared)
+        settings = RobustSection(method=method, draws=2, clean_weight=1.0, ascent_steps=2, shared_dropout=shared)
         ctx = context(shards, tmp_path, site, dropout=0.3, settings=settings)
         ctx.epsilon = 1e-9  # so that logits differ by dropout masks only
         first, *others = logits_of_passes(ctx, monkeypatch, method)
