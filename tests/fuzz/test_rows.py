@@ -16,7 +16,7 @@ from tests.fuzz.budget import fuzzed
 from tests.fuzz.damage import JUNK, accepted, damaged_bytes, damaged_tree, run_command, scratch
 from trainer.__main__ import main
 from trainer.report.build import build
-from trainer.report.data.collect import lay_out
+from trainer.report.data.compute import compute
 from trainer.report.data.runs import read_runs
 from trainer.results.diagnostics import DIAGNOSTICS_FILE, DiagnosticRow, merge_diagnostics, read_diagnostics
 from trainer.results.outcomes import read_outcomes
@@ -111,7 +111,7 @@ def test_files_per_example(runs: Path, name: str, data: Any) -> None:
 def reported(place: Path) -> None:
     """Everything of a report but the drawing of its pages, which takes most of the time."""
     loaded = read_runs([place / "plain", place / "pgd"])
-    build(loaded, lay_out(loaded))
+    build(compute(loaded))
 
 
 @fuzzed(25)

@@ -1,7 +1,4 @@
-"""What a report is made of, before it becomes Markdown, HTML or terminal text: each part is built once.
-
-Plain data; the renderers are `markdown.py`, `html.py` and `terminal.py`.
-"""
+"""Blocks of a report as plain data, which the renderers turn into Markdown, HTML and terminal text."""
 
 from __future__ import annotations
 
@@ -48,19 +45,23 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
+    """A paragraph of plain text."""
+
     text: str
     lead: bool = False
-    """The summary of a section, set larger."""
+    """Whether it is the summary of a section, set larger."""
 
 
 @dataclass(frozen=True)
 class Bullets:
+    """A list of lines."""
+
     items: list[str]
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure. `name` is unique and safe as a file name; `alt` says in words what it shows."""
+    """A figure. `name` is unique and safe as a file name; `alt` describes it in words."""
 
     name: str
     caption: str
@@ -70,14 +71,14 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Row:
-    """Figures or tables that belong together, side by side where there is room."""
+    """Figures or tables, side by side where there is room."""
 
     parts: list[Drawing] | list[Table]
 
 
 @dataclass(frozen=True)
 class Folded:
-    """Blocks behind a line that opens them (in HTML; elsewhere they simply follow)."""
+    """Blocks that are collapsed below a summary line in HTML, and follow it elsewhere."""
 
     summary: str
     blocks: list[Block]
@@ -88,10 +89,12 @@ Block = Heading | Paragraph | Bullets | Table | Drawing | Row | Folded
 
 @dataclass(frozen=True)
 class Document:
+    """A whole report."""
+
     title: str
     subtitle: str
     findings: list[str]
-    """The report in a few sentences, numbers included."""
+    """The main results, a sentence each."""
     blocks: list[Block]
 
     def drawings(self) -> list[Drawing]:

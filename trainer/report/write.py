@@ -1,8 +1,8 @@
-"""Write a report: report.md, report.html, results.csv, figures/*.svg and tensorboard/ in one folder.
+"""Writes a report: report.md, report.html, results.csv, figures/*.svg and tensorboard/ in one folder.
 
-Input: evaluated run directories. Everything is computed and written in a temporary folder beside the target first, so
-that bad input leaves no trace and a report is never half there; meanwhile the target is locked. The same runs give the
-same files, byte for byte (TensorBoard's event file, which holds the time, excepted).
+Input: evaluated run directories. Everything is computed and written to a temporary folder beside the target first, so
+that bad input leaves no trace and no report is incomplete; meanwhile the target is locked. Output is deterministic,
+except for TensorBoard's event file, which holds the time.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from data_prep.base.errors import InputError
 from data_prep.base.lock import held_beside, working_path
 from trainer.plots.style import to_svg
 from trainer.report.build import build, main_tables
-from trainer.report.data.collect import lay_out, missing_cells
+from trainer.report.data.compute import compute
 from trainer.report.data.runs import Run, read_runs
 from trainer.report.document import Table
 from trainer.report.render import csv_rows, html, markdown
 from trainer.report.render import tensorboard as events
 
-FILES = ("report.md", "results.csv", "report.html")  # the page last: who sees it finds the rest
+FILES = ("report.md", "results.csv", "report.html")  # the page last, so that where it is, all is
 FOLDERS = (markdown.FIGURES, "tensorboard")
-UNFINISHED = ".unfinished"  # there while files are moved to the target: the next report takes a half one for a report
+UNFINISHED = ".unfinished"  # there while files are moved: an incomplete report may be replaced
 
 
 @dataclass(frozen=True)
 class ReportSummary:
-    """Where a report lies, and what a terminal shows of it."""
+    """Paths of a report, and its part for the terminal."""
 
     markdown: Path
     html: Path
@@ -56,8 +56,8 @@ def write_report(runs: Sequence[Path], out: Path, pool: str | None = None) -> Re
 
 
 def _write(loaded: Sequence[Run], out: Path) -> ReportSummary:
-    sections = lay_out(loaded)
-    document = build(loaded, sections)
+    result = compute(loaded)
+    document = build(result)
     svgs = {drawing.name: to_svg(drawing.figure, drawing.name) for drawing in document.drawings()}
     with working_path(out, "report") as temporary:
         temporary.mkdir()
@@ -67,21 +67,21 @@ def _write(loaded: Sequence[Run], out: Path) -> ReportSummary:
         (temporary / "report.md").write_text(markdown.render(document), encoding="utf-8")
         (temporary / "report.html").write_text(html.render(document, svgs), encoding="utf-8")
         (temporary / "results.csv").write_text(csv_rows.render(loaded), encoding="utf-8")
-        has_events = events.write(temporary / "tensorboard", document, sections)
+        has_events = events.write(temporary / "tensorboard", document, result.sections)
         _publish(temporary, out)
     return ReportSummary(
         markdown=out / "report.md",
         html=out / "report.html",
         csv=out / "results.csv",
         tensorboard=out / "tensorboard" if has_events else None,
-        tables=main_tables(sections),
+        tables=main_tables(result),
         findings=document.findings,
-        missing=len(missing_cells(loaded)),
+        missing=len(result.missing),
     )
 
 
 def _check_target(out: Path) -> None:
-    """Refuse a folder whose files are not ours to replace: a run directory has a `tensorboard/` too."""
+    """Raise InputError for a folder that is no report: a run directory has a `tensorboard/` too."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; expected a new folder, an empty one, or an earlier report")
     ours = (out / "report.html").is_file() or (out / UNFINISHED).is_file()
@@ -91,7 +91,7 @@ def _check_target(out: Path) -> None:
 
 
 def _publish(temporary: Path, out: Path) -> None:
-    """Move the finished files to `out`; other files that a user put beside an earlier report stay."""
+    """Move the finished files to `out`; other files beside an earlier report stay."""
     out.mkdir(exist_ok=True)
     (out / UNFINISHED).touch()
     for folder in FOLDERS:

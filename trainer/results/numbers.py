@@ -1,60 +1,82 @@
-"""How numbers are written: percent and points with one decimal, perplexity with two, true minus signs."""
+"""Numbers as text: metrics in their units and digits, intervals, p-values, true minus signs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trainer.metrics import METRICS, Metric
 from trainer.statistics.differences import Interval
 from trainer.statistics.summary import Summary
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How a metric is shown."""
+    """How values and differences of a metric are written."""
 
-    factor: float
-    digits: int
-    unit: str
-    """After a value, as in "71.3 %"."""
-    step: str
-    """After a difference, as in "+0.8 points"."""
-    higher_is_better: bool
+    metric: Metric
 
     @property
-    def sign(self) -> int:
-        """1 where a higher value is better, else -1: turns a difference into "how much worse"."""
-        return 1 if self.higher_is_better else -1
+    def factor(self) -> int:
+        """Factor between the stored and the displayed number: 100 for percent."""
+        return 100 if self.metric.is_fraction else 1
+
+    @property
+    def unit(self) -> str:
+        """Unit of a value, as in "71.3 %"."""
+        return self.metric.unit
+
+    @property
+    def step(self) -> str:
+        """Unit of a difference, as in "+0.8 points"."""
+        return "points" if self.metric.is_fraction else self.metric.unit
+
+    @property
+    def name(self) -> str:
+        """Name of the metric in words."""
+        return self.metric.name.replace("_", " ")
+
+    @property
+    def column(self) -> str:
+        """Name of the metric with its unit, as in "accuracy (%)"."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    def is_gain(self, difference: float) -> bool:
+        """Whether a difference is an improvement."""
+        return self.metric.sign * difference > 0
 
     def value(self, value: float) -> str:
-        return f"{self.factor * value:.{self.digits}f}"
+        """A value without its unit."""
+        return f"{self.factor * value:.{self.metric.digits}f}"
 
     def with_unit(self, value: float) -> str:
+        """A value with its unit."""
         return f"{self.value(value)} {self.unit}".rstrip()
 
     def signed(self, difference: float) -> str:
         """A difference with its sign; zero, also after rounding, has none."""
-        text = f"{self.factor * difference:+.{self.digits}f}"
+        text = f"{self.factor * difference:+.{self.metric.digits}f}"
         return text[1:] if float(text) == 0 else text.replace("-", "−")
 
+    def size(self, difference: float) -> str:
+        """A positive difference with its unit and no plus sign, as in "0.8 points"."""
+        return f"{self.signed(difference).lstrip('+')} {self.step}".rstrip()
+
     def deviation(self, summary: Summary) -> str:
-        """ "± 0.4", or nothing for a single value."""
-        return "" if summary.deviation is None else f"± {self.factor * summary.deviation:.{self.digits}f}"
+        """Standard deviation as in "± 0.4"; empty for a single value."""
+        return "" if summary.deviation is None else f"± {self.value(summary.deviation)}"
 
     def interval(self, interval: Interval) -> str:
+        """Interval as in "[−0.1, +0.8]"."""
         return f"[{self.signed(interval.low)}, {self.signed(interval.high)}]"
 
 
-PERCENT = Scale(factor=100, digits=1, unit="%", step="points", higher_is_better=True)
-SCALES: dict[str, Scale] = {
-    "accuracy": PERCENT,
-    "perplexity": Scale(factor=1, digits=2, unit="", step="", higher_is_better=False),
-}
-
-
 def scale_of(metric: str) -> Scale:
-    """The scale of a metric; metrics that are fractions need no entry in SCALES."""
-    return SCALES.get(metric, PERCENT)
+    """Scale of the metric of this name, a key of METRICS."""
+    return Scale(METRICS[metric])
+
+
+PERCENT = scale_of("accuracy")
 
 
 def p_value(p: float) -> str:

@@ -96,16 +96,18 @@ class _Variance:
 
 
 def paired_differences(
-    difference_SCN: npt.NDArray[np.int8], present_CN: npt.NDArray[np.bool_], means: Sequence[Sequence[int]] = (), *,
-    groups_N: npt.NDArray[np.int64] | None = None, labels: int = 1, covers_training: bool = True,
+    difference_SCN: npt.NDArray[np.int8 | np.float32], present_CN: npt.NDArray[np.bool_],
+    means: Sequence[Sequence[int]] = (), *, groups_N: npt.NDArray[np.int64] | None = None, labels: int = 1,
+    covers_training: bool = True, fraction: bool = True,
 ) -> Differences:
-    """Intervals of the difference between two systems on the same items, per cell and per mean over cells.
+    """Intervals of the difference of a metric between two systems on the same items, per cell and mean over cells.
 
-    `difference_SCN`: per seed (a pair of runs), cell and item, other minus base: -1, 0 or 1. `present_CN`: whether the
-    cell has the item. `means`: lists of cell indices; each gives the unweighted mean over its cells. `groups_N`: the
-    group of each item, 0 <= group < G; None where each is its own. `labels`: systems compared with the base, for the
-    detectable difference. `covers_training`: False where the seeds are not independent runs, so that the intervals
-    cover the items only, as under SEEDS_FOR_CLAIMS seeds.
+    difference_SCN: per seed (a pair of runs), cell and item, contribution to the metric (`Metric.contributions`) of
+    other minus base; -1, 0 or 1 for accuracy. present_CN: whether the cell has the item. means: lists of cell indices;
+    each gives the unweighted mean over its cells. groups_N: group of each item, 0 <= group < G; None where each is its
+    own. labels: systems compared with the base, for the detectable difference. covers_training: False where the seeds
+    are not independent runs, so that the intervals cover the items only, as under SEEDS_FOR_CLAIMS seeds. fraction:
+    whether the metric lies in [0, 1], so that two groups, one changed by 1 each way, join the item part.
 
     Raises ValueError where a cell has no item at all.
     """
@@ -113,12 +115,13 @@ def paired_differences(
     if present_CN.shape != (cells, items) or not present_CN.any(axis=1).all():
         raise ValueError("every cell needs at least one item, and one mark of presence per item")
     count_C = present_CN.sum(axis=1).astype(np.float64)
-    value_SC = np.where(present_CN, difference_SCN, 0).sum(axis=2) / count_C
+    value_SC = np.where(present_CN, difference_SCN, 0).sum(axis=2, dtype=np.float64) / count_C
     weight_CN = present_CN / count_C[:, None].astype(np.float32)  # of an item in its cell's value
     influence_SCN = (difference_SCN - value_SC[:, :, None].astype(np.float32)) * weight_CN
     weight_CG, influence_SCG = _pooled(weight_CN, groups_N), _pooled(influence_SCN, groups_N)
     drawn_C = (weight_CG > 0).sum(axis=1)
     influence_SCG *= np.sqrt(drawn_C / np.maximum(drawn_C - 1, 1))[:, None].astype(np.float32)  # unbiased squares
+    weight_CG *= fraction
     single = _Targets(value_SC, influence_SCG, (weight_CG**2).sum(axis=1))
     found = [_mean_target(single, weight_CG, members) for members in means]
     covers = covers_training and len(difference_SCN) >= SEEDS_FOR_CLAIMS
@@ -183,7 +186,9 @@ def _variance(target: _Targets, covers_training: bool) -> _Variance:
     # (Bonett and Price 2012, J. Educ. Behav. Stat. 37, add as much to a difference of paired proportions).
     extra_T = target.weight_T**2
     items_T = (mean_TG**2).sum(axis=1) + 2 * extra_T
-    freedom_T = 2 * items_T**2 / ((mean_TG**4).sum(axis=1) + 2 * extra_T**2)  # by the kurtosis: few changes, few df
+    fourth_T = (mean_TG**4).sum(axis=1) + 2 * extra_T**2
+    # By the kurtosis: few changes, few degrees of freedom.
+    freedom_T = np.divide(2 * items_T**2, fourth_T, out=np.ones_like(items_T), where=fourth_T > 0)
     if not covers_training:
         return _Variance(np.zeros_like(items_T), items_T, 0, freedom_T)
     squares_T = np.square(target.influence_STG).sum(axis=(0, 2), dtype=np.float64)

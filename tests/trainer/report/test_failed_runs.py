@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.report.data.test_recipes import change, document
+from tests.trainer.report.sections.test_recipes import change, document
 from tests.trainer.report.synthetic_runs import CHANCE, draw, make_runs, row
 from trainer.plots.figures import Curve, Spot, curves, distance_scatter, limits
-from trainer.report.data.collect import Grid, lay_out
+from trainer.report.data.collect import lay_out
 from trainer.report.data.compare import compare
+from trainer.report.data.grid import Grid
 from trainer.report.data.runs import read_runs
 from trainer.report.sections.figures import heat_map, metric_by_language, value_range
 from trainer.results.scores import RESULTS_FILE, chance_limit, is_at_chance, merge_rows

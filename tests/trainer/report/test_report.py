@@ -21,8 +21,10 @@ from tests.trainer.report.sections.test_diagnostics import runs_with_rows
 from tests.trainer.report.synthetic_runs import LANGUAGES, draw, make_runs, row
 from trainer.report import report
 from trainer.report.build import build
-from trainer.report.data.collect import Grid, lay_out, missing_cells
+from trainer.report.data.collect import lay_out, missing_cells
 from trainer.report.data.compare import compare
+from trainer.report.data.compute import compute
+from trainer.report.data.grid import Grid
 from trainer.report.data.runs import read_runs
 from trainer.report.document import Table
 from trainer.report.render import markdown
@@ -57,7 +59,7 @@ def edit_rows(run: Path, keep: Callable[[ResultRow], bool]) -> None:
 def render(paths: list[Path]) -> str:
     """The report as Markdown, without writing a file."""
     runs = read_runs(paths)
-    return markdown.render(build(runs, lay_out(runs)))
+    return markdown.render(build(compute(runs)))
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -347,7 +349,7 @@ def test_tensorboard_has_figures_and_scalars(tmp_path: Path) -> None:
     image = loaded.Images("report/xnli-test-languages")[0]
     with Image.open(io.BytesIO(image.encoded_image_string)) as drawn:
         assert (drawn.format, drawn.size) == ("PNG", (image.width, image.height))
-    scalar = loaded.Scalars("xnli-test-standard/de/pgd")[0].value
+    scalar = loaded.Scalars("xnli-test-standard/accuracy/de/pgd")[0].value
     assert scalar == pytest.approx(draw("pgd", 1, "de", "de").mean(), abs=1e-6)
 
 

@@ -1,7 +1,7 @@
 """Certified accuracy from smoothed rows and the certificate files they name.
 
-Input: a section's smoothed rows. Output: `Noise` groups, one per site and sigma, and `Curve`s: the share of examples
-that are right and certified at radius r or more (Cohen, Rosenfeld and Kolter 2019, ICML).
+Input: a section's smoothed rows. Output: `Smoothed` groups, one per site and sigma, with `Curve`s: the share of
+examples that are right and certified at radius r or more (Cohen, Rosenfeld and Kolter 2019, ICML).
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.base.errors import InputError
-from trainer.report.data.collect import Grid, Section
+from trainer.report.data.collect import Section
+from trainer.report.data.grid import Grid
 from trainer.report.data.runs import Run
 from trainer.results.predictions import read_certificates
 from trainer.results.scores import ResultRow, SmoothingRecord, file_in
 
-POINTS = 201  # of a curve: more than a figure resolves
+POINTS = 201  # per curve; more than a figure resolves
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Certified accuracy of one label over the radius; mean and standard deviation over seeds, shapes (POINTS + 1,).
+    """Certified accuracy of one label by radius; mean and standard deviation over seeds, shapes (POINTS + 1,).
 
-    The last point, zero, lies just beyond the largest radius that so many samples can certify.
+    The last point, zero, lies just beyond the largest radius that the number of samples can certify.
     """
 
     label: str
@@ -37,12 +38,12 @@ class Curve:
     plain: float
     """Accuracy without smoothing, mean over the same seeds and languages."""
     chance: float | None = None
-    """Accuracy of always naming the most frequent class, mean over the languages; None where unknown."""
+    """Accuracy of the majority class, mean over the languages; None where unknown."""
 
 
 @dataclass
-class Noise:
-    """The scored smoothed rows of one task, split, site and sigma."""
+class Smoothed:
+    """Scored smoothed rows of one task, split, site and sigma."""
 
     grid: Grid
     """The standard rows of the same task and split."""
@@ -50,6 +51,8 @@ class Noise:
     sigma: float
     entries: dict[tuple[str, int, str], tuple[Run, ResultRow]] = field(default_factory=dict)
     """By label, seed and language."""
+    curves: list[tuple[str, list[Curve]]] = field(default_factory=list)
+    """Per panel its name and a curve per label."""
     _reach: dict[tuple[str, int, str], Floats] = field(default_factory=dict, repr=False)
 
     @property
@@ -61,19 +64,19 @@ class Noise:
 
     @property
     def languages(self) -> list[str]:
-        """Every language with a row, the source language first."""
+        """Languages with a row, the source language first."""
         found = {language for _, _, language in self.entries}
         return [language for language in self.grid.languages if language in found]
 
     @property
     def shared(self) -> list[str]:
-        """Languages for which every run that was smoothed with this noise has a row: what means may be taken over."""
+        """Languages with a row in every run that was smoothed with this noise; means are over these."""
         runs = {(label, seed) for label, seed, _ in self.entries}
         return [language for language in self.languages if all((*run, language) in self.entries for run in runs)]
 
     @property
     def panels(self) -> list[tuple[str, list[str]]]:
-        """(name, languages): the source language, and the others on average; those that there are."""
+        """(name, languages): the source language, and the mean of the others, where there are any."""
         source = self.grid.source or ""
         rest = [language for language in self.shared if language != source]
         first = [(source, [source])] if source in self.shared else []
@@ -86,7 +89,7 @@ class Noise:
 
     @property
     def ceiling(self) -> float:
-        """The largest radius that the samples can certify: all n votes alike, p = alpha^(1/n)."""
+        """Largest radius that the samples can certify: all n votes equal, p = alpha^(1/n)."""
         return max(self.sigma * NormalDist().inv_cdf(r.alpha ** (1.0 / r.samples)) for r in self.records)
 
     def record(self, label: str, seed: int, language: str) -> SmoothingRecord:
@@ -96,7 +99,7 @@ class Noise:
         return record
 
     def curve(self, label: str, languages: list[str]) -> Curve:
-        """Certified accuracy, unweighted over `languages` (all shared), then over seeds.
+        """Certified accuracy, unweighted mean over `languages` (all shared), then over seeds.
 
         Raises InputError where a file of certificates is missing, damaged, or does not fit its row.
         """
@@ -112,7 +115,7 @@ class Noise:
         return Curve(label, radii, per_seed.mean(axis=0), deviation, float(np.mean(plain)), chance)
 
     def _share(self, label: str, seed: int, language: str, radii: Floats) -> Floats:
-        """The share of examples that are right and certified at each radius or more."""
+        """Share of examples that are right and certified at each radius or more."""
         key = (label, seed, language)
         run, row = self.entries[key]
         if key not in self._reach:
@@ -128,14 +131,17 @@ class Noise:
         return shares
 
 
-def noises(section: Section) -> list[Noise]:
-    """The groups of a section's scored smoothed rows, by site in the order found, then by sigma."""
-    found: dict[tuple[str, float], Noise] = {}
+def smoothed_groups(section: Section) -> list[Smoothed]:
+    """Groups of a section's scored smoothed rows, by site in input order, then by sigma. Raises: see `curve`."""
+    found: dict[tuple[str, float], Smoothed] = {}
     for run, row in section.smoothed:
         if row.smoothing is None or row.value is None:
             continue
         key = row.smoothing.site, row.smoothing.sigma
-        group = found.setdefault(key, Noise(section.standard, *key))
+        group = found.setdefault(key, Smoothed(section.standard, *key))
         group.entries[row.label, row.seed, row.language] = (run, row)
+    for group in found.values():
+        group.curves = [(title, [group.curve(label, languages) for label in group.labels])
+                        for title, languages in group.panels]
     sites = list(dict.fromkeys(site for site, _ in found))
     return sorted(found.values(), key=lambda group: (sites.index(group.site), group.sigma))

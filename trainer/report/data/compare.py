@@ -1,8 +1,7 @@
-"""Base label against every other label: paired differences on the same examples, with intervals.
+"""Comparison of the base label with every other label: paired differences of a metric, with intervals.
 
-Input: a grid and its outcome files. Output: `Comparison`s, which the tables, the figures and the summary are made from.
-What may be claimed is corrected (Holm) over all labels of the grid: each mean over its labels, single cells over labels
-and cells.
+Input: a grid and its outcome files. Output: `Comparison`s. Holm's correction is over all labels of the grid: of each
+mean over the labels, of single cells over labels and cells.
 """
 
 from __future__ import annotations
@@ -12,7 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainer.report.data.collect import BASE_LABEL, Cell, Grid
+from trainer.metrics import METRICS
+from trainer.report.data.collect import BASE_LABEL
+from trainer.report.data.grid import Cell, Grid
 from trainer.report.data.runs import HASHES, differing, short_name
 from trainer.results.numbers import listed
 from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval, corrected, corrected_means, paired_differences
@@ -26,36 +27,36 @@ class Comparison:
     other: str
     seeds: list[int]
     unpaired: list[tuple[str, int]]
-    """Runs (label, seed) without a partner of equal seed: they are not in this comparison."""
+    """Runs (label, seed) without a partner of equal seed; they are left out."""
     cells: list[Cell]
     intervals: list[Interval]
     """Per cell."""
     means: dict[str, tuple[list[Cell], Interval]]
     """By name, the cells of a mean and its interval."""
     examples: int
-    """Distinct keys of examples."""
+    """Number of distinct examples."""
     labels: int = 1
-    """Labels compared with the base in this grid: what the means are corrected for."""
+    """Labels compared with the base in this grid, the size of the family of means in Holm's correction."""
     dependent: str = ""
-    """Why the runs are not independent seeds of one recipe, so that nothing can be said of the method; else empty."""
+    """Reason why the runs are not independent seeds of one recipe, so that nothing is claimed of the method."""
     given: str = ""
-    """What all runs share beside the recipe, so that the intervals do not cover it; else empty."""
+    """What all runs share besides the recipe, which the intervals do not cover; else empty."""
 
     @property
     def covers_training(self) -> bool:
-        """Whether there are independent seeds enough for a statement on the method; else only on these runs."""
+        """Whether there are enough independent seeds for a statement on the method, not only on these runs."""
         return len(self.seeds) >= SEEDS_FOR_CLAIMS and not self.dependent
 
     @property
     def main(self) -> tuple[list[Cell], Interval]:
-        """The first mean and its cells: what the summary is about."""
+        """Cells and interval of the first mean, the subject of the summary."""
         return next(iter(self.means.values()))
 
 
 def compare(grid: Grid) -> list[Comparison]:
-    """Every label of `grid` against the base label; empty without a base, another label, or outcomes.
+    """Comparisons of every label with the base label ("plain", else the first); empty without outcomes of both.
 
-    The base is "plain", or else the first label. Raises InputError for outcome files that do not fit their rows.
+    Raises InputError for outcome files that do not fit their rows.
     """
     labels = grid.labels
     others = [label for label in labels if label != base_label(grid)]
@@ -74,13 +75,13 @@ def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def base_label(grid: Grid) -> str:
-    """The label that the others are compared with."""
+    """Label that the others are compared with."""
     labels = grid.labels
     return labels[0] if labels else BASE_LABEL
 
 
 def means_over(grid: Grid, cells: Sequence[Cell]) -> dict[str, list[Cell]]:
-    """The means worth reporting over `cells`, by name; a mean over the same cells as an earlier one is left out."""
+    """Reported means over `cells`, name to cells; a mean over the same cells as an earlier one is left out."""
     if grid.setting == "generalized":
         off = [cell for cell in cells if cell[0] != cell[1]]
         diagonal = [cell for cell in cells if cell[0] == cell[1]]
@@ -101,7 +102,7 @@ def means_over(grid: Grid, cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 
 def without_sources(grid: Grid, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells of languages that no label was trained on."""
+    """Cells of languages that no label was trained on."""
     trained = _trained_on(grid)
     return [cell for cell in cells if cell not in trained]
 
@@ -111,10 +112,10 @@ def _trained_on(grid: Grid) -> set[Cell]:
 
 
 def _compare(grid: Grid, base: str, other: str, labels: int) -> Comparison | None:
-    """The comparison of two labels on what both have; None where that is nothing.
+    """Comparison of two labels on the seeds, cells and examples that both have; None where there are none.
 
     Where runs are pooled over unlike data, equal ids of two seeds are different sentences. The example part of the
-    variance is then zero on average, the seed part holds it, and the intervals are right all the same.
+    variance is then zero on average and contained in the seed part, so the intervals stay valid.
     """
     seeds = [seed for seed in grid.seeds(base) if seed in grid.seeds(other)]
     cells = [
@@ -126,17 +127,20 @@ def _compare(grid: Grid, base: str, other: str, labels: int) -> Comparison | Non
         return None
     ids_by_cell = [_common_ids(grid, base, other, seeds, cell) for cell in cells]
     all_ids = np.unique(np.concatenate(ids_by_cell))
-    difference = np.zeros((len(seeds), len(cells), all_ids.size), dtype=np.int8)
+    fraction = METRICS[grid.metric].is_fraction
+    difference = np.zeros((len(seeds), len(cells), all_ids.size), dtype=np.float32 if fraction else np.float64)
     present = np.zeros((len(cells), all_ids.size), dtype=np.bool_)
     for c, (cell, ids) in enumerate(zip(cells, ids_by_cell, strict=True)):
         columns = np.searchsorted(all_ids, ids)
         present[c, columns] = True
         for s, seed in enumerate(seeds):
-            difference[s, c, columns] = _right(grid, other, seed, cell, ids) - _right(grid, base, seed, cell, ids)
+            difference[s, c, columns] = (_contributions(grid, other, seed, cell, ids)
+                                         - _contributions(grid, base, seed, cell, ids))
     named, (dependent, given) = means_over(grid, cells), _dependence(grid, base, other, seeds)
     result = paired_differences(
         difference, present, [[cells.index(c) for c in named[n]] for n in named], labels=labels,
-        groups_N=_groups(grid, base, seeds[0], cells, all_ids), covers_training=not dependent)
+        groups_N=_groups(grid, base, seeds[0], cells, all_ids), covers_training=not dependent,
+        fraction=fraction)
     return Comparison(
         base=base,
         other=other,
@@ -155,8 +159,8 @@ def _dependence(grid: Grid, base: str, other: str, seeds: Sequence[int]) -> tupl
     """`Comparison.dependent` and `Comparison.given` of two labels.
 
     Seeds that start from one intermediate run share its luck, which is then part of every difference, unless both
-    labels share it. Runs that were pooled although their recipes differ are no seeds at all; data of their own (worlds
-    of the demo) are as good as seeds, since both labels see them.
+    labels share it. Pooled runs whose recipes differ are not seeds of one recipe; data that differ by seed (worlds of
+    the demo) are as good as seeds, since both labels see them.
     """
     rows = {label: [row for (found, seed, _), (_, row) in grid.entries.items() if found == label and seed in seeds]
             for label in (base, other)}
@@ -176,7 +180,7 @@ def _dependence(grid: Grid, base: str, other: str, seeds: Sequence[int]) -> tupl
 
 
 def _groups(grid: Grid, base: str, seed: int, cells: Sequence[Cell], all_ids: np.ndarray) -> np.ndarray:
-    """The group of each example of `all_ids`, as the first cell that has it says; numbers from 0 on."""
+    """(N,) group index of each example of `all_ids`, taken from the first cell that has it."""
     names = all_ids.copy().astype(object)
     known = np.zeros(all_ids.size, dtype=np.bool_)
     for cell in cells:
@@ -190,7 +194,7 @@ def _groups(grid: Grid, base: str, seed: int, cells: Sequence[Cell], all_ids: np
 
 
 def _common_ids(grid: Grid, base: str, other: str, seeds: Sequence[int], cell: Cell) -> np.ndarray:
-    """The keys, sorted, that both labels have outcomes for, with every seed."""
+    """Sorted keys that both labels have outcomes for with every seed."""
     files = [grid.outcomes(label, seed, cell)[0] for label in (base, other) for seed in seeds]
     common = files[0]
     for ids in files[1:]:
@@ -199,7 +203,7 @@ def _common_ids(grid: Grid, base: str, other: str, seeds: Sequence[int], cell: C
     return common
 
 
-def _right(grid: Grid, label: str, seed: int, cell: Cell, ids: np.ndarray) -> np.ndarray:
-    """Outcomes (0 or 1, int8) of the examples `ids`, all of which the file holds."""
+def _contributions(grid: Grid, label: str, seed: int, cell: Cell, ids: np.ndarray) -> np.ndarray:
+    """(N,) contributions of the examples `ids` to the metric over them; the file holds all of them."""
     file_ids, counts, _ = grid.outcomes(label, seed, cell)
-    return counts[:, 0][np.searchsorted(file_ids, ids)].astype(np.int8)
+    return METRICS[grid.metric].contributions(counts[np.searchsorted(file_ids, ids)])

@@ -1,7 +1,7 @@
-"""The runs of a report: read, told apart by their recipes, and named by what differs.
+"""Runs of a report: reading, and labels that separate recipes.
 
-Input: `<run>/eval/results.jsonl`. Output: `Run`s whose rows carry the label that the report knows them by. Runs of one
-label are seeds of one method only where everything else that determines them is equal (`ResultRow.settings`).
+Input: `<run>/eval/results.jsonl`. Output: `Run`s whose rows carry the report's label. Runs of one label are seeds of
+one method only where everything else that determines them is equal (`ResultRow.settings`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.base.errors import InputError
-from trainer.results.numbers import counted, listed
 from trainer.results.scores import RESULTS_FILE, ResultRow, Setting, Settings, read_rows, recipe_digest
 
 POOL_BY_LABEL = "label"
 UNKNOWN_RECIPE = "unknown recipe"
-# What a report calls a setting, the ones that matter most first; others go by the last part of their name.
+# Short names of settings, the most important first; others are named by the last part of their key.
 SHORT_NAMES = {
-    "optimizer.lr": "lr", "batch.size": "batch", "schedule.max_steps": "updates", "robust.epsilon": "epsilon",
-    "robust.ascent_steps": "steps", "model.dropout": "dropout", "engine.precision": "precision",
+    "optimizer.lr": "lr", "batch.size": "batch", "schedule.max_steps": "steps", "robust.epsilon": "epsilon",
+    "robust.ascent_steps": "ascent steps", "model.dropout": "dropout", "engine.precision": "precision",
     "data.max_length": "length",
     "kernels": "kernels", "robust.method": "method", "optimizer.name": "optimiser", "robust.start": "start",
     "data.train": "training cells", "data.rows": "training data", "selection.cell": "dev cell",
@@ -30,7 +29,7 @@ SHORT_NAMES = {
     "selection.evaluations": "evaluations to choose from", "evaluation.every_steps": "evaluated every",
     "model.origin": "initial model", "model.config": "model configuration",
 }
-# Known by content: their values mean nothing to a reader.
+# Settings whose values are hashes of content.
 HASHES = ("data.rows", "selection.rows", "model.origin", "model.config")
 SHOWN_DIGITS = 6
 MOST_NAMED = 4  # settings in a label
@@ -43,29 +42,31 @@ class Run:
     path: Path
     rows: list[ResultRow]
     given_label: str = ""
-    """The label that the run itself carries; its rows may have a longer one in the report."""
+    """Label of the run itself; its rows may have a longer one in the report."""
 
     @property
     def name(self) -> str:
+        """Name of the run."""
         return self.rows[0].run
 
     @property
     def label(self) -> str:
-        """What the report calls the run."""
+        """Label of the run in the report."""
         return self.rows[0].label
 
     @property
     def seed(self) -> int:
+        """Training seed."""
         return self.rows[0].seed
 
     @property
     def title(self) -> str:
-        """How a person finds the run: its name, label and seed."""
+        """Name, label and seed, for people."""
         return f"{self.name} ({self.label}, seed {self.seed})"
 
     @property
     def settings(self) -> Settings:
-        """What determined the run but the seed; empty where its rows do not say."""
+        """Everything that determined the run but the seed; empty where its rows do not record it."""
         return next((row.settings for row in self.rows if row.settings), {})
 
     @property
@@ -80,7 +81,7 @@ class Run:
 
 
 def read_runs(paths: Sequence[Path], pool: str | None = None) -> list[Run]:
-    """The runs at `paths`, in their order; those of one label with unlike or unknown recipes get labels of their own.
+    """Runs at `paths`, in order; runs of one label with different or unknown recipes get separate labels.
 
     pool: "label" keeps runs of one label together whatever their recipes. Raises InputError for no path, a path given
     twice, a run that was not evaluated, bad rows, rows of several models in one run, and runs that were scored on
@@ -116,7 +117,7 @@ def _read_run(path: Path) -> Run:
 
 
 def _refuse_unlike_cells(runs: Sequence[Run], pool: str | None) -> None:
-    """InputError where two runs have scores on unlike rows of one cell: they could not be paired or averaged."""
+    """Raise InputError where two runs were scored on different rows of one cell: neither pairs nor means exist."""
     first: dict[tuple[object, ...], tuple[Run, ResultRow]] = {}
     for run in runs:
         for row in run.rows:
@@ -135,14 +136,14 @@ def _refuse_unlike_cells(runs: Sequence[Run], pool: str | None) -> None:
 
 
 def _told_apart(runs: Sequence[Run]) -> list[Run]:
-    """`runs`, those of one label and several recipes under labels that name what differs.
+    """`runs` with labels that name what differs where one label has several recipes.
 
-    A run that records no recipe is a seed of nothing, so it stands alone. No two recipes share a label, however alike
-    they look when shown.
+    A run that records no recipe is a seed of no known recipe, so its label is its own. Two recipes never share a
+    label, even where they are displayed alike.
     """
     names: dict[tuple[str, str], str] = {}
     taken = {run.given_label for run in runs}
-    for label, members in _by_label(runs).items():
+    for label, members in by_given_label(runs).items():
         known = {_recipe(run): run.settings for run in members if run.settings}
         named = {recipe: f"{label} ({what})" for recipe, what in _recipe_names(known).items()} if len(known) > 1 else {}
         named |= {_recipe(run): f"{label} ({UNKNOWN_RECIPE}, {run.name})" for run in members if not run.settings}
@@ -158,12 +159,12 @@ def _told_apart(runs: Sequence[Run]) -> list[Run]:
 
 
 def _recipe(run: Run) -> str:
-    """What the seeds of one recipe share: its digest; where no recipe is recorded, what only this run has."""
+    """Digest of the run's recipe; unique to the run where none is recorded."""
     return recipe_digest(run.settings) or f"{UNKNOWN_RECIPE} {run.path}"
 
 
 def _recipe_names(recipes: dict[str, Settings]) -> dict[str, str]:
-    """Per digest, its recipe in the settings that differ; hashes only where nothing else tells the recipes apart."""
+    """Name of each recipe (by digest) from the settings that differ; hashes only where no other setting does."""
     keys = differing(list(recipes.values()))
     plain, hashed = [key for key in keys if key not in HASHES], [key for key in keys if key in HASHES]
     chosen = plain[:MOST_NAMED]
@@ -175,7 +176,8 @@ def _recipe_names(recipes: dict[str, Settings]) -> dict[str, str]:
             for digest, settings in recipes.items()}
 
 
-def _by_label(runs: Sequence[Run]) -> dict[str, list[Run]]:
+def by_given_label(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs by the label that they carry themselves."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         found.setdefault(run.given_label, []).append(run)
@@ -183,18 +185,18 @@ def _by_label(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def differing(recipes: Sequence[Settings]) -> list[str]:
-    """The names of settings that are not equal in all `recipes`, those of SHORT_NAMES first, in its order."""
+    """Keys of settings that are not equal in all `recipes`, in the order of SHORT_NAMES, then by name."""
     keys = dict.fromkeys([*SHORT_NAMES, *sorted({key for settings in recipes for key in settings})])
     return [key for key in keys if len({repr(settings.get(key)) for settings in recipes}) > 1]
 
 
 def short_name(key: str) -> str:
-    """What a report calls a setting."""
+    """Name of a setting in reports."""
     return SHORT_NAMES.get(key, key.split(".")[-1])
 
 
 def shown(key: str, value: Setting | None) -> str:
-    """A setting's value for a reader: hashes cut, exponents without leading zeros."""
+    """A setting's value as displayed: hashes truncated, exponents without leading zeros."""
     if value is None or value == "":
         return "none"
     if isinstance(value, bool):
@@ -207,52 +209,3 @@ def shown(key: str, value: Setting | None) -> str:
         words = value.split(" ")
         return words[-1][:SHOWN_DIGITS] if words[0] in ("weights", "recipe") or len(words) == 1 else value
     return value
-
-
-def recipe_lines(runs: Sequence[Run]) -> list[str]:
-    """What a reader must know of runs of one label whose recipes differ, or are not recorded: told apart, or pooled."""
-    lines: list[str] = []
-    pooled_over: dict[str, dict[str, int]] = {}  # what differs -> label -> number of runs
-    for label, members in _by_label(runs).items():
-        pooled = len(members) > 1 and len({run.label for run in members}) == 1
-        known = [run for run in members if run.settings]
-        unknown = [run.name for run in members if not run.settings]
-        recipes = list({_recipe(run): run.settings for run in known}.values())
-        what = listed([_difference(key, recipes) for key in differing(recipes)])
-        if len(recipes) > 1 and pooled:
-            pooled_over.setdefault(what, {})[label] = len(known)
-        elif len(recipes) > 1:
-            lines.append(f"The {counted(len(known), 'run')} of {label} are of {len(recipes)} recipes, each with a "
-                         f"row of its own: they differ in {what}.")
-        if unknown and pooled:
-            lines.append(f"Pooled by label: {len(unknown)} of the {len(members)} runs of {label} record no recipe "
-                         f"({listed(unknown)}), so the mean and ± may not be over seeds alone.")
-        elif unknown:
-            lines.append(f"No recipe is recorded by {listed(unknown)} ({label}): nothing says which runs differ in "
-                         f"their seed only, so {'it has a row' if len(unknown) == 1 else 'each has a row'} of its own.")
-    for what, labels in pooled_over.items():
-        of = listed([f"the {counted(count, 'run')} of {label}" for label, count in labels.items()])
-        lines.append(f"Pooled by label: {of} differ in {what}, so their mean and ± are not over seeds alone.")
-    return lines
-
-
-def _difference(key: str, recipes: Sequence[Settings]) -> str:
-    """A setting that differs, with its values where they mean something to a reader and are few."""
-    found = list(dict.fromkeys(settings.get(key) for settings in recipes))
-    values = list(dict.fromkeys(shown(key, value) for value in found))
-    if len(values) < len(found):  # shown, they are rounded
-        values = [shown(key, value) if not isinstance(value, float) else repr(value) for value in found]
-    named = "" if key in HASHES or len(values) > MOST_NAMED else f" ({', '.join(values)})"
-    return short_name(key) + named
-
-
-def failed_lines(runs: Sequence[Run]) -> list[str]:
-    """Per label with failed seeds, how many and which; empty where none failed."""
-    lines = []
-    for label in dict.fromkeys(run.label for run in runs):
-        members = [run for run in runs if run.label == label]
-        failed = [f"{run.name} (seed {run.seed}, {run.ended})" for run in members if run.failed]
-        if failed:
-            lines.append(f"{label}: {len(failed)} of {counted(len(members), 'run')} failed: {listed(failed)}. Means, "
-                         f"intervals and figures are over the runs that trained.")
-    return lines

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.report.data.collect import Section
 from trainer.report.data.compare import means_over
+from trainer.report.data.compute import SectionResult
 from trainer.report.document import Document
 from trainer.statistics.summary import summarise
 
 
-def write(folder: Path, document: Document, sections: Sequence[Section]) -> bool:
+def write(folder: Path, document: Document, sections: Sequence[SectionResult]) -> bool:
     """Write an event file to `folder`; False, and nothing written, where tensorboard is not installed."""
     try:
         from trainer.plots.events import EventFile
@@ -28,7 +28,7 @@ def write(folder: Path, document: Document, sections: Sequence[Section]) -> bool
                                 for name, cells in means_over(grid, grid.shared).items()}
                     for name, values in scalars.items():
                         if values:
-                            events.scalar(f"{section.task}-{section.split}-{grid.setting}/{name}/{label}",
+                            events.scalar(f"{section.task}-{section.split}-{grid.setting}/{section.metric}/{name}/{label}",
                                           summarise(values).mean)
     return True
 

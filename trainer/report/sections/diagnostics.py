@@ -1,128 +1,31 @@
-"""The report's section on distance to English and noise, where runs were diagnosed: tables, figures, sentences.
+"""The report's section on distance to English and noise: diagnoses to tables, figures and sentences.
 
-Input: `<run>/eval/diagnostics.jsonl` of every run that has one. Output: blocks of a document.
-A run is one repetition of its label; "other languages" are those other than English that every run of a section has.
+"Other languages" are those other than English that every run of a diagnosis has.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
+from collections.abc import Mapping, Sequence
 
 from trainer.plots.figures import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
 from trainer.plots.palette import colour_of
-from trainer.report.data.collect import SPLIT_ORDER
-from trainer.report.data.runs import Run
+from trainer.report.data.diagnosis import DISTANCES, IN_ENGLISH, Diagnosis, Values
 from trainer.report.document import Block, Bullets, Drawing, Entry, Folded, Heading, Paragraph, Row, Table
-from trainer.results.diagnostics import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, read_diagnostics
 from trainer.results.numbers import PERCENT, counted, listed
-from trainer.statistics.rank_correlation import FEWEST_LANGUAGES, RankCorrelation, rank_correlation
+from trainer.statistics.rank_correlation import FEWEST_LANGUAGES, RankCorrelation
 from trainer.statistics.summary import summarise
-
-IN_ENGLISH = "English"
-Values = Callable[[DiagnosticRow], float | None]
-
-# What accuracy is correlated with: name -> a row's value.
-DISTANCES: dict[str, Values] = {
-    "token, site": lambda row: row.site.token_relative,
-    "sentence, site": lambda row: row.site.sentence_relative,
-    "token, last layer": lambda row: row.last.token_relative,
-    "sentence, last layer": lambda row: row.last.sentence_relative,
-}
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """The rows of one task and split: label -> one dict of rows by language per run."""
-
-    task: str
-    split: str
-    runs: dict[str, list[dict[str, DiagnosticRow]]]
-    positions: dict[str, int]
-    chance: float | None = None
-    """Accuracy of always naming the most frequent class, mean over the languages; None where no result row says."""
-
-    @property
-    def title(self) -> str:
-        return f"{self.task} / {self.split}"
-
-    @property
-    def languages(self) -> list[str]:
-        """English first, then from near to far by the mean token distance at the site over all runs."""
-        found = {language for runs in self.runs.values() for run in runs for language in run}
-        distance = {language: summarise([run[language].site.token_relative for runs in self.runs.values()
-                                         for run in runs if language in run]).mean for language in found}
-        return sorted(found, key=lambda language: (language != ENGLISH, distance[language], language))
-
-    @property
-    def others(self) -> list[str]:
-        """Languages other than English with an accuracy in every run: what means and correlations are over."""
-        every = [run for runs in self.runs.values() for run in runs]
-        return [language for language in self.languages if language != ENGLISH
-                and all(language in run and run[language].accuracy is not None for run in every)]
-
-    def values(self, label: str, language: str, value: Values) -> list[float]:
-        """A value of one language in the runs of a label that have it."""
-        found = (value(run[language]) for run in self.runs[label] if language in run)
-        return [number for number in found if number is not None]
-
-
-@dataclass(frozen=True)
-class Diagnosed:
-    """What the diagnostics of all runs add to a report; empty where no run was diagnosed."""
-
-    findings: list[str]
-    blocks: list[Block]
-    methods: list[str]
-
-
-def diagnosed(runs: Sequence[Run], positions: Mapping[str, int]) -> Diagnosed:
-    """The sections of all tasks and splits that were diagnosed. `positions`, and what it raises: see `read`."""
-    found = read(runs, positions)
-    return Diagnosed([line for diagnosis in found for line in findings(diagnosis)],
-                     [block for diagnosis in found for block in blocks(diagnosis)],
-                     method_lines() if found else [])
-
-
-def read(runs: Sequence[Run], positions: Mapping[str, int]) -> list[Diagnosis]:
-    """The diagnostics of `runs` by task and split, test before dev; empty where no run was diagnosed.
-
-    positions: the place of each label in order. Raises InputError for a file that holds something else than rows.
-    """
-    found: dict[tuple[str, str], dict[str, list[dict[str, DiagnosticRow]]]] = {}
-    chances: dict[tuple[str, str], list[float]] = {}
-    for row in (row for run in runs for row in run.rows if row.setting == "standard" and row.chance is not None):
-        chances.setdefault((row.task, row.split), []).append(row.chance or 0.0)
-    for run in sorted(runs, key=lambda run: positions[run.rows[0].label]):
-        path: Path = run.path / "eval" / DIAGNOSTICS_FILE
-        by_split: dict[tuple[str, str], dict[str, DiagnosticRow]] = {}
-        for measured in read_diagnostics(path) if path.is_file() else []:
-            by_split.setdefault((measured.task, measured.split), {})[measured.language] = measured
-        for pair, rows in by_split.items():
-            found.setdefault(pair, {}).setdefault(run.rows[0].label, []).append(rows)
-
-    def order(pair: tuple[str, str]) -> tuple[str, int, str]:
-        task, split = pair
-        return task, SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER), split
-
-    return [Diagnosis(*pair, found[pair], dict(positions), float(np.mean(chances[pair])) if pair in chances else None)
-            for pair in sorted(found, key=order)]
 
 
 def blocks(diagnosis: Diagnosis) -> list[Block]:
-    """The section of one task and split."""
+    """Section of one task and split."""
     anchor = re.sub(r"[^a-z0-9]+", "-", f"{diagnosis.task}-{diagnosis.split}-distance".lower())
     made: list[Block] = [Heading(f"Distance to English: {diagnosis.title}", anchor),
                          Paragraph(_introduction(diagnosis))]
-    found = {label: correlations(diagnosis, label) for label in diagnosis.runs}
-    noise = _noise_panels(diagnosis)
+    found, noise = diagnosis.correlations, diagnosis.noise_panels
     if diagnosis.others:
         made += [Bullets([sentence(diagnosis, label, found[label]["token, site"]) for label in found]),
-                 _correlation_table(diagnosis, found),
+                 _correlation_table(diagnosis),
                  Row(_scatters(diagnosis, anchor, {curve.name: curve for curve in noise.get(IN_ENGLISH, [])}))]
     made += _inside_tables(diagnosis)
     if noise:
@@ -137,8 +40,8 @@ def blocks(diagnosis: Diagnosis) -> list[Block]:
 
 
 def findings(diagnosis: Diagnosis) -> list[str]:
-    """One line for the top of the report: the correlation of distance and accuracy, label by label."""
-    found = {label: correlations(diagnosis, label)["token, site"] for label in diagnosis.runs}
+    """Finding for the top of the report: the correlation of distance and accuracy per label; empty if unknown."""
+    found = {label: by_distance["token, site"] for label, by_distance in diagnosis.correlations.items()}
     known = [f"{label} {_rho(rho.mean)}{'' if rho.clear else ' (not clear)'}" for label, rho in found.items() if rho]
     if not known:
         return []
@@ -147,7 +50,7 @@ def findings(diagnosis: Diagnosis) -> list[str]:
 
 
 def method_lines() -> list[str]:
-    """How the section's numbers are made."""
+    """Methods of the section, for "How these numbers were made"."""
     return [
         "Distance to English: rows of equal id, at the output of the run's perturbation site and of the last layer, "
         "content tokens only, premise and hypothesis together. Token distance: the mean L2 distance of a token to the "
@@ -167,16 +70,8 @@ def method_lines() -> list[str]:
     ]
 
 
-def correlations(diagnosis: Diagnosis, label: str) -> dict[str, RankCorrelation | None]:
-    """Per distance, its rank correlation with accuracy over the other languages, the runs of `label` as repetitions."""
-    runs, others = diagnosis.runs[label], diagnosis.others
-    accuracy = [[run[language].accuracy or 0.0 for language in others] for run in runs]
-    return {name: rank_correlation([[value(run[language]) or 0.0 for language in others] for run in runs], accuracy)
-            for name, value in DISTANCES.items()}
-
-
 def sentence(diagnosis: Diagnosis, label: str, rho: RankCorrelation | None) -> str:
-    """What a label's runs say about token distance at the site and accuracy, with the uncertainty that is known."""
+    """Correlation of token distance at the site and accuracy over the runs of `label`, in words."""
     others = counted(len(diagnosis.others), "other language")
     if rho is None:
         return f"{label}: {others}, too few (or too alike) to say whether distance and accuracy go together."
@@ -197,7 +92,7 @@ def _introduction(diagnosis: Diagnosis) -> str:
              else "; ".join(f"{label}: {site}" for label, site in sites.items()))
     sizes = sorted({row.n for found in rows.values() for row in found})
     count = " to ".join(f"{size:,}" for size in dict.fromkeys([sizes[0], sizes[-1]]))
-    radii = {label: _radius(diagnosis, label) for label in diagnosis.runs}
+    radii = {label: diagnosis.radius(label) for label in diagnosis.runs}
     trained = [f"{label} {radius:.2f}" for label, radius in radii.items() if radius is not None]
     return (f"To the argument that another language is perturbed English: how far {count} row-aligned sentences per "
             f"language lie from English at the site ({where}) and at the last layer, in units of the mean norm of "
@@ -205,24 +100,17 @@ def _introduction(diagnosis: Diagnosis) -> str:
             + (f" Trained radius per token, in the same unit: {listed(trained)}." if trained else ""))
 
 
-def _radius(diagnosis: Diagnosis, label: str) -> float | None:
-    """The mean trained radius of a label's runs in mean token norms; None where it is no L2 length per token."""
-    radii = [row.radius / row.site.english_norm for run in diagnosis.runs[label] for row in list(run.values())[:1]
-             if row.radius is not None and (row.norm, row.scope) == ("l2", "token")]
-    return summarise(radii).mean if radii else None
-
-
-def _correlation_table(diagnosis: Diagnosis, found: Mapping[str, dict[str, RankCorrelation | None]]) -> Table:
+def _correlation_table(diagnosis: Diagnosis) -> Table:
     columns = [Entry("label"), Entry("runs"), *(Entry(name) for name in DISTANCES), Entry("near − far, fifths"),
                Entry("language − English, equal noise")]
     rows = []
-    for label, by_distance in found.items():
+    for label, by_distance in diagnosis.correlations.items():
         line = [_label_entry(diagnosis, label), Entry(str(len(diagnosis.runs[label])))]
         for rho in by_distance.values():
             line.append(Entry("–", tone="muted") if rho is None else Entry(
                 _rho(rho.mean), "" if len(rho.by_run) == 1 else f"{_rho(min(rho.by_run))} to {_rho(max(rho.by_run))}",
                 tone="" if rho.clear else "muted", hint=f"p {_p(rho.p)}, {counted(rho.n, 'language')}"))
-        rows.append([*line, _points(_near_minus_far(diagnosis, label)), _points(_against_noise(diagnosis, label))])
+        rows.append([*line, _points(diagnosis.near_minus_far(label)), _points(diagnosis.against_noise(label))])
     notes = ["Below a mean: the lowest and highest run. Pale: not clear (p ≥ 0.05, or runs disagree in sign).",
              "Near − far, fifths: within a language, accuracy of the fifth of its sentences nearest to English minus "
              "that of the farthest, by sentence distance at the site; the mean over other languages, in points.",
@@ -230,31 +118,6 @@ def _correlation_table(diagnosis: Diagnosis, found: Mapping[str, dict[str, RankC
              "long as the language's token distance, the mean over other languages, in points: below zero, languages "
              "cost more accuracy than noise of that length."]
     return Table("Rank correlation of distance and accuracy over languages", columns, rows, notes)
-
-
-def _near_minus_far(diagnosis: Diagnosis, label: str) -> list[float]:
-    """Per run, how much better the nearest fifth of the sentences fares than the farthest, within languages."""
-    gaps = []
-    for run in diagnosis.runs[label]:
-        within = [bins[0].accuracy - bins[-1].accuracy for language in diagnosis.others if (bins := run[language].bins)]
-        if within:
-            gaps.append(summarise(within).mean)
-    return gaps
-
-
-def _against_noise(diagnosis: Diagnosis, label: str) -> list[float]:
-    """Per run, mean accuracy over languages minus that of English under noise of their token distance, interpolated."""
-    gaps = []
-    for run in diagnosis.runs[label]:
-        noise = run[ENGLISH].noise if ENGLISH in run else None
-        if not noise:
-            continue
-        x, y = [point.scale for point in noise], [point.accuracy for point in noise]
-        rows = [run[language] for language in diagnosis.others if x[0] <= run[language].site.token_relative <= x[-1]]
-        if rows:  # what lies beyond the largest noise has nothing to be held against
-            gaps.append(summarise([(row.accuracy or 0.0) - float(np.interp(row.site.token_relative, x, y))
-                                   for row in rows]).mean)
-    return gaps
 
 
 def _points(gaps: Sequence[float]) -> Entry:
@@ -265,7 +128,7 @@ def _points(gaps: Sequence[float]) -> Entry:
 
 
 def _scatters(diagnosis: Diagnosis, anchor: str, noise: Mapping[str, Curve]) -> list[Drawing]:
-    """Accuracy against token distance at the site, one figure per label on the same axes."""
+    """Accuracy by token distance at the site, one figure per label on the same axes."""
     by_label: dict[str, list[Spot]] = {}
     for label in diagnosis.runs:
         for language in diagnosis.languages:
@@ -278,7 +141,7 @@ def _scatters(diagnosis: Diagnosis, anchor: str, noise: Mapping[str, Curve]) -> 
     axes = limits([spot for spots in by_label.values() for spot in spots], diagnosis.chance)
     drawn = []
     for number, (label, spots) in enumerate(by_label.items()):
-        radius = _radius(diagnosis, label)
+        radius = diagnosis.radius(label)
         ball = " Dashed and upright: the trained radius." if radius is not None and radius <= axes.distance else ""
         line = " Grey: English under Gaussian noise of that length." if label in noise else ""
         drawn.append(Drawing(
@@ -292,29 +155,6 @@ def _scatters(diagnosis: Diagnosis, anchor: str, noise: Mapping[str, Curve]) -> 
 
 def _chance_caption(diagnosis: Diagnosis) -> str:
     return " Dashed and level: chance." if diagnosis.chance is not None else ""
-
-
-def _noise_panels(diagnosis: Diagnosis) -> dict[str, list[Curve]]:
-    """Accuracy by noise scale per label: in English, and on average over the other languages."""
-    groups = {IN_ENGLISH: [ENGLISH], f"mean of {len(diagnosis.others)} others": diagnosis.others}
-    panels: dict[str, list[Curve]] = {}
-    for title, languages in groups.items():
-        for label, runs in diagnosis.runs.items():
-            by_scale: dict[float, list[float]] = {}
-            for run in runs:
-                tables = [{point.scale: point.accuracy for point in run[language].noise or []}
-                          for language in languages if language in run]
-                if tables and len(tables) == len(languages):
-                    for scale in set.intersection(*map(set, tables)):
-                        by_scale.setdefault(scale, []).append(summarise([table[scale] for table in tables]).mean)
-            most = max(map(len, by_scale.values()), default=0)  # a scale that only some runs have is left out
-            scales = sorted(scale for scale, values in by_scale.items() if len(values) == most)
-            if scales:
-                found = [summarise(by_scale[scale]) for scale in scales]
-                panels.setdefault(title, []).append(Curve(
-                    label, diagnosis.positions[label], scales, [s.mean for s in found],
-                    [s.deviation or 0.0 for s in found]))
-    return panels
 
 
 def _noise_tables(panels: Mapping[str, Sequence[Curve]]) -> list[Table]:
@@ -333,7 +173,7 @@ def _noise_tables(panels: Mapping[str, Sequence[Curve]]) -> list[Table]:
 
 
 def _inside_tables(diagnosis: Diagnosis) -> list[Table]:
-    """The share inside the trained radius by label and language; none where no label has a radius."""
+    """Share inside the trained radius by label and language; empty where no label has a radius."""
     rows = []
     for label in diagnosis.runs:
         by_language = [diagnosis.values(label, language, lambda row: row.inside) for language in diagnosis.languages]

@@ -15,8 +15,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from trainer.plots.palette import DIVERGING, SEQUENTIAL, colour_of, marker_of
 from trainer.plots.style import CHANCE, DASHES, EDGE, FAINT, INK, LEGEND, STYLE, chance_line, legend_text
 from trainer.report.data.certified import Curve
-from trainer.report.data.collect import Cell, Grid
 from trainer.report.data.compare import Comparison
+from trainer.report.data.grid import Cell, Grid
 from trainer.results.numbers import Scale, scale_of
 from trainer.statistics.summary import summarise
 
@@ -45,7 +45,7 @@ def metric_by_language(grid: Grid) -> Figure:
             )
         axes.set_xticks(range(len(cells)), [cell[0] for cell in cells])
         axes.set_xlim(-0.6, len(cells) - 0.4)
-        axes.set_ylabel(f"{grid.metric} ({scale.unit})" if scale.unit else grid.metric)
+        axes.set_ylabel(scale.column)
         axes.grid(axis="y")
         axes.tick_params(axis="x", length=0)
         levels = {i: level for i, cell in enumerate(cells) if (level := grid.chance(cell)) is not None}
@@ -60,13 +60,13 @@ def metric_by_language(grid: Grid) -> Figure:
 
 
 def chance_caption(grid: Grid) -> str:
-    """What the dashed line is; empty where there is none."""
+    """Legend of the dashed line; empty where there is none."""
     known = any(grid.chance(cell) is not None for cell in grid.scored)
     return " Dashed: chance, always naming the most frequent class." if known else ""
 
 
 def differences(grid: Grid, comparisons: Sequence[Comparison]) -> Figure:
-    """Per language, each label minus the base, with its interval; filled where it may be claimed."""
+    """Difference of each label to the base per language, with intervals; filled markers are claims."""
     scale = scale_of(grid.metric)
     cells = [cell for cell in grid.scored if any(cell in c.cells for c in comparisons)]
     marked = {cell for cell in cells if any(grid.at_chance(label, [cell]) for label in grid.labels)}
@@ -86,11 +86,15 @@ def differences(grid: Grid, comparisons: Sequence[Comparison]) -> Figure:
         axes.axhline(0.5, color=EDGE, linewidth=0.8)
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlabel(f"difference ({scale.step})" if scale.step else "difference")
+        axes.set_xlabel(_difference_axis(scale))
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
         figure.legend(loc="outside upper left", ncols=min(3, len(comparisons)), **LEGEND)
     return figure
+
+
+def _difference_axis(scale: Scale) -> str:
+    return f"difference ({scale.step})" if scale.step else "difference"
 
 
 def _interval_line(
@@ -109,7 +113,7 @@ def _interval_line(
 
 
 def certified_accuracy(grid: Grid, panels: Sequence[tuple[str, Sequence[Curve]]], site: str) -> Figure:
-    """Per panel (title, curves), certified accuracy over the radius; bands: standard deviation over seeds.
+    """Certified accuracy by radius, one panel per (title, curves); bands: standard deviation over seeds.
 
     The open marker at radius 0 is the accuracy without smoothing.
     """
@@ -142,35 +146,35 @@ def certified_accuracy(grid: Grid, panels: Sequence[tuple[str, Sequence[Curve]]]
 
 
 def value_range(grid: Grid) -> tuple[float, float]:
-    """Smallest and largest mean of a grid: one colour scale for all its heat maps."""
+    """Smallest and largest mean of a grid, the common colour scale of its heat maps."""
     by_cell = [grid.values(label, cell) for label in grid.labels for cell in grid.scored]
     means = [summarise(values).mean for values in by_cell if values]
     return (min(means), max(means)) if means else (0.0, 1.0)
 
 
 def heat_map(grid: Grid, label: str, limits: tuple[float, float]) -> Figure:
-    """Mean over seeds by premise language (rows) and hypothesis language (columns)."""
+    """Heat map of means over seeds; rows: premise language, columns: hypothesis language."""
     scale = scale_of(grid.metric)
     means = {cell: summarise(v).mean for cell in grid.scored if (v := grid.values(label, cell))}
     low, high = limits
     norm = colors.Normalize(low, high if high > low else low + 0.01)
     marked = {cell for cell in means if grid.at_chance(label, [cell])}
-    return _map(grid, means, norm, SEQUENTIAL, label, f"{grid.metric} ({scale.unit})", scale.value, marked)
+    return _map(grid, means, norm, SEQUENTIAL, label, scale.column, scale.value, marked)
 
 
 def difference_reach(grid: Grid, base: str) -> float:
-    """The largest difference to `base` in any cell: one colour scale for all difference maps."""
+    """Largest difference to `base` in any cell, the common colour scale of difference maps."""
     found = [abs(gap) for label in grid.labels for gap in _differences(grid, base, label).values()]
     return max(found, default=0.0) or 0.01
 
 
 def difference_map(grid: Grid, base: str, other: str, reach: float) -> Figure:
-    """`other` minus `base` over the seeds that both have; the colours reach as far on either side of zero."""
+    """Heat map of `other` minus `base` over common seeds; the colour scale is symmetric about zero."""
     scale = scale_of(grid.metric)
     gaps = _differences(grid, base, other)
     marked = {cell for cell in gaps if grid.at_chance(base, [cell]) or grid.at_chance(other, [cell])}
     return _map(grid, gaps, colors.Normalize(-reach, reach), DIVERGING, f"{other} − {base}",
-                f"difference ({scale.step})", scale.signed, marked)
+                _difference_axis(scale), scale.signed, marked)
 
 
 def _differences(grid: Grid, base: str, other: str) -> dict[Cell, float]:
@@ -186,7 +190,7 @@ def _differences(grid: Grid, base: str, other: str) -> dict[Cell, float]:
 
 def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_map: str, title: str, unit: str,
          written: Callable[[float], str], marked: Collection[Cell]) -> Figure:
-    """`marked`: cells at chance; where there is no room for numbers, the mark stands alone."""
+    """`marked`: cells at chance, also marked where there is no room for numbers."""
     factor = scale_of(grid.metric).factor
     languages = grid.languages
     matrix = np.full((len(languages), len(languages)), np.nan)

@@ -1,12 +1,12 @@
-"""The report's part on randomized smoothing: what a certificate says, and per noise a figure and tables."""
+"""The report's part on randomized smoothing: meaning of a certificate, and a figure and tables per noise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from trainer.plots.palette import colour_of
-from trainer.report.data.certified import Noise, noises
-from trainer.report.data.collect import Section
+from trainer.report.data.certified import Smoothed
+from trainer.report.data.compute import SectionResult
 from trainer.report.document import Block, Drawing, Entry, Folded, Heading, Paragraph, Table
 from trainer.report.sections import figures
 from trainer.results.numbers import PERCENT, listed
@@ -21,9 +21,9 @@ _MEANING = (
 )
 
 
-def blocks(anchor: str, section: Section) -> list[Block]:
-    """Nothing where no run of the section was smoothed."""
-    groups = noises(section)
+def blocks(anchor: str, section: SectionResult) -> list[Block]:
+    """Blocks of all noises; empty where no run of the section was smoothed."""
+    groups = section.smoothed_groups
     if not groups:
         return []
     found: list[Block] = [Heading("Randomized smoothing", f"{anchor}-smoothed", 3), Paragraph(_MEANING)]
@@ -32,23 +32,22 @@ def blocks(anchor: str, section: Section) -> list[Block]:
     return found
 
 
-def _group(name: str, group: Noise) -> list[Block]:
+def _group(name: str, group: Smoothed) -> list[Block]:
     what = f"noise at {group.site}, sigma {group.sigma:g}"
     if not group.panels:
         return [Paragraph(f"No language was smoothed in every run with {what}: nothing to compare.")]
-    curves = [(title, [group.curve(label, languages) for label in group.labels]) for title, languages in group.panels]
     caption = (f"Certified accuracy, {what}: the share of examples that are right and certified at this radius or "
                f"more. Open markers: accuracy without smoothing. Bands: standard deviation over seeds."
                f"{figures.chance_caption(group.grid)}")
     return [
         Drawing(name, caption, f"Certified accuracy over the radius for {', '.join(group.labels)}, {what}",
-                figures.certified_accuracy(group.grid, curves, group.site)),
+                figures.certified_accuracy(group.grid, group.curves, group.site)),
         _summary_table(group),
         Folded(f"By language, sigma {group.sigma:g}", [_language_table(group)]),
     ]
 
 
-def _summary_table(group: Noise) -> Table:
+def _summary_table(group: Smoothed) -> Table:
     """Accuracy without and with smoothing, abstentions and mean radius, per panel and label."""
     names = ("label", "languages", "seeds", "unsmoothed", "smoothed", "majority vote", "abstained", "mean radius")
     rows = []
@@ -68,7 +67,7 @@ def _summary_table(group: Noise) -> Table:
                  _notes(group), text_columns=2)
 
 
-def _language_table(group: Noise) -> Table:
+def _language_table(group: Smoothed) -> Table:
     rows = []
     for label in group.labels:
         row = [_label(group, label)]
@@ -84,12 +83,12 @@ def _language_table(group: Noise) -> Table:
                  ["Mean over seeds; r: mean certified radius."])
 
 
-def _entry(group: Noise, label: str, languages: Sequence[str], figure: Callable[[str, int, str], float | None],
+def _entry(group: Smoothed, label: str, languages: Sequence[str], value: Callable[[str, int, str], float | None],
            radius: bool = False) -> Entry:
     """Mean and deviation over seeds of the unweighted mean over languages."""
     per_seed = []
     for seed in group.seeds(label):
-        found = [value for language in languages if (value := figure(label, seed, language)) is not None]
+        found = [one for language in languages if (one := value(label, seed, language)) is not None]
         if len(found) == len(languages):
             per_seed.append(sum(found) / len(found))
     if not per_seed:
@@ -100,12 +99,12 @@ def _entry(group: Noise, label: str, languages: Sequence[str], figure: Callable[
     return Entry(f"{summary.mean:.3g}", "" if summary.deviation is None else f"± {summary.deviation:.2g}")
 
 
-def _label(group: Noise, label: str) -> Entry:
+def _label(group: Smoothed, label: str) -> Entry:
     return Entry(label, colour=colour_of(group.grid.positions[label]))
 
 
-def _notes(group: Noise) -> list[str]:
-    """What a reader must know to judge sigma and the radii."""
+def _notes(group: Smoothed) -> list[str]:
+    """Notes on sigma and the radii."""
     records = group.records
 
     def shown(name: str) -> str:

@@ -1,23 +1,25 @@
-"""The report in words: the summary of a section and the findings at the top, generated from the numbers.
+"""Sentences of the report: summaries of sections, and the findings at its top.
 
-The wording is careful by rule: a difference is called a gain or a loss only where it covers the luck of training (at
-least 3 seeds) and stands after correction; the verdict on the mean never stands for single languages.
+A difference is called a gain or a loss only where it covers the luck of training (at least 3 seeds) and is significant
+after correction; the verdict on a mean is not one on single languages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.report.data.collect import Grid, Missing, Section
+from trainer.report.data.collect import Missing
 from trainer.report.data.compare import Comparison, base_label
-from trainer.report.data.recipes import selection_sentence
+from trainer.report.data.compute import SectionResult
+from trainer.report.data.grid import Grid
+from trainer.report.sections.recipes import selection_sentence
 from trainer.results.numbers import counted, listed, scale_of
 from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval
 from trainer.statistics.summary import summarise
 
 
-def compared(section: Section) -> str:
-    """What a section compares: labels, seeds, languages, examples."""
+def compared(section: SectionResult) -> str:
+    """Labels, seeds, languages and examples of a section."""
     runs = list({run.name: run for grid in section.grids for run, _ in grid.entries.values()}.values())
     if not runs:
         return "No run of this task trained: every one is a failed seed."
@@ -37,33 +39,36 @@ def compared(section: Section) -> str:
             + (f" Trained on {listed(trained)}." if trained else "") + f" {selection_sentence(runs)}")
 
 
-def summary(section: Section, comparisons: Sequence[Comparison]) -> str:
-    """A paragraph on the standard setting: where the base label stands, and what to be careful about."""
-    grid = section.standard
+def summary(section: SectionResult) -> str:
+    """Paragraph on the standard setting: level of the base label, and cautions."""
+    grid, comparisons = section.standard, section.comparisons
     if not grid.scored:
         return "No label here: predictions are written, there is nothing to score."
     sentences = [_level(grid, label) for label in (grid.labels if not comparisons else [base_label(grid)])]
     if not comparisons and len(grid.labels) > 1:
-        sentences.append(f"Without outcomes per example and equal seeds there is no interval for {grid.metric}.")
+        sentences.append("Without outcomes per example and equal seeds there is no interval for "
+                         f"{scale_of(grid.metric).name}.")
     return " ".join([*(s for s in sentences if s), *_cautions(grid)])
 
 
-def changes(grid: Grid, comparisons: Sequence[Comparison]) -> list[str]:
-    """What each other label changes, on the mean and in single languages."""
-    return [f"{mean_sentence(grid, c)} {_languages_sentence(grid, c)}".strip() for c in comparisons]
+def changes(section: SectionResult) -> list[str]:
+    """Changes of each other label against the base, in the mean and in single languages."""
+    grid = section.standard
+    return [f"{mean_sentence(grid, c)} {_languages_sentence(grid, c)}".strip() for c in section.comparisons]
 
 
-def findings(section: Section, comparisons: Sequence[Comparison], general: Sequence[Comparison]) -> list[str]:
-    """The lines for the top of the report: one per comparison, or the level where there is nothing to compare."""
-    lines = [f"{section.title}: {mean_sentence(section.standard, c)}" for c in comparisons]
+def findings(section: SectionResult) -> list[str]:
+    """Findings of a section: one per comparison, or the levels where there is nothing to compare."""
+    lines = [f"{section.title}: {mean_sentence(section.standard, c)}" for c in section.comparisons]
     if not lines and section.standard.scored:
         lines = [f"{section.title}: {_level(section.standard, label)}" for label in section.standard.labels]
-    lines += [f"{section.title}, generalized: {mean_sentence(section.generalized, c)}" for c in general]
+    lines += [f"{section.title}, generalized: {mean_sentence(section.generalized, c)}"
+              for c in section.generalized_comparisons]
     return [line for line in lines if not line.endswith(": ")]
 
 
 def mean_sentence(grid: Grid, comparison: Comparison) -> str:
-    """What a label changes, e.g. "pgd changes the mean over 6 languages by +0.8 points ...: no reliable difference"."""
+    """Change of the mean, as in "pgd changes the mean over 6 languages by +0.8 points ...: not significant"."""
     cells, interval = comparison.main
     scale = scale_of(grid.metric)
     unit = "language" if grid.setting != "generalized" else "pair of languages"
@@ -75,35 +80,38 @@ def mean_sentence(grid: Grid, comparison: Comparison) -> str:
 
 
 def missing_lines(missing: Sequence[Missing]) -> list[str]:
-    """Missing cells by name, those of one run, task, split, setting and reason on one line."""
+    """Missing cells, those of one run, task, split, metric, setting and reason on one line."""
     groups: dict[tuple[str, str, str], list[str]] = {}
+    metrics = {task: len({item.metric for item in missing if item.task == task}) for task in
+               {item.task for item in missing}}
     for item in missing:
-        where = f"{item.task} / {item.split}" + ("" if item.setting == "standard" else f", {item.setting}")
+        where = " / ".join((item.task, item.split, item.metric)[: 3 if metrics[item.task] > 1 else 2])
+        where += "" if item.setting == "standard" else f", {item.setting}"
         groups.setdefault((item.run.title, where, item.reason), []).append(item.cell_name)
     return [f"{run}: {where}: {', '.join(cells)} ({reason})" for (run, where, reason), cells in groups.items()]
 
 
-def pairs_sentence(comparison: Comparison) -> str:
-    """How many single pairs of languages differ after Holm's correction; nothing under 3 seeds."""
+def pairs_sentence(grid: Grid, comparison: Comparison) -> str:
+    """Number of pairs of languages that differ after Holm's correction; empty under 3 seeds."""
     if not comparison.covers_training:
         return ""
     claimed = [interval.estimate for interval in comparison.intervals if interval.claimed]
-    up = sum(estimate > 0 for estimate in claimed)
+    up = sum(map(scale_of(grid.metric).is_gain, claimed))
     return (f"After Holm's correction {comparison.other} gains in {up} and loses in {len(claimed) - up} of "
             f"{len(comparison.cells)} pairs.")
 
 
 def _level(grid: Grid, label: str) -> str:
-    """Where a label stands: source language, the others, the gap."""
+    """Level of a label: training languages, the others, the gap."""
     scale, sources = scale_of(grid.metric), grid.sources(label)
     others = [cell for cell in grid.shared if cell not in sources]
     top, rest = grid.means(label, sources), grid.means(label, others)
     trained = listed([cell[0] for cell in sources])
     if grid.gaps(label, others):
-        gap = scale.sign * summarise(grid.gaps(label, others)).mean
+        gap = scale.metric.sign * summarise(grid.gaps(label, others)).mean
         return (f"{label} reaches {scale.with_unit(summarise(top).mean)} in {trained} and "
                 f"{scale.with_unit(summarise(rest).mean)} on average over {counted(len(others), 'other language')}, "
-                f"a gap of {scale.signed(gap).lstrip('+')} {scale.step}".rstrip() + ".")
+                f"a gap of {scale.size(gap)}.")
     if top or rest:
         where = f"in {trained}" if top else f"on average over {counted(len(others), 'language')}"
         return f"{label} reaches {scale.with_unit(summarise(top or rest).mean)} {where}."
@@ -116,12 +124,12 @@ def _verdict(grid: Grid, interval: Interval, comparison: Comparison) -> str:
         why = comparison.dependent or f"with {seeds}, where at least {SEEDS_FOR_CLAIMS} are needed"
         return f"the interval covers these test examples only, and nothing can be said of the method ({why})"
     if interval.claimed:
-        word = "a gain" if interval.estimate > 0 else "a loss"
+        word = "a gain" if scale.is_gain(interval.estimate) else "a loss"
         return f"{word} over test examples and training runs ({seeds})"
     if interval.excludes_zero:
         return f"not significant after correction for {comparison.labels} labels"
-    found = f"{scale.signed(interval.detectable or 0.0).lstrip('+')} {scale.step}".rstrip()
-    return f"not significant ({seeds} like these find a true difference of about {found} in 80 % of studies)"
+    return (f"not significant ({seeds} like these find a true difference of about "
+            f"{scale.size(interval.detectable or 0.0)} in 80 % of studies)")
 
 
 def _languages_sentence(grid: Grid, comparison: Comparison) -> str:

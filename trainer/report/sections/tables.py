@@ -1,6 +1,6 @@
-"""The tables of a report, from grids and comparisons.
+"""Tables of grids and comparisons.
 
-Rows are labels and columns languages, except where there are many columns of numbers per language (comparisons).
+Rows are labels and columns languages, except in comparisons, which have many columns per language.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from trainer.plots.palette import colour_of
-from trainer.report.data.collect import Cell, Grid
 from trainer.report.data.compare import Comparison, means_over, without_sources
-from trainer.report.data.recipes import unequal_lines
+from trainer.report.data.grid import Cell, Grid
 from trainer.report.document import Entry, Table
+from trainer.report.sections.recipes import unequal_lines
 from trainer.results.numbers import Scale, counted, listed, p_value, scale_of
 from trainer.results.scores import NO_LABEL
 from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval
 from trainer.statistics.summary import Summary, summarise
 
-LANGUAGES_PER_TABLE = 16  # what fits a page across; more are continued in a further table
+LANGUAGES_PER_TABLE = 16  # the width of a page; more are continued in a further table
 FACETS = {"family": "family", "script": "script", "resource": "resource class", "morphology": "morphology"}
 UNKNOWN = "unknown"
 AT_CHANCE = "†"
@@ -40,7 +40,7 @@ def language_tables(grid: Grid, title: str) -> list[Table]:
 
 
 def gap_tables(grid: Grid) -> list[Table]:
-    """How far each language lies behind the training languages; empty where there are none or nothing beside them."""
+    """Transfer gap of each language to the training languages; empty where there are no others."""
     sources = {label: found for label in grid.labels if (found := grid.sources(label))}
     trained = {cell for cells in sources.values() for cell in cells}
     others = [cell for cell in grid.scored if any(cell not in cells for cells in sources.values())]
@@ -52,7 +52,7 @@ def gap_tables(grid: Grid) -> list[Table]:
     def entry(label: str, cells: Sequence[Cell]) -> Entry:
         if not set(cells).isdisjoint(sources.get(label, [])):
             return Entry("source", tone="muted")
-        gaps = [scale.sign * gap for gap in grid.gaps(label, cells)]
+        gaps = [scale.metric.sign * gap for gap in grid.gaps(label, cells)]
         return _marked(_summary_entry(scale, gaps, grid.seeds(label), signed=True), grid.at_chance(label, cells))
 
     rows = {label: [label_entry(grid, label), entry(label, shared)] for label in grid.labels}
@@ -62,7 +62,7 @@ def gap_tables(grid: Grid) -> list[Table]:
     name = next(iter(by_label.values())) if alike else "the training language"
     mean = "the mean of " if alike and len(trained) > 1 else ""
     notes = [f"{mean}{name} minus the language, per seed, then averaged; 0 would be perfect transfer."
-             if scale.higher_is_better else f"The language minus {mean}{name}, per seed, then averaged."]
+             if scale.metric.higher_is_better else f"The language minus {mean}{name}, per seed, then averaged."]
     notes = [notes[0][0].upper() + notes[0][1:]]
     if not alike:
         notes.append("Trained on: " + "; ".join(f"{label} {names}" for label, names in by_label.items()) + ".")
@@ -73,7 +73,7 @@ def gap_tables(grid: Grid) -> list[Table]:
 
 
 def comparison_table(grid: Grid, comparison: Comparison) -> Table:
-    """Difference, interval and p-values per language, and of the means over languages."""
+    """Difference, interval and p-values of the means over languages, and per language."""
     first = "mean" if grid.setting == "generalized" else "language"
     columns = [Entry(name) for name in (first, "difference", "95 % interval", "verdict", "p", "p (Holm)",
                                         comparison.base, comparison.other)]
@@ -88,17 +88,17 @@ def comparison_table(grid: Grid, comparison: Comparison) -> Table:
     return Table(f"{comparison.other} against {comparison.base}", columns, rows, notes)
 
 
-def verdict(interval: Interval) -> Entry:
-    """The word for a difference: "gain" or "loss" only where it covers training and stands after correction."""
+def verdict(scale: Scale, interval: Interval) -> Entry:
+    """Word for a difference: "gain" or "loss" only where it covers training and is significant after correction."""
     if not interval.covers_training:
         return Entry("no statement", tone="muted")
     if not interval.claimed:
         return Entry("not significant", tone="muted")
-    return Entry("gain", tone="gain") if interval.estimate > 0 else Entry("loss", tone="loss")
+    return Entry("gain", tone="gain") if scale.is_gain(interval.estimate) else Entry("loss", tone="loss")
 
 
 def group_tables(grid: Grid) -> list[Table]:
-    """Averages over groups of languages (source language left out), one table per facet with at least two groups."""
+    """Means over groups of languages without the training languages, a table per facet with at least two groups."""
     tables = []
     cells = without_sources(grid, grid.shared)
     for facet, name in FACETS.items():
@@ -117,7 +117,7 @@ def group_tables(grid: Grid) -> list[Table]:
 
 
 def oracle_tables(grid: Grid, standard: Grid) -> list[Table]:
-    """Oracle rows, and what they gain over the checkpoint that was chosen, where both are known."""
+    """Oracle rows, and their difference to the selected checkpoint where both are known."""
     tables = language_tables(grid, "Oracle: checkpoint chosen per target language")
     scale = scale_of(grid.metric)
 
@@ -134,7 +134,7 @@ def oracle_tables(grid: Grid, standard: Grid) -> list[Table]:
 
 
 def pair_means_table(grid: Grid) -> Table:
-    """Means of the generalized setting: all pairs, two languages, one language."""
+    """Means of the generalized setting: all pairs, pairs of two languages, pairs of one."""
     shared = grid.shared
     named = means_over(grid, shared)
     columns = [Entry("label"), Entry("seeds"), *(Entry(f"mean, {name}") for name in named)]
@@ -150,7 +150,7 @@ def pair_means_table(grid: Grid) -> Table:
 
 
 def pair_table(grid: Grid, label: str) -> Table:
-    """All numbers of one heat map: rows are the premise's language, columns the hypothesis'."""
+    """All numbers of one heat map; rows: premise language, columns: hypothesis language."""
     scale, cells = scale_of(grid.metric), set(grid.cells)
     rows = [[Entry(first), *(value_entry(grid, scale, label, (first, second)) if (first, second) in cells
                              else Entry("–", tone="muted") for second in grid.languages)]
@@ -160,10 +160,12 @@ def pair_table(grid: Grid, label: str) -> Table:
 
 
 def label_entry(grid: Grid, label: str) -> Entry:
+    """A label with its colour."""
     return Entry(label, colour=colour_of(grid.positions[label]))
 
 
 def seeds_entry(grid: Grid, label: str) -> Entry:
+    """Number of seeds of a label, and of those that failed."""
     seeds, failed = grid.seeds(label), grid.failed_seeds(label)
     hint = "seed " + ", ".join(map(str, seeds)) + (f"; failed: seed {', '.join(map(str, failed))}" if failed else "")
     return Entry("one seed" if len(seeds) == 1 else str(len(seeds)), f"{len(failed)} failed" if failed else "",
@@ -177,7 +179,7 @@ def mean_entry(grid: Grid, label: str, cells: Sequence[Cell]) -> Entry:
 
 
 def value_entry(grid: Grid, scale: Scale, label: str, cell: Cell) -> Entry:
-    """Mean and deviation of a cell, or the word for why there is none."""
+    """Mean and deviation of a cell, or the reason why there is none."""
     values = grid.values(label, cell)
     if not values:
         return Entry(grid.why_empty(label, cell), tone="muted")
@@ -185,7 +187,7 @@ def value_entry(grid: Grid, scale: Scale, label: str, cell: Cell) -> Entry:
 
 
 def _marked(entry: Entry, seeds: Sequence[int]) -> Entry:
-    """`entry` with the mark of chance where any seed is at it."""
+    """`entry` marked where a seed is at chance."""
     if not seeds or entry.tone == "muted":
         return entry
     return dataclasses.replace(entry, text=entry.text + AT_CHANCE, hint=f"at chance: seed {', '.join(map(str, seeds))}")
@@ -210,7 +212,7 @@ def _by_language(
     notes: list[str],
     entry: Callable[[str, Cell], Entry],
 ) -> list[Table]:
-    """Label rows and language columns: `head` and `rows` hold the columns before the languages, in the first table."""
+    """Tables of labels by languages; `head` and `rows` hold the columns before the languages of the first table."""
     tables = []
     for start in range(0, max(1, len(cells)), LANGUAGES_PER_TABLE):
         block = cells[start : start + LANGUAGES_PER_TABLE]
@@ -223,7 +225,7 @@ def _by_language(
 
 
 def _notes(grid: Grid, shared: Sequence[Cell]) -> list[str]:
-    """What a reader must know to read the numbers of a grid."""
+    """Notes below the numbers of a grid."""
     most = max((len(grid.seeds(label)) for label in grid.labels), default=0)
     several = "Mean over seeds, ± the standard deviation over seeds."
     notes = [several if most > 1 else "One seed per label: no deviation."]
@@ -241,7 +243,7 @@ def _notes(grid: Grid, shared: Sequence[Cell]) -> list[str]:
 
 
 def chance_notes(grid: Grid) -> list[str]:
-    """What the mark of chance means; empty where nothing is at chance."""
+    """Note on the mark of chance; empty where nothing is at chance."""
     if not any(grid.at_chance(label, [cell]) for label in grid.labels for cell in grid.scored):
         return []
     levels = sorted({chance for cell in grid.scored if (chance := grid.chance(cell)) is not None})
@@ -253,7 +255,7 @@ def chance_notes(grid: Grid) -> list[str]:
 
 
 def _failed_notes(grid: Grid, shared: Sequence[Cell]) -> list[str]:
-    """Failed seeds, and the mean that they would give together with the others; empty where there are none."""
+    """Failed seeds, and the mean with them included; empty where there are none."""
     scale, notes = scale_of(grid.metric), []
     for label in dict.fromkeys(label for label, _, _ in grid.failed):
         seeds = grid.failed_seeds(label)
@@ -279,9 +281,8 @@ def _comparison_notes(grid: Grid, comparison: Comparison) -> list[str]:
     detectable = comparison.main[1].detectable
     if detectable is not None:
         scale = scale_of(grid.metric)
-        found = f"{scale.signed(detectable).lstrip('+')} {scale.step}".rstrip()
         notes.append(f"Power, as estimated from these runs: as many seeds and examples find a true difference of "
-                     f"{found} of the first mean in 80 % of studies"
+                     f"{scale.size(detectable)} of the first mean in 80 % of studies"
                      + (f", corrected for {comparison.labels} labels." if comparison.labels > 1 else "."))
     if comparison.unpaired:
         runs = listed([f"{label} seed {seed}" for label, seed in comparison.unpaired])
@@ -306,13 +307,13 @@ def _language_entry(grid: Grid, language: str) -> Entry:
 def _difference(
     grid: Grid, comparison: Comparison, cells: Sequence[Cell], interval: Interval
 ) -> list[Entry]:
-    """One line of a comparison, but for its name."""
+    """Cells of one line of a comparison, without its name."""
     scale = scale_of(grid.metric)
     both = [_marked(Entry(scale.value(_paired_mean(grid, label, comparison.seeds, cells))),
                     [seed for seed in grid.at_chance(label, cells) if seed in comparison.seeds])
             for label in (comparison.base, comparison.other)]
     adjusted = p_value(interval.adjusted) if interval.covers_training else "–"
-    return [Entry(scale.signed(interval.estimate)), Entry(scale.interval(interval)), verdict(interval),
+    return [Entry(scale.signed(interval.estimate)), Entry(scale.interval(interval)), verdict(scale, interval),
             Entry(p_value(interval.p)), Entry(adjusted), *both]
 
 

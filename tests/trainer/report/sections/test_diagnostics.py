@@ -10,7 +10,7 @@ import pytest
 from data_prep.base.errors import InputError
 from tests.trainer.report.synthetic_runs import make_runs
 from trainer.report.build import build
-from trainer.report.data.collect import lay_out
+from trainer.report.data.compute import compute
 from trainer.report.data.runs import read_runs
 from trainer.report.document import Document
 from trainer.report.render import markdown
@@ -63,7 +63,7 @@ def runs_with_rows(root: Path, languages: Sequence[str] = LANGUAGES, shuffled: b
 
 def document(paths: list[Path]) -> Document:
     runs = read_runs(paths)
-    return build(runs, lay_out(runs))
+    return build(compute(runs))
 
 
 def section(text: str) -> str:

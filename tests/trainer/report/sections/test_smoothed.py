@@ -14,8 +14,9 @@ import pytest
 from data_prep.base.errors import InputError
 from tests.trainer.report.synthetic_runs import make_runs, row
 from trainer.report.build import build
-from trainer.report.data.certified import Noise, noises
+from trainer.report.data.certified import Smoothed, smoothed_groups
 from trainer.report.data.collect import lay_out, missing_cells
+from trainer.report.data.compute import compute
 from trainer.report.data.runs import read_runs
 from trainer.report.render import csv_rows, markdown
 from trainer.results.predictions import Certificates, certified_path, write_certificates
@@ -46,11 +47,11 @@ def add_smoothed(run: Path, label: str, seed: int, language: str, radii: list[fl
 
 def render(paths: list[Path]) -> str:
     runs = read_runs(paths)
-    return markdown.render(build(runs, lay_out(runs)))
+    return markdown.render(build(compute(runs)))
 
 
-def group_of(paths: list[Path], number: int = 0) -> Noise:
-    return next(noises(section)[number] for section in lay_out(read_runs(paths)) if section.split == "test")
+def group_of(paths: list[Path], number: int = 0) -> Smoothed:
+    return next(smoothed_groups(section)[number] for section in lay_out(read_runs(paths)) if section.split == "test")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from trainer.report import report
 from trainer.report.build import build
 from trainer.report.data.collect import lay_out
 from trainer.report.data.compare import base_label
+from trainer.report.data.compute import compute
 from trainer.report.data.runs import read_runs
 from trainer.report.render import markdown
 from trainer.results.scores import RESULTS_FILE, ResultRow, merge_rows, read_rows, recipe_digest
@@ -34,7 +35,7 @@ def set_recipe(run: Path, **changes: object) -> None:
 
 def document(paths: list[Path], pool: str | None = None) -> str:
     runs = read_runs(paths, pool)
-    return markdown.render(build(runs, lay_out(runs)))
+    return markdown.render(build(compute(runs)))
 
 
 def test_a_digest_knows_settings_and_no_seed() -> None:

@@ -1,27 +1,26 @@
-"""What runs were made of, in a report: the table of runs, and what is unequal between labels that are compared.
-
-Input: runs, or a comparison. Output: a table and sentences.
-"""
+"""Recipes in the report: the table of runs, failed seeds, and settings that differ within or between labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.report.data.collect import SMOOTHED, Cell, Grid
+from trainer.report.data.collect import SMOOTHED
 from trainer.report.data.compare import Comparison, base_label
-from trainer.report.data.runs import HASHES, Run, differing, recipe_lines, short_name, shown
+from trainer.report.data.grid import Cell, Grid
+from trainer.report.data.runs import HASHES, MOST_NAMED, Run, by_given_label, differing, short_name, shown
 from trainer.report.document import Entry, Table
 from trainer.results.numbers import counted, listed
+from trainer.results.scores import Settings, recipe_digest
 
 COLUMNS = ("optimizer.lr", "batch.size", "schedule.max_steps", "robust.epsilon", "robust.ascent_steps", "model.dropout",
            "engine.precision")
-OWN = ("robust.", "kernels")  # what a method brings along; the comparison is about it
+OWN = ("robust.", "kernels")  # settings of the method, the subject of the comparison
 WINDOW = ("selection.window", "selection.evaluations", "evaluation.every_steps")
 LENGTH = "schedule.max_steps"
 
 
 def runs_table(runs: Sequence[Run]) -> Table:
-    """What was compared, run by run; settings in which runs of one label differ are marked."""
+    """Table of the runs and their settings; those in which runs of one label differ are marked."""
     names = ["run", "label", "method", "seed", "ended", "trained on", *map(short_name, COLUMNS), "chosen on",
              "checkpoint", "evaluated in", "cells"]
     unlike = {label: set(differing([run.settings for run in runs if run.given_label == label and run.settings]))
@@ -48,18 +47,18 @@ def runs_table(runs: Sequence[Run]) -> Table:
 
 
 def chosen_on(run: Run) -> str:
-    """The dev cell that chose the run's checkpoint, in words."""
+    """Dev cell that the run's checkpoint was selected on, in words."""
     cell = next((row.chosen_on for row in run.rows if row.chosen_on is not None), None)
     return "unknown" if cell is None else cell or "last step"
 
 
 def evaluated_in(run: Run) -> str:
-    """The number formats that the run's rows were evaluated in, in words; oracle rows, made in training, left out."""
+    """Number formats of the run's evaluation, in words; oracle rows, written in training, are left out."""
     return " and ".join(sorted({row.precision or "unknown" for row in run.rows if row.selection == "best"})) or "–"
 
 
 def selection_sentence(runs: Sequence[Run]) -> str:
-    """Which dev cell chose the checkpoints of `runs`, label by label where they differ."""
+    """Dev cells that the checkpoints of `runs` were selected on, per label where they differ."""
     by_label: dict[str, dict[str, None]] = {}
     for run in runs:
         by_label.setdefault(run.label, {})[chosen_on(run)] = None
@@ -75,13 +74,13 @@ def _where(cell: str) -> str:
 
 
 def unequal_lines(grid: Grid, comparison: Comparison) -> list[str]:
-    """What is unequal between the two labels of a comparison besides the method: length, selection, the rest."""
+    """Settings besides the method that differ between the two labels of a comparison."""
     seeds = dict.fromkeys((comparison.base, comparison.other), comparison.seeds)
     return _unequal(grid, comparison.base, comparison.other, seeds, comparison.cells)
 
 
 def side_by_side_lines(grid: Grid, comparisons: Sequence[Comparison]) -> list[str]:
-    """The same for labels that stand beside the base without a comparison: no seed in common, no right and wrong."""
+    """The same for labels without a comparison with the base, for lack of common seeds or of outcomes."""
     base, compared = base_label(grid), {comparison.other for comparison in comparisons}
     return [line for other in grid.labels if other not in (base, *compared)
             for line in _unequal(grid, base, other, {label: grid.seeds(label) for label in (base, other)}, grid.cells)]
@@ -101,7 +100,7 @@ def _unequal(grid: Grid, base: str, other: str, seeds: dict[str, list[int]], cel
               if _values(key, recipes[base]) != _values(key, recipes[other])]
     named = [(key, f"{other} {_values(key, recipes[other])}", f"{base} {_values(key, recipes[base])}")
              for key in unlike]
-    lines += [f"Unequal updates: {one}, {two}." for key, one, two in named if key == LENGTH]
+    lines += [f"Unequal steps: {one}, {two}." for key, one, two in named if key == LENGTH]
     if any(key in WINDOW[:2] for key in unlike):
         lines.append(f"Unequal selection: the checkpoint of {other} is chosen among {_window(recipes[other])}, that "
                      f"of {base} among {_window(recipes[base])}.")
@@ -113,24 +112,73 @@ def _unequal(grid: Grid, base: str, other: str, seeds: dict[str, list[int]], cel
 
 
 def _formats(grid: Grid, label: str, seeds: Sequence[int], cell: Cell) -> frozenset[str]:
-    """Number formats in which the runs of a label were evaluated on a cell."""
+    """Number formats of the evaluations of a label on a cell."""
     rows = (grid.entries[key][1] for seed in seeds if (key := (label, seed, cell)) in grid.entries)
     return frozenset(row.precision or "unknown" for row in rows)
 
 
-def _recipes(grid: Grid, label: str, seeds: Sequence[int]) -> list[dict[str, bool | int | float | str | None]]:
-    """The distinct settings of a label's runs of `seeds`."""
+def _recipes(grid: Grid, label: str, seeds: Sequence[int]) -> list[Settings]:
+    """Distinct settings of the runs of a label with these seeds."""
     found = {row.recipe: dict(row.settings) for (name, seed, _), (_, row) in grid.entries.items()
              if name == label and seed in seeds and row.settings}
     return list(found.values())
 
 
-def _values(key: str, recipes: Sequence[dict[str, bool | int | float | str | None]]) -> str:
+def _values(key: str, recipes: Sequence[Settings]) -> str:
     return " or ".join(dict.fromkeys(shown(key, recipe.get(key)) for recipe in recipes))
 
 
-def _window(recipes: Sequence[dict[str, bool | int | float | str | None]]) -> str:
+def _window(recipes: Sequence[Settings]) -> str:
     windows = {recipe.get("selection.window"): recipe.get("selection.evaluations") for recipe in recipes}
     return listed([f"{counted(int(count or 0), 'evaluation')} in the last {100 * float(share or 0):g} % of the run"
                    if share != 1 else f"{counted(int(count or 0), 'evaluation')} over the whole run"
                    for share, count in windows.items()])
+
+
+def recipe_lines(runs: Sequence[Run]) -> list[str]:
+    """Notes on runs of one label whose recipes differ or are not recorded: separated, or pooled."""
+    lines: list[str] = []
+    pooled_over: dict[str, dict[str, int]] = {}  # what differs -> label -> number of runs
+    for label, members in by_given_label(runs).items():
+        pooled = len(members) > 1 and len({run.label for run in members}) == 1
+        known = [run for run in members if run.settings]
+        unknown = [run.name for run in members if not run.settings]
+        recipes = list({recipe_digest(run.settings): run.settings for run in known}.values())
+        what = listed([_difference(key, recipes) for key in differing(recipes)])
+        if len(recipes) > 1 and pooled:
+            pooled_over.setdefault(what, {})[label] = len(known)
+        elif len(recipes) > 1:
+            lines.append(f"The {counted(len(known), 'run')} of {label} are of {len(recipes)} recipes, each with a "
+                         f"row of its own: they differ in {what}.")
+        if unknown and pooled:
+            lines.append(f"Pooled by label: {len(unknown)} of the {len(members)} runs of {label} record no recipe "
+                         f"({listed(unknown)}), so the mean and ± may not be over seeds alone.")
+        elif unknown:
+            lines.append(f"No recipe is recorded by {listed(unknown)} ({label}): nothing says which runs differ in "
+                         f"their seed only, so {'it has a row' if len(unknown) == 1 else 'each has a row'} of its own.")
+    for what, labels in pooled_over.items():
+        of = listed([f"the {counted(count, 'run')} of {label}" for label, count in labels.items()])
+        lines.append(f"Pooled by label: {of} differ in {what}, so their mean and ± are not over seeds alone.")
+    return lines
+
+
+def _difference(key: str, recipes: Sequence[Settings]) -> str:
+    """A setting that differs, with its values unless they are hashes or many."""
+    found = list(dict.fromkeys(settings.get(key) for settings in recipes))
+    values = list(dict.fromkeys(shown(key, value) for value in found))
+    if len(values) < len(found):  # shown, they are rounded
+        values = [shown(key, value) if not isinstance(value, float) else repr(value) for value in found]
+    named = "" if key in HASHES or len(values) > MOST_NAMED else f" ({', '.join(values)})"
+    return short_name(key) + named
+
+
+def failed_lines(runs: Sequence[Run]) -> list[str]:
+    """Failed seeds of each label; empty where none failed."""
+    lines = []
+    for label in dict.fromkeys(run.label for run in runs):
+        members = [run for run in runs if run.label == label]
+        failed = [f"{run.name} (seed {run.seed}, {run.ended})" for run in members if run.failed]
+        if failed:
+            lines.append(f"{label}: {len(failed)} of {counted(len(members), 'run')} failed: {listed(failed)}. Means, "
+                         f"intervals and figures are over the runs that trained.")
+    return lines
