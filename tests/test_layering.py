@@ -168,10 +168,7 @@ def test_only_the_engine_imports_deepspeed() -> None:
 
 @pytest.mark.parametrize("package", WITHOUT_TORCH)
 def test_what_reads_rows_needs_no_torch(package: str) -> None:
-    """TensorBoard's writer, which needs torch, may be imported by the function that writes."""
-    assert not {name for name in reached(f"trainer.{package}", lazy=False) if within(name, *HEAVY)}
-    assert {name for name in reached(f"trainer.{package}") if within(name, *HEAVY)} <= {
-        "torch.utils.tensorboard", "torch.utils.tensorboard.SummaryWriter"}
+    assert not {name for name in reached(f"trainer.{package}") if within(name, *HEAVY)}
 
 
 def test_the_report_reads_rows_and_no_model_code() -> None:

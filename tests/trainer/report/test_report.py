@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_prep.base import cli
 from data_prep.base.errors import InputError
@@ -341,8 +342,6 @@ def test_golden_markdown(tmp_path: Path) -> None:
 def test_tensorboard_has_figures_and_scalars(tmp_path: Path) -> None:
     paths = make_runs(tmp_path / "runs", labels=("plain", "pgd"), seeds=(1,), languages=("en", "de"), oracle=False)
     summary = write_report(paths, tmp_path / "out")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     loaded = EventAccumulator(str(summary.tensorboard))
     loaded.Reload()
     assert "report/xnli-test-languages" in loaded.Tags()["images"]
@@ -395,13 +394,6 @@ def test_outcomes_that_do_not_fit_their_row(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="evaluate the run again"):
         write_report(paths, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_two_metrics_for_one_task(tmp_path: Path) -> None:
-    for label, metric in (("plain", "accuracy"), ("pgd", "perplexity")):
-        merge_rows(tmp_path / label / "eval" / RESULTS_FILE, [row(label, 1, "en", metric=metric)])
-    with pytest.raises(InputError, match="expected one metric"):
-        lay_out(read_runs([tmp_path / "plain", tmp_path / "pgd"]))
 
 
 def test_command_prints_the_main_table(

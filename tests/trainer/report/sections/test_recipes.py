@@ -53,13 +53,13 @@ def test_runs_of_unlike_recipes_are_rows_of_their_own(tmp_path: Path) -> None:
     set_recipe(paths[1], optimizer__lr=1e-5)
     set_recipe(paths[2], batch__size=64, schedule__max_steps=1000)
     text = document(paths)
-    names = ["plain (lr 2e-5, batch 32, updates 2,000)", "plain (lr 1e-5, batch 32, updates 2,000)",
-             "plain (lr 2e-5, batch 64, updates 1,000)"]
+    names = ["plain (lr 2e-5, batch 32, steps 2,000)", "plain (lr 1e-5, batch 32, steps 2,000)",
+             "plain (lr 2e-5, batch 64, steps 1,000)"]
     for name in names:
         assert f"| {name} | one seed |" in text
     assert "| plain |" not in text.split("## Runs")[0]
     assert "- The 3 runs of plain are of 3 recipes, each with a row of its own: they differ in lr (2e-5, 1e-5), " \
-           "batch (32, 64) and updates (2,000, 1,000)." in text
+           "batch (32, 64) and steps (2,000, 1,000)." in text
     runs_table = text.split("## Runs")[1]
     assert "| **1e-5** | **32** | **2,000** | – | – | 0.1 | fp32 | xnli/dev/en | step 1,200 | fp32 |" in runs_table
     assert "Marked: settings in which runs of one label differ." in runs_table
@@ -181,7 +181,7 @@ def test_unequal_training_and_selection_are_said(tmp_path: Path) -> None:
         set_recipe(path, schedule__max_steps=4000, selection__window=0.5, selection__evaluations=5, batch__size=64,
                    **{"data.rows": "f" * 16})
     text = document(paths)
-    assert text.count("Unequal updates: pgd 4,000, plain 2,000.") == 1  # in the comparison, and nowhere else
+    assert text.count("Unequal steps: pgd 4,000, plain 2,000.") == 1  # in the comparison, and nowhere else
     assert "Unequal selection: the checkpoint of pgd is chosen among 5 evaluations in the last 50 % of the run, that " \
            "of plain among 10 evaluations over the whole run." in text
     assert "Besides the method, pgd and plain differ in batch (pgd 64, plain 32) and training data." in text
@@ -195,14 +195,14 @@ def test_unequal_training_is_said_without_a_comparison_too(tmp_path: Path) -> No
         set_recipe(path, schedule__max_steps=4000, selection__window=0.5, selection__evaluations=5)
     text = document([*apart[0], *apart[1]])
     assert "pgd against plain" not in text
-    assert "- Unequal updates: pgd 4,000, plain 2,000." in text
+    assert "- Unequal steps: pgd 4,000, plain 2,000." in text
     assert text.count("Unequal selection: the checkpoint of pgd is chosen among 5 evaluations") == 1
     for label in ("plain", "pgd"):  # perplexity has no right and wrong, so nothing is compared
         longer = {"schedule.max_steps": 4000} if label == "pgd" else {}
         merge_rows(tmp_path / f"mlm-{label}" / "eval" / RESULTS_FILE, [
             row(label, 1, lang, task="text", kind="mlm", metric="perplexity", value=7.0, chance=None, outcomes=None,
                 settings=settings(label, **longer)) for lang in ("en", "de")])
-    assert "- Unequal updates: pgd 4,000, plain 2,000." in document([tmp_path / "mlm-plain", tmp_path / "mlm-pgd"])
+    assert "- Unequal steps: pgd 4,000, plain 2,000." in document([tmp_path / "mlm-plain", tmp_path / "mlm-pgd"])
 
 
 def test_the_precision_of_the_evaluation_stands_in_the_report(tmp_path: Path) -> None:
