@@ -91,7 +91,7 @@ def _stages(folder: Path, seed: int, wanted: Sequence[str]) -> Iterator[Stage]:
                 "--tokenizer", str(tokenizer_folder), "--out", str(shards), "--max_length", str(MAX_LENGTH))
 
     def train(recipe: str, *more: str) -> tuple[str, ...]:
-        return ("trainer", "train", str((RECIPES / f"{recipe}.yaml").relative_to(ROOT)), "--seed", str(seed),
+        return ("trainer", "train", os.path.relpath(RECIPES / f"{recipe}.yaml"), "--seed", str(seed),
                 "--output", str(runs), "--data.shards", str(shards), *more)
 
     def run(name: str) -> str:
