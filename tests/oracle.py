@@ -63,6 +63,7 @@ class Step:
     def __init__(self, model: Any, batch: Batch, recipe: Recipe, epsilon: float, update: int) -> None:
         self.model, self.batch, self.recipe, self.epsilon, self.update = model, batch, recipe, epsilon, update
         self.s = recipe.robust
+        self.gold_B = batch.targets["labels"]
         self.m = batch.content_mask.unsqueeze(-1).float()
         self.width = model.config.hidden_size
         self.average: dict[str, torch.Tensor] = {}
@@ -82,7 +83,7 @@ class Step:
 
     def loss(self, delta: torch.Tensor | None = None) -> torch.Tensor:
         """Mean cross-entropy over the global batch."""
-        return functional.cross_entropy(self.logits(delta), self.batch.labels)
+        return functional.cross_entropy(self.logits(delta), self.gold_B)
 
     def zero(self) -> torch.Tensor:
         return torch.zeros(*self.batch.input_ids.shape, self.width)
@@ -132,7 +133,7 @@ def _pgd(t: Step) -> torch.Tensor:
     for draw in range(1, t.s.restarts):
         other = t.climb(t.start(t.s.start or "uniform", draw), t.loss, t.s.ascent_steps)
         with torch.no_grad():
-            one, two = (functional.cross_entropy(t.logits(d), t.batch.labels, reduction="none") for d in (best, other))
+            one, two = (functional.cross_entropy(t.logits(d), t.gold_B, reduction="none") for d in (best, other))
         best = torch.where((two > one)[:, None, None], other, best)
     adversarial = t.loss(best)
     return adversarial + t.s.clean_weight * t.loss() if t.s.clean_weight else adversarial
@@ -167,7 +168,7 @@ def _smart(t: Step) -> torch.Tensor:
     with torch.no_grad():
         averaged = torch.func.functional_call(t.model, t.average, (), {
             "input_ids": t.batch.input_ids, "attention_mask": t.batch.attention_mask.long()}).logits
-    return (functional.cross_entropy(clean, t.batch.labels) + t.s.smoothness_weight * divergence(clean, t.logits(delta))
+    return (functional.cross_entropy(clean, t.gold_B) + t.s.smoothness_weight * divergence(clean, t.logits(delta))
             + t.s.bregman_weight * divergence(averaged, clean))
 
 
@@ -175,7 +176,7 @@ def _trades(t: Step) -> torch.Tensor:
     clean = t.logits()
     fixed = clean.detach()
     delta = t.climb(t.start("gaussian"), lambda d: _kl(fixed, t.logits(d)), t.s.ascent_steps)
-    return functional.cross_entropy(clean, t.batch.labels) + t.s.smoothness_weight * _kl(clean, t.logits(delta))
+    return functional.cross_entropy(clean, t.gold_B) + t.s.smoothness_weight * _kl(clean, t.logits(delta))
 
 
 def _random_noise(t: Step) -> torch.Tensor:
@@ -187,7 +188,7 @@ def _r3f(t: Step) -> torch.Tensor:
     clean = t.logits()
     noisy = [t.logits(t.noise(t.s.noise, draw)) for draw in range(t.s.draws)]
     smoothness = sum(_kl(clean, other) + _kl(other, clean) for other in noisy) / t.s.draws
-    return functional.cross_entropy(clean, t.batch.labels) + t.s.smoothness_weight * smoothness
+    return functional.cross_entropy(clean, t.gold_B) + t.s.smoothness_weight * smoothness
 
 
 def _mixup(t: Step) -> torch.Tensor:
@@ -206,8 +207,8 @@ def _mixup(t: Step) -> torch.Tensor:
     w = torch.from_numpy(np.maximum(drawn, 1 - drawn)).float()
     both = (t.batch.content_mask & mate.content_mask).unsqueeze(-1).float()
     logits = t.logits((1 - w).view(-1, 1, 1) * both * (seen(mate) - seen(t.batch)))
-    own = functional.cross_entropy(logits, t.batch.labels, reduction="none")
-    other = functional.cross_entropy(logits, mate.labels, reduction="none")
+    own = functional.cross_entropy(logits, t.gold_B, reduction="none")
+    other = functional.cross_entropy(logits, mate.targets["labels"], reduction="none")
     return (w * own + (1 - w) * other).mean()
 
 

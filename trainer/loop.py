@@ -138,9 +138,10 @@ def run_updates(
 
 def global_weight(engine: Engine, recipe: Recipe, micro_batches: list[Batch]) -> float:
     """Predictions in the update's global batch: its examples, or its masked tokens counted over all ranks."""
-    if micro_batches[0].labels.dim() == 1:
+    kind = engine.module.kind
+    if kind.one_prediction:
         return float(recipe.batch.size)
-    masked = torch.tensor(sum(int(batch.predictions) for batch in micro_batches), device=engine.device)
+    masked = torch.tensor(sum(int(kind.loss_count(batch)) for batch in micro_batches), device=engine.device)
     return float(all_reduce_sum(masked, engine.ranks))
 
 

@@ -21,7 +21,6 @@ from trainer.checkpoint.best import write_transformers_folder
 from trainer.checkpoint.layout import complete_checkpoints
 from trainer.checkpoint.store import Store, refuse_other_data
 from trainer.config import Recipe, load_recipe
-from trainer.data.collate import Masking
 from trainer.data.loader import Examples, TrainingData, cell_name, open_training_data, training_batches
 from trainer.data.partners import partner_choice
 from trainer.data.sampler import updates_per_epoch
@@ -30,7 +29,7 @@ from trainer.distributed.preemption import EXIT_REQUEUE, EXIT_STOPPED, REQUESTS,
 from trainer.distributed.ranks import Ranks, find_ranks, is_first_process
 from trainer.engine.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
 from trainer.kernels import dispatch
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS, Masking
 from trainer.loop import Watcher, run_updates
 from trainer.model.build import build_model
 from trainer.model.norms import measure_site_norm
@@ -86,7 +85,7 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
     mixes = settings.robust.method == "mixup"
     choose = partner_choice(settings.robust.partner, data.train, settings.seed) if mixes else None
     model, origin = build_model(settings, data.manifest, data.max_length)
-    site_model = SiteModel(model, HEADS[data.manifest.kind], settings.robust.site)
+    site_model = SiteModel(model, KINDS[data.manifest.kind], settings.robust.site)
 
     start_distributed(ranks, settings.engine.timeout_seconds)
     engine = Engine(site_model, settings, ranks, updates)
@@ -157,13 +156,13 @@ def count_updates(recipe: Recipe, data: TrainingData) -> int:
 
 def training_examples(recipe: Recipe, data: TrainingData) -> Examples:
     """The training cells under one index, masked anew in every epoch where the kind asks for it."""
-    masking = Masking(recipe.data.mask_ratio, recipe.seed) if data.manifest.kind == "mlm" else None
+    masking = Masking(recipe.data.mask_ratio, recipe.seed)
     return Examples(data.train, data.max_length, recipe.data.pad_to, masking)
 
 
 def _fixed_masking(recipe: Recipe, data: TrainingData) -> Masking | None:
     """Dev cells are masked alike in every run, so that perplexities can be compared over seeds."""
-    return Masking(recipe.data.mask_ratio, 0) if data.manifest.kind == "mlm" else None
+    return Masking(recipe.data.mask_ratio, 0)
 
 
 def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, origin: dict[str, Any],

@@ -21,8 +21,9 @@ from data_prep.shards.read import open_cell
 from tests.fuzz.budget import fuzzed
 from tests.fuzz.damage import accepted, damaged_bytes, damaged_tree, scratch
 from trainer.config import Recipe
-from trainer.data.collate import collate, tokens_of
-from trainer.kinds import HEADS
+from trainer.data.collate import collate
+from trainer.kinds import KINDS
+from trainer.kinds.tokens import tokens_of
 from trainer.model.build import build_model
 from trainer.model.site import SiteModel
 
@@ -43,8 +44,8 @@ def check(run: Path, origin: str, manifest: Manifest) -> bool:
     if built is None:
         return False
     ids = np.arange(5, 9)
-    batch = collate([(ids, ids)], np.array([1]), np.array([0]), tokens_of(manifest.tokenizer), 24)
-    logits = SiteModel(built[0], HEADS["pair"], "embeddings").eval()(batch)
+    batch = collate([(ids, ids)], np.array([0]), tokens_of(manifest.tokenizer), 24)
+    logits = SiteModel(built[0], KINDS["pair"], "embeddings").eval()(batch)
     assert logits.shape == (1, 3)
     return True
 

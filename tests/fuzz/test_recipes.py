@@ -25,7 +25,7 @@ from trainer.config.schema import Section
 from trainer.data.loader import Examples, open_training_data
 from trainer.data.sampler import updates_per_epoch
 from trainer.evaluate.smoothing import read_settings
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS
 from trainer.model.build import build_model
 from trainer.model.site import SiteModel
 from trainer.runs import folder as run_dir
@@ -81,7 +81,7 @@ def check(folder: Path, content: bytes) -> Recipe | None:
         accepted(lambda: updates_per_epoch(len(data.train[0]), recipe.batch.size))
         built = accepted(lambda: build_model(recipe, data.manifest, data.max_length))
         if built is not None:
-            accepted(lambda: SiteModel(built[0], HEADS[data.manifest.kind], recipe.robust.site))
+            accepted(lambda: SiteModel(built[0], KINDS[data.manifest.kind], recipe.robust.site))
         accepted(lambda: Examples(data.train, data.max_length, recipe.data.pad_to)[0, np.arange(4)])
     return recipe
 

@@ -27,9 +27,9 @@ from tests.fuzz.budget import fuzzed
 from tests.fuzz.damage import accepted, damaged_bytes, damaged_tree, run_command, scratch
 from tests.random_cells import write_random_cell
 from trainer.config.schema import DataSection
-from trainer.data.collate import Masking
 from trainer.data.loader import Examples, evaluation_batches, open_training_data
 from trainer.evaluate.crossed import CrossedExamples
+from trainer.kinds import Masking
 
 CELL = "xnli/dev/en"
 SHARD = "shard-00000.arrow"
@@ -90,7 +90,7 @@ def check(root: Path) -> bool:
         return False
     (cell,) = data.train
     manifest = cell.manifest
-    masking = Masking(0.15, 0) if manifest.kind == "mlm" else None
+    masking = Masking(0.15, 0)
     examples = Examples([cell], data.max_length, masking=masking)
     batches = accepted(lambda: list(evaluation_batches(examples, 5)))
     for _, batch in batches or ():

@@ -43,7 +43,7 @@ def rows_of(batches: Sequence[Batch]) -> list[dict[str, list[int] | int]]:
     """The examples of `batches` as a dataset for `Trainer`, without padding."""
     return [{"input_ids": ids[real].tolist(), "label": int(label)}
             for batch in batches
-            for ids, real, label in zip(batch.input_ids, batch.attention_mask, batch.labels, strict=True)]
+            for ids, real, label in zip(batch.input_ids, batch.attention_mask, batch.targets["labels"], strict=True)]
 
 
 def pad_to_longest(rows: Sequence[dict[str, Any]], pad_id: int) -> Inputs:

@@ -16,13 +16,12 @@ from rich.table import Table
 from data_prep.base.errors import InputError
 from data_prep.shards.read import open_cell
 from trainer.config import Recipe
-from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.data.sampler import epoch_batches
 from trainer.distributed.ranks import find_ranks
 from trainer.engine.engine import Engine, start_distributed
 from trainer.kernels import reference
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS, Masking
 from trainer.loop import run_updates
 from trainer.model.build import build_model
 from trainer.model.encoders import RANDOM
@@ -39,7 +38,7 @@ def bench_loader(cell: str, *, size: str = "tiny", batch_size: int = 32, updates
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, found {size!r}")
     opened = open_cell(Path(cell))
     manifest = opened.manifest
-    masking = Masking(0.15, 0) if manifest.kind == "mlm" else None
+    masking = Masking(0.15, 0)
     plain = Examples([opened], manifest.max_length, masking=masking)
     padded = Examples([opened], manifest.max_length, pad_to=manifest.max_length, masking=masking)
     recipe = Recipe.model_validate({
@@ -48,7 +47,7 @@ def bench_loader(cell: str, *, size: str = "tiny", batch_size: int = 32, updates
     ranks = find_ranks()
     start_distributed(ranks)
     model, _ = build_model(recipe, manifest, manifest.max_length)
-    engine = Engine(SiteModel(model, HEADS[manifest.kind], "word_embeddings"), recipe, ranks, updates)
+    engine = Engine(SiteModel(model, KINDS[manifest.kind], "word_embeddings"), recipe, ranks, updates)
 
     alike, shuffled = _same_examples(plain.lengths, batch_size, updates)
     ways = {"like length": (plain, alike), "longest of the batch": (plain, shuffled),

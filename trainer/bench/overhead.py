@@ -24,7 +24,7 @@ from trainer.distributed.collectives import barrier, same_on_all
 from trainer.distributed.ranks import find_ranks
 from trainer.engine.engine import Engine, start_distributed
 from trainer.kernels import dispatch
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS
 from trainer.loop import Agreement, Update, Window, run_updates
 from trainer.model.encoders import RANDOM
 from trainer.model.site import SiteModel
@@ -43,7 +43,7 @@ def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48
                          f"{rounds}")
     ranks = find_ranks()
     recipe = recipe_of(Way("plain", {"method": "plain"}, None), batch_size, updates)
-    site_model = SiteModel(model_of(size, length, vocabulary), HEADS["pair"], "word_embeddings")
+    site_model = SiteModel(model_of(size, length, vocabulary), KINDS["pair"], "word_embeddings")
     start_distributed(ranks)
     engine = Engine(site_model, recipe, ranks, 2 * updates * rounds)
     _, kernels = dispatch.select("auto", announce=ranks.is_main)

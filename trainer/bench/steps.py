@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,13 +27,14 @@ from data_prep.shards.template import InputTemplate
 from trainer.bench import hugging_face
 from trainer.bench.memory import ASCENT, UPDATE, peak_bytes, phased_context
 from trainer.config import Recipe
-from trainer.data.collate import Tokens, collate
+from trainer.data.collate import collate
 from trainer.distributed.ranks import find_ranks
 from trainer.engine.engine import Engine, start_distributed
 from trainer.engine.step_context import StepContext
 from trainer.kernels import dispatch
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS
 from trainer.kinds.batch import Batch
+from trainer.kinds.tokens import Tokens
 from trainer.loop import run_updates
 from trainer.model.encoders import RANDOM
 from trainer.model.site import Site, SiteModel
@@ -101,7 +102,7 @@ def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, v
     others = {name: hugging_face.Comparison(copy.deepcopy(model), recipes["plain"], batches, k, EPSILON,
                                             (rounds + 1) * updates) for name, k in steps_of.items()}
     start_distributed(ranks)  # after these, which take no part
-    site_model = SiteModel(model, HEADS["pair"], "word_embeddings")
+    site_model = SiteModel(model, KINDS["pair"], "word_embeddings")
     engine = Engine(site_model, recipes["plain"], ranks, (rounds + 1) * updates * len(chosen))
     backend, kernels = dispatch.select("auto")
 
@@ -151,7 +152,8 @@ def batch_of(seed: int, batch_size: int, length: int, vocabulary: int) -> Batch:
             for _ in range(batch_size)]
     tokens = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), pad_id=1,
                     mask_id=vocabulary - 1, unk_id=3, vocab_size=vocabulary)
-    return collate(rows, generator.integers(0, 2, batch_size), np.arange(batch_size), tokens, length)
+    labels = torch.from_numpy(generator.integers(0, 2, batch_size))
+    return replace(collate(rows, np.arange(batch_size), tokens, length), targets={"labels": labels})
 
 
 def _print_seconds(chosen: list[Way], medians: dict[str, float], title: str) -> None:

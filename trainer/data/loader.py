@@ -22,9 +22,11 @@ from data_prep.shards.manifest import Manifest
 from data_prep.shards.read import Cell, find_cells
 from trainer.config.schema import DataSection
 from trainer.data import sampler
-from trainer.data.collate import Masking, Tokens, collate, tokens_of
+from trainer.data.collate import collate
 from trainer.data.scratch import open_near
+from trainer.kinds import KINDS, Kind, Masking
 from trainer.kinds.batch import Batch
+from trainer.kinds.tokens import Tokens, tokens_of
 
 # Letters as in manifests, and `*`: no dot and no slash of its own, so a cell lies below the root.
 CELL_PATTERN = re.compile(r"[A-Za-z0-9_+*-]+(/[A-Za-z0-9_+*-]+){2}")
@@ -41,7 +43,10 @@ class Examples(Dataset[Batch]):
         self.tokens: Tokens = tokens_of(cells[0].manifest.tokenizer)
         self.max_length = max_length
         self.pad_to = pad_to
+        self.kind: Kind = KINDS[cells[0].manifest.kind]
         self.masking = masking
+        if self.kind.mask is not None and masking is None:
+            raise ValueError(f"examples of kind {cells[0].manifest.kind} are masked at random, found no masking")
         self.starts = np.cumsum([0] + [len(cell) for cell in cells])
         self.tables = [cell.dataset.with_format("arrow") for cell in cells]
         columns = [cell.dataset.data.column("length").to_numpy() for cell in cells]
@@ -63,22 +68,28 @@ class Examples(Dataset[Batch]):
         return replace(self._collate(epoch, indices, longest), partner=partner)
 
     def _collate(self, epoch: int, indices: np.ndarray, pad_to: int | None) -> Batch:
-        rows: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0), np.empty(0))] * len(indices)
-        labels = np.empty(len(indices), dtype=np.int64)
-        keys = np.empty(len(indices), dtype=np.int64)
-        owners = np.searchsorted(self.starts, indices, side="right") - 1
-        for owner in np.unique(owners):
-            places = np.flatnonzero(owners == owner)
-            table = self.tables[owner][indices[places] - self.starts[owner]]
-            for place, row in zip(places, segments(table), strict=True):
-                rows[place] = row
-            labels[places] = table["label"].to_numpy()
-            keys[places] = (int(owner) << CELL_SHIFT) + table["id"].to_numpy()
-        batch = collate(rows, labels, keys, self.tokens, self.max_length, pad_to, self.masking, epoch)
-        self.check_ids(batch)
+        table, keys = self.rows(indices)
+        batch = collate(segments(table), keys, self.tokens, self.max_length, pad_to)
+        batch = replace(batch, targets=self.kind.targets(table, batch))
+        if self.kind.mask is not None and self.masking is not None:
+            batch = self.kind.mask(batch, self.tokens, self.masking, epoch)
+        self._check_ids(batch)
         return batch
 
-    def check_ids(self, batch: Batch) -> None:
+    def rows(self, indices: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+        """(rows, example ids (B,)) in the order of `indices`."""
+        keys = np.empty(len(indices), dtype=np.int64)
+        owners = np.searchsorted(self.starts, indices, side="right") - 1
+        tables, order = [], []
+        for owner in np.unique(owners):
+            places = np.flatnonzero(owners == owner)
+            tables.append(self.tables[owner][indices[places] - self.starts[owner]])
+            keys[places] = (int(owner) << CELL_SHIFT) + tables[-1]["id"].to_numpy()
+            order.append(places)
+        table = tables[0] if len(tables) == 1 else pa.concat_tables(tables).take(np.argsort(np.concatenate(order)))
+        return table, keys
+
+    def _check_ids(self, batch: Batch) -> None:
         """InputError where an id lies outside the vocabulary: an embedding would fail without saying where, or on a
         GPU take the process down. Opening a cell does not look at every token, so each batch is looked at."""
         low, high = int(batch.input_ids.min()), int(batch.input_ids.max())

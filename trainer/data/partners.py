@@ -13,6 +13,7 @@ import numpy as np
 from data_prep.base.errors import InputError
 from data_prep.shards.read import Cell
 from trainer.data.sampler import Choice
+from trainer.kinds import KINDS
 
 PARTNER_STREAM = 1  # keeps these random numbers apart from those of the data order
 
@@ -20,7 +21,7 @@ PARTNER_STREAM = 1  # keeps these random numbers apart from those of the data or
 def partner_choice(kind: str, cells: Sequence[Cell], seed: int) -> Choice:
     """The choice that `kind`, "batch" or "copy", names; InputError where the cells do not allow it."""
     for cell in cells:
-        if cell.manifest.kind != "pair":
+        if not KINDS[cell.manifest.kind].can_be_mixed:
             raise InputError(f"robust.method mixup mixes labels of whole examples; {cell.path} is of kind "
                              f"{cell.manifest.kind}")
         if kind == "copy" and not cell.manifest.copies:

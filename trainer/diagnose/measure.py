@@ -97,9 +97,9 @@ def measure(
         h_BLH = model.above(x_BLH, batch)
         at_last[places] = _columns(distances(h_BLH, m_BL, model.above(y_BMH, partner), m_BM))
         if noise is not None and right is not None and noisy is not None:
-            clean = _right(model.logits(h_BLH, batch), batch)
-            right[places] = clean.cpu().numpy()
-            noisy[places] = _right_under_noise(model, batch, x_BLH, noise, site_norm, clean).cpu().numpy()
+            clean = _right(model, model.logits(h_BLH, batch), batch)
+            right[places] = clean
+            noisy[places] = _right_under_noise(model, batch, x_BLH, noise, site_norm, clean)
         advance(len(places))
     return Measured(at_site, at_last, inside, right, noisy)
 
@@ -116,10 +116,10 @@ def gaussian_noise(batch: Batch, width: int, noise: Noise, draw: int) -> Tensor:
 
 
 def _right_under_noise(
-    model: SiteModel, batch: Batch, x_BLH: Tensor, noise: Noise, site_norm: float, clean_B: Tensor
-) -> Tensor:
+    model: SiteModel, batch: Batch, x_BLH: Tensor, noise: Noise, site_norm: float, clean_B: Floats
+) -> Floats:
     """(B, S) share of draws in which the prediction is right; without noise, that of the clean pass."""
-    right_BS = torch.zeros(len(clean_B), len(noise.scales), dtype=torch.float64, device=clean_B.device)
+    right_BS = np.zeros((len(clean_B), len(noise.scales)))
     for draw in range(noise.draws):
         z_BLH = gaussian_noise(batch, x_BLH.shape[-1], noise, draw)
         for column, scale in enumerate(noise.scales):
@@ -127,12 +127,13 @@ def _right_under_noise(
                 right_BS[:, column] += clean_B
                 continue
             logits = model(batch, x_BLH=(x_BLH.float() + scale * site_norm * z_BLH).to(x_BLH.dtype))
-            right_BS[:, column] += _right(logits, batch)
+            right_BS[:, column] += _right(model, logits, batch)
     return right_BS / noise.draws
 
 
-def _right(logits_BC: Tensor, batch: Batch) -> Tensor:
-    return (logits_BC.argmax(dim=-1) == batch.labels).double()
+def _right(model: SiteModel, logits_BC: Tensor, batch: Batch) -> Floats:
+    right: Floats = (model.kind.decode(logits_BC, batch) == model.kind.gold(batch)).astype(np.float64)
+    return right
 
 
 def _columns(found: Distances) -> Floats:

@@ -24,13 +24,14 @@ from data_prep.base.files import write_json
 from data_prep.shards.template import InputTemplate
 from trainer.config import Recipe
 from trainer.config.schema import RobustSection
-from trainer.data.collate import Tokens, collate
+from trainer.data.collate import collate
 from trainer.distributed.ranks import Ranks, find_ranks
 from trainer.engine.engine import Engine, read_engine_config, start_distributed
 from trainer.engine.step_context import StepContext
 from trainer.kernels import philox, reference
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS
 from trainer.kinds.batch import Batch
+from trainer.kinds.tokens import Tokens
 from trainer.model.encoders import RANDOM
 from trainer.model.site import SiteModel
 from trainer.robust import METHODS
@@ -48,7 +49,7 @@ class PlainContext:
         self.settings = settings
         self.kernels: ModuleType = reference
         self.epsilon = EPSILON
-        self.weight = batch.predictions
+        self.weight = model.kind.loss_count(batch)
 
     def site(self) -> tuple[Tensor, Tensor]:
         """(x, content mask)."""
@@ -80,11 +81,11 @@ class PlainContext:
 
     def losses(self, logits: Tensor, *, of_partner: bool = False) -> Tensor:
         """(B,) losses."""
-        return self.model.head.losses(logits, self._partner if of_partner else self.batch)
+        return self.model.kind.losses(logits, self._partner if of_partner else self.batch)
 
     def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
         """KL, summed."""
-        return self.model.head.divergence(logits, other)
+        return self.model.kind.divergence(logits, other, self.batch)
 
     def average_logits(self) -> Tensor:
         """Not part of the self-test: it trains without the Bregman term."""
@@ -161,7 +162,7 @@ def model() -> SiteModel:
         "tiny", TOKENS.vocab_size, MAX_LENGTH, pad_id=TOKENS.pad_id, hidden_size=32, intermediate_size=64, num_labels=3,
         initializer_range=0.2,  # ten times the usual: a fresh model predicts 1/3 for every class, whatever the method
         **dict.fromkeys(RANDOM.dropouts.values(), 0.0)))
-    return SiteModel(network, HEADS["pair"], SITE).train()
+    return SiteModel(network, KINDS["pair"], SITE).train()
 
 
 def batch(update: int, rows: slice) -> Batch:
@@ -169,10 +170,10 @@ def batch(update: int, rows: slice) -> Batch:
     generator = np.random.default_rng(update)
     pairs = [(generator.integers(4, 59, generator.integers(2, 9)), generator.integers(4, 59, 4)) for _ in range(BATCH)]
     labels = generator.integers(0, 3, BATCH)
-    own = collate(pairs[rows], labels[rows], np.arange(BATCH)[rows], TOKENS, MAX_LENGTH, pad_to=MAX_LENGTH)
-    before = np.roll(np.arange(BATCH), 1)[rows]
-    partner = collate([pairs[row] for row in before], labels[before], before, TOKENS, MAX_LENGTH, pad_to=MAX_LENGTH)
-    return replace(own, partner=partner)
+    own, before = np.arange(BATCH)[rows], np.roll(np.arange(BATCH), 1)[rows]
+    mine, partner = (replace(collate([pairs[row] for row in some], some, TOKENS, MAX_LENGTH, pad_to=MAX_LENGTH),
+                             targets={"labels": torch.from_numpy(labels[some])}) for some in (own, before))
+    return replace(mine, partner=partner)
 
 
 def engine_loop(method: str, config: str, ranks: Ranks) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class StepContext:
         self.settings = settings
         self.kernels = kernels
         self.epsilon = epsilon
-        self.weight = batch.predictions
+        self.weight = engine.module.kind.loss_count(batch)
         self._engine = engine
         self._batch = batch
         self._seed = seed
@@ -123,12 +123,12 @@ class StepContext:
     def losses(self, logits: Tensor, *, of_partner: bool = False) -> Tensor:
         """(B,) the loss of each example, or of its mixture against its partner's label."""
         batch = self._partner if of_partner else self._batch
-        losses: Tensor = self._engine.module.head.losses(logits, batch)
+        losses: Tensor = self._engine.module.kind.losses(logits, batch)
         return losses
 
     def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
         """KL(p || q) summed over predictions, as the head's kind defines it."""
-        divergence: Tensor = self._engine.module.head.divergence(logits, other)
+        divergence: Tensor = self._engine.module.kind.divergence(logits, other, self._batch)
         return divergence
 
     def average_logits(self) -> Tensor:

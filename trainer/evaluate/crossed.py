@@ -10,15 +10,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_prep.base.errors import InputError
 from data_prep.shards.read import Cell
-from trainer.data.collate import collate
-from trainer.data.loader import Examples, segments
-from trainer.data.sampler import Item
+from trainer.data.loader import Examples
 from trainer.evaluate.join import column, join_rows
-from trainer.kinds.batch import Batch
 
 
 def first_text_groups(cell: Cell, ids: np.ndarray) -> np.ndarray:
@@ -49,7 +47,6 @@ class CrossedExamples(Examples):
         self.ids = column(first, "id")[in_first]
         self.keys = column(first, "key" if self.join.by == "publisher" else "id")[in_first].astype(str)
         self.excluded = self.join.alone + len(self.join.first) - len(self.ids)
-        self.labels = column(first, "label")[in_first]
         self._rows = (in_first, in_second)
         self._tables = (first.dataset.with_format("arrow"), second.dataset.with_format("arrow"))
         sizes = [pc.list_value_length(cell.dataset.data.column(name)).to_numpy()[rows] for cell, name, rows in
@@ -57,11 +54,8 @@ class CrossedExamples(Examples):
         specials = self.tokens.template.frames[1].specials
         self.lengths = np.minimum(sizes[0].astype(np.int64) + sizes[1] + specials, max_length)
 
-    def __getitem__(self, item: Item) -> Batch:
-        epoch, indices = item[:2]
-        firsts = segments(self._tables[0][self._rows[0][indices]])
-        seconds = segments(self._tables[1][self._rows[1][indices]])
-        rows = [(a[0], b[1]) for a, b in zip(firsts, seconds, strict=True)]
-        batch = collate(rows, self.labels[indices], self.ids[indices], self.tokens, self.max_length, epoch=epoch)
-        self.check_ids(batch)
-        return batch
+    def rows(self, indices: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+        """(rows, ids) in the order of `indices`: those of the first cell, with the second texts of the other."""
+        firsts, seconds = (table[rows[indices]] for table, rows in zip(self._tables, self._rows, strict=True))
+        place = firsts.column_names.index("second_ids")
+        return firsts.set_column(place, firsts.schema.field(place), seconds["second_ids"]), self.ids[indices]

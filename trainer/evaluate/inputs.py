@@ -13,12 +13,11 @@ import torch
 
 from data_prep.base.errors import InputError
 from data_prep.shards.read import Cell, find_cells
-from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.data.scratch import open_near
 from trainer.evaluate.crossed import CrossedExamples
 from trainer.evaluate.join import Join, column, describe_joins
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS, Masking
 from trainer.model.encoders import FAMILIES
 from trainer.model.pretrained import load_model, read_config
 from trainer.model.site import SiteModel
@@ -76,14 +75,14 @@ def jobs_of(cells: list[Cell], generalized: bool, record: FinishedRecord) -> Ite
 
     The diagonal of the generalized setting equals the standard setting and has no job of its own.
     """
-    masking = Masking(record.mask_ratio, 0) if record.kind == "mlm" else None
+    masking = Masking(record.mask_ratio, 0)
     for cell in cells:
         examples = Examples([cell], record.max_length, masking=masking)
         yield Job(cell, cell.manifest.language, "standard", examples, column(cell, "id"), column(cell, "key"),
                   rows_sha256(cell))
     if not generalized:
         return
-    if record.kind != "pair":
+    if not KINDS[record.kind].can_be_crossed:
         raise InputError(f"--generalized pairs two sentences; a task of kind {record.kind!r} has one")
     for first in cells:
         for second in cells:
@@ -111,7 +110,7 @@ def describe_jobs(jobs: list[Job]) -> list[str]:
 def _without_prediction(cells: list[Cell]) -> list[str]:
     """Lines on cells that lack rows of the publisher: how many lines of the prediction file hold no label, and why."""
     lines = []
-    for manifest in (cell.manifest for cell in cells if cell.manifest.kind == "pair"):
+    for manifest in (cell.manifest for cell in cells if KINDS[cell.manifest.kind].serialise is not None):
         rows = manifest.source_rows * (manifest.copies + 1)
         if missing := rows - manifest.rows:
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(manifest.skipped.items())) or "not known why"
@@ -128,7 +127,7 @@ def load_best(
 
     Raises InputError where it is damaged or does not fit the record.
     """
-    head = HEADS[record.kind]
+    kind = KINDS[record.kind]
     source = str(folder / BEST)
     if not (folder / BEST / "config.json").is_file():
         raise InputError(f"{folder / BEST} holds no model; expected the folder of a finished run")
@@ -146,9 +145,9 @@ def load_best(
     if config.vocab_size < record.tokenizer.vocab_size:
         raise InputError(f"{folder}: the model has {config.vocab_size} word embeddings, the record says "
                          f"{record.tokenizer.vocab_size}; copy the run's folder again")
-    model, info = load_model(head.auto_class, source, config, "run", dtype, local_files_only=True)
+    model, info = load_model(kind.auto_class, source, config, "run", dtype, local_files_only=True)
     if wrong := sorted((*info["missing_keys"], *info["unexpected_keys"])):
         raise InputError(f"{folder / BEST}: {len(wrong)} weights are missing or have no place, e.g. {wrong[0]}; copy "
                          "the run's folder again")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return SiteModel(model, head, site).to(device), device
+    return SiteModel(model, kind, site).to(device), device

@@ -1,6 +1,6 @@
-"""Runs a model over a cell: one predicted class (or likelihood) per row, shared out over the ranks.
+"""Predict all rows of a cell with a model, shared out over the ranks.
 
-Inputs: a SiteModel, `Examples`. Outputs: arrays in row order, and the metric.
+Inputs: a SiteModel, `Examples`. Outputs: predictions and gold labels in row order, and their metrics.
 """
 
 from __future__ import annotations
@@ -21,17 +21,14 @@ from trainer.model.site import SiteModel
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says about the rows of a cell; arrays of shape (N,), in row order."""
+    """Predictions on the N rows of a cell beside their gold labels, as the kind of task decodes them; in row order."""
 
-    predicted: np.ndarray  # class index; for mlm all -1
-    gold: np.ndarray  # class index, -1 where there is no label
-    score: np.ndarray  # 1.0 right / 0.0 wrong, or the summed log-likelihood in nats (mlm)
-    weight: np.ndarray  # predictions behind each score: 1, or the number of masked tokens
+    predicted: np.ndarray
+    gold: np.ndarray
 
     def counts(self, name: str) -> Floats:
         """(N, S) counts of the metric `name`; raises ValueError where rows have no label."""
-        given = (-self.score, self.weight) if name == "perplexity" else (self.predicted, self.gold)
-        return METRICS[name].counts(*given)
+        return METRICS[name].counts(self.predicted, self.gold)
 
     def metric(self, name: str) -> float:
         """Value of the metric `name`; raises ValueError where rows have no label."""
@@ -43,7 +40,7 @@ def predict(
     model: SiteModel, examples: Examples, batch_size: int, device: torch.device, ranks: Ranks,
     gather: Callable[[Any], list[Any]] = lambda value: [value],
 ) -> Predictions:
-    """The predictions of `model`, in evaluation mode, on all rows; every rank must call it and gets all of them.
+    """Predictions of `model`, in evaluation mode, on all rows. Collective: every rank must call it and gets all rows.
 
     gather: collects one object per rank (a process group's all-gather); the identity for one process.
     """
@@ -53,19 +50,10 @@ def predict(
     for rows, cpu_batch in evaluation_batches(examples, batch_size, ranks.rank, ranks.world_size):
         batch = cpu_batch.to(device)
         logits = model(batch)
-        if not len(rows):
-            continue
-        if batch.labels.dim() == 1:
-            predicted = logits.argmax(dim=-1).cpu().numpy()
-            gold, weight = cpu_batch.labels.numpy(), np.ones(len(rows))
-            score = (predicted == gold).astype(np.float64)
-        else:
-            predicted = gold = np.full(len(rows), -1)
-            weight = (cpu_batch.labels >= 0).sum(dim=1).numpy().astype(np.float64)
-            score = -model.head.losses(logits, batch).double().cpu().numpy()
-        found.append((rows, predicted, gold, score, weight))
+        if len(rows):
+            found.append((rows, model.kind.decode(logits, batch), model.kind.gold(cpu_batch)))
     model.train(was_training)
     parts = [part for of_rank in gather(found) for part in of_rank]
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    order = np.argsort(columns[0])
-    return Predictions(*(column[order] for column in columns[1:]))
+    rows, predicted, gold = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(rows)
+    return Predictions(predicted[order], gold[order])

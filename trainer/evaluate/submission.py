@@ -15,6 +15,7 @@ from trainer.evaluate.inputs import Job
 from trainer.evaluate.join import column
 from trainer.evaluate.predict import Predictions
 from trainer.evaluate.smoothing import Smoothing, Votes, certify, vote
+from trainer.kinds import KINDS
 from trainer.metrics import METRICS
 from trainer.model.pretrained import WEIGHTS
 from trainer.results.outcomes import outcomes_path, write_outcomes
@@ -22,10 +23,8 @@ from trainer.results.predictions import (
     ABSTAIN,
     Certificates,
     certified_path,
-    line_per_row,
     predictions_path,
     write_certificates,
-    write_predictions,
 )
 from trainer.results.scores import (
     LARGEST_VALUE,
@@ -89,23 +88,21 @@ def write_cell(folder: Path, job: Job, predictions: Predictions, source: Source)
     Without labels there are predictions, and rows without a value.
     """
     manifest = job.cell.manifest
-    labelled = manifest.has_labels or manifest.kind == "mlm"
+    kind = KINDS[manifest.kind]
+    labelled = manifest.has_labels or kind.mask is not None
     names = (manifest.task, manifest.split, manifest.language, job.language_2 if job.setting == "generalized" else None)
-    has_files = manifest.kind == "pair"
     order = np.argsort(job.ids, kind="stable")
     predicted_file = None
-    if has_files:
+    if kind.serialise is not None:
         predicted_file = predictions_path(*names)
-        said = [source.record.labels[i] for i in predictions.predicted[order]]
-        rows = manifest.source_rows * (manifest.copies + 1)
-        write_predictions(folder / predicted_file, line_per_row(job.ids[order], said, rows))
+        kind.serialise(predictions.predicted[order], job.ids[order], manifest, folder / predicted_file)
     found = []
     for number, name in enumerate([manifest.metric]):
         value, note, outcome_file = None, NO_LABEL, None
         if labelled:
             counts = predictions.counts(name)
             value, note = _score(METRICS[name].score(counts), name)
-            if has_files:
+            if predicted_file is not None:
                 outcome_file = outcomes_path(*names, metric=name if number else "")
                 write_outcomes(folder / outcome_file, job.keys[order], counts[order],
                                first_text_groups(job.cell, job.ids[order]), largest=METRICS[name].largest_count)
@@ -191,7 +188,7 @@ def _score(value: float, metric: str) -> tuple[float | None, str]:
 
 
 def _chance(metric: str, gold: np.ndarray | None) -> float | None:
-    """Accuracy of always predicting the most frequent class of `gold`, class indices; None for other metrics."""
-    if metric != "accuracy" or gold is None:
+    """Score of always predicting the most frequent class of `gold`, class indices; None where that is not its share."""
+    if not METRICS[metric].majority_is_chance or gold is None:
         return None
     return float(np.bincount(gold).max() / len(gold))

@@ -1,4 +1,4 @@
-"""The tensors of one micro-batch: what models read and kinds of tasks take their losses from.
+"""The tensors of one micro-batch: inputs of the model, and targets of the loss.
 
 Shapes: B batch, L length of the longest row.
 """
@@ -6,12 +6,10 @@ Shapes: B batch, L length of the longest row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
-
-IGNORED = -100  # the label of tokens that are not predicted; torch's cross_entropy knows it by this number
 
 
 @dataclass(frozen=True)
@@ -21,21 +19,16 @@ class Batch:
     input_ids: Tensor  # (B, L) int64
     attention_mask: Tensor  # (B, L) bool, true on real tokens
     content_mask: Tensor  # (B, L) bool, true on tokens that are neither padding nor special: what may be perturbed
-    labels: Tensor  # (B,) int64 classes, or (B, L) int64 token ids with IGNORED elsewhere
     example_ids: Tensor  # (B,) int64, unique in the run; they key the noise
-    partner: Batch | None = None  # row by row what mixup mixes the example with; of the same length L
+    targets: dict[str, Tensor] = field(default_factory=dict)  # by name, as the task's kind defines them
+    partner: Batch | None = None  # row by row the example's partner in mixup; of the same length L
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """A batch of the changed tensors, partners' included."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "partner"}
-        return Batch(**{name: change(tensor) for name, tensor in tensors.items()},
+        """A batch of the changed tensors, including targets and partners."""
+        inputs = {f.name: change(getattr(self, f.name)) for f in fields(self) if f.name not in ("targets", "partner")}
+        return Batch(**inputs, targets={name: change(tensor) for name, tensor in self.targets.items()},
                      partner=None if self.partner is None else self.partner.map(change))
-
-    @property
-    def predictions(self) -> Tensor:
-        """How many predictions the loss sums over: examples, or masked tokens; a scalar tensor."""
-        return (self.labels != IGNORED).sum() if self.labels.dim() == 2 else torch.tensor(self.labels.numel())

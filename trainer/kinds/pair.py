@@ -1,16 +1,29 @@
-"""Sentence-pair classification: softmax over classes at the first token, cross-entropy."""
+"""Classification of one text or of a pair: softmax over classes at the first token, cross-entropy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoModelForSequenceClassification
 
+from data_prep.shards.manifest import Manifest
 from trainer.kinds.batch import Batch
 from trainer.kinds.divergence import at_least_fp32, kl_sum
-from trainer.kinds.protocol import Head
+from trainer.kinds.kind import Array, Kind
+from trainer.results.predictions import line_per_row, write_predictions
+
+MISSING = -1  # label of an example without one
+
+
+def targets(rows: pa.Table, batch: Batch) -> dict[str, Tensor]:
+    """labels: (B,) int64 class indices, or MISSING."""
+    return {"labels": torch.tensor(rows["label"].to_numpy(), dtype=torch.int64)}
 
 
 def logits(head: Callable[[Tensor], Tensor], hidden_BLH: Tensor, batch: Batch) -> Tensor:
@@ -19,8 +32,32 @@ def logits(head: Callable[[Tensor], Tensor], hidden_BLH: Tensor, batch: Batch) -
 
 
 def losses(logits_BC: Tensor, batch: Batch) -> Tensor:
-    """(B,) cross-entropy of each example, in nats."""
-    return functional.cross_entropy(at_least_fp32(logits_BC), batch.labels, reduction="none")
+    """(B,) cross-entropy in nats; 0 for examples without a label."""
+    return functional.cross_entropy(
+        at_least_fp32(logits_BC), batch.targets["labels"], reduction="none", ignore_index=MISSING)
 
 
-HEAD = Head(AutoModelForSequenceClassification, logits, losses, kl_sum)
+def loss_count(batch: Batch) -> Tensor:
+    """Number of labelled examples."""
+    return (batch.targets["labels"] != MISSING).sum()
+
+
+def decode(logits_BC: Tensor, batch: Batch) -> Array:
+    """(B,) indices of the most probable classes."""
+    return logits_BC.argmax(dim=-1).cpu().numpy()
+
+
+def gold(batch: Batch) -> Array:
+    """(B,) class indices, or MISSING."""
+    return batch.targets["labels"].cpu().numpy()
+
+
+def serialise(predicted_N: Array, ids_N: npt.NDArray[np.int64], manifest: Manifest, path: Path) -> None:
+    """Write the predicted labels, a line for every row of the publisher's file."""
+    rows = manifest.source_rows * (manifest.copies + 1)
+    write_predictions(path, line_per_row(ids_N, [manifest.labels[index] for index in predicted_N], rows))
+
+
+KIND = Kind(
+    "AutoModelForSequenceClassification", targets, logits, losses, loss_count, kl_sum, decode, gold, serialise,
+    one_prediction=True, one_class=True, can_be_crossed=True, can_be_mixed=True, head_dropout="classifier_dropout")

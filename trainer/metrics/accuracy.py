@@ -21,4 +21,5 @@ def value(total_S: Floats, examples: int) -> float:
     return float(total_S[0] / examples)
 
 
-ACCURACY = Metric("accuracy", higher_is_better=True, unit="%", digits=1, counts=counts, value=value)
+ACCURACY = Metric("accuracy", higher_is_better=True, unit="%", digits=1, counts=counts, value=value,
+                  majority_is_chance=True)

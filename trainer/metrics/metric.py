@@ -36,6 +36,8 @@ class Metric:
     gradient: Callable[[Floats, int], Floats] | None = None
     """(S,) derivative of `value` with respect to the mean counts, same arguments; None where the value is the mean of
     the only count."""
+    majority_is_chance: bool = False
+    """Whether always predicting the most frequent class scores the share of that class."""
     largest_count: float = 1.0
     """Upper bound of the counts of one example."""
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from data_prep.base.errors import InputError
 from data_prep.shards.manifest import Manifest
 from trainer.config.schema import Recipe
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS
 from trainer.model.classes import fit_classes
 from trainer.model.encoders import FAMILIES, RANDOM
 from trainer.model.pretrained import check_tokenizer, load_model, read_config
@@ -31,7 +31,7 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     config, origin = _configuration(recipe, manifest, max_length)
     classes = dict(config.id2label)
     _apply(config, recipe, manifest)
-    auto_class: Any = HEADS[manifest.kind].auto_class
+    auto_class: Any = KINDS[manifest.kind].auto_class
     torch.manual_seed(recipe.seed)
     if recipe.model.name is not None:
         model, new, dropped = _load_weights(auto_class, recipe.model.name, config)

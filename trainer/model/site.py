@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from data_prep.base.errors import InputError
-from trainer.kinds import Head
+from trainer.kinds import Kind
 from trainer.kinds.batch import Batch
 from trainer.model.encoders import FAMILIES
 
@@ -45,10 +45,10 @@ class Site:
 class SiteModel(nn.Module):
     """A transformers model whose forward pass can stop at, or start from, the perturbation site."""
 
-    def __init__(self, model: PreTrainedModel, head: Head, site: str) -> None:
+    def __init__(self, model: PreTrainedModel, kind: Kind, site: str) -> None:
         super().__init__()
         self.model: Any = model  # transformers' classes differ per head; Any spares casts to each
-        self.head = head
+        self.kind = kind
         self.family = FAMILIES[model.config.model_type]
         self.site = Site.parse(site, model.config.num_hidden_layers)
 
@@ -85,5 +85,5 @@ class SiteModel(nn.Module):
 
     def logits(self, hidden_BLH: Tensor, batch: Batch) -> Tensor:
         """Logits from the output of the last layer."""
-        head = partial(self.family.heads[self.head.auto_class], self.model)
-        return self.head.logits(head, hidden_BLH, batch)
+        head = partial(self.family.heads[self.kind.auto_class], self.model)
+        return self.kind.logits(head, hidden_BLH, batch)

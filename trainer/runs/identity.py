@@ -24,6 +24,7 @@ from data_prep.base.files import file_sha256
 from data_prep.shards.read import Cell
 from trainer.config.schema import START, Recipe, RobustSection
 from trainer.data.loader import TrainingData, cell_name
+from trainer.kinds import KINDS
 from trainer.results.scores import recipe_digest
 from trainer.robust.ascent import step_length
 from trainer.robust.schedule import counts_for_selection
@@ -88,7 +89,7 @@ def determining_settings(
     updates: the length of the run. kernels: the backend that was found. config: of the model as built. Reads the
     origin's weights to hash them (seconds for XLM-R large), or, of `init_from`, that run's record.
     """
-    method = recipe.robust.method
+    method, kind = recipe.robust.method, KINDS[data.manifest.kind]
     settings = {name: value for name, value in _flat(recipe.model_dump(mode="json"))
                 if not any(name == part or (part.endswith(".") and name.startswith(part)) for part in NOT_PART)}
     settings |= {f"robust.{name}": value for name, value in _robust_settings(recipe.robust).items()}
@@ -100,7 +101,7 @@ def determining_settings(
         "selection.evaluations": evaluations_to_choose_from(recipe, updates, updates),
         "selection.window": 1.0 if method == "plain" else 1.0 - recipe.robust.ramp_end,
         "model.origin": _origin(recipe), "model.dropout": config.hidden_dropout_prob,
-        "model.config": _configuration(config, data.manifest.kind),
+        "model.config": _configuration(config, kind.head_dropout),
     }
     if method not in ("plain", "mixup"):  # these two have no ball, and no use for kernels
         settings["kernels"] = kernels
@@ -108,7 +109,7 @@ def determining_settings(
         del settings["kernels"]
     for name in OF_ADAMW if recipe.optimizer.name != "adamw" else ():
         del settings[f"optimizer.{name}"]
-    if data.manifest.kind != "mlm":
+    if kind.mask is None:
         del settings["data.mask_ratio"]
     return settings
 
@@ -147,14 +148,15 @@ def _robust_settings(robust: RobustSection) -> dict[str, bool | int | float | st
     return {"method": robust.method, **found}
 
 
-def _configuration(config: Any, kind: str) -> str:
+def _configuration(config: Any, head_dropout: str | None) -> str:
     """Hash (hex) of what a model's configuration says beyond its weights, as built.
 
     Other rates of dropout count by whether they are that of the hidden states, which is a setting of its own.
+    head_dropout: name of the head's own rate in the configuration; None where it has none.
     """
     rates = {"attention": config.attention_probs_dropout_prob}
-    if kind != "mlm":
-        classifier = config.classifier_dropout
+    if head_dropout is not None:
+        classifier = getattr(config, head_dropout)
         rates["classifier"] = config.hidden_dropout_prob if classifier is None else classifier
     found = {name: getattr(config, name) for name in CONFIGURATION}
     found |= {name: None if rate == config.hidden_dropout_prob else rate for name, rate in rates.items()}

@@ -6,6 +6,7 @@ Nothing here looks at seconds.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from trainer.bench.hugging_face import MISSING, pad_to_longest, pgd_step, rows_o
 from trainer.bench.memory import ASCENT, BEFORE, UPDATE, peak_bytes
 from trainer.bench.steps import bench_steps
 from trainer.config import Recipe
-from trainer.data.collate import Tokens, collate
+from trainer.data.collate import collate
+from trainer.kinds.tokens import Tokens
 
 MEGABYTE = 1_000_000
 TOKENS = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), pad_id=1, mask_id=59, unk_id=3, vocab_size=60)
@@ -30,7 +32,7 @@ TOKENS = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), pad_id=1, mas
 def test_a_comparison_update_is_the_pgd_of_the_paper(steps: int) -> None:
     generator = np.random.default_rng(0)
     rows = [(generator.integers(4, 59, size), generator.integers(4, 59, 5)) for size in (3, 9, 6)]
-    batch = collate(rows, np.array([0, 1, 2]), np.arange(3), TOKENS, 24)
+    batch = replace(collate(rows, np.arange(3), TOKENS, 24), targets={"labels": torch.arange(3)})
     torch.manual_seed(0)
     model = XLMRobertaForSequenceClassification(XLMRobertaConfig(
         vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,

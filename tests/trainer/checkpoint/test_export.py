@@ -17,9 +17,9 @@ from data_prep.shards.read import open_cell
 from tests.random_cells import LABELS
 from tests.trainer.small_runs import TEXT, ZERO3, run, tree_of, weights_of, write_recipe
 from trainer.checkpoint.export import export
-from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.evaluate import predict as predict_module
+from trainer.kinds import Masking
 from trainer.loop import Watcher
 
 CASES = {
@@ -53,7 +53,7 @@ def trained(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def batch_of(shards: Path, cell: str) -> Any:
-    examples = Examples([open_cell(shards / cell)], 24, masking=Masking(0.3, 0) if "text" in cell else None)
+    examples = Examples([open_cell(shards / cell)], 24, masking=Masking(0.3, 0))
     return examples[0, np.argsort(examples.lengths)[[0, 5, -1]]]
 
 
@@ -65,7 +65,7 @@ def logits_of(folder: Path, shards: Path, kind: str) -> torch.Tensor:
     batch = batch_of(shards, "text/train/en" if kind == "mlm" else "xnli/train/en")
     with torch.no_grad():
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long()).logits
-    return logits[batch.labels != -100] if kind == "mlm" else logits
+    return logits[batch.targets["labels"] != -100] if kind == "mlm" else logits
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -112,9 +112,9 @@ def test_export_copies_best(trained: Any, shards: Path, tmp_path: Path) -> None:
 
 def test_a_diverged_language_model_has_no_good_perplexity() -> None:
     nan = np.array([np.nan])
-    diverged = predict_module.Predictions(np.array([-1]), np.array([-1]), nan, np.ones(1))
+    diverged = predict_module.Predictions(nan, np.ones(1))
     assert diverged.metric("perplexity") == float("inf")
-    nothing = predict_module.Predictions(np.array([-1]), np.array([-1]), np.zeros(1), np.zeros(1))
+    nothing = predict_module.Predictions(np.zeros(1), np.zeros(1))
     assert nothing.metric("perplexity") == 1.0
 
 

@@ -45,7 +45,7 @@ def test_several_cells_are_one_index(root: Path) -> None:
         assert length == source["length"] == examples.lengths[mixed[place]]
         ids = [0, *source["first_ids"], 2, 2, *source["second_ids"], 2]
         assert batch.input_ids[place, :length].tolist() == ids
-        assert int(batch.labels[place]) == source["label"]
+        assert int(batch.targets["labels"][place]) == source["label"]
         assert int(batch.example_ids[place]) == (cell << CELL_SHIFT) + source["id"]
     everything = examples[0, np.arange(47)].example_ids
     assert len(everything.unique()) == 47

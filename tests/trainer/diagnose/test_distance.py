@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from data_prep.shards.template import InputTemplate
-from trainer.data.collate import Tokens, collate
+from trainer.data.collate import collate
 from trainer.diagnose.distance import Inside, distances, inside_radius
 from trainer.diagnose.measure import Noise, gaussian_noise
 from trainer.diagnose.summary import bins
+from trainer.kinds.tokens import Tokens
 
 # One sentence of two tokens, (0, 0) and (3, 4), beside English (0, 0), (6, 7) and (3, 0). Special tokens and padding,
 # at the edges, would be nearer to everything.
@@ -83,8 +84,8 @@ def test_what_is_wholly_inside_passes_the_weaker_condition(norm: str, scope: str
 def test_noise_belongs_to_the_example() -> None:
     tokens = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), 1, 59, 3, 60)
     rows = [(np.array([5, 6, 7]), np.array([8, 9])), (np.array([5] * 200), np.array([8, 9]))]
-    both = collate(rows, np.array([0, 1]), np.array([4, 7]), tokens, 300)
-    alone = collate(rows[:1], np.array([0]), np.array([4]), tokens, 300)
+    both = collate(rows, np.array([4, 7]), tokens, 300)
+    alone = collate(rows[:1], np.array([4]), tokens, 300)
     noise = Noise([1.0], 1, 3)
     wide, short = gaussian_noise(both, 64, noise, 0), gaussian_noise(alone, 64, noise, 0)
     assert torch.equal(wide[:1, : short.shape[1]], short)

@@ -19,7 +19,7 @@ from trainer.config.schema import RobustSection
 from trainer.data.loader import Examples
 from trainer.engine.step_context import StepContext
 from trainer.kernels import reference
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS
 from trainer.model.build import build_model
 from trainer.model.site import SiteModel
 from trainer.robust import METHODS
@@ -51,7 +51,7 @@ def context(shards: Path, tmp_path: Path, site: str, loss_scale: float = 1.0, dr
         f"model: {{random: tiny, dropout: {dropout}}}\nschedule: {{max_steps: 1}}\ndata: {{train: [a/b/c]}}\n")
     cell = open_cell(shards / "xnli/train/en")
     model, _ = build_model(load_recipe(str(recipe)), cell.manifest, 24)
-    module = SiteModel(model, HEADS["pair"], site).double()
+    module = SiteModel(model, KINDS["pair"], site).double()
     for parameter in module.parameters():  # far from the flat start, where every gradient is nearly zero
         parameter.data.mul_(4.0)
     engine: Any = PlainEngine(module, loss_scale)
@@ -117,13 +117,13 @@ def test_all_passes_of_a_step_share_one_pass_below_the_site(
 def logits_of_passes(ctx: StepContext, monkeypatch: pytest.MonkeyPatch, method: str) -> list[Tensor]:
     """The logits of every pass above the site of one step."""
     seen: list[Tensor] = []
-    head, original = ctx._engine.module.head, ctx._engine.module.head.logits
+    kind, original = ctx._engine.module.kind, ctx._engine.module.kind.logits
 
     def logits(*inputs: Any) -> Tensor:
         seen.append(original(*inputs))
         return seen[-1]
 
-    monkeypatch.setattr(ctx._engine.module, "head", replace(head, logits=logits))
+    monkeypatch.setattr(ctx._engine.module, "kind", replace(kind, logits=logits))
     METHODS[method](ctx)
     return [value.detach() for value in seen]
 

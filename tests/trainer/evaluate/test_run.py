@@ -19,9 +19,9 @@ from data_prep.shards.read import open_cell
 from data_prep.shards.write import write_cell
 from tests.random_cells import LABELS, TOKENIZER, write_random_cell
 from tests.trainer.small_runs import TEXT, run, tree_of, write_recipe
-from trainer.data.collate import Masking
 from trainer.data.loader import Examples
 from trainer.evaluate.run import evaluate
+from trainer.kinds import Masking
 from trainer.results.outcomes import read_outcomes
 from trainer.results.predictions import read_predictions
 from trainer.results.scores import ResultRow, read_rows
@@ -235,7 +235,7 @@ def test_perplexity(finished: dict[str, Path], root: Path, tmp_path: Path) -> No
     batch = examples[0, np.arange(20)]
     with torch.no_grad():
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long()).logits
-    nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
+    nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets["labels"].flatten())
     assert rows["test"].value == pytest.approx(float(nats.exp()), rel=1e-4)
     assert rows["test"].predictions is rows["test"].outcomes is None
     trained = json.loads((folder / "run.json").read_text())["selection"]["value"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS
 from trainer.model.encoders import FAMILIES, Family
 
 TRAINER = Path(__file__).parents[3] / "trainer"
@@ -21,12 +21,12 @@ families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def model_of(family: Family, kind: str, size: str = "tiny", **settings: Any) -> Any:
     config = family.random_config(size, 60, 24, pad_id=1, **settings)
     with torch.device("meta"):
-        auto_class: Any = HEADS[kind].auto_class
+        auto_class: Any = KINDS[kind].auto_class
         return auto_class.from_config(config)
 
 
 @families
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_names_of_weights(family: Family, kind: str) -> None:
     model = model_of(family, kind, num_labels=3)
     assert FAMILIES[model.config.model_type] is family
@@ -43,11 +43,11 @@ def test_names_of_weights(family: Family, kind: str) -> None:
 
 
 @families
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_heads_give_logits(family: Family, kind: str) -> None:
     model = model_of(family, kind, num_labels=3)
     hidden = torch.empty((5, 7, 64) if kind == "pair" else (5, 64), device="meta")
-    assert family.heads[HEADS[kind].auto_class](model, hidden).shape == (5, 3 if kind == "pair" else 60)
+    assert family.heads[KINDS[kind].auto_class](model, hidden).shape == (5, 3 if kind == "pair" else 60)
 
 
 @families

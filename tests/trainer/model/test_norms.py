@@ -13,7 +13,7 @@ from tests.trainer.small_runs import write_recipe
 from trainer.config import load_recipe
 from trainer.config.schema import RobustSection
 from trainer.data.loader import Examples
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS
 from trainer.model.build import build_model
 from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
@@ -24,7 +24,7 @@ from trainer.model.site import SiteModel
 def test_the_mean_is_over_clean_balls(shards: Path, tmp_path: Path, norm: str, scope: str) -> None:
     cell = open_cell(shards / "xnli/train/en")
     settings = load_recipe(str(write_recipe(tmp_path, shards)), {"model.dropout": "0.5"})
-    model = SiteModel(build_model(settings, cell.manifest, 24)[0], HEADS["pair"], "layer:1").train()
+    model = SiteModel(build_model(settings, cell.manifest, 24)[0], KINDS["pair"], "layer:1").train()
     examples = Examples([cell], 24)
     found = measure_site_norm(model, examples, RobustSection(norm=norm, scope=scope), 7, 0, torch.device("cpu"))
     assert model.training

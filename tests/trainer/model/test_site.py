@@ -15,15 +15,13 @@ from torch import Tensor
 from data_prep.base.errors import InputError
 from data_prep.shards.read import open_cell
 from trainer.config import load_recipe
-from trainer.data.collate import Masking
 from trainer.data.loader import Examples
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS, Masking
 from trainer.kinds.batch import Batch
 from trainer.model.build import build_model
 from trainer.model.site import Site, SiteModel
 
 SITES = ["word_embeddings", "embeddings", "layer:1", "layer:2"]
-KINDS = ["pair", "mlm"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +33,7 @@ def models(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     for kind, name in (("pair", "xnli/train/en"), ("mlm", "text/train/en")):
         cell = open_cell(shards / name)
         model, _ = build_model(load_recipe(str(path)), cell.manifest, 24)
-        examples = Examples([cell], 24, masking=Masking(0.3, 0) if kind == "mlm" else None)
+        examples = Examples([cell], 24, masking=Masking(0.3, 0))
         batch = examples[0, np.argsort(examples.lengths)[[0, 1, -1, -2]]]
         assert (~batch.attention_mask).sum() > 5
         found[kind] = (model.eval(), batch)
@@ -46,16 +44,16 @@ def theirs(model: Any, batch: Batch, **inputs: Tensor) -> Tensor:
     """transformers' own logits from nothing but ids (or embeddings) and the mask."""
     given = inputs or {"input_ids": batch.input_ids}
     logits: Tensor = model(**given, attention_mask=batch.attention_mask.long()).logits
-    return logits[batch.labels != -100] if logits.dim() == 3 else logits
+    return logits[batch.targets["labels"] != -100] if logits.dim() == 3 else logits
 
 
 def site_model(model: Any, kind: str, site: str) -> SiteModel:
-    return SiteModel(model, HEADS[kind], site).eval()
+    return SiteModel(model, KINDS[kind], site).eval()
 
 
 def loss(model: SiteModel, batch: Batch, *given: Tensor | None) -> Tensor:
     """The loss summed over the batch, of what a forward pass with `given` predicts."""
-    return model.head.losses(model(batch, *given), batch).sum()
+    return model.kind.losses(model(batch, *given), batch).sum()
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -66,8 +64,8 @@ def test_without_a_perturbation_it_is_transformers_own(models: Any, kind: str, s
     logits = ours(batch)
     expected = theirs(model, batch)
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
-    gold = batch.labels[batch.labels != -100]
-    torch.testing.assert_close(ours.head.losses(logits, batch).sum(),
+    gold = batch.targets["labels"][batch.targets["labels"] != -100]
+    torch.testing.assert_close(ours.kind.losses(logits, batch).sum(),
                                torch.nn.functional.cross_entropy(expected, gold, reduction="sum"))
     x = ours(batch, only_below=True)
     torch.testing.assert_close(ours(batch, None, x), logits, rtol=0, atol=0)

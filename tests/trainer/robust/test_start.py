@@ -16,7 +16,7 @@ from trainer.config.schema import RobustSection
 from trainer.data.loader import Examples
 from trainer.engine.step_context import StepContext
 from trainer.kernels import reference
-from trainer.kinds import HEADS
+from trainer.kinds import KINDS
 from trainer.model.build import build_model
 from trainer.model.site import SiteModel
 from trainer.robust import METHODS
@@ -31,7 +31,7 @@ def model(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> SiteModel:
     folder = run(recipe, "start", {"schedule.max_steps": "40", "optimizer.lr": "0.003", "model.dropout": "0.0",
                                    "checkpoint.every_steps": "100", "evaluation.every_steps": "100"})
     found = load_recipe(str(recipe), {"model.random": "null", "model.name": str(folder / "best")})
-    return SiteModel(build_model(found, open_cell(shards / "xnli/train/en").manifest, 24)[0], HEADS["pair"],
+    return SiteModel(build_model(found, open_cell(shards / "xnli/train/en").manifest, 24)[0], KINDS["pair"],
                      "word_embeddings").eval()
 
 
