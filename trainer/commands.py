@@ -21,26 +21,27 @@ COMMANDS: Commands = {
         "trainer.checkpoint.export:export", "Copy a run's best checkpoint to OUT as a plain transformers folder."),
     "bench": {
         "claims": LazyCommand(
-            "trainer.bench.claims:bench_claims",
-            "Simulate studies of equal methods and count those that a report would call different; also the power."),
+            "trainer.bench.commands:bench_claims",
+            "Simulate studies of equal methods: the share that a report would call different, and the power to find a "
+            "gain."),
         "loader": LazyCommand(
-            "trainer.bench.loader:bench_loader",
-            "Examples per second with batches of like length against padding to the maximum, on one CELL folder."),
+            "trainer.bench.commands:bench_loader",
+            "Training throughput with batches of like length against padding to the maximum, on the rows of CELL, a "
+            "folder."),
         "steps": LazyCommand(
-            "trainer.bench.steps:bench_steps",
-            "Seconds of a training step of each method, as a ratio to a plain step, beside its bound; and its peak "
+            "trainer.bench.commands:bench_steps",
+            "Time of a training step of each method as a ratio to a plain step, beside its bound; and its peak "
             "memory."),
         "kernels": LazyCommand(
-            "trainer.bench.kernels:bench_kernels",
-            "Milliseconds of the fused kernels beside eager torch, torch.compile and a copy, each ratio with its "
-            "bound."),
+            "trainer.bench.commands:bench_kernels",
+            "Time of the fused kernels against eager torch, torch.compile and a copy of the same bytes, with bounds."),
         "overhead": LazyCommand(
-            "trainer.bench.overhead:bench_overhead",
-            "What a step pays for finding faults and signals, and what a save costs, beside the time of an update."),
+            "trainer.bench.commands:bench_overhead",
+            "Cost of fault tolerance beside the time of a step: checks for NaN and signals, and checkpoints."),
     },
     "doctor": LazyCommand(
         "trainer.doctor.examine:doctor",
-        "Say whether this machine can train: versions, accelerators, kernel backends, launcher, a two-rank self-test."),
+        "Check that this machine can train: versions, accelerators, kernel backends, launcher, a two-rank self-test."),
     "demo": LazyCommand(
         "trainer.demo.chain:demo",
         "Pre-train, train and compare plain and robust fine-tuning on made-up languages, offline, in minutes."),

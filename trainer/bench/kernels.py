@@ -54,14 +54,8 @@ class Line:
         return self.ratio(other) <= bound if other == "copy" else self.ratio(other) >= bound
 
 
-def bench_kernels(*, rounds: int = 30, vocabulary: int = 20_000, compiled: bool = True, size: str = "tiny",
-                  batch_size: int = 32, length: int = 48) -> int:
-    """Milliseconds of the fused kernels beside eager torch, torch.compile and a copy, each ratio with its bound.
-
-    rounds: turns of every way, at least, and at least a tenth of a second for each; the best time counts.
-    compiled: also time torch.compile, whose compilation takes a minute.
-    size, batch_size, length, vocabulary: of the robust step whose share is printed last.
-    """
+def measure_kernels(rounds: int, vocabulary: int, compiled: bool, size: str, batch_size: int, length: int) -> int:
+    """Print times and bounds of the kernels, as `bench_kernels` says."""
     if size not in RANDOM.sizes or rounds < 1:
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)} and --rounds positive, found {size!r}, "
                          f"{rounds}")

@@ -29,11 +29,8 @@ from trainer.model.site import SiteModel
 from trainer.runs.state import TrainState
 
 
-def bench_loader(cell: str, *, size: str = "tiny", batch_size: int = 32, updates: int = 12, rounds: int = 3) -> int:
-    """Examples per second with batches of like length against padding to the maximum, on one CELL folder.
-
-    size: tiny, base or large (random weights). updates: per way and round; rounds: the median one is printed.
-    """
+def measure_loader(cell: str, size: str, batch_size: int, updates: int, rounds: int) -> int:
+    """Print the throughput of each way to batch, as `bench_loader` says."""
     if size not in RANDOM.sizes:
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, found {size!r}")
     opened = open_cell(Path(cell))

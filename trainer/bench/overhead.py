@@ -32,12 +32,8 @@ from trainer.monitor.nonfinite import check_update
 from trainer.runs.state import TrainState
 
 
-def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48, vocabulary: int = 20000,
-                   updates: int = 20, rounds: int = 9) -> int:
-    """What a step pays for finding faults and signals, and what a save costs, beside the time of an update.
-
-    updates: steps per round, with and without looking in turn; rounds: the median counts, the first is dropped.
-    """
+def measure_overhead(size: str, batch_size: int, length: int, vocabulary: int, updates: int, rounds: int) -> int:
+    """Print the cost of fault tolerance, as `bench_overhead` says."""
     if size not in RANDOM.sizes or rounds < 2:
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)} and --rounds at least 2, found {size!r}, "
                          f"{rounds}")

@@ -83,12 +83,9 @@ def ways(layers: int) -> Iterator[Way]:
     yield Way("pgd K=3, full backward passes", {"method": "pgd", "ascent_steps": 3}, None, FullBackwardContext)
 
 
-def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, vocabulary: int = 20000,
-                updates: int = 8, rounds: int = 3, only: str | None = None) -> int:
-    """Seconds of a training step of each method, as a ratio to a plain step, beside its bound; and its peak memory.
-
-    updates: steps per line and round; rounds: the median one counts. only: lines whose name holds this word.
-    """
+def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, updates: int, rounds: int,
+                  only: str | None) -> int:
+    """Print time and peak memory of each method's step, as `bench_steps` says."""
     if size not in RANDOM.sizes:
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, found {size!r}")
     layers = RANDOM.sizes[size]["num_hidden_layers"]

@@ -1,8 +1,4 @@
-"""`python -m trainer doctor`: is this machine fit to train? Versions, accelerators, kernels, launcher, a self-test.
+"""`python -m trainer doctor`: checks that this machine can train: versions, accelerators, kernels, launcher, exactness.
 
-Exit code 0 where everything needed works, 1 where something does not; each finding says what to do.
+Exit code 0 if everything needed works, 1 if not; each finding says what to do.
 """
-
-from trainer.doctor.examine import doctor
-
-__all__ = ["doctor"]

@@ -1,4 +1,4 @@
-"""Looks at the machine and prints what it finds, a line each."""
+"""The checks of `doctor`, one line of output each. What a check needs is imported in it, so that help is quick."""
 
 from __future__ import annotations
 
@@ -13,14 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from rich.console import Console
-from rich.table import Table
-
-from trainer.distributed.ranks import free_port
-from trainer.kernels.dispatch import available, why_not
-from trainer.runs.record import versions
-
 SELFTEST_RANKS = 2
 SELFTEST_SECONDS = 300
 TOLERANCE = 1e-5  # relative, on parameters after the self-test's updates; as in tests/distributed
@@ -28,7 +20,7 @@ TOLERANCE = 1e-5  # relative, on parameters after the self-test's updates; as in
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `ok` None means that it is for information only."""
+    """One line of the output; `ok` is None for information only."""
 
     subject: str
     ok: bool | None
@@ -36,7 +28,10 @@ class Finding:
 
 
 def doctor(*, selftest: bool = True) -> int:
-    """Say whether this machine can train: versions, accelerators, kernel backends, launcher, a two-rank self-test."""
+    """Check that this machine can train: versions, accelerators, kernel backends, launcher, a two-rank self-test."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("", "what", "finding", show_edge=False, pad_edge=False)
     marks = {True: "[green]ok[/]", False: "[red]no[/]", None: ""}
     healthy = True
@@ -50,6 +45,9 @@ def doctor(*, selftest: bool = True) -> int:
 
 def examine(selftest: bool) -> Iterator[Finding]:
     """All findings, cheap ones first."""
+    from trainer.kernels.dispatch import available, why_not
+    from trainer.runs.record import versions
+
     for package, version in versions().items():
         yield Finding(package, None if package in ("python", "commit") else version != "not installed", version)
     yield Finding("accelerators", None, _accelerators())
@@ -66,6 +64,8 @@ def examine(selftest: bool) -> Iterator[Finding]:
 
 
 def _accelerators() -> str:
+    import torch
+
     if not torch.cuda.is_available():
         return f"none; CPU with {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -78,13 +78,17 @@ def _memory() -> str:
 
 
 def _launcher() -> str | None:
-    """The `deepspeed` program of this very environment, else one on the PATH."""
+    """Path of the `deepspeed` launcher: this environment's, else the first on the PATH."""
     beside = Path(sys.executable).with_name("deepspeed")
     return str(beside) if beside.exists() else shutil.which("deepspeed")
 
 
 def _selftest(launcher: str) -> Iterator[Finding]:
-    """Train two ranks with each method at each ZeRO stage and compare with one process: rule 1, on this machine."""
+    """Train two ranks with each method at each ZeRO stage and compare with one process: exactness on this machine."""
+    import torch
+
+    from trainer.distributed.ranks import free_port
+
     environment = dict(os.environ)
     if torch.cuda.device_count() < SELFTEST_RANKS:
         environment |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -93,13 +97,13 @@ def _selftest(launcher: str) -> Iterator[Finding]:
         command = [launcher, "--num_accelerators", str(SELFTEST_RANKS), "--master_port", str(free_port()),
                    "--module", "trainer.doctor.selftest", str(result)]
         try:
-            code, said = _run_group(command, environment)
+            code, output = _run_group(command, environment)
         except subprocess.TimeoutExpired:
             yield Finding("two-rank self-test", False, f"did not end within {SELFTEST_SECONDS} s: do the ranks reach "
                           "each other? (firewall on the loopback address, NCCL_SOCKET_IFNAME)")
             return
         if code or not result.exists():
-            lines = [line for line in said.split("\n") if line.strip()]
+            lines = [line for line in output.split("\n") if line.strip()]
             wrong = [line for line in lines if "Error" in line] or lines or ["no output"]
             yield Finding("two-rank self-test", False, f"the launcher failed: {wrong[0].strip()[:200]}")
             return
@@ -112,7 +116,7 @@ def _selftest(launcher: str) -> Iterator[Finding]:
 
 
 def _run_group(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
-    """Exit code and words of a launcher, stderr first; however this ends, none of its ranks stays behind.
+    """Exit code and output of a launcher, stderr first; its process group is killed if this is interrupted.
 
     Raises TimeoutExpired after SELFTEST_SECONDS.
     """

@@ -7,7 +7,8 @@ import torch
 
 from data_prep.base.errors import InputError
 from tests.trainer.small_runs import launcher_variables_kept
-from trainer.bench.kernels import Line, bench_kernels
+from trainer.bench.commands import bench_kernels
+from trainer.bench.kernels import Line
 from trainer.kernels import cpu
 
 needs_compiler = pytest.mark.skipif(cpu.why_not() is not None, reason=str(cpu.why_not()))

@@ -17,9 +17,9 @@ from transformers.utils import is_accelerate_available
 from data_prep.shards.template import InputTemplate
 from tests import oracle
 from tests.trainer.small_runs import launcher_variables_kept
+from trainer.bench.commands import bench_steps
 from trainer.bench.hugging_face import MISSING, pad_to_longest, pgd_step, rows_of
 from trainer.bench.memory import ASCENT, BEFORE, UPDATE, peak_bytes
-from trainer.bench.steps import bench_steps
 from trainer.config import Recipe
 from trainer.data.collate import collate
 from trainer.kinds.tokens import Tokens

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.doctor import doctor, selftest
-from trainer.doctor.examine import TOLERANCE, Finding, examine
+from trainer.doctor import selftest
+from trainer.doctor.examine import TOLERANCE, Finding, doctor, examine
 from trainer.kernels.dispatch import BACKENDS
 from trainer.robust import METHODS
 

@@ -1,0 +1,59 @@
+"""Commands of `python -m trainer bench`: flags and help. What measures is imported when a command runs."""
+
+from __future__ import annotations
+
+
+def bench_claims(*, studies: int = 400, seed: int = 0) -> int:
+    """Simulate studies of equal methods: the share that a report would call different, and the power to find a gain.
+
+    --studies: per line of the table, up to three times as many where a study is small (400 take about 20 minutes on two
+    cores). The rate must stay within 5 %, its upper 95 % limit within 7 %.
+    """
+    from trainer.bench.claims import measure_claims
+
+    return measure_claims(studies, seed)
+
+
+def bench_loader(cell: str, *, size: str = "tiny", batch_size: int = 32, updates: int = 12, rounds: int = 3) -> int:
+    """Training throughput with batches of like length against padding to the maximum, on the rows of CELL, a folder.
+
+    size: tiny, base or large (random weights). updates: per variant and round; rounds: the median one is printed.
+    """
+    from trainer.bench.loader import measure_loader
+
+    return measure_loader(cell, size, batch_size, updates, rounds)
+
+
+def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, vocabulary: int = 20000,
+                updates: int = 8, rounds: int = 3, only: str | None = None) -> int:
+    """Time of a training step of each method as a ratio to a plain step, beside its bound; and its peak memory.
+
+    updates: steps per line and round; rounds: the median one counts. only: lines whose name holds this word.
+    """
+    from trainer.bench.steps import measure_steps
+
+    return measure_steps(size, batch_size, length, vocabulary, updates, rounds, only)
+
+
+def bench_kernels(*, rounds: int = 30, vocabulary: int = 20_000, compiled: bool = True, size: str = "tiny",
+                  batch_size: int = 32, length: int = 48) -> int:
+    """Time of the fused kernels against eager torch, torch.compile and a copy of the same bytes, with bounds.
+
+    rounds: at least so many turns per variant, and at least a tenth of a second each; the best time counts.
+    compiled: also time torch.compile, whose compilation takes a minute.
+    size, batch_size, length, vocabulary: of the robust step in the last table, the share of the kernels in it.
+    """
+    from trainer.bench.kernels import measure_kernels
+
+    return measure_kernels(rounds, vocabulary, compiled, size, batch_size, length)
+
+
+def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48, vocabulary: int = 20000,
+                   updates: int = 20, rounds: int = 9) -> int:
+    """Cost of fault tolerance beside the time of a step: checks for NaN and signals, and checkpoints.
+
+    updates: steps per round, with and without the checks in turn; rounds: the median counts, the first is dropped.
+    """
+    from trainer.bench.overhead import measure_overhead
+
+    return measure_overhead(size, batch_size, length, vocabulary, updates, rounds)
