@@ -129,7 +129,7 @@ def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, upda
 def model_of(size: str, length: int, vocabulary: int, dropout: float = 0.0) -> Any:
     """A random sequence classifier, the same in every process."""
     torch.manual_seed(0)
-    rates = dict.fromkeys(RANDOM.dropouts.values(), dropout)
+    rates = dict.fromkeys(RANDOM.dropout_settings, dropout)
     return AutoModelForSequenceClassification.from_config(
         RANDOM.random_config(size, vocabulary, length, pad_id=1, **rates))
 

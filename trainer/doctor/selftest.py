@@ -161,7 +161,7 @@ def model() -> SiteModel:
     network = AutoModelForSequenceClassification.from_config(RANDOM.random_config(
         "tiny", TOKENS.vocab_size, MAX_LENGTH, pad_id=TOKENS.pad_id, hidden_size=32, intermediate_size=64, num_labels=3,
         initializer_range=0.2,  # ten times the usual: a fresh model predicts 1/3 for every class, whatever the method
-        **dict.fromkeys(RANDOM.dropouts.values(), 0.0)))
+        **dict.fromkeys(RANDOM.dropout_settings, 0.0)))
     return SiteModel(network, KINDS["pair"], SITE).train()
 
 

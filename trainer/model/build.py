@@ -96,5 +96,5 @@ def _apply(config: Any, recipe: Recipe, manifest: Manifest) -> None:
         config.id2label = dict(enumerate(manifest.labels))
         config.label2id = {label: index for index, label in enumerate(manifest.labels)}
     if recipe.model.dropout is not None:
-        for setting in FAMILIES[config.model_type].dropouts.values():
+        for setting in FAMILIES[config.model_type].dropout_settings:
             setattr(config, setting, recipe.model.dropout)

@@ -13,6 +13,7 @@ from torch import nn
 
 from data_prep.shards.label_order import label_order
 from data_prep.shards.manifest import Manifest
+from trainer.kinds import KINDS
 from trainer.model.encoders import FAMILIES
 
 
@@ -24,7 +25,7 @@ def fit_classes(model: Any, names: Mapping[int, str], manifest: Manifest, new: S
     generator, as transformers draws it. Returns {} for an unchanged layer, else the model's classes as `classes` and
     the keys as `reordered_keys` or `redrawn_keys`.
     """
-    output = FAMILIES[model.config.model_type].output_layer
+    output = FAMILIES[model.config.model_type].heads[KINDS[manifest.kind].head].output_layer
     keys = sorted(f"{output}.{part}" for part in ("weight", "bias"))
     loaded = [key for key in keys if key not in new]
     if not manifest.labels or not loaded:

@@ -85,5 +85,5 @@ class SiteModel(nn.Module):
 
     def logits(self, hidden_BLH: Tensor, batch: Batch) -> Tensor:
         """Logits from the output of the last layer."""
-        head = partial(self.family.heads[self.kind.auto_class], self.model)
+        head = partial(self.family.heads[self.kind.head].logits, self.model)
         return self.kind.logits(head, hidden_BLH, batch)

@@ -38,8 +38,8 @@ def test_names_of_weights(family: Family, kind: str) -> None:
     layers = {name.removeprefix(family.prefix + family.layers).split(".")[0] for name in names
               if name.startswith(family.prefix + family.layers)}
     assert layers == {str(number) for number in range(model.config.num_hidden_layers)}
-    if kind == "pair":
-        assert model.get_submodule(family.output_layer).out_features == 3
+    output = model.get_submodule(family.heads[KINDS[kind].head].output_layer)
+    assert output.out_features == (3 if kind == "pair" else 60)
 
 
 @families
@@ -47,19 +47,37 @@ def test_names_of_weights(family: Family, kind: str) -> None:
 def test_heads_give_logits(family: Family, kind: str) -> None:
     model = model_of(family, kind, num_labels=3)
     hidden = torch.empty((5, 7, 64) if kind == "pair" else (5, 64), device="meta")
-    assert family.heads[KINDS[kind].auto_class](model, hidden).shape == (5, 3 if kind == "pair" else 60)
+    assert family.heads[KINDS[kind].head].logits(model, hidden).shape == (5, 3 if kind == "pair" else 60)
 
 
 @families
 def test_settings_are_those_of_the_configuration(family: Family) -> None:
-    config = family.random_config("tiny", 60, 700, pad_id=1, **dict.fromkeys(family.dropouts.values(), 0.3))
+    config = family.random_config("tiny", 60, 700, pad_id=1, **dict.fromkeys(family.dropout_settings, 0.3))
     assert family.max_length(config) == 700
-    for name in (*family.identity, *family.dropouts.values()):
+    for name in (*family.identity, *family.dropout_settings):
         assert hasattr(config, name), name
     rates = [module.p for module in model_of(family, "pair", **{family.dropouts["hidden"]: 0.3}).modules()
              if isinstance(module, torch.nn.Dropout)]
     assert 0.3 in rates
-    assert set(family.config_bounds.model_fields) >= {*family.identity, *family.dropouts.values()}
+    assert set(family.config_bounds.model_fields) >= {*family.identity, *family.dropout_settings}
+
+
+@families
+def test_other_dropout_rates_count_by_their_difference(family: Family) -> None:
+    classifier = KINDS["pair"].head
+    own = family.heads[classifier].dropout
+    assert own is not None
+    rates = dict.fromkeys(family.dropout_settings, 0.2)
+    config = family.random_config("tiny", 60, 24, pad_id=1, **rates)
+    hidden, settings = family.describe(config, classifier)
+    assert hidden == 0.2
+    assert settings == family.describe(family.random_config("tiny", 60, 24, pad_id=1), classifier)[1]
+    assert settings["classifier"] is None
+    for setting in set(family.dropout_settings) - {family.dropouts["hidden"]}:
+        other = family.random_config("tiny", 60, 24, pad_id=1, **rates | {setting: 0.5})
+        assert (family.describe(other, classifier)[1] != settings), setting
+        assert (family.describe(other, KINDS["mlm"].head)[1] == family.describe(config, KINDS["mlm"].head)[1]) \
+            is (setting == own)
 
 
 @families

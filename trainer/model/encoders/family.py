@@ -20,7 +20,6 @@ from trainer.kinds.batch import Batch
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 TokenId = Annotated[int, Field(ge=0, lt=2**24)]
-Head = Callable[[Any, Tensor], Tensor]
 
 
 class ConfigBounds(BaseModel):
@@ -38,6 +37,19 @@ class ConfigBounds(BaseModel):
 
 
 @dataclass(frozen=True)
+class Head:
+    """transformers' own head of a family's models for one task."""
+
+    logits: Callable[[Any, Tensor], Tensor]
+    """(model, hidden states) -> logits: (B, L, H) to (B, C) for a sequence classifier, (P, H) to (P, V) for a masked
+    language model."""
+    output_layer: str
+    """Name of its last linear layer: one row per class, or per token of the vocabulary."""
+    dropout: str | None = None
+    """Setting of its own dropout rate, whose None means that of hidden states."""
+
+
+@dataclass(frozen=True)
 class Family:
     """One architecture; a value, not a base class. `config` is transformers' configuration of a model."""
 
@@ -47,11 +59,8 @@ class Family:
     """Start of the encoder's weight names in a model with a head; an encoder saved without a head has none."""
     layers: str
     """Start of the layers' weight names, after the prefix."""
-    output_layer: str
-    """Last linear layer of a sequence classifier, one row per class."""
-    heads: Mapping[type, Head]
-    """transformers Auto class -> its head, (model, hidden states) -> logits: from (B, L, H) to (B, C) for a sequence
-    classifier, from (P, H) to (P, V) for a masked language model."""
+    heads: Mapping[str, Head]
+    """Heads by the name of the transformers Auto class that loads them, as in a kind of task."""
     config_bounds: type[ConfigBounds]
     sizes: Mapping[str, Mapping[str, int]]
     """Random models, by the name that a recipe gives them: settings of each shape."""
@@ -60,7 +69,7 @@ class Family:
     identity: tuple[str, ...]
     """Settings that shape outputs or new weights, dropout rates apart."""
     dropouts: Mapping[str, str]
-    """Part of the model -> setting of its dropout rate; `hidden` among them. A rate of None is that of `hidden`."""
+    """Part of the encoder -> setting of its dropout rate; `hidden` among them."""
     max_length: Callable[[Any], int]
     """(config) -> longest input in tokens."""
     shapes: Callable[[Any], dict[str, tuple[int, ...]]]
@@ -74,6 +83,24 @@ class Family:
     run: Callable[[Any, Tensor, Batch, int, int], Tensor]
     """(encoder, x_BLH, batch, first, last) -> (B, L, H) output of layer `last` for x, the output of layer `first`; it
     owns masks, rotary and relative positions, local windows, and what normalises the last layer's output."""
+
+    @property
+    def dropout_settings(self) -> tuple[str, ...]:
+        """Settings of all dropout rates, heads' own included."""
+        return (*self.dropouts.values(), *(head.dropout for head in self.heads.values() if head.dropout is not None))
+
+    def describe(self, config: Any, head: str) -> tuple[float, dict[str, Any]]:
+        """(dropout rate of hidden states, settings in `identity` and other rates) of a model with `head`.
+
+        A rate that equals that of hidden states is None.
+        """
+        hidden: float = getattr(config, self.dropouts["hidden"])
+        settings = {part: setting for part, setting in self.dropouts.items() if part != "hidden"}
+        if (own := self.heads[head].dropout) is not None:
+            settings["classifier"] = own
+        rates = {part: getattr(config, setting) for part, setting in settings.items()}
+        return hidden, {name: getattr(config, name) for name in self.identity} | {
+            part: None if rate == hidden else rate for part, rate in rates.items()}
 
     def random_config(self, size: str, vocab_size: int, max_length: int, *, pad_id: int, **settings: Any) -> Any:
         """Configuration of a random model of `size`, a key of `sizes`, for inputs of up to `max_length` tokens.

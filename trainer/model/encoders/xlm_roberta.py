@@ -10,11 +10,10 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 from transformers.masking_utils import create_bidirectional_mask
 
 from trainer.kinds.batch import Batch
-from trainer.model.encoders.family import ConfigBounds, Family, Share, TokenId
+from trainer.model.encoders.family import ConfigBounds, Family, Head, Share, TokenId
 
 PREFIX = "roberta."
 WORD_TABLE = "embeddings.word_embeddings.weight"
@@ -108,8 +107,10 @@ FAMILY = Family(
     model_type="xlm-roberta",
     prefix=PREFIX,
     layers="encoder.layer.",
-    output_layer="classifier.out_proj",
-    heads={AutoModelForSequenceClassification: _classify, AutoModelForMaskedLM: _score_words},
+    heads={
+        "AutoModelForSequenceClassification": Head(_classify, "classifier.out_proj", dropout="classifier_dropout"),
+        "AutoModelForMaskedLM": Head(_score_words, "lm_head.decoder"),
+    },
     config_bounds=Bounds,
     sizes={"tiny": _shape(64, 2, 4, 128), "base": _shape(768, 12, 12, 3072), "large": _shape(1024, 24, 16, 4096)},
     random_settings=_random_settings,
@@ -117,8 +118,7 @@ FAMILY = Family(
         "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
         "max_position_embeddings", "type_vocab_size", "hidden_act", "layer_norm_eps", "initializer_range",
         "pad_token_id", "tie_word_embeddings"),
-    dropouts={"hidden": "hidden_dropout_prob", "attention": "attention_probs_dropout_prob",
-              "classifier": "classifier_dropout"},
+    dropouts={"hidden": "hidden_dropout_prob", "attention": "attention_probs_dropout_prob"},
     max_length=lambda config: config.max_position_embeddings - config.pad_token_id - 1,
     shapes=_shapes,
     words=_words,
