@@ -1,1 +1,1 @@
-"""From shards to batches: cells (`loader`), their order (`sampler`), and tensors (`collate`)."""
+"""Batches from shards: opening cells (`loader`), order of examples (`sampler`), input tensors (`collate`)."""

@@ -1,7 +1,7 @@
-"""Opens the cells of a recipe and serves their micro-batches.
+"""Open the cells of a recipe and iterate over their micro-batches.
 
 Inputs: the recipe's data section. Outputs: `TrainingData` (all cells of a run, checked against each other) and
-iterators of `Batch`. Cells are Arrow files mapped into memory; only the rows of a batch are touched.
+iterators of `Batch`. Cells are memory-mapped Arrow files; only the rows of a batch are read.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ from trainer.kinds import KINDS, Kind, Masking
 from trainer.kinds.batch import Batch
 from trainer.kinds.tokens import Tokens, tokens_of
 
-# Letters as in manifests, and `*`: no dot and no slash of its own, so a cell lies below the root.
+# Letters as in manifests, and `*`; no dots, so that a cell lies below the root.
 CELL_PATTERN = re.compile(r"[A-Za-z0-9_+*-]+(/[A-Za-z0-9_+*-]+){2}")
 BUILD_OR_NAME = "build it with `python -m data_prep build`, or name another folder of shards with --data.shards"
 CELL_SHIFT = 40  # an example's key is (cell number << 40) + row id: unique in a run, the same in every process
 
 
 class Examples(Dataset[Batch]):
-    """The rows of one or several cells under one index; item (epoch, indices[, partners]) is a collated batch."""
+    """Rows of one or several cells under one index; item (epoch, indices[, partners]) is a batch.
+
+    masking: needed if the cells' kind masks its inputs at random, unused otherwise.
+    """
 
     def __init__(self, cells: Sequence[Cell], max_length: int, pad_to: int | None = None,
                  masking: Masking | None = None) -> None:
@@ -62,7 +65,7 @@ class Examples(Dataset[Batch]):
         if len(item) == 2:
             return self._collate(*item, self.pad_to)
         epoch, indices, partners = item
-        # Padded alike, so that an example and its partner can be mixed position by position.
+        # Padded to one length, so that an example and its partner can be mixed position by position.
         longest = self.pad_to or int(self.lengths[np.concatenate([indices, partners])].max())
         partner = self._collate(epoch, partners, longest)
         return replace(self._collate(epoch, indices, longest), partner=partner)
@@ -90,8 +93,8 @@ class Examples(Dataset[Batch]):
         return table, keys
 
     def _check_ids(self, batch: Batch) -> None:
-        """InputError where an id lies outside the vocabulary: an embedding would fail without saying where, or on a
-        GPU take the process down. Opening a cell does not look at every token, so each batch is looked at."""
+        """Raise InputError for ids outside the vocabulary, which opening a cell does not look for: an embedding would
+        fail without saying where, or on a GPU end the process."""
         low, high = int(batch.input_ids.min()), int(batch.input_ids.max())
         if low < 0 or high >= self.tokens.vocab_size:
             cells = ", ".join(str(cell.path) for cell in self.cells)[:300]
@@ -100,7 +103,7 @@ class Examples(Dataset[Batch]):
 
 
 def segments(table: pa.Table) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(first_ids, second_ids) of every row of an Arrow table of a cell, as views without copies per token."""
+    """(first_ids, second_ids) of every row of a cell's table, as views without copies."""
     columns = []
     for name in ("first_ids", "second_ids"):
         ids = table[name].combine_chunks()
@@ -112,29 +115,29 @@ def segments(table: pa.Table) -> list[tuple[np.ndarray, np.ndarray]]:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The cells a run trains on and watches, known to fit together."""
+    """Training and dev cells of a run, checked against each other."""
 
     train: list[Cell]
     dev: dict[str, Cell]
     """Dev cells by name, `task/split/language`."""
     select_on: str | None
-    """Name of the dev cell that picks the best checkpoint; None where there are no dev cells."""
+    """Name of the dev cell that selects the best checkpoint; None without dev cells."""
     max_length: int
 
     @property
     def rows_sha256(self) -> dict[str, str]:
-        """Hash of the rows of every cell, training and dev, by name."""
+        """Hash of the rows of every training and dev cell, by name."""
         cells = [*self.train, *self.dev.values()]
         return {cell_name(cell.path): cell.manifest.rows_sha256 for cell in cells}
 
     @property
     def manifest(self) -> Manifest:
-        """The first training cell's manifest: task, kind, labels, metric and tokenizer of the run."""
+        """Manifest of the first training cell: task, kind, labels, metrics and tokenizer of the run."""
         return self.train[0].manifest
 
 
 def open_training_data(section: DataSection) -> TrainingData:
-    """Open every cell that `section` names; InputError where one is missing or does not fit the others."""
+    """Open all cells of `section`. Raises InputError if one is missing or does not fit the others."""
     train = [open_near(path, section.verify) for path in _expand(section.shards, section.train, "data.train")]
     dev_paths = _expand(section.shards, section.dev, "data.dev")
     for name in (*map(cell_name, dev_paths), section.select_on or ""):
@@ -160,7 +163,7 @@ def training_batches(
     examples: Examples, section: DataSection, batch_size: int, seed: int, first_update: int, updates: int,
     rank: int, world_size: int, accumulation: int, choose: sampler.Choice | None = None,
 ) -> Iterator[list[Batch]]:
-    """For each update from `first_update` on, this rank's `accumulation` micro-batches; `choose` picks partners."""
+    """This rank's `accumulation` micro-batches of each step from `first_update` on; `choose` picks partners."""
     order = sampler.micro_batches(
         examples.lengths, batch_size, seed, section.bucket_by_length, first_update, updates,
         rank, world_size, accumulation, choose)
@@ -174,10 +177,10 @@ def training_batches(
 def evaluation_batches(
     examples: Examples, batch_size: int, rank: int = 0, world_size: int = 1
 ) -> Iterator[tuple[np.ndarray, Batch]]:
-    """(row indices, batch) over all examples, longest first, shared out over the ranks.
+    """(row indices, batch) over all examples, longest first, distributed over the ranks.
 
-    Every rank yields the same number of batches, as a ZeRO-3 forward pass needs all ranks: where a rank has none
-    left, it repeats the shortest batch with no row indices, and its result is to be ignored.
+    Every rank yields the same number of batches, as a ZeRO-3 forward pass needs all ranks: a rank that has none left
+    repeats the shortest batch with no row indices, whose result is to be ignored.
     """
     order = np.argsort(-examples.lengths, kind="stable")
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
@@ -196,7 +199,7 @@ def cell_name(path: Path) -> str:
 
 
 def _expand(root: str, patterns: Sequence[str], key: str) -> list[Path]:
-    """The cell folders that `patterns` name below `root`, in the order given; `*` stands for anything."""
+    """Cell folders below `root` that match `patterns` (`*` is a wildcard), in the order given."""
     paths: list[Path] = []
     if not Path(root).is_dir():
         raise InputError(f"{root}: no such folder, expected the shards that `python -m data_prep build` wrote; name "
@@ -217,7 +220,7 @@ def _expand(root: str, patterns: Sequence[str], key: str) -> list[Path]:
 
 
 def _check_alike(first: Manifest, cell: Cell) -> None:
-    """Refuse a cell whose kind, labels or tokenizer differ from the first training cell's."""
+    """Raise InputError for a cell whose kind, labels or tokenizer differ from the first training cell's."""
     for what in ("kind", "labels"):
         expected, found = getattr(first, what), getattr(cell.manifest, what)
         if found != expected:
@@ -228,7 +231,7 @@ def _check_alike(first: Manifest, cell: Cell) -> None:
 
 
 def _selection(section: DataSection, dev: dict[str, Cell], task: str) -> str | None:
-    """The dev cell to select on: the one asked for, the English one (of `task`, if several), or the only one."""
+    """Dev cell to select on: the given one, the English one (of `task`, if several), or the only one."""
     if section.select_on is not None:
         if section.select_on not in dev:
             raise InputError(f"data.select_on {section.select_on!r} is not among data.dev: {', '.join(dev) or 'none'}")

@@ -1,7 +1,7 @@
-"""Who is mixed with whom (mixup): a partner for every example of a global batch, whatever the ranks.
+"""Mixup partners: one for every example of a global batch, independent of the number of ranks.
 
-Input: `robust.partner`, the training cells. Output: a function (indices of a global batch, update) -> indices of the
-partners, both int64 of shape (batch size,), which depends on the seed and the update alone.
+Input: `robust.partner`, the training cells. Output: a function (indices of a global batch, step) -> indices of the
+partners, both int64 of shape (batch size,), which depends on the seed and the step alone.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from data_prep.shards.read import Cell
 from trainer.data.sampler import Choice
 from trainer.kinds import KINDS
 
-PARTNER_STREAM = 1  # keeps these random numbers apart from those of the data order
+PARTNER_STREAM = 1  # random numbers independent of those of the data order
 
 
 def partner_choice(kind: str, cells: Sequence[Cell], seed: int) -> Choice:
-    """The choice that `kind`, "batch" or "copy", names; InputError where the cells do not allow it."""
+    """Choice of partners: "batch", another example of the batch, or "copy", another copy of the same row.
+
+    Raises InputError if the cells do not allow it.
+    """
     for cell in cells:
         if not KINDS[cell.manifest.kind].can_be_mixed:
             raise InputError(f"robust.method mixup mixes labels of whole examples; {cell.path} is of kind "
@@ -30,13 +33,13 @@ def partner_choice(kind: str, cells: Sequence[Cell], seed: int) -> Choice:
     if kind == "batch":
         return lambda batch, update: np.random.default_rng([seed, update, PARTNER_STREAM]).permutation(batch)
     _, row, copies = np.unique(_sources(cells), return_inverse=True, return_counts=True)
-    by_row = np.argsort(row, kind="stable")  # the copies of a row side by side, from `start` of the row on
+    by_row = np.argsort(row, kind="stable")  # copies of a row side by side, from `start` of the row on
     start = np.cumsum(copies) - copies
     place = np.empty_like(by_row)
     place[by_row] = np.arange(len(by_row)) - start[row[by_row]]
 
     def another_copy(batch: np.ndarray, update: int) -> np.ndarray:
-        """A uniform draw among the other copies; a row of which only one is left is its own partner."""
+        """Uniform draw among the other copies; the only copy of a row is its own partner."""
         size = copies[row[batch]]
         draw = np.random.default_rng([seed, update, PARTNER_STREAM]).random(len(batch))
         step = np.where(size > 1, 1 + np.floor(draw * (size - 1)), 0).astype(np.int64)
@@ -47,7 +50,7 @@ def partner_choice(kind: str, cells: Sequence[Cell], seed: int) -> Choice:
 
 
 def _sources(cells: Sequence[Cell]) -> np.ndarray:
-    """For every example the number of the row it is a copy of, unique over the cells."""
+    """Number of the row that each example is a copy of, unique over the cells."""
     numbers: list[np.ndarray] = []
     offset = 0
     for cell in cells:

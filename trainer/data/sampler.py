@@ -1,8 +1,8 @@
-"""The order of examples: a function of (lengths, batch size, seed, epoch) alone, never of the number of ranks.
+"""Order of examples: a function of (lengths, batch size, seed, epoch), independent of the number of ranks.
 
-An epoch is shuffled, cut into windows, each window sorted by length and cut into global batches, and the
-batches shuffled: batches of like length without a fixed order. What is left over at the end of an epoch and
-does not fill a batch waits for another epoch's shuffle, so every update sees exactly `batch_size` examples.
+An epoch is shuffled and cut into windows, each window is sorted by length and cut into global batches, and the batches
+are shuffled: examples of a batch have similar lengths, and the order of batches is random. Examples that do not fill a
+last batch are left out of that epoch, so that every step has exactly `batch_size` examples.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import numpy as np
 from data_prep.base.errors import InputError
 
 Choice = Callable[[np.ndarray, int], np.ndarray]
-Item = tuple[int, np.ndarray] | tuple[int, np.ndarray, np.ndarray]  # epoch, indices and perhaps partners
+Item = tuple[int, np.ndarray] | tuple[int, np.ndarray, np.ndarray]  # epoch, indices[, partners]
 WINDOW_BATCHES = 100  # batches per sorting window: long enough for 2 % padding, short enough to stay shuffled
 
 
 def updates_per_epoch(rows: int, batch_size: int) -> int:
-    """Full global batches in `rows` examples; InputError where there is not even one."""
+    """Number of full global batches in `rows` examples. Raises InputError if there is none."""
     if rows < batch_size:
         raise InputError(f"the training cells hold {rows} rows, fewer than batch.size {batch_size}; lower batch.size")
     return rows // batch_size
 
 
 def epoch_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int, bucket_by_length: bool) -> np.ndarray:
-    """The global batches of one epoch: int64 of shape (updates, batch_size), indices into `lengths`.
+    """Global batches of one epoch: int64 of shape (steps, batch_size), indices into `lengths`.
 
-    Within a batch examples are sorted by length when `bucket_by_length`, so that the micro-batches cut from it
-    are of like length too.
+    With `bucket_by_length` the examples of a batch are sorted by length, so that those of a micro-batch are of similar
+    length too.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths))
@@ -48,12 +48,12 @@ def micro_batches(
     lengths: np.ndarray, batch_size: int, seed: int, bucket_by_length: bool,
     first_update: int, updates: int, rank: int, world_size: int, accumulation: int, choose: Choice | None = None,
 ) -> Iterator[Item]:
-    """(epoch, indices) of this rank's micro-batches, in order, for updates first_update .. updates - 1.
+    """(epoch, indices[, partners]) of this rank's micro-batches, in order, for steps first_update .. updates - 1.
 
-    choose: (global batch, update) -> a partner for each of its examples; each item then ends with those of its own.
+    choose: (global batch, step) -> a partner for each of its examples.
 
     The global batch is cut into world_size x accumulation equal parts; in each accumulation step the ranks take
-    neighbouring parts, which are of like length, so that no rank waits long for another.
+    adjacent parts, which are of similar length, so that no rank waits long for another.
     """
     per_epoch = updates_per_epoch(len(lengths), batch_size)
     epoch, batches = -1, np.empty(0)
@@ -63,7 +63,7 @@ def micro_batches(
             batches = epoch_batches(lengths, batch_size, seed, epoch, bucket_by_length)
         batch = batches[update % per_epoch]
         parts = np.split(batch, world_size * accumulation)
-        # Chosen for the global batch, cut like it: an example's partner may well be on another rank.
+        # Chosen for the global batch and cut like it: an example's partner may be on another rank.
         partners = None if choose is None else np.split(choose(batch, update), world_size * accumulation)
         for step in range(accumulation):
             part = step * world_size + rank

@@ -1,7 +1,7 @@
-"""Cells on a node's own disk: copied there once per node, where `SHARDS_SCRATCH` names a folder for them.
+"""Local copies of cells, one per node, in the folder given by `SHARDS_SCRATCH`.
 
-Input: a cell below the shards' root, on a file system that all nodes share. Output: the open cell, read from its copy
-where there is one; its name and all messages keep the shared path. What ran is not changed by it.
+Input: a cell on a file system that all nodes share. Output: the open cell, read from its copy if there is one; its path
+and all messages keep the shared path. Results do not depend on it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ VARIABLE = "SHARDS_SCRATCH"
 
 
 def open_near(path: Path, verify: Literal["size", "sha256", "none"] = "size") -> Cell:
-    """The cell at `path` (see `data_prep.shards.read.open_cell`), from the node's scratch folder where there is one.
+    """Open the cell at `path` (see `data_prep.shards.read.open_cell`), from the node's scratch folder if there is one.
 
-    The ranks of a node wait for the first of them to copy it. Copies are told by the hash of the manifest, which holds
-    those of the shards, so a cell that was built anew is copied anew. Where the copy cannot be made, the shared cell is
-    read, after one warning. Raises InputError as `open_cell` does.
+    The ranks of a node wait for the first of them to copy it. Copies are identified by the hash of the manifest, which
+    contains those of the shards, so a rebuilt cell is copied again. If copying fails, the shared cell is read, after a
+    warning. Raises InputError as `open_cell` does.
     """
     scratch = os.environ.get(VARIABLE)
     if not scratch:
         return open_cell(path, verify)
-    checked = open_cell(path, "size")  # so that bad input is told by the path that the user knows
+    checked = open_cell(path, "size")  # so that errors name the path that the user knows
     digest = hashlib.sha256((path / MANIFEST_FILE).read_bytes()).hexdigest()[:16]
     near = Path(scratch, "shards", digest, *path.parts[-3:])
     try:

@@ -1,8 +1,7 @@
-"""The generalized setting: the premise of one language with the hypothesis of another, from parallel cells.
+"""Examples of the generalized setting: first texts in one language, second texts in another, from parallel cells.
 
-Inputs: two cells of one task and split whose rows can be joined (see `join`). Output: `CrossedExamples`.
-Rows that only one language has, and rows whose labels differ between the languages (PAWS-X has 1.6 % of them), are
-left out and counted.
+Inputs: two cells of one task and split whose rows can be joined (see `join`). Output: `CrossedExamples`. Rows that are
+missing in one language, and rows whose labels differ (1.6 % in PAWS-X), are left out and counted.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from trainer.evaluate.join import column, join_rows
 
 
 def first_text_groups(cell: Cell, ids: np.ndarray) -> np.ndarray:
-    """Per row of `ids` the key of the first row of `cell` with the same first text, (N,) strings."""
+    """(N,) strings: for each row of `ids` the key of the first row of `cell` with the same first text."""
     keys, first = column(cell, "key"), cell.dataset.data.column("first_ids").combine_chunks()
     values, bounds = first.values.to_numpy(), first.offsets.to_numpy().tolist()
     leaders: dict[bytes, int] = {}
@@ -31,9 +30,10 @@ def first_text_groups(cell: Cell, ids: np.ndarray) -> np.ndarray:
 
 
 class CrossedExamples(Examples):
-    """First segments of one cell with second segments of another; rows in the order of the first cell's ids.
+    """First texts of one cell with second texts of another; rows in the order of the first cell's ids.
 
-    `ids` are those of the first cell, `keys` the publisher's keys where both cells have them, else the row numbers.
+    `ids` are those of the first cell, `keys` the publisher's keys if both cells have them, else the row numbers.
+    Raises InputError where no joined rows agree in their labels.
     """
 
     def __init__(self, first: Cell, second: Cell, max_length: int) -> None:
@@ -55,7 +55,7 @@ class CrossedExamples(Examples):
         self.lengths = np.minimum(sizes[0].astype(np.int64) + sizes[1] + specials, max_length)
 
     def rows(self, indices: np.ndarray) -> tuple[pa.Table, np.ndarray]:
-        """(rows, ids) in the order of `indices`: those of the first cell, with the second texts of the other."""
+        """(rows, ids) of the first cell in the order of `indices`, with the second texts of the other cell."""
         firsts, seconds = (table[rows[indices]] for table, rows in zip(self._tables, self._rows, strict=True))
         place = firsts.column_names.index("second_ids")
         return firsts.set_column(place, firsts.schema.field(place), seconds["second_ids"]), self.ids[indices]

@@ -1,9 +1,9 @@
-"""Parallel rows of two cells: which row of one language is the translation of which row of the other.
+"""Join of two cells whose rows are translations of each other.
 
-Inputs: two cells of one task and split. Output: a `Join`. Rows are joined by the publisher's key where both cells have
-it. Where one has not, they are joined by their number in the source, and only after everything that can tell one
-numbering from another has been compared: how many rows the sources have, which rows were left out for a reason that can
-shift those behind them, and every label. Labels are compared where rows have keys too: keys can be given anew.
+Inputs: two cells of one task and split. Output: a `Join`. Rows are joined by the publisher's key if both cells have
+one. Otherwise they are joined by their number in the source, after comparing everything that could reveal a different
+numbering: the number of rows of the sources, rows that were left out for a reason that can shift those after them, and
+every label. Labels are also compared with keys, as a publisher may have reassigned keys between releases.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from data_prep.base.errors import InputError
 from data_prep.shards.manifest import SHIFTS_NOTHING
 from data_prep.shards.read import Cell
 
-NAMED = 5  # rows, or pairs of languages, that a line names one by one
-KEYED_LABELS_DIFFER = 0.1  # share of labels that no publisher gives differently to rows of one key
+NAMED = 5  # most rows, or pairs of languages, that a line lists
+KEYED_LABELS_DIFFER = 0.1  # most labels that may differ between rows of equal key, as a share
 BY_WORDS = {"publisher": "by the publisher's key", "row": "by row number"}
 
 
 @dataclass(frozen=True)
 class Join:
-    """Positions in both cells of the rows that are translations of each other, ids of the first cell ascending."""
+    """Positions of joined rows in both cells, (rows,), ids of the first cell ascending."""
 
     first: npt.NDArray[np.int64]
     second: npt.NDArray[np.int64]
     by: Literal["publisher", "row"]
     alone: int
-    """Rows that one of the cells has and the other has not."""
+    """Rows that only one of the cells has."""
     labels_differ: int
-    """Joined rows whose labels are given, and differ, in the two languages."""
+    """Joined rows with different labels."""
     labels_compared: int
-    """Joined rows whose labels are given in both languages."""
+    """Joined rows with labels in both cells."""
 
 
 def join_rows(first: Cell, second: Cell) -> Join:
-    """The parallel rows of two cells. Raises InputError where the cells are not parallel, or not known to be."""
+    """Join two cells. Raises InputError if their rows are not parallel, or not known to be."""
     for cell in (first, second):
         if not cell.manifest.parallel:
             raise InputError(f"{cell.path}: its rows are not marked as parallel to other languages'; joining languages "
@@ -63,15 +63,15 @@ def join_rows(first: Cell, second: Cell) -> Join:
 
 
 def column(cell: Cell, name: str) -> npt.NDArray[Any]:
-    """A column of numbers or keys of a cell, whole, shape (rows,)."""
+    """A whole column of a cell, shape (rows,)."""
     values: npt.NDArray[Any] = cell.dataset.data.column(name).to_numpy()
     return values
 
 
 def describe_joins(title: str, joins: Iterable[tuple[str, Join]], fate: str = "") -> list[str]:
-    """Lines that say how many rows were joined and why others were not: one where all pairs of languages are alike.
+    """Lines for the terminal on how many rows were joined and why others were not, one line for all equal joins.
 
-    `joins`: pairs of languages, as they are to be named. `fate`: what becomes of rows with different labels.
+    joins: (name of a pair of languages, its join). fate: suffix on what happens to rows with different labels.
     """
     alike: dict[str, list[str]] = {}
     for pair, found in joins:
@@ -89,7 +89,7 @@ def describe_joins(title: str, joins: Iterable[tuple[str, Join]], fate: str = ""
 
 
 def _check_numbering(first: Cell, second: Cell, ids: npt.NDArray[np.int64], other_ids: npt.NDArray[np.int64]) -> None:
-    """Raise InputError where equal row numbers of two cells are not known to be one row."""
+    """Raise InputError unless equal row numbers of two cells are known to be the same row."""
     counts = first.manifest.source_rows, second.manifest.source_rows
     if counts[0] != counts[1]:
         raise _refused(first, second, f"{counts[0]:,} rows against {counts[1]:,} in their sources",
@@ -104,7 +104,7 @@ def _check_numbering(first: Cell, second: Cell, ids: npt.NDArray[np.int64], othe
 
 
 def _may_be_shifted(cell: Cell) -> str:
-    """Why rows were left out of a cell in a way that may have shifted others, in words; "" where none were."""
+    """Reasons why rows were left out of a cell that may have shifted the numbers of others; "" for none."""
     skipped = cell.manifest.skipped
     reasons = [f"{n:,} {reason}" for reason, n in sorted(skipped.items()) if n and reason not in SHIFTS_NOTHING]
     unexplained = cell.manifest.source_rows - len(cell) - sum(skipped.values())
@@ -112,7 +112,7 @@ def _may_be_shifted(cell: Cell) -> str:
 
 
 def _check_labels(first: Cell, second: Cell, by: Literal["publisher", "row"], differ: int, compared: int) -> None:
-    """Raise InputError where more labels of joined rows differ than the publisher's own would."""
+    """Raise InputError if more labels of joined rows differ than in the published data."""
     known = min(first.manifest.label_tolerance, second.manifest.label_tolerance)
     tolerance = known if by == "row" else max(KEYED_LABELS_DIFFER, known)
     if differ <= tolerance * compared:

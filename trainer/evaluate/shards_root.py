@@ -1,7 +1,7 @@
-"""The folder of cells that a run was trained from, looked for where the run lies now.
+"""Search for the folder of cells that a run was trained from.
 
-A recipe usually names it relative to the folder that training was started in, and runs are moved and copied together
-with their shards: the recorded path then leads nowhere, or there is another way to it.
+A recipe usually names it relative to the working directory of training, and runs are moved and copied together with
+their shards, so that the recorded path may no longer exist.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trainer.runs.record import RunRecord
 def find_shards_root(run: Path, record: RunRecord, given: str | None) -> Path:
     """The folder `given` by the user, else the recorded one, else one of its name beside the run or above it.
 
-    Says so where it is not the recorded one. Raises InputError, which names --shards, where none holds a finished cell.
+    Prints a line if it is not the recorded one. Raises InputError if none holds a finished cell.
     """
     if given is not None:
         return Path(given)
@@ -34,7 +34,7 @@ def find_shards_root(run: Path, record: RunRecord, given: str | None) -> Path:
 
 
 def _candidates(run: Path, recorded: str, whole: str | None) -> Iterator[Path]:
-    """`recorded` from here, `whole` (its absolute path in training), then below every folder that the run lies in."""
+    """`recorded`, `whole` (its absolute path in training), then folders of that name below every parent of the run."""
     yield Path(recorded)
     if whole:
         yield Path(whole)

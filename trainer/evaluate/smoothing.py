@@ -1,20 +1,20 @@
 """Randomized smoothing at inference: a majority vote over noise at the site, and a certified radius per example.
 
 Source: Cohen, Rosenfeld and Kolter 2019, "Certified Adversarial Robustness via Randomized Smoothing" (ICML),
-algorithms PREDICT and CERTIFY. Here the classifier that is smoothed is the part of the model above the perturbation
-site. Its input x is one example's content tokens at the site, T vectors of width H taken as one vector of T * H
-numbers; how many tokens there are, and the vectors of special tokens, are fixed.
+algorithms PREDICT and CERTIFY. The smoothed classifier is the part of the model above the perturbation site. Its input
+x is one example's content tokens at the site, T vectors of width H, as one vector of T * H numbers; the number of
+tokens and the vectors of special tokens are fixed.
 
-    f(x)  the class of the model without dropout
-    g(x)  the class that f gives most often under x + z, z ~ N(0, sigma^2 I)
-    p     lower bound of P[f(x + z) = c], c the class certified, at confidence 1 - alpha (Clopper and Pearson 1934)
-    R     sigma * Phi^-1(p) where p > 1/2; else there is no certificate: g abstains
+    f(x)  class predicted by the model without dropout
+    g(x)  most frequent class of f(x + z), z ~ N(0, sigma^2 I)
+    p     lower bound of P[f(x + z) = c], c the class to certify, at confidence 1 - alpha (Clopper and Pearson 1934)
+    R     sigma * Phi^-1(p) if p > 1/2; otherwise there is no certificate: g abstains
 
-With probability 1 - alpha over the noise, for each example by itself, g(x + d) = c for every perturbation d of these
-T * H numbers together with ||d||_2 < R. That says nothing of a change of words below the site unless it moves the
-vectors by less, nothing of f itself, and all of it holds to rounding.
+With probability 1 - alpha over the noise, for each example separately, g(x + d) = c for every perturbation d of these
+T * H numbers with ||d||_2 < R. The certificate covers a change of words below the site only if it moves the vectors by
+less, it does not cover f itself, and it holds up to rounding.
 
-Inputs: a SiteModel, `Examples`, `Smoothing` settings. Outputs: counts of votes, and what follows from them.
+Inputs: a SiteModel, `Examples`, `Smoothing` settings. Outputs: counts of votes, predictions, certificates.
 Shapes: N examples, B examples of a batch, L tokens, H width, C classes.
 """
 
@@ -49,21 +49,20 @@ Counts = npt.NDArray[np.int64]
 
 
 class Smoothing(Section):
-    """What to smooth with; `samples` and `sigma` have no default because no value suits every model."""
+    """Settings of randomized smoothing; no value of `samples` or `sigma` suits every model, so they have no default."""
 
     samples: int = Field(ge=1, lt=2**32)
-    """Noisy passes per example behind its certificate, n: the largest radius they can certify grows with n."""
+    """Noisy passes per example for its certificate, n; the largest radius that can be certified grows with n."""
     sigma: float = Field(gt=0, le=1e6)
-    """Standard deviation of the noise per coordinate, an absolute length at the site: a token's noise has norm
-    sigma * sqrt(H)."""
+    """Standard deviation of the noise per coordinate, absolute; the noise of a token has norm sigma * sqrt(H)."""
     selection_samples: int = Field(default=100, ge=1, lt=2**32)
-    """Noisy passes per example, others than `samples`, that choose the class to certify, n0."""
+    """Further noisy passes per example, which choose the class to certify, n0."""
     alpha: float = Field(default=0.001, gt=0, lt=1)
-    """Each certificate is wrong with at most this probability."""
+    """Upper bound of the probability that a certificate is wrong."""
     site: str | None = Field(default=None, pattern=r"^(word_embeddings|embeddings|layer:[0-9]{1,4})$")
-    """Where the noise is added: `word_embeddings`, `embeddings` or `layer:K`; None takes the run's robust.site."""
+    """Site of the noise: `word_embeddings`, `embeddings` or `layer:K`; None is the run's robust.site."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Seed of the noise, which is a function of it, the sample's number, the example's id, token and dimension."""
+    """Seed of the noise, a function of (seed, number of the sample, example id, token, dimension)."""
 
     @model_validator(mode="after")
     def _can_certify(self) -> Smoothing:
@@ -74,15 +73,15 @@ class Smoothing(Section):
 
 
 class Options(Section):
-    """The dotted keys of `evaluate`."""
+    """Dotted keys of `evaluate`."""
 
     smoothing: Smoothing
 
 
 def read_settings(given: Mapping[str, str], run: Path) -> Smoothing | None:
-    """The settings behind dotted keys as typed, `site` filled in from the run's recipe; None where none is given.
+    """Settings from dotted keys as typed, with the `site` of the run's recipe by default; None if no key is given.
 
-    Raises InputError for unknown keys, impossible values, and samples without sigma or sigma without samples.
+    Raises InputError for unknown keys, invalid values, and samples without sigma or sigma without samples.
     """
     if not given:
         return None
@@ -96,7 +95,7 @@ def read_settings(given: Mapping[str, str], run: Path) -> Smoothing | None:
 
 
 def fewest_samples(alpha: float) -> int:
-    """The smallest n whose bound exceeds 1/2 when all n votes agree: alpha^(1/n) > 1/2."""
+    """Smallest n whose bound exceeds 1/2 if all n votes agree: alpha^(1/n) > 1/2."""
     fewest = max(1, math.floor(math.log(alpha) / math.log(0.5)))
     while alpha ** (1.0 / fewest) <= 0.5:
         fewest += 1
@@ -105,16 +104,16 @@ def fewest_samples(alpha: float) -> int:
 
 @dataclass(frozen=True)
 class Votes:
-    """How often each class was predicted under noise, rows in the order of the examples."""
+    """Number of predictions of each class under noise, rows in the order of the examples."""
 
     selection_NC: Counts
     """Over the samples that choose the class to certify."""
     certification_NC: Counts
-    """Over the samples that certify it; a sample whose logits are not finite is a vote for no class."""
+    """Over the samples that certify it; a sample with non-finite logits votes for no class."""
     token_norm: float
     """Mean L2 norm of a content token's vector at the site."""
     width: int
-    """H, the numbers in a token's vector there."""
+    """H, the width of the model at the site."""
 
 
 @torch.no_grad()
@@ -122,13 +121,13 @@ def count_votes(
     model: SiteModel, examples: Examples, settings: Smoothing, batch_size: int, device: torch.device,
     advance: Callable[[int], object] = lambda passes: None,
 ) -> Votes:
-    """Count the classes that `model`, in evaluation mode, gives each example under noise at its site.
+    """Count the predictions of `model`, in evaluation mode, for each example under noise at its site.
 
-    The layers below the site are run once per batch. A forward pass holds at most `batch_size` rows: where a batch
-    has fewer examples, several samples share a pass. advance: called with the number of rows that were passed.
+    The layers below the site run once per batch. A forward pass has at most `batch_size` rows: several samples of a
+    smaller batch share a pass. advance: called with the number of rows passed.
     """
     was_training = model.training
-    model.eval()  # dropout would be noise of another kind: the certificate is for a fixed f
+    model.eval()  # the certificate is for a fixed f, without dropout
     classes = model.model.config.num_labels
     selection_NC = np.zeros((len(examples), classes), dtype=np.int64)
     certification_NC = np.zeros_like(selection_NC)
@@ -151,23 +150,23 @@ def count_votes(
 
 
 def noise(settings: Smoothing, draw: int, number: int, batch: Batch, width: int) -> Tensor:
-    """Gaussian noise z of one sample, (B, L, H) fp32: sigma per coordinate on content tokens, zero elsewhere."""
+    """Gaussian noise z of one sample, (B, L, H) fp32: standard deviation sigma on content tokens, zero elsewhere."""
     z_BLH = philox.gaussian(settings.seed, number, batch.example_ids, batch.input_ids.shape[1], width,
                             philox.STREAM_SMOOTHING + draw)
     return torch.where(batch.content_mask.unsqueeze(-1), settings.sigma * z_BLH, 0.0)
 
 
 def lower_bound(successes: npt.ArrayLike, trials: npt.ArrayLike, alpha: float) -> npt.NDArray[np.float64]:
-    """One-sided Clopper-Pearson bound: the chance of success is at least this, with confidence 1 - alpha.
+    """One-sided Clopper-Pearson lower bound of the probability of success, at confidence 1 - alpha; broadcasts.
 
-    Broadcasts. It is the p at which `successes` or more of `trials` have probability alpha: a beta quantile.
+    It is the p at which `successes` or more of `trials` have probability alpha: a beta quantile.
     """
     k, n = np.broadcast_arrays(np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64))
     return np.where(k > 0, special.betaincinv(np.maximum(k, 1.0), n - k + 1.0, alpha), 0.0)
 
 
 def certify(votes: Votes, settings: Smoothing) -> tuple[Counts, npt.NDArray[np.float64]]:
-    """CERTIFY of Cohen et al.: (class, radius) per example, class -1 and radius 0 where it abstains; shapes (N,)."""
+    """CERTIFY of Cohen et al.: (class, radius) per example, shapes (N,); class -1 and radius 0 where it abstains."""
     chosen = votes.selection_NC.argmax(axis=1)
     successes = np.take_along_axis(votes.certification_NC, chosen[:, None], axis=1)[:, 0]
     p = lower_bound(successes, settings.samples, settings.alpha)
@@ -176,10 +175,10 @@ def certify(votes: Votes, settings: Smoothing) -> tuple[Counts, npt.NDArray[np.f
 
 
 def vote(votes: Votes, alpha: float) -> Counts:
-    """PREDICT of Cohen et al.: the majority class per example, shape (N,); -1 where the top two are too close.
+    """PREDICT of Cohen et al.: majority class per example, shape (N,); -1 where the top two are too close.
 
-    Too close: that one of two equally likely classes got so many votes has a two-sided probability above alpha. The
-    votes are those of the certificate, so that the two statements are not independent of each other.
+    Too close: a two-sided binomial test of equal probabilities of the two has p > alpha. The votes are those of the
+    certificates, so that the two statements are not independent of each other.
     """
     ordered = np.sort(votes.certification_NC, axis=1)
     first, second = ordered[:, -1], ordered[:, -2]
@@ -190,10 +189,10 @@ def vote(votes: Votes, alpha: float) -> Counts:
 
 def _votes(model: SiteModel, batch: Batch, x_BLH: Tensor, settings: Smoothing, draw: int, numbers: range,
            classes: int) -> Tensor:
-    """(B, C) votes of the samples `numbers`, in one forward pass."""
+    """(B, C) votes of the samples `numbers`, in one forward pass; the kind's logits are (B, C)."""
     wide = batch.map(lambda tensor: _copies(tensor, len(numbers)))
     z = torch.cat([noise(settings, draw, number, batch, x_BLH.shape[2]) for number in numbers])
-    # Added in fp32, then rounded: so the rounding to a narrow type is part of f, and the noise is Gaussian.
+    # Added in fp32, then rounded: the noise is Gaussian, and the rounding to a narrow type is part of f.
     logits = model(wide, x_BLH=(_copies(x_BLH, len(numbers)).float() + z).to(x_BLH.dtype))
     voted = torch.nn.functional.one_hot(logits.argmax(dim=-1), classes)
     voted = voted * torch.isfinite(logits).all(dim=-1, keepdim=True)
@@ -205,7 +204,7 @@ def _copies(x: Tensor, count: int) -> Tensor:
 
 
 def _site_of(run: Path) -> str:
-    """`robust.site` of the run's merged recipe."""
+    """`robust.site` of the run's recipe."""
     try:
         return RobustSection(site=read_yaml(run / CONFIG)["robust"]["site"]).site
     except (InputError, KeyError, TypeError, ValidationError):

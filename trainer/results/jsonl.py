@@ -1,7 +1,4 @@
-"""Files of rows with keys: one JSON line per row, no two rows with one key, always rewritten whole.
-
-Used for a run's results (`scores.py`) and its diagnostics (`diagnostics.py`).
-"""
+"""JSON Lines files of rows with unique keys, always rewritten whole: a run's results and its diagnostics."""
 
 from __future__ import annotations
 
@@ -21,21 +18,21 @@ class KeyedRow(Protocol):
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What identifies the row within its file."""
+        """Identity of the row within its file."""
 
     @classmethod
     def model_validate_json(cls, json_data: str) -> Self:
-        """The row of a line; raises ValidationError."""
+        """Parse a line; raises ValidationError."""
 
     def model_dump(self) -> dict[str, object]:
-        """What is written."""
+        """Fields to write."""
 
 
 Row = TypeVar("Row", bound=KeyedRow)
 
 
 def read_keyed(path: Path, row_type: type[Row], what: str, remedy: str) -> list[Row]:
-    """The rows of `path`, in file order; `what` the rows are, and what helps against a bad one, for messages.
+    """Rows of `path`, in file order. For messages: `what` a row is called, and the `remedy` for a bad one.
 
     Raises InputError, naming file and line, for a missing file, a line that is no row, and two rows with one key.
     """
@@ -59,10 +56,10 @@ def read_keyed(path: Path, row_type: type[Row], what: str, remedy: str) -> list[
 
 
 def merge_keyed(path: Path, read: Callable[[Path], list[Row]], new_rows: Iterable[Row], what: str) -> list[Row]:
-    """Add `new_rows` to those that `read` finds in `path`, a new row taking the place of an old one with its key.
+    """Add `new_rows` to those of `path`, which `read` reads, replacing rows of equal key; returns all rows.
 
-    Returns what was written. Processes that merge into one file at once wait for each other, so that no row is lost;
-    `what` they do, for the lock. The file is replaced in one step: a reader sees the old rows or all the new ones.
+    Concurrent writers of the same file wait for each other, so that no row is lost; `what` names the command in the
+    lock. The file is replaced atomically: a reader sees the old rows or all the new ones.
     """
     with working_file(path, what, wait=True) as temporary:
         old_rows = read(path) if path.exists() else []

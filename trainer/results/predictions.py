@@ -26,7 +26,7 @@ from data_prep.base.files import working_file
 from trainer.results.scores import checked_name
 
 ABSTAIN = "abstain"
-NO_PREDICTION = "-"  # the line of a publisher's row that there is no prediction for
+NO_PREDICTION = "-"  # line of a row without a prediction
 
 
 def predictions_path(task: str, split: str, language: str, language_2: str | None = None) -> str:
@@ -44,7 +44,7 @@ def certified_path(task: str, split: str, language: str, site: str, sigma: float
 
 @dataclass(frozen=True)
 class Certificates:
-    """What randomized smoothing found per example; arrays of shape (N,), ids ascending."""
+    """Certificates of randomized smoothing; arrays of shape (N,), ids ascending."""
 
     ids: npt.NDArray[np.int64]
     labels: list[str]
@@ -56,12 +56,12 @@ class Certificates:
 
     @property
     def reach(self) -> npt.NDArray[np.float64]:
-        """How far each example is known to be right: its radius, 0 where it is wrong or abstained."""
+        """Radius within which each example is certified to be right, 0 where it is wrong or abstained; (N,)."""
         return np.where(self.correct == 1, self.radii, 0.0)
 
 
 def line_per_row(ids: npt.ArrayLike, labels: Sequence[str], rows: int) -> list[str]:
-    """The labels of the rows `ids`, each on the line of its row, and NO_PREDICTION on all other of `rows` lines."""
+    """`rows` lines: the labels of the rows `ids`, and NO_PREDICTION for all others."""
     lines = [NO_PREDICTION] * rows
     for i, label in zip(np.asarray(ids).tolist(), labels, strict=True):
         lines[i] = label
@@ -71,14 +71,14 @@ def line_per_row(ids: npt.ArrayLike, labels: Sequence[str], rows: int) -> list[s
 def write_predictions(path: Path, labels: Sequence[str]) -> None:
     """Write label strings, one per line (XTREME's submission format), in the order given.
 
-    Raises InputError for a label with a line break or a tab in it, before anything is written.
+    Raises InputError, before anything is written, for a label with a line break or a tab.
     """
     _check_labels(path, labels)
     replace_file(path, "".join(f"{label}\n" for label in labels).encode())
 
 
 def read_predictions(path: Path) -> list[str]:
-    """The label strings of a prediction file. Raises InputError where it is missing or its last line is cut."""
+    """Label strings of a prediction file. Raises InputError if it is missing or truncated."""
     text = read_text(path)
     if text and not text.endswith("\n"):
         raise InputError(f"{path}: the last line is cut short; evaluate the run again")
@@ -86,10 +86,10 @@ def read_predictions(path: Path) -> list[str]:
 
 
 def write_certificates(path: Path, found: Certificates) -> None:
-    """Write what `found` holds, one example per line, radii to the last digit.
+    """Write certificates, one example per line, radii to the last digit.
 
-    Raises InputError for a label with a line break or a tab in it; ValueError for columns of unequal length, ids that
-    are not ascending, and radii that are no lengths.
+    Raises InputError for a label with a line break or a tab; ValueError for columns of unequal length, ids that are not
+    ascending, and radii that are negative or not finite.
     """
     _check_labels(path, found.labels)
     ids = _checked_ids(found.ids)
@@ -103,7 +103,7 @@ def write_certificates(path: Path, found: Certificates) -> None:
 
 
 def read_certificates(path: Path) -> Certificates:
-    """What `write_certificates` wrote. Raises InputError, naming file and line, for anything else."""
+    """Read a file by `write_certificates`. Raises InputError, naming file and line, for anything else."""
     text = read_text(path)
     rows: list[tuple[int, str, int, float]] = []
     for number, line in enumerate(text.split("\n")[:-1], start=1):

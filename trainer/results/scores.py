@@ -1,9 +1,7 @@
-"""Result rows: the door between `evaluate` and `report`, one JSON line per evaluated cell.
+"""Result rows, which `evaluate` writes and `report` reads: one JSON line per score, in `<run>/eval/results.jsonl`.
 
-A *cell* is what one score belongs to: a task, a split, a setting (standard, generalized or smoothed), the language of
-the first text, the language of the second, how the checkpoint was chosen, and the noise where there was any.
-
-Input and output: `<run>/eval/results.jsonl`. No torch here: reports run on a laptop.
+A score belongs to a task, a split, a setting (standard, generalized or smoothed), the languages of the first and the
+second text, a way of choosing the checkpoint, a metric, and the noise of the smoothed setting: `ResultRow.key`.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from data_prep.base.errors import InputError
+from trainer.metrics import METRICS
 from trainer.results.jsonl import merge_keyed, read_keyed
 
 FORMAT_VERSION: Literal[1] = 1
@@ -34,10 +33,9 @@ _NAME = re.compile(r"[A-Za-z0-9_+-]+")
 
 
 def checked_name(name: str, what: str = "a name") -> str:
-    """`name` if it is safe as one part of a file name: letters, digits, ``-``, ``_`` and ``+`` only.
+    """`name`, safe as a part of a file name: letters, digits, ``-``, ``_`` and ``+`` only. Raises InputError otherwise.
 
-    Tasks, splits and languages become file names, so a name with a dot or a slash could leave its folder.
-    Raises InputError otherwise.
+    Tasks, splits and languages become file names; a name with a dot or a slash could leave its folder.
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"{what} may hold letters, digits, '-', '_' and '+' only, found {name!r}")
@@ -47,6 +45,12 @@ def checked_name(name: str, what: str = "a name") -> str:
 def _is_name(value: str) -> str:
     if not _NAME.fullmatch(value):
         raise ValueError("may hold letters, digits, '-', '_' and '+' only")
+    return value
+
+
+def _is_metric(value: str) -> str:
+    if value not in METRICS:
+        raise ValueError(f"must be one of {', '.join(METRICS)}")
     return value
 
 
@@ -60,27 +64,27 @@ def _is_inside(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_is_name)]
 PathInside = Annotated[str, AfterValidator(_is_inside)]
-# Beyond what is ever measured, and small enough that sums, squares and figures of a report stay finite.
+# Bounds far beyond any measurement, within which the sums and squares of a report stay finite.
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Length = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
 LARGEST_VALUE = 1e30
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=200)]
 Printed = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=10_000)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
-"""sha256 in hex; empty where it is not known."""
+"""sha256 in hex; empty if unknown."""
 Setting = bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[float, Field(allow_inf_nan=False)] | Printed
 Settings = Annotated[dict[Printed, Setting | None], Field(max_length=200)]
-"""What a run's numbers depend on but the seed, by dotted name; see `trainer.runs.identity`."""
+"""Settings that determine a run except for its seed, by dotted name; see `trainer.runs.identity`."""
 WeightsHash = Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")]
 Ending = Literal["done", "collapsed", "diverged"]
-ROUNDING = 1e-9  # of accuracies and their means
-TAKEN_FOR_BETTER = 0.05  # probability that a guesser is taken for better than chance
+ROUNDING = 1e-9  # tolerance for rounding of accuracies and their means
+FALSE_POSITIVES = 0.05  # probability that a random guesser counts as better than chance
 
 
 def recipe_digest(settings: Mapping[str, Setting | None]) -> str:
-    """16 hex digits that runs share which differ in their seed only; empty where nothing is known of the recipe.
+    """Digest (16 hex digits) of the settings, equal for runs that differ in their seed only; empty without settings.
 
-    A setting that is null counts as one that is absent.
+    A setting that is null counts as absent.
     """
     if not settings:
         return ""
@@ -90,22 +94,22 @@ def recipe_digest(settings: Mapping[str, Setting | None]) -> str:
 
 
 def chance_limit(chance: float, n: int, chosen_from: int = 1) -> float:
-    """The highest accuracy on `n` examples that is no better than `chance`, the share of the most frequent class.
+    """Highest accuracy on `n` examples that is not significantly above `chance`, the share of the most frequent class.
 
-    A guesser, or the best of `chosen_from` guessers, goes beyond it with probability 0.05 (Bonferroni's bound, normal
-    approximation). With `n` 0 nothing is known of the sampling error: the limit is `chance` itself.
+    One guesser, or the best of `chosen_from` guessers, exceeds it with probability 0.05 (Bonferroni correction, normal
+    approximation). With n = 0 the sampling error is unknown, and the limit is `chance` itself.
     """
     error = math.sqrt(chance * (1 - chance) / n) if n else 0.0
-    return chance + NormalDist().inv_cdf(1 - TAKEN_FOR_BETTER / max(1, chosen_from)) * error
+    return chance + NormalDist().inv_cdf(1 - FALSE_POSITIVES / max(1, chosen_from)) * error
 
 
 def is_at_chance(accuracy: float, chance: float, n: int, chosen_from: int = 1) -> bool:
-    """Whether an accuracy is no better than chance, see `chance_limit`."""
+    """Whether an accuracy is not significantly above chance, see `chance_limit`."""
     return accuracy <= chance_limit(chance, n, chosen_from) + ROUNDING
 
 
 def file_in(eval_folder: Path, name: str) -> Path:
-    """The file that a row names, a checked relative path. Raises InputError where links lead out of `eval_folder`."""
+    """Path of the file `name` of a row. Raises InputError if a link leads out of `eval_folder`."""
     path = eval_folder / name
     if not os.path.realpath(path).startswith(os.path.realpath(eval_folder) + os.sep):
         raise InputError(f"{path} leads out of its run by a link; put the file itself there")
@@ -113,7 +117,7 @@ def file_in(eval_folder: Path, name: str) -> Path:
 
 
 class SmoothingRecord(BaseModel):
-    """How a cell was smoothed, and what came of it; see `trainer.evaluate.smoothing` for the terms.
+    """Settings and results of randomized smoothing on a cell; see `trainer.evaluate.smoothing` for the terms.
 
     Shares and means are over all examples of the cell.
     """
@@ -121,110 +125,105 @@ class SmoothingRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     site: str = Field(min_length=1)
-    """Where the noise was added: a `robust.site`."""
+    """Site of the noise: a `robust.site`."""
     sigma: float = Field(gt=0, le=1e6)
-    """Standard deviation of the noise per coordinate, an absolute length at the site."""
+    """Standard deviation of the noise per coordinate, absolute."""
     samples: int = Field(ge=1, lt=2**32)
     """Noisy passes per example behind each certificate."""
     selection_samples: int = Field(ge=1, lt=2**32)
-    """Noisy passes per example, others than those, that chose the class to certify."""
+    """Further noisy passes per example, which chose the class to certify."""
     alpha: float = Field(gt=0, lt=1)
-    """Each certificate is wrong with at most this probability."""
+    """Upper bound of the probability that a certificate is wrong."""
     seed: Count
-    """Seed of the noise."""
     abstained: float = Field(ge=0, le=1)
     """Share of examples without a certificate."""
     vote: float | None = Field(default=None, ge=0, le=1)
     """Accuracy of the majority vote, abstentions counted as wrong; None without labels."""
     vote_abstained: float = Field(ge=0, le=1)
-    """Share of examples whose majority vote is too close to call."""
+    """Share of examples whose top two classes are too close for a majority vote."""
     mean_radius: Length | None = None
-    """Mean certified radius, 0 for what is wrong or without a certificate; None without labels."""
+    """Mean certified radius, 0 where wrong or not certified; None without labels."""
     median_radius: Length | None = None
-    """Median of the same: half of the examples are right, and certified at least this far."""
+    """Median of the same: half of the examples are right and certified for at least this radius."""
     token_norm: Length
-    """Mean L2 norm of a content token's vector at the site: what sigma is to be judged against."""
+    """Mean L2 norm of a content token's vector at the site, for comparison with sigma."""
     width: int = Field(ge=1, lt=2**31)
-    """Numbers in a token's vector: its noise has norm sigma * sqrt(width)."""
+    """Width of a token's vector: its noise has norm sigma * sqrt(width)."""
     certified: PathInside
-    """The file of certificates per example, relative to the run's `eval/` folder."""
+    """Certificate file, relative to the run's `eval/` folder."""
 
     @property
     def noise(self) -> str:
-        """What tells the noise of this cell from that of others: site and sigma."""
+        """Site and sigma, which identify the noise of a row."""
         return f"{self.site} {self.sigma!r}"
 
 
 class ResultRow(BaseModel):
-    """One score, or the reason why there is none.
-
-    Raises pydantic's ValidationError where a value and its note contradict each other.
-    """
+    """One score, or the reason why there is none. Raises pydantic's ValidationError where fields are inconsistent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format_version: Literal[1] = FORMAT_VERSION
     run: str
-    """The run's name."""
     label: Label
-    """What the run is called in reports, e.g. "plain" or "pgd"; runs that differ in their seed only share it."""
+    """Name of the recipe in reports, e.g. "plain" or "pgd", shared by runs that differ in their seed only."""
     method: str
-    """The robust method: a key of the trainer's METHODS."""
+    """Robust method: a key of `trainer.robust.METHODS`."""
     seed: Count
     task: Name
     kind: str
-    """The task's kind: "pair" or "mlm"."""
-    metric: str
+    """Kind of task: a key of `trainer.kinds.KINDS`."""
+    metric: Annotated[str, AfterValidator(_is_metric)]
     """A key of `trainer.metrics.METRICS`."""
     split: Name
     setting: Literal["standard", "generalized", "smoothed"] = "standard"
-    """Generalized: the two texts of a pair are taken from two languages. Smoothed: randomized smoothing; the value is
-    the share of examples that are right and certified, at any radius."""
+    """Generalized: the two texts of a pair are in two languages. Smoothed: randomized smoothing; the value is the share
+    of examples that are right and certified, at any radius."""
     language: Name
-    """The language of the first text (the premise), or of the only one."""
+    """Language of the first text (the premise), or of the only one."""
     language_2: Name
-    """The language of the second text (the hypothesis); equal to `language` in the standard setting."""
+    """Language of the second text (the hypothesis); equal to `language` in the other settings."""
     value: float | None
-    """The metric: accuracy as a fraction 0..1, perplexity as it is; None where `note` says why."""
+    """Value of the metric, fractions from 0 to 1; None for the reason in `note`."""
     note: str = ""
-    """Empty for a score, else "no label" or "missing: <reason>"."""
+    """"no label" or "missing: <reason>"; empty with a value."""
     n: Count
-    """Examples scored (or predicted, where there is no label); 0 in oracle rows."""
+    """Number of examples scored, or predicted if there are no labels; 0 in oracle rows."""
     excluded: Count = 0
-    """Generalized: examples left out, because a row is absent in one language or the two labels differ."""
+    """Generalized: examples left out because a row is missing in one language or its labels differ."""
     step: Count
-    """The training step of the checkpoint."""
+    """Training step of the checkpoint."""
     selection: Literal["best", "oracle"] = "best"
-    """"best": the checkpoint chosen on the dev cell `chosen_on`; "oracle": the best one for this very language."""
+    """"best": the checkpoint chosen on the dev cell `chosen_on`; "oracle": the best one on this row's own cell."""
     predictions: PathInside | None = None
-    """The prediction file, relative to the run's `eval/` folder."""
+    """Prediction file, relative to the run's `eval/` folder."""
     outcomes: PathInside | None = None
-    """The file of right and wrong per example, relative to `eval/`; None where there is no label."""
+    """Outcome file (counts of the metric per example), relative to `eval/`; None without labels."""
     language_info: dict[str, str] = Field(default_factory=dict)
-    """Name, family, script, resource and morphology of `language`; "unknown" where unknown."""
+    """Name, family, script, resource level and morphology of `language`, or "unknown"."""
     train_languages: list[str] = Field(default_factory=list)
-    """The languages whose labels the run was trained on."""
+    """Languages of the training cells."""
     smoothing: SmoothingRecord | None = None
-    """Smoothed rows: the noise, and what it certified."""
+    """Smoothed rows only."""
     settings: Settings = Field(default_factory=dict)
-    """What the run's training depended on but the seed; empty in rows of earlier versions."""
+    """Settings that determined the run except for its seed; empty in rows of earlier versions."""
     origin_run: WeightsHash = ""
-    """Hash of the weights that the run began with, those of an earlier run (`init_from`); empty without one. The
-    settings name that run's recipe instead: chains that start from two seeds of one stage are seeds of one recipe."""
+    """Hash of the initial weights if they are those of an earlier run (`init_from`), else empty. `settings` name that
+    run's recipe instead: chains that start from two seeds of one stage are seeds of one recipe."""
     ended: Ending = "done"
-    """How training ended; a run that collapsed or diverged is a failed seed."""
+    """End of training; a run that collapsed or diverged is a failed seed."""
     chosen_on: Printed | None = None
-    """The dev cell `task/split/language` that chose the checkpoint, empty for the last step; None where unknown."""
+    """Dev cell `task/split/language` that chose the checkpoint; empty for the last step, None if unknown."""
     checkpoint: Sha256 = ""
-    """Hash of the weights that were evaluated; empty in oracle rows, whose weights are not kept."""
+    """Hash of the evaluated weights; empty in oracle rows, whose weights are not kept."""
     cell_sha256: Sha256 = ""
-    """Hash of the content of the cell's rows (generalized: of both cells')."""
+    """Hash of the content of the cell's rows; of both cells' in the generalized setting."""
     precision: Printed = ""
-    """Number format of weights and activations in the evaluation (oracle rows: in training)."""
+    """Number format of weights and activations in the evaluation, in oracle rows that of training."""
     kernels: Printed = ""
     """Backend of the perturbation kernels in training."""
     chance: float | None = Field(default=None, ge=0, le=1)
-    """Accuracy of always naming the cell's most frequent class; None where there is no such thing, or it is unknown."""
+    """Score of always predicting the cell's most frequent class; None where that is not defined or unknown."""
 
     @model_validator(mode="after")
     def _consistent(self) -> ResultRow:
@@ -232,11 +231,11 @@ class ResultRow(BaseModel):
             if self.note != NO_LABEL and not self.note.startswith(MISSING):
                 raise ValueError(f"no value, so note must be {NO_LABEL!r} or start with {MISSING!r}")
         elif self.note:
-            raise ValueError("a value and a note that says there is none")
+            raise ValueError("a value and a note that there is none")
         elif not abs(self.value) <= LARGEST_VALUE:
             raise ValueError(f"value is not a number up to {LARGEST_VALUE:g}")
-        elif self.metric == "accuracy" and not 0 <= self.value <= 1:
-            raise ValueError("accuracy is a fraction from 0 to 1")
+        elif METRICS[self.metric].is_fraction and not 0 <= self.value <= 1:
+            raise ValueError(f"{self.metric} is a fraction from 0 to 1")
         if self.setting != "generalized" and self.language != self.language_2:
             raise ValueError(f"the {self.setting} setting has one language")
         if (self.setting == "smoothed") != (self.smoothing is not None):
@@ -259,10 +258,9 @@ class ResultRow(BaseModel):
 
     @property
     def chance_limit(self) -> float | None:
-        """The highest score that is no better than naming the most frequent class, see `chance_limit`; None where that
-        is not known.
+        """Highest score not significantly above `chance`, see `trainer.results.scores.chance_limit`; None if unknown.
 
-        On the dev cell that chose the checkpoint, the score is the best of all that it was chosen from.
+        On the dev cell that chose the checkpoint, the score is the best of all evaluations.
         """
         if self.value is None or self.chance is None:
             return None
@@ -272,7 +270,7 @@ class ResultRow(BaseModel):
 
     @property
     def at_chance(self) -> bool:
-        """Whether the score is no better than naming the most frequent class."""
+        """Whether the score is not significantly above `chance`."""
         limit = self.chance_limit
         return self.value is not None and limit is not None and self.value <= limit + ROUNDING
 
@@ -289,13 +287,13 @@ class ResultRow(BaseModel):
 
 
 def read_rows(path: Path) -> list[ResultRow]:
-    """The rows of a `results.jsonl`, in file order. Raises InputError, see `read_keyed`."""
+    """Rows of a `results.jsonl`, in file order. Raises InputError, see `read_keyed`."""
     return read_keyed(path, ResultRow, "result row", "evaluate the run again")
 
 
 def merge_rows(path: Path, new_rows: Iterable[ResultRow]) -> list[ResultRow]:
-    """Rewrite `path` with its rows and `new_rows`, a new row taking the place of an old one with its key.
+    """Rewrite `path` with its rows and `new_rows`, which replace rows of equal key; returns all rows.
 
-    Returns what was written. Raises InputError where the present file holds something else (it is left as it is).
+    Raises InputError, leaving the file as it is, where it holds anything else.
     """
     return merge_keyed(path, read_rows, new_rows, "evaluate")

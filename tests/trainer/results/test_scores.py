@@ -44,6 +44,8 @@ def test_rows_survive_the_file(tmp_path: Path) -> None:
     {"surprise": 1},
     {"format_version": 2},
     {"value": 1.5},
+    {"value": 1.5, "metric": "f1"},
+    {"metric": "bleu"},
     {"value": float("nan")},
     {"value": None},
     {"value": None, "note": "because"},
@@ -65,6 +67,14 @@ def test_rows_survive_the_file(tmp_path: Path) -> None:
 def test_refused_rows(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         make(**fields)
+
+
+def test_metrics_of_one_cell_have_rows_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / RESULTS_FILE
+    merge_rows(path, [make(value=0.5), make(value=0.4, metric="f1"), make(value=7.5, metric="perplexity")])
+    assert [row.value for row in merge_rows(path, [make(value=0.6, metric="f1")])] == [0.5, 0.6, 7.5]
+    row = smoothed()
+    assert row.plain_key == make().key
 
 
 @pytest.mark.parametrize(("line", "named"), [
