@@ -13,8 +13,7 @@ COMMANDS: Commands = {
         "Predict with a run's best checkpoint: a prediction file and a result row per language, or pair of languages."),
     "diagnose": LazyCommand(
         "trainer.diagnose.run:diagnose",
-        "Measure how far languages lie from English in a run's best model, and what distance and noise do to "
-        "accuracy."),
+        "Measure distance to English, and accuracy by distance and by noise, with a run's best model."),
     "report": LazyCommand(
         "trainer.report:report", "Compare evaluated runs: tables, intervals and figures in --out."),
     "export": LazyCommand(

@@ -1,7 +1,7 @@
-"""Runs a model over a language and its English translation, batch by batch: distances, accuracy, accuracy under noise.
+"""Forward passes over a language and its English translation: distances, accuracy, accuracy under noise.
 
-Inputs: a SiteModel, `Examples` of two row-aligned cells. Outputs: numbers per example, in row order; activations of
-one batch are held at a time. Dropout is off.
+Inputs: a SiteModel without dropout, `Examples` of two row-aligned cells. Outputs: numbers per example, in row order;
+memory holds the activations of one batch.
 Shapes: N examples, B examples of a batch, L tokens, H width, S noise scales.
 """
 
@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Noise:
-    """Gaussian noise for accuracy by noise scale; scales are relative to the mean English token norm at the site."""
+    """Gaussian noise; scales are relative to the mean English token norm at the site."""
 
     scales: Sequence[float]
     draws: int
@@ -38,7 +38,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Ball:
-    """The ball a run was trained with: its full radius as a length at the site, and the settings it belongs to."""
+    """Ball of a run's training: full radius as a length at the site, and its settings."""
 
     radius: float
     settings: RobustSection
@@ -46,11 +46,11 @@ class Ball:
 
 @dataclass(frozen=True)
 class Measured:
-    """One language, rows as given; arrays of shape (N,) unless noted."""
+    """Measurements of one language, in row order; shape (N,) unless noted."""
 
     site: Floats  # (N, 3): token distance, sentence distance, cosine at the site
     last: Floats  # (N, 3): the same at the last layer
-    inside: Floats | None  # (N, 3): balls inside, balls, sentence passes; None without a ball
+    inside: Floats | None  # (N, 3): the fields of `distance.Inside`; None without a ball
     right: Floats | None  # 1.0 right, 0.0 wrong, without noise; None without labels
     right_under_noise: Floats | None  # (N, S): share of draws in which the prediction is right
 
@@ -75,10 +75,10 @@ def measure(
     english_rows: npt.NDArray[np.int64], *, ball: Ball | None, noise: Noise | None, site_norm: float,
     batch_size: int, device: torch.device, advance: Callable[[int], object] = lambda rows: None,
 ) -> Measured:
-    """Figures of `examples[rows]`, each beside `english[english_rows]` of the same place.
+    """Measure `examples[rows]` against `english[english_rows]`, row by row.
 
-    noise: None leaves out whatever needs labels. site_norm: mean English token norm at the site, the unit of the
-    noise. advance: called with the number of examples done. The layers below the site run once per batch.
+    noise: None leaves out what needs labels. site_norm: mean English token norm at the site, the unit of the noise.
+    advance: called with the number of examples done. The layers below the site run once per batch.
     """
     size = len(rows)
     at_site, at_last = np.empty((size, 3)), np.empty((size, 3))
@@ -105,10 +105,10 @@ def measure(
 
 
 def gaussian_noise(batch: Batch, width: int, noise: Noise, draw: int) -> Tensor:
-    """(B, L, H) fp32 noise on content tokens, root mean square length 1 per token.
+    """(B, L, H) fp32 noise on content tokens, root mean square norm 1 per token.
 
-    Counter-based: a function of (seed, draw, example id, token, dimension), so it does not depend on the batch, and
-    all scales, and the rows of equal id of all languages, get the same directions.
+    Counter-based: a function of (seed, draw, example id, token, dimension), independent of the batch; all scales, and
+    rows of equal id in all languages, share directions.
     """
     z_BLH = philox.gaussian(noise.seed, 0, batch.example_ids, batch.input_ids.shape[1], width,
                             philox.STREAM_NOISE + draw)
@@ -118,7 +118,7 @@ def gaussian_noise(batch: Batch, width: int, noise: Noise, draw: int) -> Tensor:
 def _right_under_noise(
     model: SiteModel, batch: Batch, x_BLH: Tensor, noise: Noise, site_norm: float, clean_B: Floats
 ) -> Floats:
-    """(B, S) share of draws in which the prediction is right; without noise, that of the clean pass."""
+    """(B, S) share of draws with a right prediction; `clean_B` at scale 0."""
     right_BS = np.zeros((len(clean_B), len(noise.scales)))
     for draw in range(noise.draws):
         z_BLH = gaussian_noise(batch, x_BLH.shape[-1], noise, draw)
@@ -144,7 +144,7 @@ def _columns(found: Distances) -> Floats:
 def _batches(
     examples: Examples, rows: npt.NDArray[np.int64], batch_size: int, device: torch.device
 ) -> Iterator[tuple[npt.NDArray[np.int64], Batch]]:
-    """(places in `rows`, their batch), longest first so that too little memory shows at once."""
+    """(indices in `rows`, batch), longest first, so that too little memory shows in the first batch."""
     order = np.argsort(-examples.lengths[rows], kind="stable")
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]

@@ -1,13 +1,13 @@
 """`python -m trainer diagnose RUN --tasks xnli [--splits test] [--languages en,de] [--noise_scales 0,0.1,0.5]`.
 
-The picture behind robust training for transfer (Huang et al. 2021, arXiv 2104.08645) is that sentences of other
-languages are perturbed English sentences to the model, so that robustness in a ball around English carries over. This
-command measures, per language, what that picture predicts: how far row-aligned sentences lie from English, which share
-of them lies inside the trained radius, and how accuracy falls with distance and with noise.
+Hypothesis of robust training for transfer (Huang et al. 2021, arXiv 2104.08645): to the model, sentences of other
+languages are perturbed English sentences, so that robustness in a ball around English transfers. This command measures
+what it predicts per language: distance of row-aligned sentences to English, share inside the trained radius, and
+accuracy by distance and by noise.
 
-Inputs: a run's `best/` and `config.yaml`, and parallel cells, the English one among them. Outputs: a row per
-language in `<run>/eval/diagnostics.jsonl` and figures in `<run>/tensorboard/`. Inputs are checked before the model is
-loaded, and nothing is written before all is measured.
+Inputs: a run's `best/` and `config.yaml`, and parallel cells, English among them. Outputs: a row per language in
+`<run>/eval/diagnostics.jsonl` and figures in `<run>/tensorboard/`. Inputs are checked before the model is loaded;
+nothing is written before everything is measured.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def diagnose(
     noise_draws: int = 1, noise_seed: int = 0, shards: str | None = None, batch_size: int = 64,
     precision: str = "fp32",
 ) -> int:
-    """Measure how far languages lie from English in a run's best model, and what distance and noise do to accuracy.
+    """Measure distance to English, and accuracy by distance and by noise, with a run's best model.
 
-    tasks, languages, splits: comma lists; without languages, all that were built. noise_scales: lengths of a token's
+    tasks, languages, splits: comma lists; without languages, all that were built. noise_scales: norms of a token's
     Gaussian noise at the run's robust.site, relative to the mean norm of English tokens there; accuracy is averaged
-    over noise_draws draws from noise_seed. shards: the folder that holds the cells (default: the one the run was
-    trained from, or one of its name beside the run).
+    over noise_draws draws from noise_seed. shards: folder of the cells (default: the one the run was trained from, or
+    one of its name beside the run).
     """
     folder = Path(run)
     record = read_finished(folder)
@@ -75,7 +75,7 @@ def diagnose(
     settings = _settings(folder)
     ball = _ball(folder, settings, record)
     if (written := folder / "eval" / DIAGNOSTICS_FILE).exists():
-        read_diagnostics(written)  # a damaged file is refused now, not after an hour of measuring
+        read_diagnostics(written)  # refuse a damaged file before measuring
     root = find_shards_root(folder, record, shards)
     jobs = [job for task in _words(tasks) for split in _words(splits)
             for job in _jobs(root, task, split, _words(languages or ""), record)]
@@ -99,7 +99,7 @@ def diagnose(
                 noise=labelled, site_norm=unit[0], batch_size=batch_size, device=device,
                 advance=lambda done: progress.advance(bar, done))
             rows.append(_row(job, measured_fields(found, unit, labelled), settings, ball, noise, record))
-    with held_beside(written, "diagnose", wait=True):  # of several at once, the last draws the rows of all
+    with held_beside(written, "diagnose", wait=True):  # of several processes, the last draws the rows of all
         merged = merge_diagnostics(written, rows)
         write_figures(folder / "tensorboard", merged)
     print_rows(rows)
@@ -109,7 +109,7 @@ def diagnose(
 
 @dataclass(frozen=True)
 class Job:
-    """A language beside English, and the rows of both cells that are translations of each other."""
+    """A language and English, with the join of their parallel rows."""
 
     cell: Cell
     english: Cell
@@ -125,7 +125,7 @@ class Job:
 
 
 def _jobs(root: Path, task: str, split: str, languages: list[str], record: FinishedRecord) -> Iterator[Job]:
-    """The languages of one task and split, each beside the English cell; InputError where their rows do not join."""
+    """Jobs of one task and split. Raises InputError where rows of a language and of English do not join."""
     cells = open_cells(root, task, split, languages, record)
     english = next((cell for cell in cells if cell.manifest.language == ENGLISH), None)
     if english is None:
@@ -138,7 +138,7 @@ def _jobs(root: Path, task: str, split: str, languages: list[str], record: Finis
 
 
 def _joined(jobs: list[Job]) -> list[str]:
-    """Lines on the rows that each language shares with English."""
+    """Lines on the number of rows that each language shares with English."""
     joins: dict[str, list[tuple[str, Join]]] = {}
     for job in jobs:
         manifest = job.cell.manifest
@@ -163,14 +163,14 @@ def _row(job: Job, fields: dict[str, Any], settings: RobustSection, ball: Ball |
 
 
 def _settings(folder: Path) -> RobustSection:
-    """The robust section of the run's merged recipe; a plain run's has the default site, which is measured."""
+    """Robust section of the run's merged recipe; that of a plain run has the default site."""
     if not (folder / CONFIG).is_file():
         raise InputError(f"{folder / CONFIG} is missing; expected the merged recipe of the run: train it again")
     return load_recipe(str(folder / CONFIG), announce=False).robust
 
 
 def _ball(folder: Path, settings: RobustSection, record: FinishedRecord) -> Ball | None:
-    """The run's ball at its full radius, None where its method has none."""
+    """Ball of the run at its full radius; None where its method has none."""
     if settings.method in WITHOUT_BALL:
         return None
     if settings.relative and not record.site_norm:
@@ -180,7 +180,7 @@ def _ball(folder: Path, settings: RobustSection, record: FinishedRecord) -> Ball
 
 
 def _scales(text: str) -> list[float]:
-    """The noise scales, ascending, each once."""
+    """Distinct noise scales, ascending."""
     try:
         scales = sorted({float(word) for word in _words(text)})
     except ValueError:

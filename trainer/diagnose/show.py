@@ -1,8 +1,4 @@
-"""Shows what `diagnose` found in one run: tables in the terminal, figures for TensorBoard.
-
-Inputs: diagnostic rows. Outputs: text, and an event file in the run's `tensorboard/` that takes the place of an earlier
-one of this command.
-"""
+"""Display of a run's diagnostic rows: tables in the terminal, figures for TensorBoard."""
 
 from __future__ import annotations
 
@@ -21,12 +17,12 @@ from trainer.results.diagnostics import ENGLISH, DiagnosticRow
 from trainer.results.numbers import counted
 from trainer.statistics.rank_correlation import FEWEST_LANGUAGES, RankCorrelation, rank_correlation
 
-SUFFIX = ".diagnose"  # of this command's event files, so that it removes no others
+SUFFIX = ".diagnose"  # of this command's event files, the only ones that it replaces
 BIN_AXIS = "sentence distance to English (mean token norms)"
 
 
 def print_rows(rows: Sequence[DiagnosticRow]) -> None:
-    """Print the rows of each task and split, and how distance and accuracy go together over its languages."""
+    """Print the rows of each task and split, and the correlation of distance and accuracy over its languages."""
     console = Console()
     for (task, split), found in _by_split(rows).items():
         first = found[0]
@@ -42,7 +38,7 @@ def print_rows(rows: Sequence[DiagnosticRow]) -> None:
 
 
 def correlation_line(rows: Sequence[DiagnosticRow]) -> str:
-    """What one run says about distance and accuracy over its languages."""
+    """Rank correlation of distance and accuracy over the languages of one run, in words."""
     found, languages = correlate(rows)
     if found is None:
         return ("Rank correlation of token distance and accuracy: nothing is claimed over "
@@ -53,14 +49,14 @@ def correlation_line(rows: Sequence[DiagnosticRow]) -> str:
 
 
 def correlate(rows: Sequence[DiagnosticRow]) -> tuple[RankCorrelation | None, int]:
-    """(the correlation of one run, None where too little is known; the number of languages it could be over)."""
+    """(Correlation of one run or None, number of languages other than English with an accuracy)."""
     pairs = [(row.site.token, row.accuracy) for row in rows if row.language != ENGLISH and row.accuracy is not None]
     distances, accuracies = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return rank_correlation([distances], [accuracies]), len(pairs)
 
 
 def write_figures(folder: Path, rows: Sequence[DiagnosticRow]) -> None:
-    """Draw every task and split of `rows` as TensorBoard figures at the checkpoint's step."""
+    """Write a TensorBoard event file with figures of every task and split, in place of an earlier one."""
     earlier = list(folder.glob(f"events.out.tfevents.*{SUFFIX}"))
     with EventFile(folder, suffix=SUFFIX) as events:
         for (task, split), found in _by_split(rows).items():
@@ -71,7 +67,7 @@ def write_figures(folder: Path, rows: Sequence[DiagnosticRow]) -> None:
 
 
 def figures(rows: Sequence[DiagnosticRow]) -> dict[str, Figure]:
-    """The figures of one task and split, by name; only what needs no label where there is none."""
+    """Figures of one task and split by name; empty without labels."""
     scored = [(row, row.accuracy) for row in rows if row.accuracy is not None]
     if not scored:
         return {}
@@ -125,6 +121,6 @@ def _percent(share: float | None) -> str:
 
 
 def _by_split(rows: Sequence[DiagnosticRow]) -> dict[tuple[str, str], list[DiagnosticRow]]:
-    """The rows by task and split, English first."""
+    """Rows by task and split, English first."""
     ordered = sorted(rows, key=lambda row: (row.task, row.split, row.language != ENGLISH, row.language))
     return {pair: list(found) for pair, found in groupby(ordered, key=lambda row: (row.task, row.split))}

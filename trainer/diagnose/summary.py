@@ -1,6 +1,6 @@
-"""From numbers per example to a diagnostic row: means, shares, bins of equal count.
+"""Summary of measurements per example: means, shares, bins of equal size.
 
-Inputs: what `measure` found in one language. Output: the fields of a `DiagnosticRow` that are measured.
+Inputs: `Measured` of one language. Output: the measured fields of a `DiagnosticRow`.
 Shapes: N examples.
 """
 
@@ -18,10 +18,10 @@ BINS = 5
 
 
 def measured_fields(found: Measured, norms: tuple[float, float], noise: Noise | None) -> dict[str, Any]:
-    """n, site, last, inside, inside_sentences, accuracy, bins and noise of a row.
+    """Fields n, site, last, inside, inside_sentences, accuracy, bins and noise of a row.
 
     norms: mean English token norms at the site and the last layer. Examples without a content token on either side
-    count nowhere; n is 0 where none is left, and then there is nothing else.
+    are left out; where none is left, n is 0 and site and last are absent.
     """
     whole = np.isfinite(found.site).all(axis=1) & np.isfinite(found.last).all(axis=1)
     fields: dict[str, Any] = {"n": int(whole.sum()), "inside": None, "inside_sentences": None, "accuracy": None,
@@ -50,9 +50,9 @@ def place(columns_N3: Floats, english_norm: float) -> Place:
 
 
 def bins(distance_N: Floats, right_N: Floats, count: int = BINS) -> list[DistanceBin] | None:
-    """Accuracy in `count` groups of the sentences from near to far, equally large but for the remainder.
+    """Accuracy in `count` groups of sentences by distance, of equal size up to the remainder.
 
-    None for fewer sentences than groups, and where all sentences are equally far, as English is from itself.
+    None for fewer sentences than groups, and where all distances are equal, as for English.
     """
     if len(distance_N) < count or not np.ptp(distance_N):
         return None

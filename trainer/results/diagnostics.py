@@ -1,8 +1,7 @@
-"""Diagnostic rows: the door between `diagnose` and `report`, one JSON line per task, split and language of a run.
+"""Diagnostic rows, the interface between `diagnose` and `report`: a JSON line per task, split and language of a run.
 
-Input and output: `<run>/eval/diagnostics.jsonl`. No torch here.
-Distances are L2 and come twice: as lengths at their place, and relative to the mean L2 norm of English content tokens
-there, which is what a relative `robust.epsilon` counts in.
+File: `<run>/eval/diagnostics.jsonl`. Distances are L2, as lengths at a layer, and relative to the mean L2 norm of
+English content tokens there, the unit of a relative `robust.epsilon`.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ RowKey = tuple[str, str, str]
 
 
 class Part(BaseModel):
-    """Base of all parts of a row: no unknown keys, no NaN, immutable."""
+    """Base of all parts of a row: immutable, without unknown keys or NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Place(Part):
-    """Distances of a language's sentences to their English translations, at one place in the model."""
+    """Distances of a language's sentences to their English translations at one layer."""
 
     english_norm: float = Field(ge=1e-30, le=1e30)
-    """Mean L2 norm of the content tokens of the whole English cell at this place: the unit of what is relative."""
+    """Mean L2 norm of the content tokens of the whole English cell, the unit of relative distances."""
     token: Length
     """Mean over sentences of the mean L2 distance of a content token to the nearest one of the English sentence."""
     sentence: Length
@@ -47,7 +46,7 @@ class Place(Part):
 
 
 class DistanceBin(Part):
-    """One of several equally large groups of a language's sentences, from near to far."""
+    """One of several groups of equal size of a language's sentences, by distance."""
 
     distance: Length
     """Mean sentence distance at the site of the group, relative."""
@@ -59,12 +58,12 @@ class NoisePoint(Part):
     """Accuracy under Gaussian noise on every content token at the site."""
 
     scale: Length
-    """Root mean square length of a token's noise, relative to the mean English token norm at the site."""
+    """Root mean square norm of a token's noise, relative to the mean English token norm at the site."""
     accuracy: float = Field(ge=0, le=1)
 
 
 class DiagnosticRow(Part):
-    """What was measured of one language."""
+    """Measurements of one language."""
 
     format_version: Literal[1] = FORMAT_VERSION
     run: str
@@ -76,9 +75,9 @@ class DiagnosticRow(Part):
     language: Name
     language_name: str = "unknown"
     step: Count
-    """The training step of the checkpoint, the run's best one."""
+    """Training step of the run's best checkpoint."""
     n: int = Field(ge=1, lt=2**63)
-    """Sentences measured: rows that have a translation in the English cell. Every figure below is over these."""
+    """Sentences measured, those with a translation in the English cell; all fields below are over these."""
     excluded: Count
     """Rows left out: without a translation in the English cell, or without a content token in either language."""
     site_name: str
@@ -92,12 +91,12 @@ class DiagnosticRow(Part):
     scope: Literal["token", "sequence"]
     """The run's `robust.scope`."""
     radius: Length | None
-    """The full radius that the run was trained with, as a length at the site; None for a method without a ball."""
+    """Full radius of the run's training, as a length at the site; None for a method without a ball."""
     inside: float | None = Field(ge=0, le=1)
     """Share of balls (content tokens, or whole sentences where the scope is "sequence") whose distance to the nearest
     English tokens is at most the radius; None without a radius. See `distance.inside_radius`."""
     inside_sentences: float | None = Field(ge=0, le=1)
-    """Share of sentences whose sentence distance does not rule out that every token lies inside."""
+    """Share of sentences whose sentence distance is compatible with every token lying inside."""
     accuracy: float | None = Field(ge=0, le=1)
     """Accuracy without noise; None without labels."""
     bins: list[DistanceBin] | None
@@ -117,18 +116,18 @@ class DiagnosticRow(Part):
 
     @property
     def key(self) -> RowKey:
-        """What identifies a row within its run: task, split, language."""
+        """Identity of a row in its run: task, split, language."""
         return (self.task, self.split, self.language)
 
 
 def read_diagnostics(path: Path) -> list[DiagnosticRow]:
-    """The rows of a `diagnostics.jsonl`, in file order. Raises InputError, see `read_keyed`."""
+    """Rows of a `diagnostics.jsonl`, in file order. Raises InputError, see `read_keyed`."""
     return read_keyed(path, DiagnosticRow, "diagnostic row", "remove the file and diagnose the run again")
 
 
 def merge_diagnostics(path: Path, new_rows: Iterable[DiagnosticRow]) -> list[DiagnosticRow]:
-    """Rewrite `path` with its rows and `new_rows`, a new row taking the place of an old one with its key.
+    """Rewrite `path` with its rows and `new_rows`, which replace rows of equal key; returns the rows written.
 
-    Returns what was written. Raises InputError where the present file holds something else (it is left as it is).
+    Raises InputError, and leaves the file as it is, where it holds anything but diagnostic rows.
     """
     return merge_keyed(path, read_diagnostics, new_rows, "diagnose")

@@ -1,10 +1,10 @@
 """Paired differences between two systems over test items and training runs: intervals, p-values, detectable effects.
 
-Model: d_sci = correct(other) - correct(base) for seed s (a pair of runs), cell c (a language, or a pair of languages)
-and test item i. Seeds and items are crossed random effects: a seed's luck moves all its cells and items, an item is
-the same sentence in every cell and for every seed. Items that share a text (XNLI has three hypotheses to a premise)
-form a group, and groups are what is drawn: below, i stands for them. Cells are fixed. For a mean over cells with
-per-seed values D_s,
+Model: d_sci = contribution(other) - contribution(base) to the metric (right or wrong, for accuracy) for seed s (a pair
+of runs), cell c (a language, or a pair of languages) and test item i. Seeds and items are crossed random effects: the
+luck of a seed is common to its cells and items, an item is the same sentence in every cell and for every seed. Items
+that share a text (XNLI has three hypotheses to a premise) form a group, the unit of sampling, for which i stands below.
+Cells are fixed. For a mean over cells with per-seed values D_s,
 
     Var(mean_s D_s) = seed part + item part
     seed part = Var_s(D_s) / S                           S - 1 degrees of freedom; holds the seed x item residual too
@@ -12,12 +12,12 @@ per-seed values D_s,
     residual  = sum_i sum_s (u_si - mean_s u_si)^2 / (S (S - 1))
 
 and the interval's half-width is sqrt(t(S - 1)^2 * seed part + t(items)^2 * item part) (Banerjee 1961, Sankhya A 23):
-for independent variance estimates its coverage is at least nominal, whichever part is the larger one. Satterthwaite's
-degrees of freedom were tried first: with 3 seeds they call equal systems different in 7 to 8 % of studies in which both
-parts matter (`trainer bench claims` measures it). p is the level at which the interval touches zero.
+for independent variance estimates its coverage is at least nominal, whichever part is larger. Satterthwaite's degrees
+of freedom are not used: with 3 seeds they call equal systems different in 7 to 8 % of studies in which both parts
+matter (measured by `trainer bench claims`). p is the level at which the interval touches zero.
 
-With fewer than SEEDS_FOR_CLAIMS seeds the luck of training cannot be estimated to any use: the interval is then that of
-the items, given these very runs, and nothing is claimed of the method.
+With fewer than SEEDS_FOR_CLAIMS seeds the variance of training cannot be estimated: the interval is then conditional on
+the runs, covers the items only, and nothing is claimed of the method.
 
 Legend: S seeds, C cells, N items, G groups of items, M means over cells.
 """
@@ -53,20 +53,21 @@ class Interval:
     high: float
     p: float
     covers_training: bool
-    """Whether it covers the luck of training beside the choice of test items: from SEEDS_FOR_CLAIMS seeds on."""
+    """Whether it covers the luck of training besides the choice of items: from SEEDS_FOR_CLAIMS seeds on."""
     detectable: float | None = None
-    """The smallest true difference that as many seeds and items find in 80 % of studies, variances being as estimated
-    here and after the correction for several labels; None for single cells and under 3 seeds."""
+    """Smallest true difference that as many seeds and items find in 80 % of studies, given the estimated variances
+    and after the correction for several labels; None for single cells and under 3 seeds."""
     adjusted: float = 1.0
-    """p after `corrected` over its family; stays 1 where training is not covered, so that nothing is claimed."""
+    """p after `corrected` over its family; 1 where training is not covered, so that nothing is claimed."""
 
     @property
     def excludes_zero(self) -> bool:
+        """Whether zero lies outside the interval."""
         return self.low > 0 or self.high < 0
 
     @property
     def claimed(self) -> bool:
-        """Whether it may be called a gain or a loss of the method."""
+        """Whether it is significant after correction, and so called a gain or a loss of the method."""
         return self.adjusted < ALPHA
 
 
@@ -80,7 +81,7 @@ class Differences:
 
 @dataclass(frozen=True)
 class _Variance:
-    """Estimated variance of a mean difference in its two parts; arrays over targets (cells, or means)."""
+    """Estimated seed and item parts of the variance of a mean difference; arrays over targets (cells, or means)."""
 
     seeds: Floats
     items: Floats
@@ -88,7 +89,7 @@ class _Variance:
     item_freedom: Floats
 
     def half_width(self, level: float | Floats) -> Floats:
-        """Of the interval of confidence 1 - `level`."""
+        """Half-width of the interval of confidence 1 - `level`."""
         width = special.stdtrit(self.item_freedom, np.asarray(level) / 2) ** 2 * self.items
         if self.seed_freedom:
             width = width + special.stdtrit(self.seed_freedom, np.asarray(level) / 2) ** 2 * self.seeds
@@ -129,7 +130,7 @@ def paired_differences(
 
 
 def corrected(family: Sequence[Interval]) -> list[Interval]:
-    """The intervals with Holm's correction over all of them that cover training; the others can claim nothing."""
+    """Intervals with Holm's correction over those of them that cover training."""
     covered = [index for index, interval in enumerate(family) if interval.covers_training]
     adjusted = holm([family[index].p for index in covered])
     result = list(family)
@@ -139,10 +140,10 @@ def corrected(family: Sequence[Interval]) -> list[Interval]:
 
 
 def corrected_means(by_label: Sequence[Sequence[Interval]]) -> list[list[Interval]]:
-    """Per label its intervals of means, in order: Holm's correction over labels, then a fixed sequence within a label.
+    """Intervals of means per label: Holm's correction over labels, then a fixed sequence within each label.
 
     A later mean (over nearly the same cells) can only be claimed where the earlier ones are, so that several means of
-    one label need no correction of their own (Maurer, Hothorn and Lehmacher 1995).
+    a label need no correction of their own (Maurer, Hothorn and Lehmacher 1995).
     """
     result = [list(intervals) for intervals in by_label]
     for position in range(max(map(len, result), default=0)):
@@ -155,15 +156,15 @@ def corrected_means(by_label: Sequence[Sequence[Interval]]) -> list[list[Interva
 
 @dataclass(frozen=True)
 class _Targets:
-    """What gets an interval: T cells, or one mean over cells."""
+    """Quantities that get an interval: T cells, or one mean over cells."""
 
     value_ST: Floats
     influence_STG: npt.NDArray[np.float32]
-    weight_T: Floats  # of one group in the value: what one group more or less changes it by
+    weight_T: Floats  # sum over groups of their squared weights in the value
 
 
 def _pooled(values: npt.NDArray[np.float32], groups_N: npt.NDArray[np.int64] | None) -> npt.NDArray[np.float32]:
-    """`values` (..., N) added up within groups: (..., G)."""
+    """(..., G) sums of `values` (..., N) within groups."""
     if groups_N is None:
         return values
     order = np.argsort(groups_N, kind="stable")
@@ -172,7 +173,7 @@ def _pooled(values: npt.NDArray[np.float32], groups_N: npt.NDArray[np.int64] | N
 
 
 def _mean_target(single: _Targets, weight_CG: npt.NDArray[np.float32], members: Sequence[int]) -> _Targets:
-    """The unweighted mean over `members`; a group's influences on them add up, since it is one text."""
+    """Unweighted mean over `members`; influences of a group on them add up, since it is one text."""
     chosen = list(members)
     weight_G = weight_CG[chosen].mean(axis=0, dtype=np.float64)
     return _Targets(single.value_ST[:, chosen].mean(axis=1, keepdims=True),
@@ -198,7 +199,7 @@ def _variance(target: _Targets, covers_training: bool) -> _Variance:
 
 
 def _intervals(target: _Targets, covers: bool, detect_at: float | None = None) -> list[Interval]:
-    """`detect_at`: the level at which a detectable difference is to be found, for a single target."""
+    """Intervals of all targets; `detect_at`: level of the test for the detectable difference of a single target."""
     estimate_T, variance = target.value_ST.mean(axis=0), _variance(target, covers)
     half_T, p_T = variance.half_width(ALPHA), _p_values(estimate_T, variance)
     detectable = _detectable(variance, detect_at) if detect_at and covers else None
@@ -207,7 +208,7 @@ def _intervals(target: _Targets, covers: bool, detect_at: float | None = None) -
 
 
 def _p_values(estimate_T: Floats, variance: _Variance) -> Floats:
-    """The levels at which the intervals touch zero, by bisection of their logarithm; 1 for no difference."""
+    """Levels at which the intervals touch zero, by bisection of their logarithm; 1 for no difference."""
     low, high = np.full_like(estimate_T, np.log(_SMALLEST_P)), np.zeros_like(estimate_T)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -217,9 +218,9 @@ def _p_values(estimate_T: Floats, variance: _Variance) -> Floats:
 
 
 def _detectable(variance: _Variance, level: float) -> float:
-    """The true difference that a test at `level` finds with probability POWER, variances being as estimated.
+    """True difference that a test at `level` finds with probability POWER, given the estimated variances.
 
-    The seed part is estimated from few seeds, so its scatter (chi-square) counts: an average over its quantiles.
+    Averaged over quantiles of the chi-square distribution of the seed part, whose estimate from few seeds varies.
     """
     seeds, items = float(variance.seeds[0]), float(variance.items[0])
     spread = np.sqrt(seeds + items)

@@ -1,15 +1,14 @@
-"""Simulated studies: how often equal methods are called different, and how often a real gain is found.
+"""Simulated studies: rate of false claims of equal methods, and power.
 
 A study has L methods and a base, S seeds each, C languages that share N parallel test items. Whether a run gets item i
 right in language c follows a probit model with crossed random effects,
 
     score = ability + item_i + item_ci + method_mi + method_mg + luck_ms + luck_msc + residual_msi + noise > 0
 
-item: hard sentences are hard for all; method_mi, method_mg: methods differ in which items they get right, and in which
-groups of three that share a premise, at equal accuracy; luck: of a run (half of its variance is common to all
-languages); residual: a run's luck with an item. The luck's standard deviation is given in points of accuracy of one run
-and language. Every claim is made by the code that reports use (`differences`, Holm's correction over methods, and over
-methods and languages).
+item: difficulty common to all; method_mi, method_mg: interaction of methods of equal accuracy with items, and with
+groups of three items that share a premise; luck: of a run (half of its variance is common to all languages), its
+standard deviation is given in points of accuracy of one run and language; residual: interaction of run and item.
+Claims are made by the code of reports (`differences`, Holm's correction over methods, and over methods and languages).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ GROUP = 3  # items, as XNLI has hypotheses to a premise
 
 @dataclass(frozen=True)
 class Setting:
-    """One kind of study. `luck` and `gain` in points of accuracy; every method gains alike."""
+    """Parameters of a study. `luck` and `gain` in points of accuracy; the gain of all methods is equal."""
 
     seeds: int
     languages: int
@@ -44,7 +43,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Claims:
-    """Of `studies` simulated studies, those with at least one claim about a mean, or about a single language."""
+    """Numbers of simulated studies with at least one claim on a mean, and on a single language."""
 
     studies: int
     mean: int
@@ -52,9 +51,9 @@ class Claims:
 
 
 def count_claims(setting: Setting, studies: int, seed: int = 0) -> Claims:
-    """Simulate `studies` studies of a kind. Claims are false ones where `setting.gain` is zero.
+    """Simulate `studies` studies and count those with claims, which are false where `setting.gain` is zero.
 
-    Means are over all languages and over all but the first, as a report has them; a claim on either counts.
+    Means are over all languages and over all but the first, as in a report; a claim on either counts.
     """
     rng = np.random.default_rng([seed, setting.seeds, setting.languages, setting.items, setting.methods])
     present = np.ones((setting.languages, setting.items), dtype=np.bool_)
@@ -82,7 +81,7 @@ def _any_claimed(intervals: Sequence[Interval]) -> bool:
 
 
 def _study(rng: np.random.Generator, setting: Setting) -> list[npt.NDArray[np.bool_]]:
-    """Right or wrong of the base and of each method, (S, C, N)."""
+    """(S, C, N) correctness of the base and of each method."""
     seeds, languages, items = setting.seeds, setting.languages, setting.items
     total = float(np.sqrt(1 + ITEM**2 + ITEM_LANGUAGE**2 + ITEM_METHOD**2 + GROUP_METHOD**2 + ITEM_RUN**2))
     ability = float(special.ndtri(ACCURACY))

@@ -18,7 +18,7 @@ class Summary:
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Mean and standard deviation (n - 1 in the denominator) over seeds. Raises ValueError for no values."""
+    """Mean and sample standard deviation (denominator n - 1). Raises ValueError for no values."""
     if not values:
         raise ValueError("a summary of no values")
     array = np.asarray(values, dtype=np.float64)
@@ -27,9 +27,9 @@ def summarise(values: Sequence[float]) -> Summary:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for as many tests, in the order given (Holm 1979, Scand. J. Statist. 6, 65-70).
+    """p-values with Holm's correction, in the order given (Holm 1979, Scand. J. Statist. 6, 65-70).
 
-    The k-th smallest of m is multiplied by m - k + 1, made non-decreasing, and cut at 1.
+    The k-th smallest of m is multiplied by m - k + 1; the result is made non-decreasing and cut at 1.
     """
     adjusted = [0.0] * len(p_values)
     running = 0.0
