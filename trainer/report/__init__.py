@@ -1,7 +1,7 @@
-"""Reports: what runs did in every language, how far that can be trusted, as Markdown, HTML, CSV and TensorBoard.
+"""Reports that compare evaluated runs, with intervals, as HTML, Markdown, CSV and TensorBoard.
 
-Reads `<run>/eval/results.jsonl` and the files it names, and `diagnostics.jsonl` where there is one; no model code, so
-it runs on a laptop.
+Reads `<run>/eval/results.jsonl`, the files that it names, and `diagnostics.jsonl` where there is one; needs neither
+torch nor model code. Rooms: `data` computes, `sections` formats blocks of a document, `render` writes it.
 Command: ``python -m trainer report runs/plain-s1 runs/pgd-s1 --out report``
 """
 
@@ -15,9 +15,9 @@ from data_prep.base.errors import InputError
 def report(*runs: str, out: str = "report", pool: str | None = None) -> int:
     """Compare evaluated runs: tables, intervals and figures in --out.
 
-    RUNS are run directories that were evaluated. Runs of one label whose recipes differ in more than the seed get rows
-    of their own; --pool label averages them all the same, and says so. Raises InputError for no run, a run that was not
-    evaluated, runs that were scored on unlike rows, and an --out that holds something else than a report.
+    RUNS are evaluated run directories. Runs of one label whose recipes differ in more than the seed get separate rows;
+    --pool label averages them regardless, with a note. Raises InputError for no run, a run that was not evaluated, runs
+    scored on different rows, and an --out that holds anything but a report.
     """
     from trainer.report.render import terminal  # here, so that other commands start without matplotlib
     from trainer.report.write import write_report

@@ -1,4 +1,4 @@
-"""Every row of every run in long format, for a spreadsheet or a statistics package: `results.csv`."""
+"""`results.csv`: every row of every run in long format, for a spreadsheet or a statistics package."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ HEADER = ["run_path", *COLUMNS, *(f"language_{name}" for name in INFO), "train_l
 
 
 def render(runs: Sequence[Run]) -> str:
-    """CSV text: the fields of a result row as they are (accuracy as a fraction).
+    """CSV text of the fields of all result rows, unscaled (accuracy as a fraction).
 
-    Training languages are joined by spaces; settings are JSON. The label is the report's; `recipe` is the digest of
-    the settings.
+    Training languages are joined by spaces; settings are JSON; `recipe` is the digest of the settings. The label is the
+    report's.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")

@@ -30,7 +30,7 @@ def render(document: Document) -> str:
 
 
 def escape(text: str) -> str:
-    """Text in which Markdown finds no markup of its own: run and label names are the user's."""
+    """`text` with Markdown's markup escaped, as in run and label names."""
     return re.sub(r"[\\`*|]|<(?=[A-Za-z/!?])", r"\\\g<0>", text.replace("\n", " ")).replace("](", "]\\(")
 
 

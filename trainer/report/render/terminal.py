@@ -37,7 +37,7 @@ def show(tables: Sequence[Table], findings: Sequence[str], console: rich.console
 
 
 def _fitting(table: Table, width: int) -> list[Table]:
-    """`table` in parts that fit `width` characters, each with the column of names."""
+    """Parts of `table` that fit into `width` characters, each with the column of names."""
     names = 2 + max(len(row[0].text) for row in (table.columns, *table.rows))
     each = max(1, (width - names) // _COLUMN_WIDTH)
     parts = []
