@@ -43,7 +43,7 @@ COMMANDS: Commands = {
         "Check that this machine can train: versions, accelerators, kernel backends, launcher, a two-rank self-test."),
     "demo": LazyCommand(
         "trainer.demo.chain:demo",
-        "Pre-train, train and compare plain and robust fine-tuning on made-up languages, offline, in minutes."),
+        "Pre-train, fine-tune plainly and robustly on artificial languages, and compare; offline, in minutes."),
 }
 
 # What a command that is interrupted leaves, and what to do. A training saves instead (`endings`).

@@ -1,8 +1,8 @@
-"""Runs the demo: writes the world, then prepares, trains, evaluates and reports through the ordinary commands.
+"""Pipeline of the demo: writes raw data, then prepares, trains, evaluates and reports through the ordinary commands.
 
 Input: a seed, names of methods. Output: `demo_output/` with raw/, tokenizer/, shards/, model/, runs/, report/ and
-logs/. Every command is printed as it could be typed. A demo that was stopped goes on where it was when it is started
-again; one that is finished trains the methods that it does not have yet, and reports on all it has.
+logs/. Every command is printed as a user would type it. An interrupted demo resumes when started again; a finished one
+trains the methods that are still missing, and reports on all.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ FORMAT = 2  # 1: English words had no neighbours
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the demo: branches run side by side, the commands of a branch one after the other."""
+    """One stage: branches run in parallel, the commands of a branch in sequence."""
 
     title: str
     branches: tuple[tuple[tuple[str, ...], ...], ...] = ()
-    """Words after `python -m`, per command, per branch."""
+    """Per branch, per command: the words after `python -m`."""
     action: Callable[[], None] | None = None
-    """Work of the demo's own, where the step is no command."""
+    """Function to call, for a stage that is not a command."""
     shown: bool = False
-    """Whether the commands' output goes to the terminal too."""
+    """Whether the commands' output is shown in the terminal."""
 
 
 def demo(*, out: str = "demo_output", seed: int = 0, methods: str = "plain,random_noise,pgd") -> int:
-    """Pre-train, train and compare plain and robust fine-tuning on made-up languages, offline, in minutes.
+    """Pre-train, fine-tune plainly and robustly on artificial languages, and compare; offline, in minutes.
 
-    out: folder for everything it makes; a finished demo is extended by methods it does not have yet. seed: of the
-    world, the weights and the order of the data. methods: comma list of plain, random_noise, rs_da, pgd, freelb, smart.
+    out: output folder; a finished demo there is extended by the missing methods. seed: of the data, the weights and
+    the order of rows. methods: comma list of plain, random_noise, rs_da, pgd, freelb, smart.
     """
     folder, wanted = Path(out), _chosen(methods)
     _check(folder, seed)
@@ -125,7 +125,7 @@ def _stages(folder: Path, seed: int, wanted: Sequence[str]) -> Iterator[Stage]:
 
 
 def _chosen(methods: str) -> list[str]:
-    """The methods of a comma list, in the order of METHODS; InputError for a name that is none, and for no name."""
+    """Methods of a comma list in the order of METHODS; raises InputError for an unknown name and an empty list."""
     names = [name.strip() for name in methods.split(",") if name.strip()]
     unknown = [name for name in names if name not in METHODS]
     if unknown or not names:
@@ -135,7 +135,7 @@ def _chosen(methods: str) -> list[str]:
 
 
 def _check(folder: Path, seed: int) -> None:
-    """Refuse a folder that holds something else, before anything is written."""
+    """Raise InputError if `folder` holds anything but a demo of this seed; called before anything is written."""
     marker = folder / MARKER
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out: {folder} is a file; expected a folder, or nothing")
@@ -144,8 +144,8 @@ def _check(folder: Path, seed: int) -> None:
             found = json.loads(marker.read_text(encoding="utf-8"))
             version, its_seed = found["format"], found["seed"]
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"{marker} cannot be read as a demo's mark; choose another --out, or remove "
-                             f"{folder}") from None
+            raise InputError(f"{marker} cannot be read: expected format and seed of a demo; choose another --out, or "
+                             f"remove {folder}") from None
         if version != FORMAT:
             raise InputError(f"{folder} holds a demo of format {version}, made by another version of this program, "
                              f"expected {FORMAT}; choose another --out, or remove it")
@@ -176,7 +176,7 @@ def _extend(pretrained: Path, model: Path, seed: int) -> None:
 
 
 def _run_branches(stage: Stage, log: Path) -> None:
-    """Run the branches side by side, at most one per core; InputError names the log of a command that failed."""
+    """Run the branches in parallel, at most one per core; raises InputError with the log of a failed command."""
     for branch in stage.branches:
         for words in branch:
             print(f"      $ python -m {shlex.join(words)}", flush=True)
@@ -199,7 +199,7 @@ def _run_branches(stage: Stage, log: Path) -> None:
 
 
 class _Children:
-    """The commands that are under way, each in a process group of its own: Ctrl-C in a terminal is the demo's alone."""
+    """Running commands, each in a process group of its own, so that Ctrl-C in a terminal reaches only the demo."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -207,7 +207,7 @@ class _Children:
         self._ending = False
 
     def run_branch(self, branch: Sequence[Sequence[str]], log: Path, shown: bool) -> Sequence[str] | None:
-        """Run the commands of one branch; returns the one that failed, or None."""
+        """Run the commands of one branch; return the one that failed, or None."""
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         with log.open("a", encoding="utf-8") as stream:  # a later life of the demo adds to its logs
             for words in branch:
@@ -227,7 +227,7 @@ class _Children:
         return None
 
     def end(self) -> None:
-        """Start no more commands, and end those under way: a training saves first."""
+        """Start no more commands, and terminate the running ones; training saves a checkpoint first."""
         with self._lock:
             self._ending = True
             for child in self._running:

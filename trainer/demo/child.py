@@ -1,6 +1,6 @@
-"""A command of the demo, as a process that ends when the demo ends, however that ends.
+"""Child process for one command of the demo; it ends when the demo's process does, even if that is killed.
 
-Left alone, it would go on and hold its output's lock while the demo, started again, asks for it.
+Otherwise it would go on and hold the lock on its output against a restarted demo.
 Command: ``python -m trainer.demo.child PROCESS MODULE WORDS...``: ``python -m MODULE WORDS...`` as a child of PROCESS.
 """
 

@@ -1,10 +1,10 @@
-"""Give a pre-trained model the words of distance languages, and neighbours: a model folder in, a model folder out.
+"""Vocabulary extension of a pre-trained model: adds the words of distance languages, and neighbours of English words.
 
 Every word of a distance language becomes a token of its own, whose row in the embedding table is the English row
-plus `sigma` x (mean length of the English rows) x (a unit vector). The unit vector belongs to the English word and is
-the same for all distance languages, so that they lie on a ray from English, and the distance alone sets them apart.
+plus `sigma` x (mean norm of the English rows) x (a unit vector). The unit vector belongs to the English word and is
+the same for all distance languages, so that they lie on a ray from English and differ in distance only.
 The neighbours of English words (`neighbours.py`) lie at one small distance, each in a direction of its own.
-Everything else in the folder stays as it is; to every other program it is an ordinary model with a larger vocabulary.
+Everything else in the folder is unchanged: the result is an ordinary model with a larger vocabulary.
 
 Inputs: a transformers folder of an XLM-R masked language model with a fast tokenizer, languages, neighbours. Outputs:
 a folder of the same kind. The new tokens stand before `<mask>`, which stays last, as in XLM-R's own vocabulary.
@@ -34,18 +34,18 @@ from trainer.demo.neighbours import NEIGHBOUR_SIGMA
 from trainer.model.encoders.xlm_roberta import EMBEDDINGS, TOKEN_BIASES, TOKEN_ROWS
 
 WORD_START = "\u2581"  # SentencePiece's mark for the beginning of a word
-LANGUAGE_STREAM, NEIGHBOUR_STREAM = 30, 31  # of random directions: one never changes the other
-SURE_SCORE = 0.0  # log probability 1: no way to cut a word in pieces scores higher than the word itself
+LANGUAGE_STREAM, NEIGHBOUR_STREAM = 30, 31  # independent streams of random directions
+SURE_SCORE = 0.0  # probability 1, so that no segmentation of a word scores higher than the word itself
 
 
 @dataclass(frozen=True)
 class Extension:
-    """What `extend` did."""
+    """Outcome of `extend`."""
 
     tokens: int
-    """Tokens added."""
+    """Number of tokens added."""
     mean_norm: float
-    """Mean L2 norm of the rows of the English words; distances are multiples of it."""
+    """Mean L2 norm of the rows of the English words, the unit of distances."""
 
 
 def extend(
@@ -87,7 +87,7 @@ def extend(
 
 
 def unit_vectors(words: Sequence[str], width: int, seed: int, stream: int) -> dict[str, Tensor]:
-    """One fixed random direction per word: word -> (width,) float32 of length 1, by seed, stream and words."""
+    """Random directions, word -> (width,) float32 of norm 1; a function of seed, stream and words."""
     generator = np.random.default_rng([seed, stream])
     vectors = generator.standard_normal((len(words), width))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -95,7 +95,7 @@ def unit_vectors(words: Sequence[str], width: int, seed: int, stream: int) -> di
 
 
 def english_ids(tree: Mapping[str, Any], words: Sequence[str]) -> dict[str, int]:
-    """Word -> its token id in the tokenizer `tree` (tokenizer.json); InputError where one is not a single token."""
+    """Token ids of `words` in the tokenizer `tree` (tokenizer.json); raises InputError unless each is one token."""
     places = {piece: index for index, (piece, _) in enumerate(tree["model"]["vocab"])}
     missing = [word for word in words if WORD_START + word not in places]
     if missing:
@@ -105,7 +105,7 @@ def english_ids(tree: Mapping[str, Any], words: Sequence[str]) -> dict[str, int]
 
 
 def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
-    """(tokenizer.json, weights, config.json) of a model folder, known to belong together."""
+    """Read (tokenizer.json, weights, config.json) of a model folder; raises InputError unless they fit together."""
     for name in ("tokenizer.json", "model.safetensors", "config.json"):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name} is missing; expected a transformers folder with a fast tokenizer")
@@ -127,7 +127,7 @@ def _rows(
     table: Tensor, ids: Mapping[str, int], languages: Sequence[Language], neighbours: Mapping[str, Sequence[str]],
     seed: int,
 ) -> tuple[Tensor, float]:
-    """The new rows, languages first, in the order of their lexicons, and the mean norm of the English rows."""
+    """(new rows, mean norm of the English rows); rows of languages first, in the order of their lexicons."""
     mean_norm = float(torch.stack([table[index].double().norm() for index in ids.values()]).mean())
     directions = unit_vectors(list(ids), table.shape[1], seed, LANGUAGE_STREAM)
     rows = [
@@ -144,7 +144,7 @@ def _rows(
 
 
 def _with_rows(name: str, tensor: Tensor, rows: Tensor, sources: Tensor) -> Tensor:
-    """`tensor` with an entry for each new token before its last one, `<mask>`; others are returned as they are."""
+    """Insert an entry for each new token before the last one, `<mask>`, of tensors with an entry per token."""
     if name in TOKEN_ROWS:
         new = rows
     elif name in TOKEN_BIASES:
@@ -155,7 +155,7 @@ def _with_rows(name: str, tensor: Tensor, rows: Tensor, sources: Tensor) -> Tens
 
 
 def _add_words(tree: dict[str, Any], words: Sequence[str]) -> None:
-    """Put `words` into the tokenizer `tree` as pieces before the last one, and move that one's id along."""
+    """Insert `words` into the tokenizer `tree` as pieces before the last one, whose id moves up."""
     vocabulary = tree["model"]["vocab"]
     last_piece, last_id = vocabulary[-1][0], len(vocabulary) - 1
     pieces = Counter([piece for piece, _ in vocabulary] + [WORD_START + word for word in words])
@@ -170,7 +170,7 @@ def _add_words(tree: dict[str, Any], words: Sequence[str]) -> None:
 
 
 def _check_words(folder: Path, words: Sequence[str], first_id: int) -> None:
-    """Refuse a folder whose tokenizer, as every other program will load it, does not give each word its token."""
+    """Raise InputError unless the folder's tokenizer, loaded as usual, maps each word to its token."""
     encoded = load_tokenizer(str(folder))(list(words), add_special_tokens=False)["input_ids"]
     wrong = [word for index, (word, ids) in enumerate(zip(words, encoded, strict=True)) if ids != [first_id + index]]
     if wrong:

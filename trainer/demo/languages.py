@@ -1,10 +1,10 @@
-"""The demo's pseudo-languages: two ways in which a language can differ from English, each with a dial.
+"""The demo's artificial languages: two ways to differ from English, each to an adjustable degree.
 
-*Distance languages* have English grammar and a word of their own for every English word; what sets them apart is
-where those words lie in the embedding table, `sigma` mean row lengths from the English ones (`distance.py` puts them
-there). This is the picture of misaligned representations of Huang et al. 2021 (arXiv 2104.08645), with the distance
-as a dial. *Grammar languages* are real to the model only through text: a lexicon of invented words with a share of
-English ones ("anchors": loan words, names, numbers in real languages), another word order, case suffixes.
+*Distance languages* have English grammar and a word of their own for every English word, whose embedding lies `sigma`
+mean row norms from the English word's (`distance.py` puts it there): the misaligned representations of Huang et al.
+2021 (arXiv 2104.08645), at a chosen distance. *Grammar languages* are learnt from text: a lexicon of invented words
+with a share of English ones ("anchors": loan words, names, numbers in real languages), another word order, case
+suffixes.
 
 Inputs: a seed. Outputs: languages that render an English sentence of the world.
 """
@@ -49,22 +49,22 @@ class Language:
     anchors: frozenset[str] = frozenset()
 
     def render(self, sentence: Sequence[str]) -> str:
-        """`sentence`, an English one, in this language."""
+        """Translate the English `sentence`."""
         return " ".join(self.word(sentence[slot], slot) for slot in self.order)
 
     def word(self, english: str, slot: int) -> str:
-        """The word for `english` in English slot `slot`, with the case ending of that slot."""
+        """Word for `english` in English slot `slot`, with the case ending of that slot."""
         return self.lexicon[english] + self.suffixes.get(slot, "")
 
     def forms(self) -> set[str]:
-        """Every word of the language, nouns with the case endings they take."""
+        """All words of the language, nouns with their case endings."""
         nouns = {self.word(noun, slot) for noun in NOUN_WORDS for slot in (AGENT_SLOT, PATIENT_SLOT)}
         return nouns | {self.lexicon[word] for word in WORDS if word not in NOUN_WORDS}
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """The dials of a grammar language."""
+    """Parameters of a grammar language."""
 
     code: str
     anchor_share: float
@@ -86,17 +86,17 @@ def english() -> Language:
 
 
 def distance_code(sigma: float) -> str:
-    """`d030` for a sigma of 0.3: codes in alphabetical order are in the order of their distance."""
+    """Language code of a distance language, `d030` for a sigma of 0.3; sorted codes are in the order of distance."""
     return f"d{round(100 * sigma):03d}"
 
 
 def distance_language(sigma: float) -> Language:
-    """The language whose words lie `sigma` from the English ones; "dog30" is "dog" at a sigma of 0.3."""
+    """Language whose words lie `sigma` from the English ones; "dog30" is "dog" at a sigma of 0.3."""
     return Language(distance_code(sigma), {word: f"{word}{round(100 * sigma)}" for word in WORDS}, sigma=sigma)
 
 
 def grammar_language(grammar: Grammar, seed: int) -> Language:
-    """The language that `grammar` describes, with invented words and anchors drawn from `seed` and its code.
+    """Language of the given grammar, with invented words and anchors drawn from `seed` and its code.
 
     Invented words differ from all English words, from each other and from those of other grammar languages, whose
     first letters differ.
@@ -113,17 +113,17 @@ def grammar_language(grammar: Grammar, seed: int) -> Language:
 
 
 def languages(seed: int, sigmas: Sequence[float] = SIGMAS, grammars: Sequence[Grammar] = GRAMMARS) -> list[Language]:
-    """English, the distance languages from near to far, the grammar languages from near to far."""
+    """English, then distance languages and grammar languages, each from near to far."""
     return [english(), *map(distance_language, sigmas), *(grammar_language(g, seed) for g in grammars)]
 
 
 def code_mixed(sentence: Sentence, other: Language, share: float, rng: np.random.Generator) -> str:
-    """The English `sentence` with each word replaced by that of `other` with probability `share`."""
+    """Code-mixed `sentence`: each English word is replaced by that of `other` with probability `share`."""
     return " ".join(other.word(word, slot) if rng.random() < share else word for slot, word in enumerate(sentence))
 
 
 def _invent(code: str, rng: np.random.Generator, taken: set[str]) -> str:
-    """A word of three or four syllables that is not in `taken`; the first one is the language's own."""
+    """Draw a word of three or four syllables that is not in `taken`; the first syllable is the language's own."""
     while True:
         count = int(rng.integers(SYLLABLES[0], SYLLABLES[1] + 1))
         word = f"{code[-1]}o" + "".join(

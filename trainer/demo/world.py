@@ -1,13 +1,13 @@
-"""The demo's world: a lexicon of 107 English words, and sentences whose relations are known by construction.
+"""Generator of the demo's data: a lexicon of 107 English words, and sentence pairs with known entailment relations.
 
 A sentence fills seven fixed slots, `A1 N1 AUX V A2 N2 PLACE`: "certain dog does watch old horse indoors". An absent
 adjective is "certain" and an absent place "somewhere", so every sentence has seven words; sentences of varying
 length keep a tiny model near unigram level. AUX is "does" or "not".
 
-What a sentence means: it describes situations. A situation fixes the kind of the agent and of the patient, each of
-their five qualities, the action and the place. A word allows what it names or, for the word of a class, all its
-members; "not" allows every action but those that the verb names. One sentence *entails* another if it allows no
-situation that the other excludes, *contradicts* it if no situation fits both, and is *neutral* otherwise.
+Semantics: a sentence is the set of situations that it allows. A situation fixes the kind of the agent and of the
+patient, each of their five qualities, the action and the place. A word allows what it names or, for the word of a
+class, all its members; "not" allows every action but those that the verb names. One sentence *entails* another if it
+allows no situation that the other excludes, *contradicts* it if no situation fits both, and is *neutral* otherwise.
 
 Inputs: a numpy Generator. Outputs: sentences as tuples of words, labelled pairs, unlabelled documents.
 """
@@ -50,21 +50,21 @@ DOES, NOT = "does", "not"
 LABELS = ("contradiction", "entailment", "neutral")
 
 PREMISE_CLASS_WORD, PREMISE_MODIFIER, PREMISE_NEGATED = 0.2, 0.5, 0.4
-# Neighbouring sentences of a text mostly agree. Where text is as contradictory as the labelled pairs, a word and its
-# opposite keep the same company, and the model often never learns to tell them apart.
+# Consecutive sentences of a text mostly agree. In text as contradictory as the labelled pairs, a word and its opposite
+# have the same contexts, and the model often never learns to tell them apart.
 TEXT_ENTAILED = 0.75
 
 
 @dataclass(frozen=True)
 class Wording:
-    """How a sentence that follows from another is worded."""
+    """Wording of an entailed sentence."""
 
     class_word: float = 0.25
-    """Probability that a noun or verb gives way to the word of its class."""
+    """Probability that a noun or verb is replaced by the word of its class."""
     keeps_modifier: float = 0.6
-    """Probability that an adjective or place is not left out."""
+    """Probability that an adjective or place is kept."""
     synonym: float = 0.2
-    """Probability that a word gives way to its synonym."""
+    """Probability that a word is replaced by its synonym."""
 
 
 HYPOTHESIS = Wording()
@@ -86,7 +86,7 @@ class Sentence(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """A premise, a hypothesis, and how they are related (one of a task's labels)."""
+    """A premise, a hypothesis, and their relation (one of LABELS)."""
 
     premise: Sentence
     hypothesis: Sentence
@@ -121,7 +121,7 @@ _PLACE_WORDS = tuple(word for pair in PLACES for word in pair)
 
 
 def premise(rng: np.random.Generator) -> Sentence:
-    """A random sentence: class words with probability 0.2, each modifier with 0.5, negated with 0.4."""
+    """Draw a sentence: class words with probability 0.2, each modifier with 0.5, negated with 0.4."""
     return Sentence(
         _quality(rng) if _chance(rng, PREMISE_MODIFIER) else ANY_QUALITY,
         _noun(rng),
@@ -134,7 +134,7 @@ def premise(rng: np.random.Generator) -> Sentence:
 
 
 def entailed(sentence: Sentence, rng: np.random.Generator, wording: Wording = HYPOTHESIS) -> Sentence:
-    """A sentence that `sentence` entails: class words for members, modifiers left out, some synonyms.
+    """Draw a sentence that `sentence` entails: class words for members, modifiers left out, some synonyms.
 
     The verb of a negated sentence is kept: "not watch" does not entail "not perceive".
     """
@@ -157,12 +157,12 @@ def entailed(sentence: Sentence, rng: np.random.Generator, wording: Wording = HY
 
 
 def reworded(sentence: Sentence, rng: np.random.Generator, share: float) -> Sentence:
-    """`sentence` with each word that has a synonym replaced by it with probability `share`; the meaning stays."""
+    """Replace each word that has a synonym by it with probability `share`; the meaning stays."""
     return Sentence(*(SYNONYM.get(word, word) if _chance(rng, share) else word for word in sentence))
 
 
 def inference_pair(label: str, rng: np.random.Generator, wording: Wording = HYPOTHESIS) -> Pair:
-    """A premise and a hypothesis related as `label` (one of LABELS) says.
+    """Draw a premise and a hypothesis whose relation is `label` (one of LABELS).
 
     The hypothesis follows from the premise but for one thing. Neutral: it says more (a member for a class word, a
     quality of the agent, or a place). Contradiction: an opposite quality, or the other polarity.
@@ -177,7 +177,7 @@ def inference_pair(label: str, rng: np.random.Generator, wording: Wording = HYPO
 
 
 def document(rng: np.random.Generator) -> tuple[Sentence, Sentence]:
-    """Two neighbouring sentences of unlabelled text: the second follows from the first in three of four cases."""
+    """Draw two consecutive sentences of unlabelled text; the first entails the second in three of four cases."""
     others = [label for label in LABELS if label != "entailment"]
     label = "entailment" if _chance(rng, TEXT_ENTAILED) else _pick(rng, others)
     pair = inference_pair(label, rng, TEXT)
@@ -187,7 +187,7 @@ def document(rng: np.random.Generator) -> tuple[Sentence, Sentence]:
 def draw_pairs(
     count: int, rng: np.random.Generator, wording: Wording = HYPOTHESIS, avoid: frozenset[Pair] = frozenset()
 ) -> list[Pair]:
-    """`count` labelled pairs, the labels as evenly spread as `count` allows, in random order, none in `avoid`."""
+    """Draw `count` labelled pairs, labels as balanced as `count` allows, in random order, none in `avoid`."""
     pairs = []
     for i in rng.permutation(count):
         label = LABELS[i % len(LABELS)]

@@ -1,4 +1,4 @@
-"""Write the demo's world as raw benchmark files, in the layouts that `python -m data_prep build` reads.
+"""Writer of the demo's data as raw benchmark files, in the layouts that `python -m data_prep build` reads.
 
 Inputs: a folder, a seed, languages. Outputs below the folder:
 
@@ -9,9 +9,9 @@ Inputs: a folder, a seed, languages. Outputs below the folder:
     words.tsv                               the lexicon: a line per English word, a column per language
     neighbours.txt                          an English word and a neighbour of it per line, for RS-DA
 
-The text of English is English alone. That of a grammar language is half its own, a quarter documents with one
-sentence in each language, and a quarter English with some words of the language mixed in. Distance languages have no
-text: their words are put into the model after it has learnt from text (`distance.py`).
+English text is English only. Text of a grammar language is half its own, a quarter documents with one sentence in each
+language, and a quarter English with some words of the language mixed in. Distance languages have no text: their words
+are added to the pre-trained model (`distance.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from trainer.demo.languages import ENGLISH, Language, code_mixed
 from trainer.demo.neighbours import neighbour_lines
 from trainer.demo.world import Pair
 
-OWN_DOCUMENTS, TRANSLATED_DOCUMENTS = 0.5, 0.25  # what is left is mixed
+OWN_DOCUMENTS, TRANSLATED_DOCUMENTS = 0.5, 0.25  # the rest is code-mixed
 MIXED_WORDS = 0.3
 NEIGHBOUR_LIST = "neighbours.txt"
 MNLI_HEADER = ("premise\thypo\tlabel",)
@@ -35,12 +35,12 @@ MNLI_HEADER = ("premise\thypo\tlabel",)
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything is written, in rows."""
+    """Numbers of rows."""
 
     documents: int = 60_000
-    """Unlabelled documents over all languages."""
+    """Unlabelled documents, all languages together."""
     english_share: float = 0.5
-    """Share of English among them; the grammar languages have equal parts of the rest."""
+    """Share of English among them; the grammar languages have equal shares of the rest."""
     text_dev: int = 500
     easier_pairs: int = 10_000
     """Labelled English pairs of the intermediate task."""
@@ -82,7 +82,7 @@ def write_world(folder: Path, seed: int, languages: Sequence[Language], sizes: S
 def _write_text(
     folder: Path, home: Language, others: Sequence[Language], sizes: Sizes, rng: np.random.Generator
 ) -> None:
-    """The unlabelled documents of every language learnt from text, and English ones to watch."""
+    """Write unlabelled documents of English and the grammar languages, and an English dev set."""
     english = round(sizes.documents * (sizes.english_share if others else 1.0))
     _write_lines(folder / f"train-{ENGLISH}.txt", _documents(home, home, english, rng))
     _write_lines(folder / f"dev-{ENGLISH}.txt", _documents(home, home, sizes.text_dev, rng))
