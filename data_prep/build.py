@@ -1,8 +1,8 @@
 """Build the cells of a task: raw files or the hub in, sharded and tokenised cells out.
 
 Inputs: a task, a source, a tokenizer. Outputs: `<out>/<task>/<split>/<language>/` and the tokenizer beside them.
-Everything is checked before anything is written (files are read through once for that, which takes a small part of
-the time that tokenising takes); finished cells are skipped where the content of their source is still the same.
+Everything is checked before anything is written (one more pass over the files, short beside tokenising them); finished
+cells are skipped if the content of their source is unchanged.
 
     python -m data_prep build xnli --source data/xnli --tokenizer xlm-roberta-base --out shards --languages en,de
 """
@@ -28,8 +28,10 @@ import data_prep
 from data_prep.base.errors import InputError
 from data_prep.base.files import file_sha256
 from data_prep.base.lock import held_beside
-from data_prep.kinds.segments import Encoded, Segments
+from data_prep.kinds import named_kind
+from data_prep.kinds.rows import TextBatch
 from data_prep.languages import language_info
+from data_prep.shards.columns import cell_features
 from data_prep.shards.manifest import (
     KEY_CANNOT_HOLD,
     LONGEST_KEY,
@@ -39,9 +41,10 @@ from data_prep.shards.manifest import (
     read_manifest,
 )
 from data_prep.shards.write import refuse_to_replace, write_cell
+from data_prep.sources.batches import Content, content_sha256, without_placeholders
+from data_prep.sources.cells import read_cell
 from data_prep.sources.hub import describe_hub, hub_cells, load_hub_split, read_hub
 from data_prep.sources.layouts import CellSource, choose, find_sources, named_task, split_list, unread_files
-from data_prep.sources.reading import Content, TextBatch, content_sha256, read_cell, without_placeholders
 from data_prep.sources.tables import language_code
 from data_prep.tasks import TASKS
 from data_prep.tasks.task import Task
@@ -56,13 +59,13 @@ SAME_SETTINGS = ("task", "kind", "labels", "metric", "language", "split", "max_l
                  "drop_placeholders")
 
 
-# batches of a source's rows; counts those left out, and those kept that one should know of, by reason
+# batches of a source's rows; counts by reason the rows that are left out, and those that are kept but deserve a note
 Reader = Callable[[Counter[str], Counter[str], Content], Iterator[TextBatch]]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How rows are multiplied on the way: its name, how many copies join each row, and its settings in words."""
+    """Augmentation: its name, copies per row, its settings in words, and its function."""
 
     name: str
     copies: int
@@ -72,7 +75,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Plan:
-    """One cell that is to be built: where it goes, what is known of it, and how to read and hash its source."""
+    """One cell to build: its folder, the draft of its manifest, and functions that read and hash its source."""
 
     path: Path
     draft: Manifest
@@ -89,11 +92,11 @@ def build(
     """Build tokenised cells of a task from its publisher's files, from XTREME's layout, or from the hub.
 
     source: `hub`, `hub:REPOSITORY` (a mirror, or a folder laid out like the hub's repository), or a folder of files.
-    tokenizer: a folder or a name on the hub. languages, splits: comma lists; without them, all that the source has.
+    tokenizer: a folder or a name on the hub. languages, splits: comma lists; by default all that the source has.
     max_length: of a model input, special tokens included. workers: processes, 0 for one per core.
-    drop_placeholders: leave out rows in which a text is the publishers' placeholder for one (pawsx: NS).
-    A finished cell with the same settings, built from the same content, is skipped; one with other settings or from
-    other content is an error without --overwrite, one that another process is building always.
+    drop_placeholders: leave out rows with the publishers' placeholder for a missing text (pawsx: NS).
+    A finished cell with the same settings and source content is skipped; one that differs is an error without
+    --overwrite. A cell that another process is building is always an error.
     """
     build_cells(task, source, tokenizer, out, languages, splits, max_length, workers, max_shard_mb, overwrite,
                 drop_placeholders=drop_placeholders)
@@ -104,13 +107,13 @@ def build_cells(
     workers: int, max_shard_mb: int, overwrite: bool, augmentation: Augmentation | None = None,
     drop_placeholders: bool = False,
 ) -> Counter[str]:
-    """What `build` and `augment` share; returns the counts summed over the cells that were written."""
+    """Build the cells of a task, augmented or not; returns the counts summed over the written cells."""
     console = Console(highlight=False)
     declared, root = named_task(task), Path(out)
     _check_numbers(max_length, workers, max_shard_mb)
     if drop_placeholders and not declared.placeholders:
-        raise InputError(f"--drop_placeholders: {task} has no placeholder texts; tasks that have: "
-                         f"{', '.join(one.name for one in TASKS.values() if one.placeholders)}; leave it out")
+        raise InputError(f"--drop_placeholders: {task} has no placeholder texts; tasks with some: "
+                         f"{', '.join(one.name for one in TASKS.values() if one.placeholders)}; omit the flag")
     for folder in (root, *root.parents):
         if folder.exists() and not folder.is_dir():
             raise InputError(f"--out {out}: {folder} is a file; choose a folder")
@@ -123,9 +126,9 @@ def build_cells(
     if unread:
         console.print(unread, soft_wrap=True, markup=False)
     with ExitStack() as locks:
-        for plan in sorted(todo, key=lambda plan: plan.path):  # in one order: of two at once, one gets them all
+        for plan in sorted(todo, key=lambda plan: plan.path):  # a fixed order, so that one of two processes gets all
             locks.enter_context(held_beside(plan.path, "augment" if augmentation else "build"))
-        todo = [plan for plan in todo if overwrite or not _is_done(plan, console)]  # it may just have been finished
+        todo = [plan for plan in todo if overwrite or not _is_done(plan, console)]  # or just finished by another
         if not todo:
             console.print("nothing to do: every cell is finished")
             return Counter()
@@ -148,7 +151,7 @@ def build_cells(
 # --- planning -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class _Found:
-    """One cell of a source: its place, a description for the manifest, and how to read and hash it."""
+    """One cell of a source: its names, a description for the manifest, and functions that read and hash it."""
 
     split: str
     language: str
@@ -161,7 +164,7 @@ class _Found:
 def _cells(
     task: Task, source: str, languages: Sequence[str] | None, splits: Sequence[str] | None, drop: bool
 ) -> tuple[list[_Found], str]:
-    """The cells of `source` that were asked for, and a line on the files of a folder that nothing reads ("")."""
+    """The requested cells of `source`, and a line that lists the files of a folder that are not read, or ""."""
     kind, _, repo = source.partition(":")
     if kind == "hub":
         repo = repo or (task.hub.repo if task.hub else "")
@@ -202,31 +205,32 @@ def _plan(
     augmentation: Augmentation | None, drop_placeholders: bool,
 ) -> Plan:
     name = f"{task.name}+{augmentation.name}" if augmentation else task.name
+    kind = named_kind(task.kind)
     draft = Manifest(
-        task=name, kind=task.kind, labels=list(task.labels), label_aliases=dict(task.aliases),
-        metric=task.metric, language=cell.language, split=cell.split,
+        task=name, kind=task.kind, columns=dict(kind.columns), labels=list(task.labels),
+        label_aliases=dict(task.aliases), metric=task.metric, language=cell.language, split=cell.split,
         parallel=cell.split in task.parallel and augmentation is None, label_tolerance=task.label_tolerance,
         max_length=max_length, copies=augmentation.copies if augmentation else 0, drop_placeholders=drop_placeholders,
         language_info=language_info(cell.language), tokenizer=tokenizer,
         source=cell.source + (f" + {augmentation.settings}" if augmentation else ""),
         data_prep_version=data_prep.__version__)
+    kind.validate(cell_features(draft.columns).arrow_schema.empty_table(), draft)
     return Plan(root / name / cell.split / cell.language, draft, cell.read, cache(cell.source_sha256), cell.rows)
 
 
 def _is_done(plan: Plan, console: Console) -> bool:
-    """Whether the cell is finished with these very settings, from this very content; InputError where it is not these.
-    """
+    """Whether the cell is finished with the same settings and source. Raises InputError if either differs."""
     if not (plan.path / "manifest.json").exists():
         refuse_to_replace(plan.path)
         return False
     there = read_manifest(plan.path)
     pairs = [(name, getattr(there, name), getattr(plan.draft, name)) for name in SAME_SETTINGS]
     pairs.append(("tokenizer", there.tokenizer.fingerprint[:12], plan.draft.tokenizer.fingerprint[:12]))
-    # a source that was moved is still the same one, a file of another name, size or content is not
+    # a source may be moved; a file of another name, size or content is another source
     pairs.append(("source", there.source.rpartition("/")[2], plan.draft.source.rpartition("/")[2]))
     for name, old, new in pairs:
         if old != new:
-            raise InputError(f"{plan.path} is finished with {name} {old}, now asked for with {new}; "
+            raise InputError(f"{plan.path} is finished with {name} {old}, but {new} was requested; "
                              "add --overwrite, or choose another --out")
     if there.source_sha256 != (content := plan.source_sha256()):
         raise InputError(f"{plan.path} is finished from other content of {plan.draft.source} (sha256 "
@@ -237,7 +241,7 @@ def _is_done(plan: Plan, console: Console) -> bool:
 
 
 def _checked(plan: Plan, console: Console) -> Plan:
-    """The plan with its row count and hash, after reading the source once, so that errors come before any writing."""
+    """The plan with its row count and hash, from one pass over the source, so that errors precede any writing."""
     skipped: Counter[str] = Counter()
     content, keys, rows = Content(), _Keys(), 0
     for batch in plan.read(skipped, Counter(), content):
@@ -248,9 +252,9 @@ def _checked(plan: Plan, console: Console) -> Plan:
         raise InputError(f"{plan.draft.source}: no rows to build from ({reasons})")
     if skipped[WRONG_COLUMNS] > rows:
         raise InputError(f"{plan.draft.source}: {skipped[WRONG_COLUMNS]} rows have another number of "
-                         f"columns than the first row, {rows} have the same; is it the right file?")
+                         f"columns than the first row, {rows} have the same; check that it is the right file")
     if keys.fault:
-        console.print(f"keys     {plan.path}: the publisher's keys are not used, row numbers are: {keys.fault}",
+        console.print(f"keys     {plan.path}: row numbers are used instead of the publisher's keys: {keys.fault}",
                       soft_wrap=True)
     draft = plan.draft.model_copy(update={
         "keys": "publisher" if keys.found and not keys.fault else "row", "source_rows": content.rows,
@@ -259,14 +263,14 @@ def _checked(plan: Plan, console: Console) -> Plan:
 
 
 class _Keys:
-    """The publisher's keys of one source, and what is wrong with them."""
+    """The publisher's keys of one source, and the first fault in them."""
 
     def __init__(self) -> None:
         self.found: set[str] = set()
         self.fault = ""
 
     def add(self, batch: TextBatch) -> None:
-        """Look at the keys of the next batch, until one is found that cannot be used."""
+        """Check the keys of the next batch, up to the first that cannot be used."""
         for row, key in zip(batch.ids, batch.keys, strict=False):
             if self.fault:
                 return
@@ -306,18 +310,20 @@ def _write(
             def batches(
                 plan: Plan = plan, skipped: Counter[str] = skipped, kept: Counter[str] = kept,
                 counts: Counter[str] = counts, content: Content = content,
-            ) -> Iterator[Mapping[str, Any]]:
+            ) -> Iterator[pa.Table]:
+                kind = named_kind(plan.draft.kind)
                 for encoded in encode(_with_keys(plan, plan.read(skipped, kept, content))):
                     counts.update(encoded.counts)
                     progress.advance(bar, encoded.counts["rows"] / (plan.draft.copies + 1))
-                    yield columns_of(encoded)
+                    kind.validate(encoded.table, plan.draft)
+                    yield encoded.table
 
             def closing(
                 plan: Plan = plan, skipped: Counter[str] = skipped, kept: Counter[str] = kept,
                 counts: Counter[str] = counts, content: Content = content,
             ) -> Mapping[str, Any]:
                 if content.sha256 != plan.draft.source_sha256:
-                    raise InputError(f"{plan.draft.source} changed while it was read; build again")
+                    raise InputError(f"{plan.draft.source} changed during the build; build again")
                 return {"skipped": dict(skipped), "kept": dict(kept), "truncated": counts["truncated"]}
 
             written.append(write_cell(plan.path, draft, batches(), max_shard_bytes, closing, overwrite))
@@ -327,25 +333,13 @@ def _write(
 
 
 def _with_keys(plan: Plan, batches: Iterable[TextBatch]) -> Iterator[TextBatch]:
-    """The batches, without the publisher's keys where these are not to be used."""
+    """The batches, without the publisher's keys if the plan uses row numbers."""
     for batch in batches:
         yield batch if plan.draft.keys == "publisher" else replace(batch, keys=[])
 
 
-def columns_of(encoded: Encoded) -> dict[str, Any]:
-    """The columns of a cell for one batch, without copying ids."""
-    ids = pa.array(encoded.ids)
-    return {"id": ids, "key": pa.array(encoded.keys) if encoded.keys else ids.cast(pa.string()),
-            "first_ids": _list_column(encoded.first), "second_ids": _list_column(encoded.second),
-            "label": pa.array(encoded.labels), "length": pa.array(encoded.lengths)}
-
-
-def _list_column(segments: Segments) -> pa.ListArray:
-    return pa.ListArray.from_arrays(pa.array(segments.offsets), pa.array(segments.values))
-
-
 def _report(plan: Plan, manifest: Manifest, console: Console) -> None:
-    """One line per finished cell, and one per thing that a reader should know of it."""
+    """Print a line per finished cell, and a line per note on it."""
     console.print(f"written  {plan.path} ({manifest.rows:,} rows)", soft_wrap=True)
     for reason, n in sorted(manifest.skipped.items()):
         console.print(f"         {n:,} rows left out: {reason}", soft_wrap=True)

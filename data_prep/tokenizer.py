@@ -26,7 +26,7 @@ from data_prep.commands import NOTHING_WRITTEN
 from data_prep.shards.manifest import TokenizerInfo
 from data_prep.shards.template import derive_template
 from data_prep.shards.tokenizers import read_tokenizer, tokenizer_dir, tokenizer_fingerprint
-from data_prep.sources.tables import read_lines
+from data_prep.sources.lines import read_lines
 
 FRONT_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK_TOKEN = "<mask>"

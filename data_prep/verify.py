@@ -1,10 +1,10 @@
-"""Look at finished cells: re-hash them with histograms of labels and lengths, or show a few decoded rows.
+"""Inspect finished cells: re-hash them, with histograms of labels and lengths, or show a few decoded rows.
 
     python -m data_prep verify shards
     python -m data_prep peek shards/xnli/dev/en --rows 3
 
-Input: cells. Output: the terminal; nothing is written. `verify` ends with code 2 where a cell is not what its
-manifest says, after it has looked at all of them.
+Input: cells. Output: the terminal; nothing is written. `verify` checks all cells, and ends with code 2 if one differs
+from its manifest.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from rich.progress import track
 from rich.table import Table
 
 from data_prep.base.errors import InputError
+from data_prep.kinds import named_kind
+from data_prep.shards.columns import flat_values, label_values, of_type
 from data_prep.shards.manifest import MANIFEST_FILE
 from data_prep.shards.read import Cell, find_cells, open_cell
 from data_prep.shards.rows_hash import RowsHash
@@ -34,7 +36,7 @@ LENGTH_BINS = 8
 def verify(folder: str) -> None:
     """Re-hash every cell below a folder and show histograms of labels and lengths; exit code 2 on a mismatch.
 
-    folder: what `build` was given as --out, or one cell.
+    folder: the --out of `build`, or one cell.
     """
     console = Console(highlight=False)
     cells = _cells_below(Path(folder))
@@ -42,15 +44,17 @@ def verify(folder: str) -> None:
     for path in track(cells, "hashing", console=console, transient=True, disable=not console.is_terminal):
         try:
             cell = open_cell(path, verify="sha256")
+            named_kind(cell.manifest.kind).validate(cell.dataset.data.table, cell.manifest)
             _check_tokenizer(cell)
-            counts, histogram, edges = _figures(cell)
+            counts, histogram, edges = _tallies(cell)
         except InputError as error:
             broken.append(str(error))
             console.print(f"[red]BAD[/red]  {escape(str(path))}: {escape(str(error))}", soft_wrap=True)
             continue
         console.print(f"ok   {escape(str(path))}: {len(cell):,} rows, {len(cell.manifest.shards)} shard(s)",
                       soft_wrap=True)
-        console.print(_histogram("label", list(counts.items())))
+        if counts:
+            console.print(_histogram("label", list(counts.items())))
         names = [f"{low}-{high - 1}" for low, high in pairwise(edges)]
         console.print(_histogram("length", list(zip(names, histogram, strict=True))))
     console.print(f"{len(cells) - len(broken)} of {len(cells)} cells are whole")
@@ -60,30 +64,28 @@ def verify(folder: str) -> None:
 
 
 def peek(cell: str, rows: int = 5) -> None:
-    """Show the first rows of a cell: texts decoded from their ids, label, and the ids themselves."""
+    """Show the first rows of a cell: gold answers, texts decoded from their ids, and the ids."""
     if rows < 1:
         raise InputError(f"--rows must be at least 1, found {rows}")
     console = Console(highlight=False)
     opened = open_cell(cell)
     manifest = opened.manifest
+    kind = named_kind(manifest.kind)
     tokenizer = load_tokenizer(str(_tokenizer_of(opened)))
     console.print(f"{manifest.task} {manifest.split} {manifest.language}: {manifest.rows:,} rows, "
                   f"kind {manifest.kind}, tokenizer {manifest.tokenizer.fingerprint[:12]}", soft_wrap=True)
     for row in opened.dataset.select(range(min(rows, len(opened)))):
-        label = manifest.labels[row["label"]] if row["label"] >= 0 else "no label"
+        for name in of_type(manifest.columns, "token_ids"):
+            _check_ids(opened, name, np.array(row[name]))
         key = f" {escape(row['key'])}" if row["key"] != str(row["id"]) else ""
-        console.print(f"\n[bold]{row['id']}[/bold]{key}  {escape(label)}  ({row['length']} tokens)")
-        for name in ("first", "second"):
-            ids = row[f"{name}_ids"]
-            if ids:
-                _check_ids(opened, name, min(ids), max(ids))
-                console.print(f"  {name:<6} {escape(tokenizer.decode(ids))}", soft_wrap=True)
-                console.print(f"  {'':<6} [dim]{' '.join(map(str, ids))}[/dim]", soft_wrap=True)
+        console.print(f"\n[bold]{row['id']}[/bold]{key}  ({row['length']} tokens)")
+        for line in kind.show(row, manifest, tokenizer).splitlines():
+            console.print(f"  {escape(line)}", soft_wrap=True)
 
 
 def _cells_below(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected what `build` was given as --out")
+        raise InputError(f"{folder}: no such folder; expected the --out of `build`")
     if (folder / MANIFEST_FILE).exists():
         return [folder]
     found = find_cells(folder)
@@ -103,32 +105,31 @@ def _tokenizer_of(cell: Cell) -> Path:
 
 
 def _check_tokenizer(cell: Cell) -> None:
-    """InputError where the cell's own tokenizer is not beside it, or ids lie outside its vocabulary."""
+    """Raise InputError if the cell's tokenizer is not beside it, or ids lie outside its vocabulary."""
     _tokenizer_of(cell)
-    for name in ("first", "second"):
-        for chunk in cell.dataset.data.column(f"{name}_ids").chunks:
-            ids = chunk.flatten().to_numpy()
-            if ids.size:
-                _check_ids(cell, name, ids.min(), ids.max())
+    for name in of_type(cell.manifest.columns, "token_ids"):
+        for chunk in cell.dataset.data.column(name).chunks:
+            _check_ids(cell, name, chunk.flatten().to_numpy())
 
 
-def _check_ids(cell: Cell, name: str, low: int, high: int) -> None:
+def _check_ids(cell: Cell, name: str, ids: np.ndarray) -> None:
     size = cell.manifest.tokenizer.vocab_size
-    if low < 0 or high >= size:
-        raise InputError(f"{cell.path}: {name}_ids {low}..{high} outside a vocabulary of {size}; build the cell again")
+    if ids.size and (ids.min() < 0 or ids.max() >= size):
+        raise InputError(f"{cell.path}: {name} {ids.min()}..{ids.max()} outside a vocabulary of {size}; build the cell "
+                         "again")
 
 
-def _figures(cell: Cell) -> tuple[dict[str, int], list[int], list[int]]:
-    """Rows per label, rows per bin of length, and the bins' edges; InputError where rows differ from the manifest."""
+def _tallies(cell: Cell) -> tuple[dict[str, int], list[int], list[int]]:
+    """Values per label, rows per length bin, and the bins' edges. Raises InputError if the manifest differs."""
     manifest, table = cell.manifest, cell.dataset.data
-    content = RowsHash()
+    content = RowsHash(manifest.columns)
     for batch in table.to_batches(max_chunksize=10_000):
         content.update(pa.Table.from_batches([batch]))
     if content.hexdigest() != manifest.rows_sha256:
-        raise InputError(f"{cell.path}: its rows are not those that the manifest's rows_sha256 was taken of; build the "
-                         "cell again")
-    per_label = _counted(table.column("label"), 1 + len(manifest.labels), shift=1)  # shifted: -1 means no label
-    per_length = _counted(table.column("length"), manifest.max_length + 1)
+        raise InputError(f"{cell.path}: the hash of its rows differs from the manifest's rows_sha256; build the cell "
+                         "again")
+    per_label = np.bincount(label_values(table, manifest.columns) + 1, minlength=1 + len(manifest.labels))
+    per_length = np.bincount(flat_values(table, "length", many=False))
     counts = {name: int(per_label[i + 1]) for i, name in enumerate(manifest.labels)}
     if counts != manifest.label_counts:
         raise InputError(f"{cell.path}: labels {counts}, the manifest says {manifest.label_counts}; build it again")
@@ -137,18 +138,6 @@ def _figures(cell: Cell) -> tuple[dict[str, int], list[int], list[int]]:
     step = -(-(int(np.flatnonzero(per_length).max()) + 1) // LENGTH_BINS)
     edges = [step * i for i in range(LENGTH_BINS + 1)]
     return counts, [int(per_length[low:high].sum()) for low, high in pairwise(edges)], edges
-
-
-def _counted(column: pa.ChunkedArray, size: int, shift: int = 0) -> np.ndarray:
-    """How often each value from -shift on occurs, chunk by chunk; InputError for a value outside `size`."""
-    counts = np.zeros(size, dtype=np.int64)
-    for chunk in column.chunks:
-        values = chunk.to_numpy() + shift
-        if values.size and (values.min() < 0 or values.max() >= size):
-            raise InputError(f"values {values.min() - shift}..{values.max() - shift} in a column that ends at "
-                             f"{size - 1 - shift}; build the cell again")
-        counts += np.bincount(values, minlength=size)
-    return counts
 
 
 def _histogram(title: str, bars: Sequence[tuple[str, int]]) -> Table:

@@ -1,4 +1,4 @@
-"""Encode batches in order, here or in forked worker processes, with a bounded number of them under way.
+"""Encode batches in order, in this process or in forked workers, with a bounded number in flight.
 
 Input: an iterator of `TextBatch`es. Output: an iterator of `Encoded` in the same order. Each worker runs the
 tokenizer on one thread, so `workers` processes use `workers` cores.
@@ -17,19 +17,19 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
 from data_prep.base.errors import InputError
-from data_prep.kinds import ENCODERS
-from data_prep.kinds.segments import Encoded
+from data_prep.kinds import named_kind
+from data_prep.kinds.kind import Encoded
+from data_prep.kinds.rows import TextBatch
 from data_prep.shards.template import InputTemplate
-from data_prep.sources.reading import TextBatch
 
-BATCHES_PER_WORKER = 3  # under way at once: enough to keep a worker busy while the parent writes
+BATCHES_PER_WORKER = 3  # in flight: enough to keep a worker busy while the parent writes
 MOST_WORKERS_UNASKED = 8
-SECONDS_TO_OUTLIVE = 0.2  # how long a child may go on after its parent was killed
+SECONDS_TO_OUTLIVE = 0.2  # how long a child may outlive a killed parent
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 POOL_FROM_ROWS = 20_000  # below this, starting processes costs more than it saves
 
@@ -38,7 +38,7 @@ Augmenter = Callable[[TextBatch], tuple[TextBatch, dict[str, int]]]
 
 @dataclass(frozen=True)
 class Work:
-    """What is done with a batch: an optional augmentation, then the encoder of the task's kind."""
+    """Work on one batch: an optional augmentation, then the encoder of the task's kind."""
 
     kind: str
     tokenizer: Tokenizer
@@ -50,9 +50,9 @@ class Work:
         counts: dict[str, int] = {}
         if self.augment is not None:
             batch, counts = self.augment(batch)
-        encoded = ENCODERS[self.kind](batch, self.tokenizer, self.max_length, self.template)
+        encoded = named_kind(self.kind).encode(batch, self.tokenizer, self.max_length, self.template)
         encoded.counts.update(counts)
-        return replace(encoded, keys=batch.keys)
+        return encoded
 
 
 Mapper = Callable[[Iterable[TextBatch]], Iterator[Encoded]]
@@ -60,13 +60,13 @@ _work: Work | None = None  # set before the fork, so that the tokenizer is share
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def mapper(work: Work, workers: int, rows: int | None) -> Iterator[Mapper]:
-    """A function that encodes batches in order; `workers` 0 means one per core, `rows` None an unknown number."""
+    """Yield a function that encodes batches in order. `workers` 0 means one per core, `rows` None an unknown number."""
     global _work
     n = workers or min(available_cores(), MOST_WORKERS_UNASKED)
     with _one_thread_per_process():
@@ -83,30 +83,30 @@ def mapper(work: Work, workers: int, rows: int | None) -> Iterator[Mapper]:
             _work = None
 
 
-def _in_order(pool: ProcessPoolExecutor, batches: Iterable[TextBatch], most_under_way: int) -> Iterator[Encoded]:
-    under_way: deque[Future[Encoded]] = deque()
+def _in_order(pool: ProcessPoolExecutor, batches: Iterable[TextBatch], most_in_flight: int) -> Iterator[Encoded]:
+    in_flight: deque[Future[Encoded]] = deque()
     try:
         for batch in batches:
-            under_way.append(pool.submit(_do, batch))
-            if len(under_way) >= most_under_way:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+            in_flight.append(pool.submit(_do, batch))
+            if len(in_flight) >= most_in_flight:
+                yield in_flight.popleft().result()
+        while in_flight:
+            yield in_flight.popleft().result()
     except BrokenProcessPool:
         raise InputError("a worker process was killed (out of memory?); start again with fewer --workers") from None
 
 
 def _start_worker(parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends the pool
-    end_with(parent)  # left alone, it would wait for ever for work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and shuts down the pool
+    end_with(parent)  # an orphaned worker would wait for work for ever
 
 
 def end_with(parent: int) -> None:
-    """From now on, kill this process when `parent`, the process that started it, is no more, however that ended."""
-    with suppress(OSError, AttributeError):  # Linux does it at once, whatever code is running
+    """Kill this process when `parent`, the process that started it, ends for any reason."""
+    with suppress(OSError, AttributeError):  # on Linux the kernel does it at once
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    def watch() -> None:  # elsewhere, and where it had died already; waits for code that does not let go of Python
+    def watch() -> None:  # other systems, and a parent that had already ended; needs the interpreter lock to be free
         while os.getppid() == parent:
             time.sleep(SECONDS_TO_OUTLIVE)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.kinds import KINDS
 from data_prep.shards.assemble import kept_tokens
 from data_prep.shards.manifest import Manifest, TokenizerInfo
 from data_prep.shards.template import InputTemplate
@@ -31,12 +32,13 @@ def write_random_cell(
     kept = [kept_tokens(len(a), len(b), max_length, TOKENIZER.template) for a, b in zip(first, second, strict=True)]
     batch = {
         "id": np.arange(first_id, first_id + rows), "first_ids": first, "second_ids": second,
-        "label": np.array([int(a[0]) % 3 if labelled and pair else -1 for a in first]),
         "length": np.array([a + b + 4 for a, b in kept], dtype=np.int32),
     }
+    if pair:
+        batch["label"] = np.array([int(a[0]) % 3 if labelled else -1 for a in first])
     draft = Manifest(
-        task=task, kind=kind, labels=LABELS if pair else [], label_aliases=ALIASES if pair else {},
-        metric="accuracy" if pair else "perplexity",
+        task=task, kind=kind, columns=dict(KINDS[kind].columns), labels=LABELS if pair else [],
+        label_aliases=ALIASES if pair else {}, metric="accuracy" if pair else "perplexity",
         language=language, split=split, parallel=split != "train", max_length=max_length,
         tokenizer=TOKENIZER.model_copy(update={"fingerprint": fingerprint}), source="random", data_prep_version="test")
     write_cell(root / task / split / language, draft, [batch])

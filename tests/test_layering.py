@@ -15,7 +15,7 @@ DOORS = ("data_prep.shards", "data_prep.base")
 ABOVE_BOTH = ("trainer.demo", "trainer.studies")
 # Each may import those before it, never those behind it.
 LAYERS = {
-    "data_prep": ("base", "shards", "tasks", "sources", "kinds", "languages", "commands", "tokenizer", "workers",
+    "data_prep": ("base", "shards", "tasks", "kinds", "sources", "languages", "commands", "tokenizer", "workers",
                   "listing", "build", "augment", "verify", "__main__"),
     "trainer": ("commands", "statistics", "metrics", "results", "plots", "report", "kernels", "robust", "config",
                 "kinds", "distributed", "data", "runs", "model", "engine", "checkpoint", "evaluate", "diagnose",

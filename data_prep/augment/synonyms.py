@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.base.errors import InputError
-from data_prep.sources.reading import TextBatch
-from data_prep.sources.tables import read_lines
+from data_prep.kinds.rows import TextBatch
+from data_prep.sources.lines import read_lines
 
 # a run of letters and digits, with single apostrophes and hyphens inside it: "don't", "well-known"; punctuation
 # around it stays where it is

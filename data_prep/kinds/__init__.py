@@ -1,19 +1,19 @@
-"""The registry of encoders, one per kind of task."""
+"""Kinds of task: the columns of their cells, and how a raw record becomes a row and a row becomes token ids."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from tokenizers import Tokenizer
-
+from data_prep.base.errors import InputError
 from data_prep.kinds import mlm, pair
-from data_prep.kinds.segments import Encoded
-from data_prep.shards.template import InputTemplate
-from data_prep.sources.reading import TextBatch
+from data_prep.kinds.kind import Kind
 
-Encoder = Callable[[TextBatch, Tokenizer, int, InputTemplate], Encoded]
-
-ENCODERS: dict[str, Encoder] = {
-    "pair": pair.encode,
-    "mlm": mlm.encode,
+KINDS: dict[str, Kind] = {
+    "pair": pair,
+    "mlm": mlm,
 }
+
+
+def named_kind(name: str) -> Kind:
+    """The kind called `name`. Raises InputError if there is none."""
+    if name not in KINDS:
+        raise InputError(f"no kind {name!r}; kinds: {', '.join(KINDS)}")
+    return KINDS[name]

@@ -1,21 +1,85 @@
-"""Columns of a shard.
+"""Typed columns of cells. The manifest names a cell's columns and their types, so cells are checked without their kind.
 
-id                     row number in the source, before anything is skipped
-key                    the publisher's name of the row, else the row number as text; unique in a cell
-first_ids, second_ids  token ids without special tokens; `second_ids` is empty for single texts
-label                  index into the manifest's labels, -1 for none
-length                 length of the assembled and truncated model input, special tokens included
+Columns of every cell:
+id      row number in the source, before anything is skipped
+key     the publisher's name of the row, else the row number as text; unique in a cell
+length  length of the assembled and truncated model input, special tokens included
+Between `key` and `length` stand the columns of the cell's kind (`data_prep.kinds`), of the types below.
 """
 
 from __future__ import annotations
 
-import datasets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-FEATURES = datasets.Features({
-    "id": datasets.Value("int64"),
-    "key": datasets.Value("string"),
-    "first_ids": datasets.List(datasets.Value("int32")),
-    "second_ids": datasets.List(datasets.Value("int32")),
-    "label": datasets.Value("int64"),
-    "length": datasets.Value("int32"),
-})
+import numpy as np
+
+if TYPE_CHECKING:  # slow to import, and manifests are read without it
+    import datasets
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """Type of a column: Arrow type of its values, and their role."""
+
+    dtype: str
+    many: bool = False
+    """Whether a row holds a list of values."""
+    gold: bool = False
+    """Whether it is a gold answer. A row without one has a negative number, NaN or an empty list."""
+    holds_labels: bool = False
+    """Whether values are indices into the manifest's labels, or -1."""
+
+
+COLUMN_TYPES: dict[str, ColumnType] = {
+    "token_ids": ColumnType("int32", many=True),  # without special tokens
+    "label": ColumnType("int64", gold=True, holds_labels=True),
+    "labels": ColumnType("int32", many=True, gold=True, holds_labels=True),
+    "number": ColumnType("float64", gold=True),
+    "integer": ColumnType("int64"),
+    "integers": ColumnType("int32", many=True),
+    "text": ColumnType("string"),
+}
+
+
+def cell_features(columns: Mapping[str, str]) -> datasets.Features:
+    """Features of a cell whose kind has these columns (name -> type)."""
+    import datasets
+
+    kinds = {name: COLUMN_TYPES[kind] for name, kind in columns.items()}
+    return datasets.Features({
+        "id": datasets.Value("int64"), "key": datasets.Value("string"),
+        **{name: datasets.List(datasets.Value(kind.dtype)) if kind.many else datasets.Value(kind.dtype)
+           for name, kind in kinds.items()},
+        "length": datasets.Value("int32")})
+
+
+def of_type(columns: Mapping[str, str], kind: str) -> list[str]:
+    """Names of the columns of type `kind`."""
+    return [name for name, one in columns.items() if one == kind]
+
+
+def flat_values(table: pa.Table, name: str, many: bool) -> np.ndarray:
+    """All values of one column of `table`, lists joined."""
+    column = table.column(name).combine_chunks()
+    return (column.flatten() if many else column).to_numpy()
+
+
+def label_values(table: pa.Table, columns: Mapping[str, str]) -> np.ndarray:
+    """All label indices in `table`, flat; empty where no column holds labels."""
+    found = [flat_values(table, name, COLUMN_TYPES[kind].many) for name, kind in columns.items()
+             if COLUMN_TYPES[kind].holds_labels]
+    return np.concatenate([np.empty(0, dtype=np.int64), *found], dtype=np.int64)
+
+
+def rows_with_gold(table: pa.Table, columns: Mapping[str, str]) -> int:
+    """Number of rows of `table` that have every gold answer; 0 where no column holds any."""
+    known = []
+    for name, kind in ((name, COLUMN_TYPES[kind]) for name, kind in columns.items()):
+        if kind.gold:
+            column = table.column(name).combine_chunks()
+            values = (column.value_lengths() if kind.many else column).to_numpy(zero_copy_only=False)
+            known.append(values > 0 if kind.many else values >= 0 if values.dtype.kind == "i" else ~np.isnan(values))
+    return int(np.logical_and.reduce(known).sum()) if known else 0

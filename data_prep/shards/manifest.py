@@ -1,7 +1,8 @@
-"""The manifest of a cell: its model, whose types refuse what would lead astray, and its reader.
+"""Manifest of a cell: its schema and its reader.
 
-Input: `manifest.json`. Output: a `Manifest`. Nothing in it is trusted: names become file names, so they hold no dot
-and no slash; numbers become shapes and indices, so they have bounds.
+Input: `manifest.json`. Output: a `Manifest`. Its values are not trusted: names become file names, so they hold no dot
+and no slash; numbers become shapes and indices, so they have bounds. Whether labels, metric and columns are those of
+the kind is checked by the kind (`data_prep.kinds`, `trainer.kinds`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import first_error
+from data_prep.shards.columns import COLUMN_TYPES
 from data_prep.shards.template import InputTemplate
 
 FORMAT_VERSION = 3
@@ -22,12 +24,12 @@ MANIFEST_FILE = "manifest.json"
 LONGEST_KEY = 200  # bytes
 KEY_CANNOT_HOLD = r"[\t\n\r\x00]"  # keys stand in tab-separated files
 
-# why a row of the source is left out, as `skipped` says it
+# reasons to leave out a row of the source, the keys of `skipped`
 BLANK, WRONG_COLUMNS, MORE_TEXTS = "blank line", "wrong number of columns", "more than two texts"
 NO_LABEL_GIVEN, NO_CONSENSUS, NO_TEXT = "no label", "no consensus", "missing text"
 EMPTY, PLACEHOLDER = "both texts empty", "placeholder text"
-# Reasons that lie in a row that is one row, so the numbers of those behind it hold. Every other reason, one from
-# elsewhere too, may be half of a row that was split, two that were joined, or a line between rows: these shift numbers.
+# Reasons that concern one whole row, after which row numbers still agree between languages. Any other reason may stand
+# for half of a split row, two joined rows, or a line between rows, which shift the numbers of all rows behind them.
 SHIFTS_NOTHING = frozenset({NO_LABEL_GIVEN, NO_CONSENSUS, NO_TEXT, EMPTY, PLACEHOLDER})
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -43,7 +45,7 @@ class _Strict(pydantic.BaseModel):
 
 
 class TokenizerInfo(_Strict):
-    """Which tokenizer the ids of a cell belong to."""
+    """Tokenizer of a cell's ids."""
 
     name: str
     fingerprint: Sha256
@@ -75,7 +77,7 @@ class ShardInfo(_Strict):
 
 
 class LanguageInfo(_Strict):
-    """What is known of a language, for grouping in reports; "unknown" where nothing is."""
+    """Linguistic features of a language, for grouping in reports."""
 
     name: str = "unknown"
     family: str = "unknown"
@@ -85,19 +87,21 @@ class LanguageInfo(_Strict):
 
 
 class Manifest(_Strict):
-    """What a cell holds.
+    """Content of a cell.
 
-    `rows`, `has_labels`, `label_counts`, `tokens`, `rows_sha256` and `shards` are counted by `write_cell`, and
-    `source_rows` where the draft has none.
+    `write_cell` counts `rows`, `has_labels`, `label_counts`, `tokens`, `rows_sha256` and `shards`, and `source_rows`
+    if the draft has none.
     """
 
     format_version: Literal[3] = 3
     task: Name
-    kind: Literal["pair", "mlm"]
+    kind: Name
+    columns: dict[Name, str]
+    """Columns of the kind: name -> type, see `shards.columns`."""
     labels: list[Label]
     label_aliases: dict[Label, Label] = {}
     """Other names of the labels, lower case: alias -> label. A model's classes may be called by them."""
-    metric: Literal["accuracy", "perplexity"]
+    metric: Name
     language: Name
     split: Name
     rows: Count = 0
@@ -110,12 +114,13 @@ class Manifest(_Strict):
     source_sha256: Sha256OrNone = ""
     """Hash of the files, or of the rows of the hub, that the cell was built from."""
     has_labels: bool = False
+    """Whether every row has its gold answer."""
     parallel: bool = False
     """Declared by the task: rows of equal key (without keys: of equal number) are translations of each other."""
     label_tolerance: float = Field(default=0.0, ge=0, le=1)
-    """Share of parallel rows whose labels the publisher itself gives differently in two languages, at most."""
+    """Largest share of parallel rows whose labels differ between two languages in the published data."""
     skipped: dict[str, Count] = {}  # rows of the source that were left out, by reason
-    kept: dict[str, Count] = {}  # rows that were built, but that a reader should know of, by reason
+    kept: dict[str, Count] = {}  # rows that were built but deserve a note, by reason
     drop_placeholders: bool = False
     truncated: Count = 0
     max_length: int = Field(gt=0, lt=2**31)
@@ -129,28 +134,30 @@ class Manifest(_Strict):
     data_prep_version: str
 
     @pydantic.model_validator(mode="after")
-    def _kind_fits(self) -> Manifest:
+    def _consistent(self) -> Manifest:
+        unknown = {kind for kind in self.columns.values() if kind not in COLUMN_TYPES}
+        if unknown or not {"id", "key", "length"}.isdisjoint(self.columns):
+            raise ValueError(f"columns {self.columns}; types are {', '.join(COLUMN_TYPES)}")
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("a label occurs twice")
         if not set(self.label_aliases.values()) <= set(self.labels):
             raise ValueError(f"label_aliases {self.label_aliases} of labels that are not among {self.labels}")
         if self.max_length <= self.tokenizer.template.frames[1].specials:
             raise ValueError(f"max_length {self.max_length} leaves no room beside the special tokens")
-        expected = (True, "accuracy") if self.kind == "pair" else (False, "perplexity")
-        if (len(self.labels) >= 2, self.metric) != expected:
-            raise ValueError(f"kind {self.kind} with {len(self.labels)} labels and metric {self.metric}")
-        all_labelled = bool(self.labels) and sum(self.label_counts.values()) == self.rows
+        if bool(self.labels) != any(COLUMN_TYPES[kind].holds_labels for kind in self.columns.values()):
+            raise ValueError(f"labels {self.labels} with the columns {self.columns}")
         if self.rows and not self.rows_sha256:
             raise ValueError("rows without their rows_sha256")
         if self.rows > self.source_rows * (self.copies + 1):
             raise ValueError(f"{self.rows} rows from {self.source_rows} source_rows")
-        if self.rows and self.has_labels != all_labelled:
+        all_labelled = sum(self.label_counts.values()) == self.rows
+        if self.rows and "label" in self.columns.values() and self.has_labels != all_labelled:
             raise ValueError(f"has_labels {self.has_labels}, but of {self.rows} rows {self.label_counts} have a label")
         return self
 
 
 def read_manifest(path: str | Path) -> Manifest:
-    """The manifest of the cell at `path`. Raises InputError where there is none, or it is of another format."""
+    """Read the manifest of the cell at `path`. Raises InputError if it is missing, invalid or of another format."""
     file = Path(path) / MANIFEST_FILE
     if not file.is_file():
         what = "an unfinished or empty folder" if Path(path).is_dir() else "no such folder"

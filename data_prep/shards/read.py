@@ -1,4 +1,4 @@
-"""Reader of sharded cells: find finished ones, check them against their manifest, memory-map their rows."""
+"""Reader of cells: find finished ones, check them against their manifest, memory-map their rows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pyarrow.compute as pc
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import file_sha256
-from data_prep.shards.columns import FEATURES
+from data_prep.shards.columns import COLUMN_TYPES, cell_features, flat_values
 from data_prep.shards.manifest import KEY_CANNOT_HOLD, LONGEST_KEY, MANIFEST_FILE, Manifest, ShardInfo, read_manifest
 from data_prep.shards.tokenizers import TOKENIZERS_FOLDER
 
 
 @dataclass(frozen=True)
 class Cell:
-    """An open cell: where it lies, its manifest, and its rows, memory-mapped."""
+    """Open cell: its folder, its manifest, and its rows, memory-mapped."""
 
     path: Path
     manifest: Manifest
@@ -32,7 +32,7 @@ class Cell:
 
 
 def find_cells(root: str | Path, task: str | None = None, split: str | None = None) -> list[Path]:
-    """Folders of the finished cells below `root`, sorted; only those of `task` and `split` where these are given."""
+    """Folders of the finished cells below `root`, sorted; if given, only those of `task` and `split`."""
     found = []
     for manifest in Path(root).glob(f"*/*/*/{MANIFEST_FILE}"):
         names = manifest.relative_to(root).parts[:3]
@@ -45,8 +45,8 @@ def find_cells(root: str | Path, task: str | None = None, split: str | None = No
 def open_cell(path: str | Path, verify: Literal["size", "sha256", "none"] = "size") -> Cell:
     """Open the finished cell at `path`, memory-mapped, after comparing its shards with the manifest.
 
-    `verify` "size" compares file sizes and row counts, "sha256" re-hashes every byte, "none" looks only whether the
-    files are there. Raises InputError for a missing, unfinished, cut or altered cell.
+    `verify` "size" compares file sizes and row counts, "sha256" re-hashes every byte, "none" only checks that the files
+    exist. Raises InputError for a missing, unfinished, truncated or altered cell.
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -66,14 +66,15 @@ def open_cell(path: str | Path, verify: Literal["size", "sha256", "none"] = "siz
 
 
 def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> datasets.Dataset:
-    """The rows of one file, memory-mapped; InputError where they are not what the manifest promises.
+    """Memory-map the rows of one file; raises InputError if they are not what the manifest says.
 
-    Looks at the number columns and the bounds of the lists, a tenth of the file: bounds that lie would make a reader
-    leave the file's memory. Token ids are looked at batch by batch (`Examples`), or by `verify`.
+    Checks number columns and list bounds, about a tenth of the file: false bounds would make a reader leave the
+    file's memory. Token ids are checked batch by batch (`Examples`), or by `verify`.
     """
+    features = cell_features(manifest.columns)
     try:
         table = pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
-        fits = table.schema.equals(FEATURES.arrow_schema) and table.num_rows == shard.rows
+        fits = table.schema.equals(features.arrow_schema) and table.num_rows == shard.rows
         if fits:
             table.validate(full=True)
             dataset = datasets.Dataset.from_file(str(file))
@@ -82,19 +83,19 @@ def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> datasets.Da
         raise InputError(f"{file} cannot be read as Arrow ({reason[:200]}); build the cell again") from None
     if not fits:
         raise InputError(f"{file}: {table.num_rows} rows of {', '.join(table.column_names)[:200]}, the manifest says "
-                         f"{shard.rows} of {', '.join(FEATURES)}; build the cell again")
-    lists = [chunk.values for name in ("first_ids", "second_ids") for chunk in table.column(name).chunks]
+                         f"{shard.rows} of {', '.join(features)}; build the cell again")
+    lists = [chunk.values for name, kind in manifest.columns.items() if COLUMN_TYPES[kind].many
+             for chunk in table.column(name).chunks]
     if any(column.null_count for column in (*table.columns, *lists)):
-        raise InputError(f"{file}: an entry is empty (null), expected numbers; build the cell again")
-    largest = {"id": min(2**40, manifest.source_rows * (manifest.copies + 1)) - 1, "label": len(manifest.labels) - 1,
-               "length": manifest.max_length}
-    least = {"id": 0, "label": 0 if manifest.has_labels else -1,
-             "length": manifest.tokenizer.template.frames[0].specials}
-    for name in largest if table.num_rows else ():
-        values = table.column(name).to_numpy()
-        if values.min() < least[name] or values.max() > largest[name]:
-            raise InputError(f"{file}: {name} {values.min()}..{values.max()}, expected {least[name]}..{largest[name]}; "
-                             "build the cell again")
+        raise InputError(f"{file}: an entry is empty (null), expected a value; build the cell again")
+    if table.num_rows:
+        least_length = manifest.tokenizer.template.frames[0].specials
+        _check_bounds(file, "id", table["id"], 0, min(2**40, manifest.source_rows * (manifest.copies + 1)) - 1)
+        _check_bounds(file, "length", table["length"], least_length, manifest.max_length)
+        for name, kind in manifest.columns.items():
+            if COLUMN_TYPES[kind].holds_labels:
+                values = flat_values(table, name, COLUMN_TYPES[kind].many)
+                _check_bounds(file, name, values, 0 if manifest.has_labels else -1, len(manifest.labels) - 1)
     ids = table.column("id").to_numpy()
     if (np.diff(ids) <= 0).any() and len(np.unique(ids)) < len(ids):
         raise InputError(f"{file}: an id occurs twice; build the cell again")
@@ -102,13 +103,20 @@ def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> datasets.Da
     return dataset
 
 
+def _check_bounds(file: Path, name: str, column: pa.ChunkedArray | np.ndarray, least: int, largest: int) -> None:
+    values = np.asarray(column)
+    if values.size and (values.min() < least or values.max() > largest):
+        raise InputError(f"{file}: {name} {values.min()}..{values.max()}, expected {least}..{largest}; build the cell "
+                         "again")
+
+
 def _check_keys(file: Path, table: pa.Table, manifest: Manifest) -> None:
-    """InputError where a key is empty, does not fit into one field of a line, occurs twice, or is no row number."""
+    """Raise InputError if a key is empty, breaks a tab-separated line, occurs twice, or is not the row number."""
     keys, ids = table.column("key"), table.column("id")
     if pc.all(pc.equal(keys, ids.cast(pa.string()))).as_py() is not False:  # unique as the ids are
         return
     if manifest.keys == "row" and not manifest.copies:
-        raise InputError(f"{file}: a key is not the row number, the manifest says that all are; build the cell again")
+        raise InputError(f"{file}: a key is not the row number, but the manifest says keys: row; build the cell again")
     odd = pc.any(pc.match_substring_regex(keys, KEY_CANNOT_HOLD)).as_py() or pc.min(pc.binary_length(keys)).as_py() == 0
     if odd or pc.max(pc.binary_length(keys)).as_py() > LONGEST_KEY:
         raise InputError(f"{file}: a key is empty, longer than {LONGEST_KEY} bytes, or holds a tab or a line break; "
@@ -118,7 +126,7 @@ def _check_keys(file: Path, table: pa.Table, manifest: Manifest) -> None:
 
 
 def check_shard(file: Path, shard: ShardInfo, verify: str) -> None:
-    """Raise InputError where `file` is not what `shard` says, as far as `verify` asks for a look."""
+    """Raise InputError if `file` differs from `shard` in what `verify` compares (see `open_cell`)."""
     if verify not in ("size", "sha256", "none"):
         raise InputError(f"verify must be size, sha256 or none, found {verify!r}")
     if not file.is_file():

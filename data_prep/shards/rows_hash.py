@@ -1,40 +1,47 @@
-"""Hash of a cell's rows by their content: equal for equal rows, however they are split into batches and shards.
+"""Hash of a cell's rows by content: equal for equal rows, however they are split into batches and shards.
 
-Input: tables with the columns of a cell. Output: a sha256 over every column but `length`, which follows from the
-others.
+Input: tables of a cell. Output: SHA-256 over every column but `length`, which follows from the others.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-NUMBERS, LISTS = ("id", "label"), ("first_ids", "second_ids")
+from data_prep.shards.columns import COLUMN_TYPES
 
 
 class RowsHash:
-    """sha256 over the content of rows: each column is a stream of its own, so that batches leave no trace."""
+    """Running SHA-256 over rows. Each column is hashed as a stream of its own, so that batches leave no trace.
 
-    def __init__(self) -> None:
-        self._streams = {name: hashlib.sha256() for name in (*NUMBERS, *LISTS, "key")}
-        self._sizes = {name: hashlib.sha256() for name in (*LISTS, "key")}
+    `columns` are the manifest's (name -> type).
+    """
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        types = {name: COLUMN_TYPES[kind] for name, kind in columns.items()}
+        self._lists = [name for name, kind in types.items() if kind.many]
+        self._texts = [*(name for name, kind in types.items() if kind.dtype == "string"), "key"]
+        numbers = ["id", *(name for name in types if name not in (*self._lists, *self._texts))]
+        self._streams = {name: hashlib.sha256() for name in (*numbers, *self._lists, *self._texts)}
+        self._sizes = {name: hashlib.sha256() for name in (*self._lists, *self._texts)}
 
     def update(self, table: pa.Table) -> None:
         """Add the rows of `table`, which has the columns of a cell."""
         for name, stream in self._streams.items():
             for chunk in table.column(name).chunks:
                 if name in self._sizes:
-                    size = pc.binary_length(chunk) if name == "key" else pc.list_value_length(chunk)
+                    size = pc.binary_length(chunk) if name in self._texts else pc.list_value_length(chunk)
                     self._sizes[name].update(size.to_numpy().astype("<i4", copy=False).tobytes())
-                if name == "key":
+                if name in self._texts:
                     stream.update("".join(chunk.to_pylist()).encode())
                 else:
-                    values = chunk.to_numpy() if name in NUMBERS else chunk.flatten().to_numpy()
-                    stream.update(values.astype("<i8" if name in NUMBERS else "<i4", copy=False).tobytes())
+                    values = (chunk.flatten() if name in self._lists else chunk).to_numpy()
+                    stream.update(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
 
     def hexdigest(self) -> str:
-        """The hash of all rows so far, 64 hex digits."""
-        return hashlib.sha256(b"".join(stream.digest() for stream in (*self._streams.values(), *self._sizes.values()))
-                              ).hexdigest()
+        """Hash of all rows so far, 64 hex digits."""
+        digests = [one.digest() for one in (*self._streams.values(), *self._sizes.values())]
+        return hashlib.sha256(b"".join(digests)).hexdigest()

@@ -1,6 +1,6 @@
-"""Read a task through `datasets.load_dataset`: from the hub, or from a folder or mirror with the same schema.
+"""Rows of a task through `datasets.load_dataset`: from the hub, or from a folder or mirror with the same schema.
 
-Input: a task with a `Hub` entry. Output: the same `TextBatch`es as from files. No code of a repository is run.
+Input: a task with a `Hub` entry. Output: the same batches as from files. No code of a repository is run.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from typing import Any
 import datasets
 
 from data_prep.base.errors import InputError
-from data_prep.shards.manifest import EMPTY, NO_CONSENSUS, NO_LABEL_GIVEN, NO_TEXT
-from data_prep.sources.reading import BATCH_ROWS, NO_LABEL, Content, TextBatch, not_a_label
-from data_prep.tasks.task import LANGUAGE, Hub, Task, label_indices
+from data_prep.kinds.rows import Record, TextBatch
+from data_prep.sources.batches import BATCH_ROWS, Content, read_batches
+from data_prep.tasks.task import LANGUAGE, Hub, Task
 
-# names of configurations that are languages; others, such as "default" or "all_languages", only if asked for
+# configurations named by a language; others, such as "default" or "all_languages", only on request
 LANGUAGE_CONFIG = re.compile(r"(?!all$)[a-z]{2,3}([_-][A-Z][a-z]{3})?([_-][A-Z]{2})?")
 
 
 def hub_cells(
     task: Task, repo: str, languages: Sequence[str] | None, splits: Sequence[str] | None
 ) -> list[tuple[str, str]]:
-    """The (split, language) pairs of `task` that `repo` really has, of `languages` where they are given.
+    """The (split, language) pairs of `task` that `repo` has, restricted to `languages` if given.
 
-    Languages are the configurations of the repository, in the task's own list or not. Raises InputError where the
-    task is not on the hub, where the repository cannot be read, and, with what it has, where it lacks a language or
-    split that was asked for.
+    Languages are the configurations of the repository, in the task's own list or not. Raises InputError if the task
+    is not on the hub, the repository cannot be read, or it lacks a requested language or split (the message lists
+    those that it has).
     """
     hub = _hub(task)
     revision = hub.revision if repo == hub.repo else None
     configs = _listed(repo, "default", lambda: datasets.get_dataset_config_names(repo, revision=revision))
     if configs == ["default"] and not Path(repo).is_dir():
-        configs = []  # also what stands for a repository that is in the cache only: its configurations are not known
+        configs = []  # a repository that is only in the cache also reports "default": its configurations are unknown
     there = _languages(task, hub, repo, configs, languages)
     for language in languages or ():
         if language not in there:
@@ -60,10 +60,10 @@ def hub_cells(
 def _languages(
     task: Task, hub: Hub, repo: str, configs: Sequence[str], asked: Sequence[str] | None
 ) -> list[str]:
-    """The languages that a repository with these configurations has; all that are asked for if none are known."""
+    """The languages of a repository with these configurations; those asked for if its configurations are unknown."""
     if hub.config is None or "{language}" not in hub.config:
         if hub.config and configs and hub.config not in configs:
-            raise InputError(f"hub: {repo} has no configuration {hub.config} of {task.name}; it has: "
+            raise InputError(f"hub:{repo} has no configuration {hub.config} of {task.name}; it has: "
                              f"{', '.join(configs)}")
         return list(task.languages)
     if not configs:
@@ -74,13 +74,13 @@ def _languages(
     there = [name for name in names if re.fullmatch(LANGUAGE, name)
              and (name in wanted or LANGUAGE_CONFIG.fullmatch(name))]
     if not there:
-        raise InputError(f"hub: {repo} has no configuration that is a language; it has: {', '.join(configs)}; "
+        raise InputError(f"hub:{repo} has no configuration named by a language; it has: {', '.join(configs)}; "
                          f"{task.name} has one per language, such as {_config(hub, task.languages[0])}")
     return there
 
 
 def _listed(repo: str, config: str | None, names: Callable[[], list[str]]) -> list[str]:
-    """What `names` finds; InputError, in one line, where the repository cannot be read."""
+    """Call `names`; raises InputError if the repository cannot be read."""
     try:
         return names()
     except Exception as error:  # network, permissions, unknown configuration, bad files: each has its own class
@@ -89,7 +89,7 @@ def _listed(repo: str, config: str | None, names: Callable[[], list[str]]) -> li
 
 def _cannot_load(repo: str, what: str, error: Exception) -> InputError:
     reason = " ".join(str(error).split())[:200]
-    return InputError(f"hub: {repo} ({what}) cannot be loaded ({type(error).__name__}: {reason}); check the "
+    return InputError(f"hub:{repo} ({what}) cannot be loaded ({type(error).__name__}: {reason}); check the "
                       "connection, or give a folder as --source")
 
 
@@ -98,16 +98,16 @@ def _config(hub: Hub, language: str) -> str | None:
 
 
 def describe_hub(task: Task, repo: str, split: str, language: str) -> str:
-    """Where the rows come from, for the manifest."""
+    """Source of the rows, for the manifest."""
     hub = _hub(task)
     return f"hub:{repo} {_config(hub, language) or 'default'} {hub.splits[split]}"
 
 
 def load_hub_split(task: Task, repo: str, split: str, language: str) -> datasets.Dataset:
-    """One split as the hub has it, memory-mapped from the local cache, its columns checked.
+    """One split, memory-mapped from the local cache, after a check of its columns.
 
-    `repo` is the task's own repository, a mirror, or a local folder laid out the same way. Raises InputError where
-    it cannot be had.
+    `repo` is the task's own repository, a mirror, or a local folder laid out the same way. Raises InputError if it
+    cannot be loaded or has other columns.
     """
     hub = _hub(task)
     config = _config(hub, language)
@@ -118,18 +118,18 @@ def load_hub_split(task: Task, repo: str, split: str, language: str) -> datasets
         raise _cannot_load(repo, f"{config or 'default'}, {hub.splits[split]}", error) from None
     missing = [name for name in (hub.first, hub.second) if name not in data.column_names]
     if missing:
-        raise InputError(f"hub: {repo} has no column {', '.join(missing)}; it has {', '.join(data.column_names)}")
+        raise InputError(f"hub:{repo} has no column {', '.join(missing)}; it has {', '.join(data.column_names)}")
     for name in (hub.first, hub.second):
         kind = data.features[name]
         if not (isinstance(kind, datasets.Value) and kind.dtype in ("string", "large_string")):
-            raise InputError(f"hub: column {name} of {repo} holds {kind}, expected text")
+            raise InputError(f"hub:{repo}: column {name} holds {kind}, expected text")
     return data
 
 
 def _cache(repo: str) -> str | None:
-    """Where `datasets` keeps its copy of a local folder: a place for each state of it, None for the usual place.
+    """Cache folder of `datasets` for a local folder in its current state; None (the default cache) for a repository.
 
-    The usual place knows a folder by its path alone, and would go on giving the rows it held when first read.
+    The default cache identifies a folder by its path alone, and would return the rows of its first reading.
     """
     folder = Path(repo)
     if not folder.is_dir():
@@ -144,55 +144,41 @@ def _cache(repo: str) -> str | None:
 def read_hub(
     data: datasets.Dataset, task: Task, name: str, skipped: Counter[str], content: Content | None = None
 ) -> Iterator[TextBatch]:
-    """Batches of the rows of one split; `skipped` counts rows left out by reason.
+    """Batches of the rows of one split; `skipped` counts rows left out by reason, `content` counts and hashes all.
 
-    The label -1 means no label; where other rows have one, such a row is left out, so that a split is labelled as a
-    whole or not at all. `content`, where given, counts all rows and hashes the columns that are read, with the names
-    of the labels.
+    The label -1 means no label; if other rows have one, such a row is left out, so that a split is labelled as a
+    whole or not at all. The hash covers the columns that are read and the names of the labels.
     """
-    hub, content = _hub(task), content or Content()
+    yield from read_batches(_records(data, _hub(task), content or Content()), task, skipped, f"{name}, row")
+
+
+def _records(data: datasets.Dataset, hub: Hub, content: Content) -> Iterator[tuple[int, Record]]:
     names = _label_names(data, hub)
     sha256 = content.new_hash()
     sha256.update(json.dumps(list(names)).encode())
     key_column = hub.key if hub.key in data.column_names else None
     wanted = (hub.first, hub.second, hub.label, key_column)
     used = [column for column in wanted if column is not None and column in data.column_names]
-    index, doubtful = label_indices(task), set(task.no_consensus)
     labelled = hub.label in data.column_names and any(_spelling(label, names) for label in data[hub.label])
     for start in range(0, len(data), BATCH_ROWS):
         rows: dict[str, list[Any]] = data[start : start + BATCH_ROWS]
         content.rows += len(rows[hub.first])
         for values in zip(*(rows[column] for column in used), strict=True):
             sha256.update(json.dumps(values, default=str).encode())
-        batch = TextBatch()
         given = rows.get(hub.label, [None] * len(rows[hub.first]))
         keys = [_key(value) for value in rows[key_column]] if key_column else [None] * len(given)
         columns = zip(rows[hub.first], rows[hub.second], given, keys, strict=True)
         for row, (first, second, label, key) in enumerate(columns, start):
-            spelt = _spelling(label, names)
-            if first is None or second is None:
-                skipped[NO_TEXT] += 1
-            elif spelt in doubtful:
-                skipped[NO_CONSENSUS] += 1
-            elif labelled and not spelt:
-                skipped[NO_LABEL_GIVEN] += 1
-            elif spelt and spelt not in index:
-                raise InputError(f"{name}, row {row}: {not_a_label(label, task)}")
-            elif not first.strip() and not second.strip():
-                skipped[EMPTY] += 1
-            else:
-                batch.add(row, first, second, index[spelt] if spelt else NO_LABEL, key)
-        if len(batch):
-            yield batch
+            yield row, Record(row, (first, second), _spelling(label, names), labelled, key)
 
 
 def _spelling(label: Any, names: Sequence[str]) -> str:
-    """A label as a lower-case word, empty where there is none (-1 on the hub)."""
+    """A label as text, "" for none (-1 on the hub)."""
     if label is None or label == -1 or label == "":
         return ""
     if isinstance(label, int):
-        return names[label].lower() if 0 <= label < len(names) else str(label)
-    return str(label).strip().lower()
+        return names[label] if 0 <= label < len(names) else str(label)
+    return str(label).strip()
 
 
 def _key(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""Find what there is to build: the files of a folder, by the layouts of the task, grouped into cells.
+"""Files of a folder matched by the layouts of a task and grouped into cells.
 
-Input: a task and a folder. Output: one `CellSource` per split and language, checked before anything is written, and
-the names of the files that no layout reads.
+Input: a task and a folder. Output: one `CellSource` per split and language, and the names of the files that no layout
+reads.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MOST_NAMES = 8
 
 @dataclass(frozen=True)
 class CellSource:
-    """The files that make one cell; more than one only for unlabelled text, read in the order of their names.
+    """Files of one cell; more than one only for unlabelled text, read in the order of their names.
 
-    Where the layout has a language column, the cell is the rows of its one file that name `language`.
+    If the layout has a language column, the cell holds the rows of its one file that name `language`.
     """
 
     split: str
@@ -37,13 +37,13 @@ class CellSource:
         return sum(file.stat().st_size for file in self.files)
 
     def describe(self) -> str:
-        """Where the rows come from, for the manifest; changes when a file is replaced by one of another size."""
+        """Source of the rows, for the manifest; changes when a file is replaced by one of another size."""
         what = str(self.files[0]) if len(self.files) == 1 else f"{len(self.files)} files of {self.files[0].parent}"
         return f"{what} ({self.bytes} bytes)"
 
 
 def named_task(name: str) -> Task:
-    """The task called `name`; InputError where there is none."""
+    """The task called `name`. Raises InputError if there is none."""
     if name not in TASKS:
         raise InputError(f"no task {name!r}; tasks: {', '.join(TASKS)}")
     return TASKS[name]
@@ -60,10 +60,10 @@ def split_list(words: str | None, what: str) -> list[str] | None:
 
 
 def find_sources(task: Task, folder: str | Path) -> list[CellSource]:
-    """Every cell that `folder` has files for, in the order of splits and language codes.
+    """The cells that `folder` has files for, in the order of splits and language codes.
 
-    Raises InputError where the folder is missing, has nothing of the task, or has two files for one cell. Of one
-    content in two formats (names that differ in their ending) the format that the task declares first is taken.
+    Raises InputError if the folder is missing, has no files of the task, or has two files for one cell. Of two formats
+    of one content (names that differ in their ending) the one that the task declares first is taken.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -85,9 +85,9 @@ def find_sources(task: Task, folder: str | Path) -> list[CellSource]:
 
 
 def unread_files(task: Task, folder: str | Path, sources: Sequence[CellSource]) -> str:
-    """One line that names the files below `folder` that are in none of `sources`, "" where there are none.
+    """One line that lists the files below `folder` that are in none of `sources`, "" if there are none.
 
-    Hidden files and documentation are left out; tasks that read some of the files are named.
+    Hidden files and documentation are left out; other tasks that read some of the files are named.
     """
     read = {file for source in sources for file in source.files}
     there = _files(Path(folder))
@@ -98,7 +98,7 @@ def unread_files(task: Task, folder: str | Path, sources: Sequence[CellSource]) 
 def choose(
     there: Iterable[tuple[str, str]], languages: Sequence[str] | None, splits: Sequence[str] | None, where: str
 ) -> list[tuple[str, str]]:
-    """The (split, language) pairs of `there` that were asked for; InputError for a name that nothing answers to."""
+    """The (split, language) pairs of `there` with the given names. Raises InputError for a name that none has."""
     there = list(there)
     for split in splits or ():
         if split not in SPLITS:
@@ -112,7 +112,7 @@ def choose(
     for what, name, column in wanted:
         if name not in {pair[column] for pair in chosen}:
             found = ", ".join(f"{s}-{lg}" for s, lg in there)
-            raise InputError(f"{where}: {what} {name!r} is there, but not in this selection; it has: {found}")
+            raise InputError(f"{where}: {what} {name!r} does not occur in this selection; it has: {found}")
     return chosen
 
 
@@ -121,15 +121,15 @@ def _order(key: tuple[str, str]) -> tuple[int, str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All that lies in `folder`, in two levels of folders below it, and the folders at the third (unopened)."""
+    """Files in `folder` and two levels of folders below it, and whatever lies at the third level (not opened)."""
     three = sorted(folder.glob("*/*/*"))
     return sorted([*(file for level in ("*", "*/*") for file in folder.glob(level) if file.is_file()), *three])
 
 
 def _fitting(task: Task, folder: Path, files: Iterable[Path]) -> list[tuple[Path, Layout, str, str]]:
-    """The files that a layout of `task` fits, with layout, split and language ("" where the rows name theirs).
+    """The files that a layout of `task` fits, with layout, split and language ("" if the rows name theirs).
 
-    JSON Lines beside a table of the same name are the same content (SNLI 1.0, XNLI 1.0), so the table is taken.
+    JSON Lines beside a table of the same name hold the same content (SNLI 1.0, XNLI 1.0), so the table is taken.
     """
     found = []
     for file in files:
@@ -142,7 +142,7 @@ def _fitting(task: Task, folder: Path, files: Iterable[Path]) -> list[tuple[Path
 
 
 def _named(task: Task, folder: Path, files: Iterable[Path], read: Iterable[Path] = ()) -> str:
-    """Count and names of `files`, without hidden ones and documentation, and which tasks read them; "" for none."""
+    """Count and names of `files`, without hidden ones and documentation, and the tasks that read them; "" for none."""
     names, readers = [], Counter[str]()
     twins = {file.with_suffix(""): file.name for file in read}
     for file in files:

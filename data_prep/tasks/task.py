@@ -1,6 +1,6 @@
-"""What a task file says: labels, metric, and where and how its publishers and the hub keep it.
+"""Declaration of a task: labels, metric, and how its publishers and the hub lay it out.
 
-Inputs and outputs: none, these are declarations; `data_prep.sources` finds files by them and reads them.
+`data_prep.sources` finds and reads files by these declarations.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
 
 SPLITS = ("train", "dev", "test")
 # a code with an optional script or region: sw, d030, eng_Latn, zh-Hans, pt-BR
@@ -17,15 +17,14 @@ LANGUAGE = r"(?P<language>[A-Za-z][A-Za-z0-9_]*(?:-(?:[A-Z][a-z]{3}|[A-Z]{2}|[0-
 
 @dataclass(frozen=True)
 class Layout:
-    """One file naming and column scheme.
+    """File naming and column scheme.
 
     `pattern` is matched against the whole path below the source folder and may capture `split` and `language`;
     `splits` translates the publisher's split names; `example` is one such path, for messages. Columns are positions
-    where there is no header line, and alternatives of header names where there is one. `key` is the column with the
-    publisher's name of a row, the same in every language; a file without it is read all the same. `language_column`
-    names the column that holds the language of each row, where one file has the rows of all. `json_lines` marks files
-    of one JSON object per line, whose keys are the columns. `lines` marks unlabelled text: no columns but one text, or
-    two with a TAB between them.
+    if there is no header line, else alternatives of header names. `key` is the column with the publisher's name of a
+    row, the same in every language; it may be missing. `language_column` holds the language of each row, if one file
+    has the rows of all. `json_lines` marks files of one JSON object per line, whose keys are the columns. `lines` marks
+    unlabelled text: one text per line, or two with a TAB between them.
     """
 
     pattern: str
@@ -43,9 +42,9 @@ class Layout:
     lines: bool = False
 
     def match(self, path: str) -> tuple[str, str] | None:
-        """(split, language) of a file that is laid out like this, None for any other file.
+        """(split, language) of a file with this layout, None for any other file.
 
-        The language is "" where the rows name theirs. A hyphen in a code becomes an underscore: in the names of
+        The language is "" if the rows name theirs. A hyphen in a code becomes an underscore: in the names of
         prediction files it stands between two languages.
         """
         found = re.fullmatch(self.pattern, path)
@@ -59,7 +58,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Hub:
-    """Where the hub has the task: repository, configuration (`{language}` is filled in), splits and columns."""
+    """Location on the hub: repository, configuration (`{language}` is filled in), splits and columns."""
 
     repo: str
     config: str | None
@@ -67,7 +66,7 @@ class Hub:
     first: str
     second: str
     label: str
-    label_names: tuple[str, ...]  # meaning of integer labels where the data set does not name them itself
+    label_names: tuple[str, ...]  # names of integer labels, unless the data set has its own
     revision: str | None = None
     key: str | None = None  # column with the publisher's name of a row, the same in every language
 
@@ -76,16 +75,16 @@ class Hub:
 class Task:
     """One task. `labels` fixes the label order; `aliases` maps other spellings (lower case) to one of them.
 
-    `parallel` names the splits in which rows of equal key (without keys: of equal number) are translations of each
-    other, `label_tolerance` the share of them, at most, whose labels the publisher itself gives differently in two
-    languages. `no_consensus` lists spellings that mean the annotators did not agree; such rows are left out and
-    counted. `placeholders` lists texts that the publishers wrote where there is no sentence.
+    `kind` names an entry of `data_prep.kinds.KINDS`. `parallel` names the splits in which rows of equal key (without
+    keys: of equal number) are translations of each other, and `label_tolerance` is the largest share of them whose
+    published labels differ between two languages. `no_consensus` lists spellings for rows without agreement among
+    annotators, which are left out and counted. `placeholders` lists texts that stand for a missing sentence.
     """
 
     name: str
     summary: str
-    kind: Literal["pair", "mlm"]
-    metric: Literal["accuracy", "perplexity"]
+    kind: str
+    metric: str
     labels: tuple[str, ...]
     languages: tuple[str, ...]
     layouts: tuple[Layout, ...]
@@ -96,18 +95,18 @@ class Task:
     placeholders: tuple[str, ...] = ()
     hub: Hub | None = None
 
+    @cached_property
+    def label_index(self) -> dict[str, int]:
+        """Every spelling of a label, in lower case -> its index."""
+        index = {label.lower(): i for i, label in enumerate(self.labels)}
+        return index | {alias: index[label.lower()] for alias, label in self.aliases.items()}
 
-def label_indices(task: Task) -> dict[str, int]:
-    """Every spelling of a label, in lower case, and the index it stands for."""
-    index = {label.lower(): i for i, label in enumerate(task.labels)}
-    return index | {alias: index[label.lower()] for alias, label in task.aliases.items()}
 
-
-# XTREME writes its sentence-pair tasks alike: no header, two columns, and a third where the label is given. The names
-# do not tell the tasks apart, so only those declare them that XTREME has, whose labels do.
+# XTREME's sentence-pair files: no header, two texts, and a label where it is public. File names do not tell the tasks
+# apart, so only XTREME's own tasks, which differ in their labels, declare this layout.
 XTREME_PAIR = Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}\.tsv", "train-en.tsv")
 
 
 def prefixed_pair(task: str) -> Layout:
-    """XTREME's columns under names that say the task, for data sets that XTREME lacks: `sick-test-nl.tsv`."""
+    """XTREME's columns under file names with the task, for tasks that are not in XTREME: `sick-test-nl.tsv`."""
     return Layout(rf"{task}-(?P<split>train|dev|test)-{LANGUAGE}\.tsv", f"{task}-train-en.tsv")

@@ -32,6 +32,7 @@ from typing import TextIO
 import numpy as np
 import psutil
 
+from data_prep.kinds import KINDS
 from data_prep.shards.manifest import Manifest, TokenizerInfo
 from data_prep.shards.template import InputTemplate
 from data_prep.shards.write import write_cell
@@ -72,7 +73,8 @@ def write_shards(root: Path, length: int) -> None:
                               mask_id=VOCABULARY - 1, unk_id=3,
                               template=InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"))
     write_cell(root / "xnli/train/en", Manifest(
-        task="xnli", kind="pair", labels=LABELS, metric="accuracy", language="en", split="train", parallel=False,
+        task="xnli", kind="pair", columns=dict(KINDS["pair"].columns),
+        labels=LABELS, metric="accuracy", language="en", split="train", parallel=False,
         max_length=length, tokenizer=tokenizer, source="random", data_prep_version="bench"), [batch])
 
 

@@ -125,10 +125,10 @@ def _watch_changes(pause: float, last: int, number: int) -> None:
 
 def _with_small_batches() -> None:
     """Enough batches for worker processes, in a few dozen rows."""
-    import data_prep.sources.reading
+    import data_prep.sources.batches
     from data_prep import workers
 
-    workers.POOL_FROM_ROWS, data_prep.sources.reading.BATCH_ROWS = 0, 7
+    workers.POOL_FROM_ROWS, data_prep.sources.batches.BATCH_ROWS = 0, 7
 
 
 def _with_a_small_demo(whole: bool) -> None:

@@ -15,12 +15,12 @@ from data_prep import build, workers
 from data_prep.__main__ import main
 from data_prep.base.errors import InputError
 from data_prep.base.files import file_sha256
+from data_prep.kinds.rows import TextBatch
 from data_prep.shards.assemble import assemble
 from data_prep.shards.manifest import read_manifest
 from data_prep.shards.read import find_cells, open_cell
 from data_prep.shards.template import derive_template
 from data_prep.shards.tokenizers import tokenizer_dir, tokenizer_fingerprint
-from data_prep.sources.reading import TextBatch
 from data_prep.tokenizer import load_tokenizer
 from tests.data_prep.conftest import sentences
 
@@ -152,7 +152,7 @@ def test_a_source_that_changes_while_it_is_read(
     monkeypatch.setattr(build, "keep_tokenizer", kept)
     assert main(words(source, tokenizer_folder, tmp_path / "out", "--splits", "train")) == 2
     assert "train-en.tsv (" in (error := capsys.readouterr().err)
-    assert "changed while it was read" in error
+    assert "changed during the build" in error
     assert find_cells(tmp_path / "out") == []
 
 
@@ -222,13 +222,13 @@ def test_placeholder_texts_are_kept_and_said_or_left_out(
     cell = open_cell(out / "pawsx/dev/de")
     assert (len(cell), cell.manifest.kept, cell.manifest.skipped) == (4, {"placeholder text": 3}, {})
     assert main([*call, "--drop_placeholders"]) == 2
-    assert "drop_placeholders False, now asked for with True" in capsys.readouterr().err
+    assert "drop_placeholders False, but True was requested" in capsys.readouterr().err
     assert main([*call, "--drop_placeholders", "--overwrite"]) == 0
     assert "3 rows left out: placeholder text" in capsys.readouterr().out
     cell = open_cell(out / "pawsx/dev/de")
     assert (cell.dataset["id"][:], cell.manifest.kept, cell.manifest.skipped) == ([0], {}, {"placeholder text": 3})
     assert main([*words(folder, tokenizer_folder, out), "--drop_placeholders"]) == 2
-    assert "xnli has no placeholder texts; tasks that have: pawsx" in capsys.readouterr().err
+    assert "xnli has no placeholder texts; tasks with some: pawsx" in capsys.readouterr().err
 
 
 def test_files_that_nothing_read_are_named(
@@ -260,7 +260,7 @@ def test_worker_processes_write_the_same_cells(
     source: Path, tokenizer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "POOL_FROM_ROWS", 0)
-    monkeypatch.setattr("data_prep.sources.reading.BATCH_ROWS", 7)
+    monkeypatch.setattr("data_prep.sources.batches.BATCH_ROWS", 7)
     assert main(words(source, tokenizer_folder, tmp_path / "one", "--workers", "1")) == 0
     assert main(words(source, tokenizer_folder, tmp_path / "two", "--workers", "2")) == 0
     for cell in find_cells(tmp_path / "one"):
@@ -283,7 +283,7 @@ def test_batches_under_way_are_bounded(tokenizer_folder: Path, monkeypatch: pyte
     with workers.mapper(work, 2, None) as encode:
         results = encode(endless())
         for taken in range(1, 40):
-            assert next(results).ids.tolist() == [taken]
+            assert next(results).table["id"].to_pylist() == [taken]
             assert drawn - taken < 2 * workers.BATCHES_PER_WORKER
 
 
@@ -291,7 +291,7 @@ def test_shards_are_capped(
     source: Path, tokenizer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "MEGABYTE", 1024)
-    monkeypatch.setattr("data_prep.sources.reading.BATCH_ROWS", 10)
+    monkeypatch.setattr("data_prep.sources.batches.BATCH_ROWS", 10)
     assert main(words(source, tokenizer_folder, tmp_path / "out", "--max_shard_mb", "3", "--splits", "train")) == 0
     cell = open_cell(tmp_path / "out/xnli/train/en", verify="sha256")
     assert len(cell.manifest.shards) > 1
@@ -301,21 +301,21 @@ def test_shards_are_capped(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from data_prep import build
+from data_prep.kinds import pair
 from data_prep.shards import write
 if sys.argv[2] == "before the manifest":
     write.write_json = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 elif sys.argv[2] == "before the rename":
     write.put_in_place = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 else:
-    columns = build.columns_of
-    def killed(encoded):
-        if encoded.ids[0] > 0:
+    encode = pair.encode
+    def killed(batch, *more):
+        if batch.ids[0] > 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return columns(encoded)
-    build.columns_of = killed
-import data_prep.sources.reading
-data_prep.sources.reading.BATCH_ROWS = 20
+        return encode(batch, *more)
+    pair.encode = killed
+import data_prep.sources.batches
+data_prep.sources.batches.BATCH_ROWS = 20
 from data_prep.__main__ import main
 main(sys.argv[3:])
 """

@@ -71,7 +71,7 @@ def resealed(files: dict[str, bytes]) -> dict[str, bytes]:
         (folder / SHARD).write_bytes(files[SHARD])
         manifest = json.loads(files[MANIFEST_FILE])
         manifest["shards"][0] |= {"bytes": len(files[SHARD]), "sha256": file_sha256(folder / SHARD)}
-        content = RowsHash()
+        content = RowsHash(manifest["columns"])
         with suppress(Exception):  # of what cannot be read, nobody can know the hash either
             table = pa.ipc.open_stream(folder / SHARD).read_all()
             table.validate(full=True)

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 import data_prep.__main__
 from data_prep.augment.synonyms import Synonyms, load_neighbours
-from data_prep.kinds import ENCODERS
+from data_prep.kinds import KINDS
+from data_prep.kinds.rows import TextBatch
 from data_prep.shards.read import find_cells, open_cell
+from data_prep.shards.template import InputTemplate
+from data_prep.sources.cells import read_cell
 from data_prep.sources.layouts import find_sources
-from data_prep.sources.reading import TextBatch, read_cell
 from data_prep.tasks import TASKS
 from data_prep.tokenizer import load_tokenizer
 from tests.fuzz.budget import fuzzed
@@ -171,7 +173,8 @@ def test_lists_of_neighbours(tokenizer_folder: Path, case: tuple[str, bytes]) ->
     if found is not None:
         assert all(others and word not in others for word, others in found.items())
         batch, _ = Synonyms(found, copies=2, seed=0)(TextBatch([0], ["the Dog DOG cat"], ["dog x"], [0]))
-        ENCODERS["pair"](batch, BACKEND.setdefault("", load_tokenizer(str(tokenizer_folder)).backend_tokenizer), 16)
+        backend = BACKEND.setdefault("", load_tokenizer(str(tokenizer_folder)).backend_tokenizer)
+        KINDS["pair"].encode(batch, backend, 16, InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"))
 
 
 BACKEND: dict[str, Any] = {}

@@ -27,6 +27,7 @@ from trainer.data.scratch import open_near
 from trainer.kinds import KINDS, Kind, Masking
 from trainer.kinds.batch import Batch
 from trainer.kinds.tokens import Tokens, tokens_of
+from trainer.metrics import METRICS
 
 # Letters as in manifests, and `*`; no dots, so that a cell lies below the root.
 CELL_PATTERN = re.compile(r"[A-Za-z0-9_+*-]+(/[A-Za-z0-9_+*-]+){2}")
@@ -147,6 +148,7 @@ def open_training_data(section: DataSection) -> TrainingData:
                              "on; name a cell of another split, such as dev")
     dev = {cell_name(path): open_near(path, section.verify) for path in dev_paths}
     first = train[0].manifest
+    check_known(train[0])
     for cell in [*train[1:], *dev.values()]:
         _check_alike(first, cell)
     for cell in [*train, *dev.values()]:
@@ -219,9 +221,20 @@ def _expand(root: str, patterns: Sequence[str], key: str) -> list[Path]:
     return paths
 
 
+def check_known(cell: Cell) -> None:
+    """Raise InputError for a cell whose kind or metric is unknown here, or that lacks columns of its kind."""
+    manifest = cell.manifest
+    for what, name, known in (("kind", manifest.kind, tuple(KINDS)), ("metric", manifest.metric, tuple(METRICS))):
+        if name not in known:
+            raise InputError(f"{cell.path}: {what} {name!r} is not known to this trainer; known: {', '.join(known)}")
+    if missing := [name for name in KINDS[manifest.kind].columns if name not in manifest.columns]:
+        raise InputError(f"{cell.path}: kind {manifest.kind} without the columns {', '.join(missing)}; build the cell "
+                         "again")
+
+
 def _check_alike(first: Manifest, cell: Cell) -> None:
-    """Raise InputError for a cell whose kind, labels or tokenizer differ from the first training cell's."""
-    for what in ("kind", "labels"):
+    """Raise InputError for a cell whose kind, labels, columns or tokenizer differ from the first training cell's."""
+    for what in ("kind", "labels", "columns"):
         expected, found = getattr(first, what), getattr(cell.manifest, what)
         if found != expected:
             raise InputError(f"{cell.path}: {what} {found}, but the first training cell has {expected}")

@@ -13,7 +13,7 @@ import torch
 
 from data_prep.base.errors import InputError
 from data_prep.shards.read import Cell, find_cells
-from trainer.data.loader import Examples
+from trainer.data.loader import Examples, check_known
 from trainer.data.scratch import open_near
 from trainer.evaluate.crossed import CrossedExamples
 from trainer.evaluate.join import Join, column, describe_joins
@@ -49,7 +49,8 @@ class Job:
 def open_cells(root: Path, task: str, split: str, languages: list[str], record: FinishedRecord) -> list[Cell]:
     """The cells of one task and split, English first.
 
-    Raises InputError where a cell is missing or differs from the run in kind, labels or tokenizer.
+    Raises InputError where a cell is missing, not known to this trainer, or differs from the run in kind, labels or
+    tokenizer.
     """
     built = {path.name: path for path in find_cells(root, task, split)}
     wanted = languages or sorted(built, key=lambda language: (language != "en", language))
@@ -60,6 +61,7 @@ def open_cells(root: Path, task: str, split: str, languages: list[str], record: 
                          "another folder of shards with --shards")
     cells = [open_near(built[language]) for language in wanted]
     for cell in cells:
+        check_known(cell)
         for what in ("kind", "labels"):
             if getattr(cell.manifest, what) != getattr(record, what):
                 raise InputError(f"{cell.path}: {what} {getattr(cell.manifest, what)}, the run was trained with "

@@ -66,6 +66,8 @@ class Kind:
     """An example has two texts, each of which may be in a language of its own."""
     can_be_mixed: bool = False
     """Labels of two examples can be mixed (mixup), as the loss is linear in them."""
+    columns: tuple[str, ...] = ("first_ids", "second_ids")
+    """Columns of a cell that are read."""
     head_dropout: str | None = None
     """Name of the head's own dropout rate in the model's configuration."""
 

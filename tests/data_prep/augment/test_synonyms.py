@@ -13,8 +13,8 @@ from data_prep import workers
 from data_prep.__main__ import main
 from data_prep.augment.synonyms import Synonyms, load_neighbours, make
 from data_prep.base.errors import InputError
+from data_prep.kinds.rows import TextBatch
 from data_prep.shards.read import find_cells, open_cell
-from data_prep.sources.reading import TextBatch
 from data_prep.tokenizer import load_tokenizer
 
 NEIGHBOURS = {"dog": ["hound"], "big": ["large", "huge"], "don't": ["never"], "well-known": ["famous"]}
@@ -117,7 +117,7 @@ def test_augmented_cells(
     tokenizer = load_tokenizer(str(tokenizer_folder))
     assert cell.dataset[0]["first_ids"] == tokenizer("The big dog 1.", add_special_tokens=False)["input_ids"]
     monkeypatch.setattr(workers, "POOL_FROM_ROWS", 0)
-    monkeypatch.setattr("data_prep.sources.reading.BATCH_ROWS", 4)
+    monkeypatch.setattr("data_prep.sources.batches.BATCH_ROWS", 4)
     assert augment(folder, tokenizer_folder, "two", "--copies", "2", "--workers", "2") == 0
     other = open_cell(folder / "two/xnli+synonyms/train/en")
     assert other.dataset[:] == cell.dataset[:], "neither workers nor batches change the draws"

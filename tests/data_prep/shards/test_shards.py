@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from data_prep.base.errors import InputError
+from data_prep.kinds import KINDS
 from data_prep.shards.manifest import Manifest, TokenizerInfo
 from data_prep.shards.read import find_cells, open_cell
 from data_prep.shards.template import InputTemplate
@@ -20,7 +21,8 @@ def draft(**changes: Any) -> Manifest:
     tokenizer = TokenizerInfo(name="t", fingerprint="ab" * 32, vocab_size=50, cls_id=0, sep_id=2, pad_id=1,
                               mask_id=49, unk_id=3, template=InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"))
     fields: dict[str, Any] = {
-        "task": "xnli", "kind": "pair", "labels": ["no", "yes"], "metric": "accuracy", "language": "en",
+        "task": "xnli", "kind": "pair", "columns": dict(KINDS["pair"].columns),
+        "labels": ["no", "yes"], "metric": "accuracy", "language": "en",
         "split": "dev", "max_length": 16, "tokenizer": tokenizer, "source": "by hand", "data_prep_version": "0"}
     return Manifest(**{**fields, **changes})
 
@@ -115,8 +117,9 @@ def test_a_cell_of_the_first_format_is_to_be_built_again(tmp_path: Path) -> None
 
 
 def test_no_label_anywhere(tmp_path: Path) -> None:
-    written = write_cell(tmp_path / "a" / "b" / "en", draft(labels=[], kind="mlm", metric="perplexity"), (
-        {**batch, "label": [-1, -1]} for batch in batches(1)))
+    written = write_cell(tmp_path / "xnli" / "dev" / "en", draft(
+        labels=[], kind="mlm", columns=dict(KINDS["mlm"].columns), metric="perplexity"), batches(1))
+    assert "label" not in open_cell(tmp_path / "xnli" / "dev" / "en").dataset.column_names
     assert not written.has_labels
     assert written.label_counts == {}
 

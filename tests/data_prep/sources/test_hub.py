@@ -110,7 +110,7 @@ def test_labels_without_names_use_the_tasks(tokenizer_folder: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("columns", "more", "message"), [
-    ({"premise": ["a"], "hypothesis": ["b"], "label": [7]}, [], "label 7 is not one of"),
+    ({"premise": ["a"], "hypothesis": ["b"], "label": [7]}, [], "label '7' is not one of"),
     ({"premise": ["a"], "conclusion": ["b"], "label": [0]}, [], "no column hypothesis"),
     ({"premise": ["a"], "hypothesis": ["b"], "label": [0]}, ["--splits", "test"],
      "nothing for split 'test', which it should call test; it has: validation"),
@@ -171,7 +171,7 @@ def test_a_mirror_without_a_configuration_per_language(
 ) -> None:
     stand_in(tmp_path / "hub", None, {"test": PAIRS}, HUB_ORDER)
     assert build("xnli", tmp_path / "hub", tokenizer_folder, tmp_path / "out") == 2
-    assert "no configuration that is a language; it has: default" in capsys.readouterr().err
+    assert "no configuration named by a language; it has: default" in capsys.readouterr().err
 
 
 def test_rows_without_text_and_without_labels(tokenizer_folder: Path, tmp_path: Path) -> None:

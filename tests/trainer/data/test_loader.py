@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +108,18 @@ def test_cells_that_do_not_fit_are_refused(root: Path, changes: dict[str, object
     with pytest.raises(InputError, match=message) as caught:
         open_training_data(section(root, **changes))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"kind": "tagging"}, "kind 'tagging' is not known to this trainer; known: pair, mlm"),
+    ({"metric": "bleu"}, "metric 'bleu' is not known to this trainer; known: accuracy"),
+    ({"kind": "pair"}, "kind pair without the columns label"),
+])
+def test_kinds_and_metrics_that_the_trainer_does_not_know(
+    root: Path, tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    shutil.copytree(root / "text", tmp_path / "text")
+    file = tmp_path / "text/train/en/manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(InputError, match=message):
+        open_training_data(section(tmp_path, train="text/train/en"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep.base.errors import InputError
+from data_prep.kinds import KINDS
 from data_prep.shards.manifest import Manifest
 from data_prep.shards.read import open_cell
 from data_prep.shards.write import write_cell
@@ -24,7 +25,8 @@ def augmented(root: Path) -> Path:
     ids = np.array([n for n in range(20 * (COPIES + 1)) if n % 7 != 3 and (n < 12 or n == 15 or n >= 16)])
     texts = [np.array([4 + n % 4, 10 + n // 4], dtype=np.int32) for n in ids]
     draft = Manifest(
-        task="xnli", kind="pair", labels=LABELS, metric="accuracy", language="en", split="train", parallel=False,
+        task="xnli", kind="pair", columns=dict(KINDS["pair"].columns),
+        labels=LABELS, metric="accuracy", language="en", split="train", parallel=False,
         max_length=24, tokenizer=TOKENIZER, source="made up", data_prep_version="test", copies=COPIES)
     write_cell(root / "xnli/train/en", draft, [{
         "id": ids, "first_ids": texts, "second_ids": texts, "label": ids // (COPIES + 1) % 3,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from data_prep.base.errors import InputError
+from data_prep.kinds import KINDS
 from data_prep.shards.manifest import Manifest
 from data_prep.shards.read import Cell, open_cell
 from data_prep.shards.write import write_cell
@@ -25,7 +26,8 @@ def cell(
 ) -> Cell:
     """A parallel cell of short pairs; row i of the source has label i % 3 unless told otherwise."""
     draft = Manifest(
-        task="xnli", kind="pair", labels=LABELS, metric="accuracy", language=language, split="test", max_length=24,
+        task="xnli", kind="pair", columns=dict(KINDS["pair"].columns),
+        labels=LABELS, metric="accuracy", language=language, split="test", max_length=24,
         tokenizer=TOKENIZER, source="made up", data_prep_version="test",
         **{"parallel": True, "source_rows": ROWS, "keys": "publisher" if keys else "row", **fields})
     label = [i % 3 for i in ids] if labels is None else labels

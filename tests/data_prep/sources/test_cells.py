@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.base.errors import InputError
+from data_prep.kinds.rows import TextBatch
+from data_prep.sources.batches import BATCH_ROWS, Content, without_placeholders
+from data_prep.sources.cells import read_cell
 from data_prep.sources.layouts import find_sources
-from data_prep.sources.reading import BATCH_ROWS, Content, TextBatch, read_cell, without_placeholders
 from data_prep.tasks import TASKS
 
 Row = tuple[int, str, str, int]
@@ -186,7 +188,7 @@ def test_one_file_of_several_languages_gives_a_cell_each(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("rows", "message"), [
-    ("../x\tneutral\t\ta\tb\t1\n", "line 2: '../x' in the column language is no language code"),
+    ("../x\tneutral\t\ta\tb\t1\n", "line 2: '../x' in the column language is not a language code"),
     ("en\tneutral\t\ta\tb\t1\n\tneutral\t\ta\tb\t2\n", "line 3: nothing in the column language"),
     ("", "no rows, expected rows of several languages"),
 ])
@@ -220,15 +222,16 @@ def test_a_folder_of_text_files_is_one_cell(tmp_path: Path) -> None:
     ("dev-en.tsv", b"a\tb\tneutral\nc\t\xff\tneutral\n", "line 2: not UTF-8"),
     ("dev-en.tsv", b"one column only\n", "line 1: 1 columns, expected 2 or 3"),
     ("dev-en.tsv", b"a\tb\nc\td\n", None),
-    ("dev-en.tsv", b"a\tb\t\nc\td\tneutral\n", "line 2: a label 'neutral' in a file whose first row has none"),
+    ("dev-en.tsv", b"a\tb\t\nc\td\tneutral\n", "line 2: label 'neutral', but the first row has none"),
     ("dev-en.tsv", b"a\tb\t1\n", r"label '1' is not one of .* \(xnli\), but of pawsx, mrpc"),
     ("dev-en.tsv", b"\xef\xbb\xbfpremise\thypothesis\tlabel\na\tb\tneutral\n",
      r"line 1: a header \(premise, hypothesis, label\) in a file that should have none"),
     ("test-en.tsv", b"\nsentence1\tSentence2\r\na\tb\r\n", r"line 2: a header \(sentence1, Sentence2\)"),
     ("test-en.tsv", b"id\tsentence1\tsentence2\n1\ta\tb\n", r"line 1: a header \(id, sentence1, sentence2\)"),
     ("test-en.tsv", b"language\tpremise\thypothesis\tlabel\nen\ta\tb\tneutral\n", "line 1: a header"),
-    ("multinli.train.en.tsv", b"A man\tsleeps\tneutral\n", "line 1: no header but 'A man, sleeps, neutral'; expected a "
-     "line with the names of the columns: premise or sentence1, hypo or hypothesis or sentence2, gold_label or label"),
+    ("multinli.train.en.tsv", b"A man\tsleeps\tneutral\n",
+     "line 1: expected a header with the columns premise or sentence1, "
+     "hypo or hypothesis or sentence2, gold_label or label; found 'A man, sleeps, neutral'"),
     ("multinli.train.en.tsv", b"premise\tlabel\nx\tneutral\n", "no column hypo or hypothesis"),
     ("multinli.train.en.tsv", b"premise\thypo\tlabel_1\nx\ty\tneutral\n", "no column gold_label or label"),
     ("xnli.test.ko.tsv", b"sentence1\tsentence2\tLabel\nx\ty\tneutral\n", "no column gold_label or label"),
@@ -236,10 +239,10 @@ def test_a_folder_of_text_files_is_one_cell(tmp_path: Path) -> None:
     ("xnli.dev.tsv", b"gold_label\tsentence1\tsentence2\nneutral\tx\ty\n", "no column language"),
     ("xnli.dev.jsonl", b'{"language": "en", "gold_label": "neutral", "sentence1": "a"}', "line 1: no key hypo or"),
     ("xnli.dev.jsonl", b'{"language": "en", "sentence2": "b", "sentence1": "a"}', "line 1: no key gold_label or label"),
-    ("xnli.test.jsonl", b'{"language": "en", "sentence2": "b", "sentence1": 1}', "line 1: sentence1 is no text"),
+    ("xnli.test.jsonl", b'{"language": "en", "sentence2": "b", "sentence1": 1}', "line 1: sentence1 is not text"),
     ("xnli.test.jsonl", b'{"language": "en", "sentence2": "b", "sentence1": "\\ud800"}', "half of a surrogate pair"),
-    ("xnli.dev.jsonl", b"[1]\n", "line 1: no JSON object"),
-    ("xnli.dev.jsonl", b"\n{\n", "line 2: no JSON "),
+    ("xnli.dev.jsonl", b"[1]\n", "line 1: not a JSON object"),
+    ("xnli.dev.jsonl", b"\n{\n", "line 2: not JSON "),
 ])
 def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes, message: str | None) -> None:
     if message is None:

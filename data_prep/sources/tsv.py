@@ -1,0 +1,65 @@
+"""Tables with TAB between columns, with a header line or without. Quotes are text, never quoting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_prep.base.errors import InputError
+from data_prep.sources.columns import Columns, alternatives, expected_columns, position
+from data_prep.sources.lines import BYTE_ORDER_MARK, read_rows
+from data_prep.tasks import TASKS
+from data_prep.tasks.task import Layout
+
+
+def open_tsv(file: Path, layout: Layout, split: str, sha256: Any = None) -> tuple[Columns, int, Iterator[list[str]]]:
+    """Columns of `file`, the number of the line of its first row, and its rows; a blank line is a row of one field.
+
+    Raises InputError, naming file and line, for a header without the columns or a missing header.
+    """
+    lines = read_rows(file, sha256)
+    if not layout.header:
+        first, second, label = layout.first, layout.second, layout.label
+        if not (isinstance(first, int) and isinstance(second, int) and isinstance(label, int)):
+            raise TypeError(f"layout {layout.pattern!r} has no header, so its columns must be positions")
+        key = layout.key if isinstance(layout.key, int) else -1
+        return Columns(first, second, label, key=key), 1, (line.split("\t") for line in lines)
+    header = next(lines, "").split("\t")
+    return _columns(header, layout, split, file), 2, (line.split("\t") for line in lines)
+
+
+def is_header(fields: Sequence[str]) -> bool:
+    """Whether a row is a header: it has two known column names or more, and its third field of three is no label."""
+    names = [field.strip(f" {BYTE_ORDER_MARK}\"").lower() for field in fields]
+    known = len(set(names) & COLUMN_NAMES)
+    if len(names) > 3:
+        return known >= 2
+    spellings = {spelling for task in TASKS.values() for spelling in (*task.label_index, *task.no_consensus)}
+    return known >= 2 and not (len(names) == 3 and names[2] in spellings)
+
+
+def _columns(header: list[str], layout: Layout, split: str, file: Path) -> Columns:
+    """Positions of the columns by name; -1 for a label column that a test file lacks."""
+    found = [position(header, names) for names in (layout.first, layout.second, layout.label, layout.language_column)]
+    wanted = expected_columns(layout)
+    quoted = ", ".join(header)[:120]
+    if not is_header(header) and max(found) < 0:
+        raise InputError(f"{file}, line 1: expected a header with the columns {wanted}; found {quoted!r}")
+    for names, at in zip((layout.first, layout.second, layout.label, layout.language_column), found, strict=True):
+        absent = at < 0 and bool(names)
+        if absent and names is layout.label and split == "test" and not any("label" in name.lower() for name in header):
+            absent = False
+        if absent:
+            raise InputError(f"{file}, line 1: no column {' or '.join(alternatives(names))} in the header ({quoted}); "
+                             f"expected columns: {wanted}")
+    first, second, label, language = found
+    return Columns(first, second, label, language, position(header, layout.key), len(header))
+
+
+# lower-case names that mark a header: those of all layouts, and other common names of the same columns
+COLUMN_NAMES = frozenset(
+    name.lower() for task in TASKS.values() for layout in task.layouts
+    for names in (layout.first, layout.second, layout.label, layout.language_column) for name in alternatives(names)
+) | {"id", "index", "idx", "guid", "pairid", "pair_id", "promptid", "genre", "lang", "labels", "score", "text", "text1",
+     "text2", "text_a", "text_b", "sentence_1", "sentence_2", "question1", "question2"}
