@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from data_prep.base.errors import InputError
-from trainer.engine.engine import read_engine_config
+from trainer.engine.ds_config import read_engine_config
 
 FOLDER = Path(__file__).parents[1] / "ds_configs"
 SHIPPED = sorted(FOLDER.glob("*.json"))

@@ -13,15 +13,17 @@ if __name__ == "__main__":
 
 from data_prep.base import cli
 from trainer.commands import COMMANDS, KEPT
-from trainer.distributed.preemption import REQUESTS, LostRank, ignore_requests, leave_at_once
+from trainer.distributed.preemption import STOP_SIGNALS, LostRank, exit_at_once, ignore_signals
+from trainer.runs.log import log_to_terminal
 
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code. Launchers' own `--local_rank` is taken out first."""
+    log_to_terminal()
     try:
         return cli.main(COMMANDS, take_local_rank(argv), "python -m trainer", KEPT)
     except LostRank as error:
-        leave_at_once(error)
+        exit_at_once(error)
 
 
 def take_local_rank(argv: list[str]) -> list[str]:
@@ -41,10 +43,10 @@ def run() -> NoReturn:
     """The whole process. A signal must kill a run neither while it starts nor while it leaves."""
     training = take_local_rank(sys.argv[1:])[:1] == ["train"]
     if training:
-        REQUESTS.__enter__()
+        STOP_SIGNALS.__enter__()
     code = main(sys.argv[1:])
     if training:
-        ignore_requests()
+        ignore_signals()
     sys.exit(code)
 
 

@@ -1,14 +1,14 @@
 """`python -m trainer train RECIPE [--dotted.key=value]`: the story of a run.
 
-Input: a recipe. Output: `runs/<name>/` (see `run_dir`). Everything is checked before anything is written; the same
-command run again resumes a partial run, and says so of a finished one.
+Input: a recipe. Output: `runs/<name>/` (see `trainer/runs/folder.py`). Everything is checked before anything is
+written; the same command resumes a partial run and leaves a finished one as it is.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import os
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,29 +25,37 @@ from trainer.data.loader import Examples, TrainingData, cell_name, open_training
 from trainer.data.partners import partner_choice
 from trainer.data.sampler import updates_per_epoch
 from trainer.distributed.collectives import barrier
-from trainer.distributed.preemption import EXIT_REQUEUE, EXIT_STOPPED, REQUESTS, Preempted, endings_in_a_line
+from trainer.distributed.preemption import EXIT_REQUEUE, EXIT_STOPPED, STOP_SIGNALS, Preempted, failures_in_a_line
 from trainer.distributed.ranks import Ranks, find_ranks, is_first_process
-from trainer.engine.engine import Engine, check_precision, read_engine_config, split_batch, start_distributed
+from trainer.engine.build import build_engine
+from trainer.engine.ds_config import read_engine_config
+from trainer.engine.engine import Engine, accumulation_steps, check_precision, start_distributed
 from trainer.kernels import dispatch
 from trainer.kinds import KINDS, Masking
-from trainer.loop import Watcher, run_updates
+from trainer.loop import run_updates
 from trainer.model.build import build_model
 from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
-from trainer.monitor.collapse import EVALUATIONS_IN_A_ROW, Collapsed, advice
-from trainer.monitor.nonfinite import NotFinite
+from trainer.monitor.collapse import EVALUATIONS_IN_A_ROW, CollapseCheck, Collapsed, collapse_advice
+from trainer.monitor.nonfinite import NonFinite, NonfiniteCheck, nonfinite_remedies
+from trainer.monitor.saving import Saver
+from trainer.monitor.watcher import Watcher
 from trainer.results.scores import is_at_chance, recipe_digest
 from trainer.runs import folder as run_dir
 from trainer.runs.identity import (
     determining_settings,
+    evaluation_interval,
     evaluations_to_choose_from,
     majority_share,
     origin_run,
     rows_sha256,
 )
-from trainer.runs.metrics_log import Metrics
+from trainer.runs.log import RunLog, run_log
+from trainer.runs.metrics_log import MetricsLog
 from trainer.runs.record import doubtful_end, update_record
 from trainer.runs.state import TrainState
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -62,25 +70,24 @@ def train(
     given = {key: str(value) for key, value in top.items() if value is not None}
     settings = load_recipe(recipe, {**given, **overrides}, announce=is_first_process())
     ranks = find_ranks()
-    status = run_dir.inspect(settings)
-    if status == "done":
-        if ranks.is_main:
-            print(f"{run_dir.run_dir_of(settings)} is done; nothing to do")
-        return 0
-    mine = held(run_dir.run_dir_of(settings), "train") if ranks.is_main else nullcontext()
-    with mine, REQUESTS, endings_in_a_line(ranks.world_size, settings.engine.timeout_seconds):
-        return _live(settings, ranks)
+    with run_log(ranks.is_main) as log:
+        if run_dir.inspect(settings) == "done":
+            _log.info("%s is done; nothing to do", run_dir.run_dir_of(settings))
+            return 0
+        lock = held(run_dir.run_dir_of(settings), "train") if ranks.is_main else nullcontext()
+        with lock, STOP_SIGNALS, failures_in_a_line(ranks.world_size, settings.engine.timeout_seconds):
+            return _run_once(settings, ranks, log)
 
 
-def _live(settings: Recipe, ranks: Ranks) -> int:
-    """One life of the run: from its beginning or its last checkpoint until it is done, or has to leave."""
+def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
+    """Train from the beginning or the last checkpoint until the run is done or stopped; returns the exit code."""
     engine_config = read_engine_config(settings.engine.config)
     data = open_training_data(settings.data)
     for checkpoint in reversed(complete_checkpoints(run_dir.run_dir_of(settings))):  # any of them may be taken
         refuse_other_data(checkpoint, data.rows_sha256)
     updates = count_updates(settings, data)
     backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
-    split_batch(settings.batch.size, settings.batch.micro_batch_size, ranks.world_size)
+    accumulation_steps(settings.batch, ranks.world_size)
     check_precision(settings.engine.precision, engine_config)
     mixes = settings.robust.method == "mixup"
     choose = partner_choice(settings.robust.partner, data.train, settings.seed) if mixes else None
@@ -88,8 +95,10 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
     site_model = SiteModel(model, KINDS[data.manifest.kind], settings.robust.site)
 
     start_distributed(ranks, settings.engine.timeout_seconds)
-    engine = Engine(site_model, settings, ranks, updates)
-    folder = run_dir.create(settings) if ranks.is_main else run_dir.run_dir_of(settings)
+    engine = build_engine(site_model, settings, ranks, updates)
+    folder = run_dir.run_dir_of(settings)
+    if ranks.is_main:
+        log.open(run_dir.create(settings))
     barrier(engine.ranks)
     store = Store(engine, folder, settings.checkpoint, run_dir.digest(settings), data.rows_sha256)
     state = store.restore() or TrainState()
@@ -115,35 +124,48 @@ def _live(settings: Recipe, ranks: Ranks) -> int:
 
     batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.update, updates,
                                ranks.rank, ranks.world_size, engine.accumulation, choose)
-    with Metrics(folder, active=ranks.is_main, resume_from=state.update) as metrics:
-        watcher = Watcher(engine, settings, data, dev, state, updates, metrics, store, save_best)
+    with MetricsLog(folder, active=ranks.is_main, resume_from=state.update) as metrics:
+        watcher = Watcher(
+            engine, state, updates, settings.robust, settings.evaluation, log_every=settings.logging.every_steps,
+            evaluate_every=evaluation_interval(settings, updates), dev=dev, select_on=data.select_on,
+            metric=data.manifest.metric, log=metrics,
+            saver=Saver(store, settings.checkpoint, updates, ranks), nonfinite=_nonfinite_check(settings),
+            collapse=CollapseCheck(updates, settings.schedule.warmup_ratio, settings.evaluation.on_collapse,
+                                   _advice(settings, model.config.hidden_size)), save_best=save_best)
         try:
             run_updates(engine, settings, batches, state, updates, backend, watcher)
-        except (Collapsed, NotFinite) as error:  # on every rank at once: all see the same numbers
+        except (Collapsed, NonFinite) as error:  # on every rank at once: all see the same numbers
             return _give_up(error, folder, settings, state, engine, data, save_best)
         except Preempted as error:
-            return _stop(str(error), EXIT_REQUEUE, engine)
+            _log.info("%s", error)
+            engine.close()
+            return EXIT_REQUEUE
     _finish(folder, settings, data, state, engine)
     return 0
 
 
-def _give_up(error: Collapsed | NotFinite, folder: Path, recipe: Recipe, state: TrainState, engine: Engine,
+def _give_up(error: Collapsed | NonFinite, folder: Path, recipe: Recipe, state: TrainState, engine: Engine,
              data: TrainingData, save_best: Callable[[], None]) -> int:
-    """End a run that training cannot go on with: it keeps a model and a record, to be evaluated as a failed seed."""
+    """End a failed run; it keeps a model and a record, to be evaluated as a failed seed. Returns the exit code."""
     if not state.selected:  # nothing could be chosen yet; what there is, is the last step
         state.selected = {"cell": data.select_on, "metric": data.manifest.metric, "value": None, "step": state.update}
         save_best()
     if engine.ranks.is_main:
         status = "collapsed" if isinstance(error, Collapsed) else "diverged"
         update_record(folder, status=status, why=str(error), **_outcome(recipe, state, data))
-    return _stop(f"error: {error}", EXIT_STOPPED, engine)
-
-
-def _stop(words: str, code: int, engine: Engine) -> int:
-    if engine.ranks.is_main:
-        print(words, file=sys.stderr)
+    _log.error("%s", error)
     engine.close()
-    return code
+    return EXIT_STOPPED
+
+
+def _nonfinite_check(recipe: Recipe) -> NonfiniteCheck:
+    return NonfiniteCheck(recipe.engine.max_nonfinite_steps, recipe.logging.spike,
+                          nonfinite_remedies(recipe.engine.precision, recipe.robust.method))
+
+
+def _advice(recipe: Recipe, hidden_size: int) -> str:
+    return collapse_advice(recipe.optimizer, recipe.schedule, recipe.robust,
+                           random_weights=recipe.model.random is not None, hidden_size=hidden_size)
 
 
 def count_updates(recipe: Recipe, data: TrainingData) -> int:
@@ -189,22 +211,21 @@ def _announce(folder: Path, recipe: Recipe, data: TrainingData, updates: int, st
               origin: dict[str, Any], engine: Engine) -> None:
     shards = recipe.data.shards
     start = f"resumed after update {state.update}" if state.update else "new run"
-    print(f"{folder}: {start}, {updates} updates, {sum(len(cell) for cell in data.train)} training rows, "
-          f"{engine.ranks.world_size} rank(s), ZeRO {engine.stage}, {engine.device}", flush=True)
+    _log.info("%s: %s, %d updates, %d training rows, %d rank(s), ZeRO %d, %s", folder, start, updates,
+              sum(len(cell) for cell in data.train), engine.ranks.world_size, engine.stage, engine.device)
     if not tokenizer_dir(shards, data.manifest.tokenizer.fingerprint).is_dir():
-        print(f"warning: no tokenizer beside the shards in {shards}; {folder / run_dir.BEST} will not hold one")
+        _log.warning("no tokenizer beside the shards in %s; %s will not hold one", shards, folder / run_dir.BEST)
     if tests := [cell_name(cell.path) for cell in data.train if cell.manifest.split == "test"]:
-        print(f"warning: data.train: training on {'a test cell' if len(tests) == 1 else 'test cells'}, "
-              f"{_listed(tests)}: what this run scores there says nothing of how well it generalises", flush=True)
+        _log.warning("data.train: training on %s, %s: what this run scores there says nothing of how well it "
+                     "generalises", "a test cell" if len(tests) == 1 else "test cells", _listed(tests))
     if recipe.init_from is not None and (ended := doubtful_end(Path(recipe.init_from))):
-        print(f"warning: init_from: {recipe.init_from} {ended}; this run begins with its encoder all the same",
-              flush=True)
+        _log.warning("init_from: %s %s; this run begins with its encoder all the same", recipe.init_from, ended)
     if "new_keys" in origin:  # not so with random weights
-        print(_origin_line(origin, data.manifest.labels), flush=True)
+        _log.info("%s", _origin_line(origin, data.manifest.labels))
 
 
 def _origin_line(origin: dict[str, Any], labels: list[str]) -> str:
-    """What was taken from another model, what was dropped or reordered of it, and what is new."""
+    """One line on which weights were taken from another model, dropped, reordered or new."""
     took = f"{origin['encoder_keys']} encoder weights" if "encoder_keys" in origin else "the encoder"
     reordered = f"reordered {', '.join(origin['reordered_keys'])}; " if "reordered_keys" in origin else ""
     line = (f"took {took} from {origin.get('init_from') or origin['model.name']}; dropped "
@@ -216,13 +237,13 @@ def _origin_line(origin: dict[str, Any], labels: list[str]) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    """The first few of `names` on one line, whatever they hold."""
+    """The first few of `names` on one line, with unprintable characters blanked."""
     shown = ["".join(letter if letter.isprintable() else " " for letter in name[:40]) for name in names[:5]]
     return ", ".join([*shown, *(["..."] if len(names) > 5 else [])])
 
 
 def _finish(folder: Path, recipe: Recipe, data: TrainingData, state: TrainState, engine: Engine) -> None:
-    """Close the record, mark the run as done, and let go of the engine."""
+    """Complete the record, mark the run as done, and release the engine."""
     if engine.ranks.is_main:
         _mark_done(folder, recipe, state, data, engine.module.model.config.hidden_size)
     barrier(engine.ranks)
@@ -230,7 +251,7 @@ def _finish(folder: Path, recipe: Recipe, data: TrainingData, state: TrainState,
 
 
 def _outcome(recipe: Recipe, state: TrainState, data: TrainingData) -> dict[str, Any]:
-    """What training came to, for the record; `at_chance` is None where the selection cell has no chance level."""
+    """The outcome of training, for the record; `at_chance` is None where the selection cell has no chance level."""
     chosen, value = data.select_on, state.selected.get("value")
     chance = majority_share(data.dev[chosen]) if chosen else None
     at_chance = None
@@ -249,10 +270,10 @@ def _mark_done(folder: Path, recipe: Recipe, state: TrainState, data: TrainingDa
     write_json(folder / run_dir.DONE, {"update": state.update, **outcome})
     value = state.selected.get("value")
     early = f", out of patience after update {state.update}" if state.out_of_patience else ""
-    print(f"{folder}: done in {state.seconds:.0f} s{early}" + (
-        f"; best {state.selected['metric']} on {state.selected['cell']} {value:.4f} at update "
-        f"{state.selected['step']}" if value is not None else ""), flush=True)
+    best = "" if value is None else (f"; best {state.selected['metric']} on {state.selected['cell']} {value:.4f} at "
+                                     f"update {state.selected['step']}")
+    _log.info("%s: done in %.0f s%s%s", folder, state.seconds, early, best)
     if outcome["at_chance"]:
-        print(f"warning: the final model is at chance: accuracy {value:.4f} on {state.selected['cell']}, where always "
-              f"naming the most frequent class gives {outcome['chance']:.4f} (sampling error allowed for). "
-              f"{advice(recipe, hidden_size)}", flush=True)
+        _log.warning("the final model is at chance: accuracy %.4f on %s, where always naming the most frequent class "
+                     "gives %.4f (sampling error allowed for). %s", value, state.selected["cell"], outcome["chance"],
+                     _advice(recipe, hidden_size))

@@ -22,10 +22,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from data_prep.base import interrupt
-from trainer.distributed.preemption import REQUESTS
+from trainer.distributed.preemption import STOP_SIGNALS
 
 interrupt.listen()
-REQUESTS.__enter__()  # both as `python -m trainer` does, before anything slow is imported
+STOP_SIGNALS.__enter__()  # both as `python -m trainer` does, before anything slow is imported
 
 import torch
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state

@@ -16,9 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from trainer.distributed.preemption import REQUESTS
+from trainer.distributed.preemption import STOP_SIGNALS
 
-REQUESTS.__enter__()  # as `python -m trainer` does, before anything slow is imported
+STOP_SIGNALS.__enter__()  # as `python -m trainer` does, before anything slow is imported
 
 from trainer.__main__ import run
 from trainer.engine.engine import Engine
@@ -32,7 +32,7 @@ def pace(lives: str, seconds: str) -> None:
 
     def slow_step(self: Engine) -> bool:
         end = time.monotonic() + float(seconds)
-        while REQUESTS.received is None and time.monotonic() < end:
+        while STOP_SIGNALS.received is None and time.monotonic() < end:
             time.sleep(0.05)
         return step(self)
 

@@ -7,6 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.small_runs import write_cells, write_recipe
+from trainer.runs.log import log_to_terminal
+
+
+@pytest.fixture(scope="session", autouse=True)
+def terminal() -> None:
+    """Log lines in the terminal, as under `python -m trainer`."""
+    log_to_terminal()
 
 
 @pytest.fixture(scope="session")

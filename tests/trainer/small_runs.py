@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.random_cells import write_random_cell
-from trainer.loop import Update, Watcher, Window
+from trainer.monitor.meter import Meter
+from trainer.monitor.step_reduction import StepResult
+from trainer.monitor.watcher import Watcher
 from trainer.train import train
 
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -76,12 +78,12 @@ def killed_at(update: int, *, before_it_is_logged: bool = False) -> Iterator[Non
     """Within: training dies right after `update` updates; with `before_it_is_logged`, before anything is kept of it."""
     original = Watcher.__call__
 
-    def call(self: Watcher, window: Window, done: Update) -> None:
+    def call(self: Watcher, meter: Meter, result: StepResult) -> None:
         if self.state.update == update and before_it_is_logged:
             raise Interrupted
-        original(self, window, done)
+        original(self, meter, result)
         if self.state.update == update:
-            self.store.wait()  # a thread of this process does not die with the run, as it would otherwise
+            self.saver.store.wait()  # a thread of this process does not die with the run, as it would otherwise
             raise Interrupted
 
     with pytest.MonkeyPatch.context() as patch:

@@ -21,7 +21,7 @@ from transformers.utils import is_accelerate_available
 
 from trainer.config import Recipe
 from trainer.config.schema import RobustSection
-from trainer.engine.optimizer import build_optimizer, learning_rate_course
+from trainer.engine.optimizer import LinearWarmupSchedule, build_optimizer
 from trainer.kernels import reference
 from trainer.kinds.batch import Batch
 from trainer.robust.ascent import step_length
@@ -96,7 +96,7 @@ class Comparison:
         self._clock = _Clock()
         self._folder = tempfile.TemporaryDirectory()  # Trainer wants one even where it writes nothing
         optimizer = build_optimizer(model, recipe.optimizer)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_course(recipe.schedule, updates))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, LinearWarmupSchedule(recipe.schedule, updates))
         with _launcher_variables_hidden():
             arguments = TrainingArguments(
                 output_dir=self._folder.name, max_steps=len(batches), report_to=[],

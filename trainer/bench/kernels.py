@@ -22,7 +22,8 @@ from rich.table import Table
 from data_prep.base.errors import InputError
 from trainer.bench.steps import EPSILON, Way, batch_of, model_of, recipe_of
 from trainer.distributed.ranks import find_ranks
-from trainer.engine.engine import Engine, start_distributed
+from trainer.engine.build import build_engine
+from trainer.engine.engine import start_distributed
 from trainer.kernels import cpu, dispatch, reference, triton_ops
 from trainer.kinds import KINDS
 from trainer.loop import run_updates
@@ -170,7 +171,7 @@ def _shares(size: str, batch_size: int, length: int, vocabulary: int) -> Table:
     model = model_of(size, length, vocabulary, dropout=0.1)
     updates, names = 6, dispatch.available()
     recipe = recipe_of(Way("pgd", {"method": "pgd", "ascent_steps": 3, "start": "uniform"}, None), batch_size, updates)
-    engine = Engine(SiteModel(model, KINDS["pair"], "word_embeddings"), recipe, ranks, 4 * updates * len(names))
+    engine = build_engine(SiteModel(model, KINDS["pair"], "word_embeddings"), recipe, ranks, 4 * updates * len(names))
     batches = [batch_of(number, batch_size, length, vocabulary) for number in range(updates)]
     title = f"a step of pgd, K=3, {size}, {batch_size} x {length} tokens, epsilon {EPSILON}, {engine.device}"
     table = Table("kernels", "step ms", "of which perturbation ms", "share", title=title)

@@ -19,7 +19,8 @@ from trainer.config import Recipe
 from trainer.data.loader import Examples
 from trainer.data.sampler import epoch_batches
 from trainer.distributed.ranks import find_ranks
-from trainer.engine.engine import Engine, start_distributed
+from trainer.engine.build import build_engine
+from trainer.engine.engine import start_distributed
 from trainer.kernels import reference
 from trainer.kinds import KINDS, Masking
 from trainer.loop import run_updates
@@ -44,7 +45,7 @@ def measure_loader(cell: str, size: str, batch_size: int, updates: int, rounds: 
     ranks = find_ranks()
     start_distributed(ranks)
     model, _ = build_model(recipe, manifest, manifest.max_length)
-    engine = Engine(SiteModel(model, KINDS[manifest.kind], "word_embeddings"), recipe, ranks, updates)
+    engine = build_engine(SiteModel(model, KINDS[manifest.kind], "word_embeddings"), recipe, ranks, updates)
 
     alike, shuffled = _same_examples(plain.lengths, batch_size, updates)
     ways = {"like length": (plain, alike), "longest of the batch": (plain, shuffled),

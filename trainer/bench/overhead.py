@@ -22,13 +22,16 @@ from trainer.checkpoint.store import Store
 from trainer.config.schema import CheckpointSection
 from trainer.distributed.collectives import barrier, same_on_all
 from trainer.distributed.ranks import find_ranks
+from trainer.engine.build import build_engine
 from trainer.engine.engine import Engine, start_distributed
 from trainer.kernels import dispatch
 from trainer.kinds import KINDS
-from trainer.loop import Agreement, Update, Window, run_updates
+from trainer.loop import run_updates
 from trainer.model.encoders import RANDOM
 from trainer.model.site import SiteModel
-from trainer.monitor.nonfinite import check_update
+from trainer.monitor.meter import Meter
+from trainer.monitor.nonfinite import NonfiniteCheck
+from trainer.monitor.step_reduction import StepReduction, StepResult
 from trainer.runs.state import TrainState
 
 
@@ -41,26 +44,26 @@ def measure_overhead(size: str, batch_size: int, length: int, vocabulary: int, u
     recipe = recipe_of(Way("plain", {"method": "plain"}, None), batch_size, updates)
     site_model = SiteModel(model_of(size, length, vocabulary), KINDS["pair"], "word_embeddings")
     start_distributed(ranks)
-    engine = Engine(site_model, recipe, ranks, 2 * updates * rounds)
+    engine = build_engine(site_model, recipe, ranks, 2 * updates * rounds)
     _, kernels = dispatch.select("auto", announce=ranks.is_main)
     share = batch_size // ranks.world_size
     batches = [[batch_of(number, share, length, vocabulary)] for number in range(updates)]
 
-    open_: list[Agreement] = []
+    open_: list[StepReduction] = []
+    nonfinite = NonfiniteCheck(recipe.engine.max_nonfinite_steps, recipe.logging.spike, "")
 
-    def careful(window: Window, done: Update) -> None:
-        open_.append(Agreement(engine, state.update, done))
+    def careful(meter: Meter, result: StepResult) -> None:
+        open_.append(StepReduction(state.update, result, ranks, engine.device))
         if len(open_) > 1:
             one = open_.pop(0)
-            check_update(recipe, state, one.update, one.result()[0], one.done.applied, list,
-                         lambda update, event: None)
+            nonfinite.check(state, one.step, one.wait()[0], one.applied, list, lambda step, event: None)
 
-    def careless(window: Window, done: Update) -> None:
+    def careless(meter: Meter, result: StepResult) -> None:
         pass
 
-    def seconds_of(after_update: Callable[[Window, Update], None]) -> float:
+    def seconds_of(after_step: Callable[[Meter, StepResult], None]) -> float:
         start = time.perf_counter()
-        run_updates(engine, recipe, iter(batches), state, updates, kernels, after_update)
+        run_updates(engine, recipe, iter(batches), state, updates, kernels, after_step)
         return (time.perf_counter() - start) / updates
 
     steps, bare, stalls, saves = [], [], [], []

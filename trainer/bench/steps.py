@@ -29,7 +29,8 @@ from trainer.bench.memory import ASCENT, UPDATE, peak_bytes, phased_context
 from trainer.config import Recipe
 from trainer.data.collate import collate
 from trainer.distributed.ranks import find_ranks
-from trainer.engine.engine import Engine, start_distributed
+from trainer.engine.build import build_engine
+from trainer.engine.engine import start_distributed
 from trainer.engine.step_context import StepContext
 from trainer.kernels import dispatch
 from trainer.kinds import KINDS
@@ -100,7 +101,7 @@ def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, upda
                                             (rounds + 1) * updates) for name, k in steps_of.items()}
     start_distributed(ranks)  # after these, which take no part
     site_model = SiteModel(model, KINDS["pair"], "word_embeddings")
-    engine = Engine(site_model, recipes["plain"], ranks, (rounds + 1) * updates * len(chosen))
+    engine = build_engine(site_model, recipes["plain"], ranks, (rounds + 1) * updates * len(chosen))
     backend, kernels = dispatch.select("auto")
 
     def run(way: Way, some: Sequence[Batch], context: type[StepContext]) -> float:

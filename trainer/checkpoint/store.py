@@ -1,15 +1,15 @@
-"""Saves and restores the whole training state. All ranks take part; the manifest is written last, then a rename.
+"""Checkpoint store: saves and restores the whole training state. Every rank takes part; manifest last, then a rename.
 
-A rank writes its own files behind the back of training (`writer`), and last of all a list of them; the main rank waits
-for the lists of all ranks. A crash at any moment leaves the old checkpoints, or the old ones and a new whole one.
+Each rank's asynchronous writer writes its files, then a list of them; the main rank's waits for the lists of all ranks.
+A crash at any moment leaves the old checkpoints, or the old ones and a new complete one.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from trainer.engine.engine import Engine, consolidate
 from trainer.runs.state import TrainState
 
 _POLL_SECONDS = 0.02
+_log = logging.getLogger(__name__)
 
 
 class Store:
@@ -31,15 +32,15 @@ class Store:
 
     def __init__(self, engine: Engine, run_dir: Path, settings: CheckpointSection, recipe_digest: str,
                  rows_sha256: dict[str, str]) -> None:
-        """recipe_digest: of what the run learns; checkpoints of other runs are told by it. rows_sha256: hash of the
-        rows of each training and dev cell by name, for `refuse_other_data`."""
+        """recipe_digest: hash of the settings that shape learning; checkpoints of another recipe are refused.
+        rows_sha256: hash of the rows of each training and dev cell by name, for `refuse_other_data`."""
         self._engine, self._run_dir, self._settings, self._digest = engine, run_dir, settings, recipe_digest
         self._rows_sha256 = rows_sha256
 
     def save(self, state: TrainState) -> None:
-        """Begin to write the state after `state.update` updates; every rank must call it. `wait` says when it is kept.
+        """Start to write the state after step `state.update`; every rank must call it. `wait` returns once it is kept.
 
-        Raises OSError, on the rank where it happened, where the checkpoint before this one could not be written.
+        Raises OSError, on the rank where it happened, if the previous checkpoint could not be written.
         """
         self.wait()
         folder = self._run_dir / layout.FOLDER
@@ -53,15 +54,15 @@ class Store:
         self._engine.writer.start(lambda files: self._finish(temporary, files, update))
 
     def check(self) -> None:
-        """Raise what went wrong on this rank in a save that is under way."""
+        """Raise the error of this rank in a save that is under way, if there is one."""
         self._engine.writer.check()
 
     def wait(self) -> None:
-        """Return once this rank, and on the main rank all of them, have written all that was saved."""
+        """Return once this rank's files, on the main rank those of all ranks, are written; raises as `check` does."""
         self._engine.writer.wait()
 
     def _finish(self, temporary: Path, files: Files, update: int) -> None:
-        """In the writer's thread: list this rank's files; on the main rank wait for all lists and give the name."""
+        """In the writer's thread: list this rank's files; on the main rank wait for all lists and rename."""
         ranks = self._engine.ranks
         write_json(temporary / _list_name(ranks.rank), files)
         if not ranks.is_main:
@@ -86,10 +87,10 @@ class Store:
             shutil.rmtree(old, ignore_errors=True)
 
     def restore(self) -> TrainState | None:
-        """Load the newest checkpoint that is whole and undamaged; None where the run has none. Every rank must call it.
+        """Load the newest complete, undamaged checkpoint; None where the run has none. Every rank must call it.
 
-        Written by another number of ranks it is converted first. Raises InputError where there are only damaged ones,
-        one of another run, or one that cannot be taken over.
+        One written by another number of ranks is converted first. Raises InputError if there are only damaged ones,
+        one of another run, or one that cannot be loaded here.
         """
         candidates = same_on_all(
             [path.name for path in layout.complete_checkpoints(self._run_dir)], self._engine.ranks)
@@ -103,8 +104,8 @@ class Store:
             if not damaged:
                 return self._load(folder / name)
             if self._engine.ranks.is_main:
-                print(f"warning: {folder / name}: {', '.join(damaged)} is not what was written; an older checkpoint is "
-                      "taken", file=sys.stderr)
+                _log.warning("%s: %s is not what was written; an older checkpoint is taken", folder / name,
+                             ", ".join(damaged))
         if candidates:
             raise InputError(f"{folder}: every checkpoint is damaged; remove the folder to train from the beginning")
         return None
@@ -136,7 +137,7 @@ class Store:
         return self._load_weights(path, manifest, reason)
 
     def _load_weights(self, path: Path, manifest: dict[str, Any], reason: str) -> TrainState:
-        """The weights alone, where the recipe allows it."""
+        """Load the weights only, where the recipe allows it."""
         if self._settings.resume != "weights":
             raise InputError(
                 f"{path} cannot be taken over whole: {reason}. --checkpoint.resume=weights takes its weights and loses "
@@ -145,13 +146,12 @@ class Store:
         weights = consolidate(path) if manifest["zero_stage"] else first["module"]
         self._engine.take_weights(weights, updates=manifest["update"])
         if self._engine.ranks.is_main:
-            print(f"warning: {path}: weights only ({reason}); the optimiser's moments start from zero", file=sys.stderr)
+            _log.warning("%s: weights only (%s); the optimiser's moments start from zero", path, reason)
         return TrainState.from_dict(first["train_state"]).for_ranks(self._engine.ranks.world_size)
 
 
 def refuse_other_data(path: Path, rows_sha256: dict[str, str]) -> None:
-    """Raise InputError where the checkpoint at `path` was trained, or selected, on other rows than `rows_sha256` says.
-    """
+    """Raise InputError if the checkpoint at `path` was trained, or selected, on other rows than `rows_sha256` says."""
     if changed := layout.changed_data(path, rows_sha256):
         raise InputError(f"{path} cannot be resumed: {changed}; put the old cells back, choose another name, or remove "
                          f"{path.parent} to train from the beginning")
@@ -162,7 +162,7 @@ def _list_name(rank: int) -> str:
 
 
 def _flush_folder(path: Path) -> None:
-    """Make the disk keep a rename."""
+    """Flush a rename in this folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trainer.engine.ema import FILE as AVERAGE
+from trainer.engine.ema import FILE as EMA_FILE
 
 _CONVERTER = "deepspeed.checkpoint.ds_to_universal"
 
@@ -29,8 +29,8 @@ def convert(source: Path, target: Path) -> str | None:
         shutil.rmtree(temporary, ignore_errors=True)
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
         return f"DeepSpeed cannot convert it to another number of ranks ({said[-1].strip()[:200]})"
-    if (source / AVERAGE).exists():
-        shutil.copyfile(source / AVERAGE, temporary / AVERAGE)
+    if (source / EMA_FILE).exists():
+        shutil.copyfile(source / EMA_FILE, temporary / EMA_FILE)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(temporary, target)
     return None

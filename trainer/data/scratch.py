@@ -7,9 +7,9 @@ and all messages keep the shared path. Results do not depend on it.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from data_prep.shards.manifest import MANIFEST_FILE
 from data_prep.shards.read import Cell, open_cell
 
 VARIABLE = "SHARDS_SCRATCH"
+_log = logging.getLogger(__name__)
 
 
 def open_near(path: Path, verify: Literal["size", "sha256", "none"] = "size") -> Cell:
@@ -42,5 +43,5 @@ def open_near(path: Path, verify: Literal["size", "sha256", "none"] = "size") ->
                 os.replace(temporary, near)
         return replace(open_cell(near, verify), path=path)
     except (OSError, shutil.Error, InputError) as error:
-        print(f"warning: {VARIABLE}={scratch}: {error}; reading {path} where it is", file=sys.stderr, flush=True)
+        _log.warning("%s=%s: %s; reading %s where it is", VARIABLE, scratch, error, path)
         return checked if verify == "size" else open_cell(path, verify)

@@ -1,14 +1,14 @@
-"""How a run can end before it is done, with one line and an exit code for each.
+"""Preemption signals, and the exit codes of runs that end before they are done, each with one line.
 
-    2   bad input, a full or read-only disk: the user can mend it, and the same command goes on
-    3   training is stuck (collapsed, or not finite): another try would end alike
-    75  asked to leave by a signal, and saved: requeue it, and it goes on
-    76  another rank died or hung: requeue it, and it goes on from the last checkpoint
-    130 interrupted a second time by Ctrl-C: it goes on from the last checkpoint
+    2   bad input, a full or read-only disk: fix it and give the same command again to resume
+    3   training collapsed or is not finite: another try would end alike
+    75  stopped by a signal, after saving: requeue it to resume
+    76  another rank died or hung: requeue it to resume from the last checkpoint
+    130 interrupted a second time by Ctrl-C: the same command resumes from the last checkpoint
 
-USR1, USR2, TERM and Ctrl-C (INT) set a flag and nothing else: what is under way, a step or a save, is finished, and the
-ranks agree on the flag between two updates (`trainer/loop.py`). Further signals change nothing, but for a second INT,
-which ends the process at once (`data_prep/base/interrupt.py`).
+USR1, USR2, TERM and Ctrl-C (INT) only set a flag: the step or save under way is finished, and the ranks agree on the
+flag between two steps (`trainer/monitor/step_reduction.py`). Further signals change nothing, except a second INT, which
+ends the process at once (`data_prep/base/interrupt.py`).
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ from typing import Any, NoReturn
 
 from data_prep.base import interrupt
 from data_prep.base.errors import InputError
+from trainer.distributed.ranks import is_first_process
 
 EXIT_STOPPED, EXIT_REQUEUE, EXIT_LOST_RANK = 3, 75, 76
-ASKING = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 AGAIN = "twice, and left at once: the same command goes on from the last whole checkpoint"
 _GLOO = ("gloo", "Connection closed by peer", "Connection reset by peer")  # it raises nothing but RuntimeError
 
 
 class Preempted(Exception):
-    """The run was asked to leave and has saved; started again, it goes on."""
+    """The run was stopped by a signal and has saved its state; started again, it resumes."""
 
 
 class LostRank(Exception):
     """Another rank no longer answers."""
 
 
-class Requests:
-    """Within this context `received` names the first signal that asked the run to leave.
+class StopSignals:
+    """Context that catches the preemption signals; `received` names the first one, None before that.
 
-    Entered twice, the outer context counts: the command line enters it before the seconds that imports take.
+    Reentrant, the outermost context counts: the command line enters it before the seconds that imports take.
     """
 
     def __init__(self) -> None:
@@ -53,13 +54,13 @@ class Requests:
     def _take(self, number: int, _frame: FrameType | None) -> None:
         self.received = self.received or signal.Signals(number).name
 
-    def __enter__(self) -> Requests:
+    def __enter__(self) -> StopSignals:
         self._depth += 1
         if self._depth == 1:
             self.received = None
             if threading.current_thread() is threading.main_thread():  # Python lets no other thread set handlers
-                self._before = {number: signal.signal(number, self._take) for number in ASKING if not _is_off(number)}
-                interrupt.say_at_the_second(AGAIN if _is_main_rank() else "")
+                self._before = {number: signal.signal(number, self._take) for number in SIGNALS if not _is_off(number)}
+                interrupt.say_at_the_second(AGAIN if is_first_process() else "")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -70,32 +71,28 @@ class Requests:
                 signal.signal(number, handler)
 
 
-REQUESTS = Requests()
+STOP_SIGNALS = StopSignals()
 
 
 def _is_off(number: signal.Signals) -> bool:
-    """Whether who started this process wants no Ctrl-C in it: a script that put it into the background."""
+    """Whether INT was ignored from the start, as a shell does for background jobs of scripts."""
     return number == signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN
 
 
-def _is_main_rank() -> bool:
-    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
-
-
-def ignore_requests() -> None:
-    """From here on the signals do nothing: Python gives handlers up before a process has ended, and TERM would kill."""
-    for number in ASKING:
+def ignore_signals() -> None:
+    """Ignore the signals until the process has ended: Python drops handlers before that, and TERM would kill it."""
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
-def endings_in_a_line(world_size: int, timeout_seconds: float) -> Iterator[None]:
-    """Turns what the disk and the other ranks can do to a run into InputError and LostRank."""
+def failures_in_a_line(world_size: int, timeout_seconds: float) -> Iterator[None]:
+    """Context that raises errors of the disk as InputError, and those of collectives as LostRank."""
     try:
         yield
     except OSError as error:
         raise InputError(f"{error.filename or 'writing'}: {error.strerror or error}; the last whole checkpoint is "
-                         "untouched: mend this and give the same command again") from error
+                         "untouched: fix this and give the same command again") from error
     except RuntimeError as error:
         import torch  # not above: the command line needs this file before the seconds that torch takes
 
@@ -107,8 +104,8 @@ def endings_in_a_line(world_size: int, timeout_seconds: float) -> Iterator[None]
                        f"why ({reason[-160:]})") from error
 
 
-def leave_at_once(error: LostRank) -> NoReturn:
-    """End this process with one line and without clean-up, which would wait for the ranks that are gone."""
+def exit_at_once(error: LostRank) -> NoReturn:
+    """End this process with one line and without clean-up, which would wait for the lost ranks."""
     print(f"error: {error}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(EXIT_LOST_RANK)

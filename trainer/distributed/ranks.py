@@ -1,6 +1,6 @@
-"""Who we are among the ranks: alone, under the `deepspeed` launcher, under `torchrun`, or under `srun`.
+"""Rank and world size from the variables of the `deepspeed` launcher, `torchrun` or `srun`; one process without them.
 
-Input: environment variables. Output: `Ranks`, and the variables that torch.distributed reads, filled in.
+Fills in the variables that torch.distributed reads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all: global rank, number of ranks, rank on this node."""
+    """Global rank, number of ranks, and rank on this node of this process."""
 
     rank: int
     world_size: int
@@ -28,7 +28,7 @@ class Ranks:
 
     @property
     def is_main(self) -> bool:
-        """Whether this rank writes files and talks to the terminal."""
+        """Whether this rank writes files and logs to the terminal."""
         return self.rank == 0
 
 

@@ -26,7 +26,9 @@ from trainer.config import Recipe
 from trainer.config.schema import RobustSection
 from trainer.data.collate import collate
 from trainer.distributed.ranks import Ranks, find_ranks
-from trainer.engine.engine import Engine, read_engine_config, start_distributed
+from trainer.engine.build import build_engine
+from trainer.engine.ds_config import read_engine_config
+from trainer.engine.engine import start_distributed
 from trainer.engine.step_context import StepContext
 from trainer.kernels import philox, reference
 from trainer.kinds import KINDS
@@ -179,7 +181,7 @@ def batch(update: int, rows: slice) -> Batch:
 def engine_loop(method: str, config: str, ranks: Ranks) -> dict[str, Any]:
     """Parameters after a few updates through the engine; complete on the main rank."""
     recipe, site_model = recipe_of(method, config), model()
-    engine = Engine(site_model, recipe, ranks, UPDATES)
+    engine = build_engine(site_model, recipe, ranks, UPDATES)
     for update in range(UPDATES):
         for step in range(engine.accumulation):
             start = (step * ranks.world_size + ranks.rank) * MICRO

@@ -28,13 +28,13 @@ from torch import Tensor, nn
 from torch.distributed import distributed_c10d
 
 from data_prep.base.errors import InputError
-from trainer.config.schema import Recipe
+from trainer.config.schema import BatchSection, EngineSection, OptimizerSection, ScheduleSection
 from trainer.distributed.ranks import Ranks
 from trainer.engine.checkpoint_writer import Writer
 from trainer.engine.ds_config import auto_values, fill_in, read_engine_config
-from trainer.engine.ema import FILE as AVERAGE
-from trainer.engine.ema import RunningAverage
-from trainer.engine.optimizer import build_optimizer, learning_rate_course
+from trainer.engine.ema import FILE as EMA_FILE
+from trainer.engine.ema import WeightEMA
+from trainer.engine.optimizer import LinearWarmupSchedule, build_optimizer
 from trainer.kinds.batch import Batch
 
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
@@ -77,52 +77,51 @@ def check_precision(precision: str, config: Mapping[str, Any]) -> None:
         raise InputError("engine.precision: this device has no fp16; set it to bf16 or fp32")
 
 
-def split_batch(size: int, micro_batch_size: int | None, world_size: int) -> tuple[int, int]:
-    """(examples per rank and forward pass, accumulation steps) that make up a global batch of `size`.
-
-    Raises InputError where they do not divide.
-    """
-    if size % world_size:
-        raise InputError(f"batch.size {size} does not divide among {world_size} ranks; choose a multiple of that")
-    share = size // world_size
-    micro = share if micro_batch_size is None else micro_batch_size
+def accumulation_steps(batch: BatchSection, world_size: int) -> int:
+    """Micro-batches per rank that make up a global batch. Raises InputError where they do not divide it."""
+    if batch.size % world_size:
+        raise InputError(f"batch.size {batch.size} does not divide among {world_size} ranks; choose a multiple of that")
+    share = batch.size // world_size
+    micro = share if batch.micro_batch_size is None else batch.micro_batch_size
     if share % micro:
         raise InputError(f"batch.micro_batch_size {micro} does not divide a rank's share of {share} examples "
-                         f"(batch.size {size} over {world_size} ranks)")
-    return micro, share // micro
+                         f"(batch.size {batch.size} over {world_size} ranks)")
+    return share // micro
 
 
 class Engine:
-    """A DeepSpeed engine behind the verbs of the loop and of the robust methods."""
+    """A DeepSpeed engine behind the operations that the loop and the robust methods need."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, ranks: Ranks, updates: int) -> None:
-        config = read_engine_config(recipe.engine.config)
-        micro, self.accumulation = split_batch(recipe.batch.size, recipe.batch.micro_batch_size, ranks.world_size)
-        values = auto_values(micro, self.accumulation, recipe.optimizer.max_grad_norm, recipe.engine.precision)
-        config = fill_in(config, values)
+    def __init__(self, model: nn.Module, ranks: Ranks, max_steps: int, *, engine: EngineSection, batch: BatchSection,
+                 optimizer: OptimizerSection, schedule: ScheduleSection, background_writes: bool = True,
+                 ema_decay: float | None = None) -> None:
+        """ema_decay: keep an EMA of the weights, for `average_logits`; None keeps none."""
+        self.accumulation = accumulation_steps(batch, ranks.world_size)
+        values = auto_values(batch.size // (ranks.world_size * self.accumulation), self.accumulation,
+                             optimizer.max_grad_norm, engine.precision)
+        config = fill_in(read_engine_config(engine.config), values)
         self.stage = int(config.get("zero_optimization", {}).get("stage", 0))
         if self.stage == 3 and not torch.cuda.is_available():
             return_freed_memory()
-        weighs_average = recipe.robust.bregman_weight > 0
-        self._average = RunningAverage(model, recipe.robust.bregman_momentum) if weighs_average else None
-        optimizer = build_optimizer(model, recipe.optimizer)
-        self._weight_decays = [group["weight_decay"] for group in optimizer.param_groups]
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_course(recipe.schedule, updates))
+        self._ema = None if ema_decay is None else WeightEMA(model, ema_decay)
+        torch_optimizer = build_optimizer(model, optimizer)
+        self._weight_decays = [group["weight_decay"] for group in torch_optimizer.param_groups]
+        scheduler = torch.optim.lr_scheduler.LambdaLR(torch_optimizer, LinearWarmupSchedule(schedule, max_steps))
         self._linear = torch.nn.functional.linear
         self._engine, *_ = deepspeed.initialize(
-            model=model, optimizer=optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False)
-        _limit_silence(recipe.engine.timeout_seconds)
-        self.writer = Writer(SAVED_TYPES, background=recipe.checkpoint.background)
+            model=model, optimizer=torch_optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False)
+        _set_collective_timeout(engine.timeout_seconds)
+        self.writer = Writer(SAVED_TYPES, background=background_writes)
         self._engine.checkpoint_engine = self.writer
         self._engine._copy_recovery_script = lambda path: None  # a script beside every checkpoint that nobody needs
         # DeepSpeed measures the norm itself everywhere but here.
-        self._measures_norm = self.stage == 0 and recipe.engine.precision == "fp32"
+        self._measures_norm = self.stage == 0 and engine.precision == "fp32"
         self._norm: Tensor | float = float("nan")
         self._begins_update = True
         self.ranks = ranks
         self.device: torch.device = self._engine.device
-        if self._average is not None:
-            self._average.to(self.device)
+        if self._ema is not None:
+            self._ema.to(self.device)
 
     @property
     def module(self) -> Any:
@@ -177,8 +176,8 @@ class Engine:
         if not self._measures_norm and not self._engine.was_step_applied():
             applied = False
             self._engine.lr_scheduler.step()
-        if self._average is not None and applied:
-            self._average.follow(self._whole_weights())
+        if self._ema is not None and applied:
+            self._ema.update(self._whole_weights())
         return applied
 
     def _whole_weights(self) -> Iterator[Tensor]:
@@ -189,9 +188,9 @@ class Engine:
 
     def average_logits(self, batch: Batch) -> Tensor:
         """Logits of the running average of the weights, without gradients or dropout."""
-        if self._average is None:
+        if self._ema is None:
             raise RuntimeError("no running average is kept: robust.bregman_weight is zero")
-        return self._average.logits(batch)
+        return self._ema.logits(batch)
 
     @property
     def gradient_norm(self) -> float:
@@ -231,8 +230,8 @@ class Engine:
     def collect(self, folder: Path, tag: str, state: dict[str, Any]) -> None:
         """Hand the whole training state, for `folder/tag`, to `writer`, to be started; every rank must call it."""
         self._engine.save_checkpoint(str(folder), tag=tag, client_state={"train_state": state}, save_latest=False)
-        if self._average is not None and self.ranks.is_main:
-            self.writer.save(self._average.state(), str(folder / tag / AVERAGE))
+        if self._ema is not None and self.ranks.is_main:
+            self.writer.save(self._ema.state_dict(), str(folder / tag / EMA_FILE))
 
     def load(self, folder: Path, tag: str, *, universal: bool = False) -> dict[str, Any]:
         """Restore what `collect` handed over; returns its `state`. Every rank must call it.
@@ -248,8 +247,8 @@ class Engine:
             raise InputError(f"{folder / tag}: DeepSpeed could not load this checkpoint; remove it to use an older one")
         if universal and self.stage == 3:
             self._mend_universal_load()
-        if self._average is not None:
-            self._average.take(self.writer.load(str(folder / tag / AVERAGE), "cpu"))
+        if self._ema is not None:
+            self._ema.load_state_dict(self.writer.load(str(folder / tag / EMA_FILE), "cpu"))
         state: dict[str, Any] = client["train_state"]
         return state
 
@@ -288,7 +287,7 @@ def consolidate(checkpoint: Path) -> dict[str, Tensor]:
     return found
 
 
-def _limit_silence(seconds: float) -> None:
+def _set_collective_timeout(seconds: float) -> None:
     """Let every process group wait this long; DeepSpeed gives its own torch's default."""
     for group in list(distributed_c10d._world.pg_map):
         distributed_c10d._set_pg_timeout(timedelta(seconds=seconds), group)

@@ -1,4 +1,4 @@
-"""The recipe's optimiser, and the course of its learning rate."""
+"""The optimiser and its learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainer.config.schema import OptimizerSection, ScheduleSection
 
 
 def build_optimizer(model: nn.Module, section: OptimizerSection) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the trainable parameters; matrices decay, biases and LayerNorm do not."""
+    """Build AdamW or SGD over the trainable parameters; matrices decay, biases and LayerNorm do not."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": section.weight_decay},
@@ -21,18 +21,18 @@ def build_optimizer(model: nn.Module, section: OptimizerSection) -> torch.optim.
         groups, lr=section.lr, betas=(section.beta1, section.beta2), eps=section.eps, fused=section.fused)
 
 
-class learning_rate_course:
-    """Factor on the peak learning rate before update `done` + 1: linear warm-up, then linear decay or constant."""
+class LinearWarmupSchedule:
+    """Factor on the peak learning rate: linear warm-up, then linear decay to zero, or constant."""
 
-    def __init__(self, schedule: ScheduleSection, updates: int) -> None:
-        self.updates = updates
-        self.warmup = round(schedule.warmup_ratio * updates)
+    def __init__(self, schedule: ScheduleSection, max_steps: int) -> None:
+        self.max_steps = max_steps
+        self.warmup_steps = round(schedule.warmup_ratio * max_steps)
         self.decays = schedule.decay == "linear"
 
     def __call__(self, done: int) -> float:
-        """1 at the end of the warm-up; the first update already moves, the last one does too."""
-        if done < self.warmup:
-            return (done + 1) / (self.warmup + 1)
+        """The factor of step `done` + 1; positive from the first to the last step, 1 at the end of the warm-up."""
+        if done < self.warmup_steps:
+            return (done + 1) / (self.warmup_steps + 1)
         if not self.decays:
             return 1.0
-        return max(0.0, (self.updates - done) / max(1, self.updates - self.warmup))
+        return max(0.0, (self.max_steps - done) / max(1, self.max_steps - self.warmup_steps))

@@ -6,7 +6,7 @@ start together on one machine share one build, so they get the same backend.
 
 from __future__ import annotations
 
-import sys
+import logging
 from types import ModuleType
 
 import torch
@@ -15,6 +15,7 @@ from data_prep.base.errors import InputError
 from trainer.kernels import cpu, reference, triton_ops
 
 BACKENDS: dict[str, ModuleType] = {"reference": reference, "cpu": cpu, "triton": triton_ops}
+_log = logging.getLogger(__name__)
 
 
 def select(name: str, *, announce: bool = True) -> tuple[str, ModuleType]:
@@ -28,7 +29,7 @@ def select(name: str, *, announce: bool = True) -> tuple[str, ModuleType]:
         reason = BACKENDS[name].why_not()
         if reason is not None:
             if announce:
-                print(f"warning: kernels: the slower reference runs instead of {name}: {reason}", file=sys.stderr)
+                _log.warning("kernels: the slower reference runs instead of %s: %s", name, reason)
             name = "reference"
         return name, BACKENDS[name]
     if name not in BACKENDS:

@@ -9,8 +9,8 @@ transformers adds.
 from __future__ import annotations
 
 import json
+import logging
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import torch
 from pydantic import ValidationError
 from safetensors import safe_open
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
-from transformers.utils import cached_file, logging
+from transformers.utils import cached_file
+from transformers.utils import logging as transformers_logging
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import first_error
@@ -30,6 +31,7 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.safetensors")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "sentencepiece.bpe.model")
+_log = logging.getLogger(__name__)
 
 
 def read_config(source: str, key: str) -> Any:
@@ -62,9 +64,9 @@ def load_model(
     **options: Any,
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """(model, transformers' loading report) from the safetensors at `source`. Raises InputError where that fails."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # the report is the caller's to judge; every rank would print it
-    logging.disable_progress_bar()  # it would tear the lines of training apart
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # the report is the caller's to judge; every rank would print it
+    transformers_logging.disable_progress_bar()  # it would tear the lines of training apart
     try:
         model, info = auto_class.from_pretrained(
             source, config=config, output_loading_info=True, trust_remote_code=False, use_safetensors=True, dtype=dtype,
@@ -72,7 +74,7 @@ def load_model(
     except Exception as error:  # damage in the file, shapes that differ, the hub: each raises its own
         raise InputError(f"{key}: cannot load {source!r}: {_reason(error)}") from None
     finally:
-        logging.set_verbosity(verbosity)
+        transformers_logging.set_verbosity(verbosity)
     return model, info
 
 
@@ -83,7 +85,7 @@ def check_tokenizer(source: str, manifest: Manifest) -> None:
             raise OSError("transformers would make one up")
         found = tokenizer_fingerprint(read_tokenizer(source))
     except (OSError, AttributeError):
-        print(f"warning: {source} has no tokenizer to compare with the shards'", file=sys.stderr)
+        _log.warning("%s has no tokenizer to compare with the shards'", source)
         return
     except ValueError as error:
         raise InputError(f"model.name: the tokenizer of {source} cannot be read ({error}); copy the folder again"

@@ -1,1 +1,1 @@
-"""Watching a run: metrics, evaluation, selection, non-finite losses, collapse."""
+"""Monitoring of a run: meter, evaluation, best checkpoint, early stopping, saving, non-finite steps, collapse."""

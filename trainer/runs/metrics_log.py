@@ -1,4 +1,4 @@
-"""Writes the figures of a run: a line in metrics.jsonl first, then the same numbers to TensorBoard.
+"""Metrics log of a run: metrics.jsonl first, then the same numbers to TensorBoard.
 
 Only the main rank writes. Lines are flushed one by one, so that a killed run keeps what it measured.
 """
@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from data_prep.base.files import write_text
 
 
-class Metrics:
+class MetricsLog:
     """metrics.jsonl and tensorboard/ of one run; does nothing on ranks that are not the main one."""
 
     def __init__(self, run_dir: Path, *, active: bool, resume_from: int) -> None:
@@ -31,11 +31,11 @@ class Metrics:
         # purge_step hides what a killed life had drawn beyond the checkpoint that it is resumed from.
         self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=resume_from + 1)
 
-    def write(self, update: int, figures: dict[str, float | None]) -> None:
-        """Record `figures` (name with a group, such as "train/loss" -> value) for this update; None is left out."""
+    def write(self, update: int, metrics: dict[str, float | None]) -> None:
+        """Write `metrics` (name with its group, such as "train/loss" -> value) of this step; None is left out."""
         if self._file is None or self._board is None:
             return
-        known = {name: value for name, value in figures.items() if value is not None}
+        known = {name: value for name, value in metrics.items() if value is not None}
         # JSON has no NaN: it is written as null, so that every line stays readable.
         line = {name: value if math.isfinite(value) else None for name, value in known.items()}
         self._file.write(json.dumps({"update": update, **line}) + "\n")
@@ -44,12 +44,12 @@ class Metrics:
             self._board.add_scalar(name, value, update)
 
     def note(self, update: int, event: dict[str, Any]) -> None:
-        """Record something that happened in this update, in metrics.jsonl alone."""
+        """Write an event of this step, to metrics.jsonl only."""
         if self._file is not None:
             self._file.write(json.dumps({"update": update, **event}) + "\n")
             self._file.flush()
 
-    def __enter__(self) -> Metrics:
+    def __enter__(self) -> MetricsLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

@@ -1,7 +1,7 @@
-"""Where a run stands: everything the loop must remember besides the engine's own state.
+"""Training state: what a checkpoint stores besides the engine's own state.
 
-Random numbers need no place here: weights, data order, noise, masking and dropout are functions of the seed, the
-update and, dropout only, of the rank and of how its share is cut into micro-batches.
+No random state: weights, data order, noise, masking and dropout are functions of the seed, the update and, dropout
+only, of the rank and the split into micro-batches.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import copy
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+EARLIER_NAMES = {"skipped": "nonfinite_steps", "skipped_in_a_row": "nonfinite_in_a_row"}
+
 
 @dataclass
 class TrainState:
-    """What a checkpoint stores beside weights, optimiser and schedule; anything else is lost on resume."""
+    """State beside weights, optimiser and schedule; anything that is not here is lost on resume."""
 
     update: int = 0
     """Updates done; the position in the data is a function of it."""
@@ -33,15 +35,14 @@ class TrainState:
     """Whether these have ended the run."""
     collapsed_evaluations: int = 0
     """Evaluations in a row in which the model gave every example the same class."""
-    skipped: int = 0
-    """Updates skipped since NaN or Inf was in a loss or a gradient."""
-    skipped_in_a_row: int = 0
-    """Those among them since the last update that was not skipped."""
+    nonfinite_steps: int = 0
+    """Steps whose update was not applied because of NaN or Inf in a loss or a gradient."""
+    nonfinite_in_a_row: int = 0
+    """Those among them since the last step that was applied."""
     usual_loss: float | None = None
     """Running mean of the loss per update, which a spike is measured against."""
     windows: list[dict[str, Any]] = field(default_factory=list)
-    """Per rank, the figures since the last line of the log: the next line is the same whether or not there was a
-    resume in between."""
+    """Per rank, the open window of the meter: the next line of the log is the same with or without a resume."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -49,11 +50,11 @@ class TrainState:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainState:
-        """The state that `to_dict` described."""
-        return cls(**values)
+        """The state that `to_dict` described, in this version or an earlier one."""
+        return cls(**{EARLIER_NAMES.get(name, name): value for name, value in values.items()})
 
     def for_ranks(self, world_size: int) -> TrainState:
-        """The same state for a start with another number of ranks: the first takes all open figures."""
+        """The same state for a start with another number of ranks: the first takes all open windows."""
         if self.windows and len(self.windows) != world_size:
             self.windows = merge_windows(self.windows, world_size)
         return self

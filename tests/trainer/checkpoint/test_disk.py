@@ -14,7 +14,9 @@ from data_prep.base.errors import InputError
 from tests.trainer.small_runs import PGD, killed_at, metrics_of, run
 from trainer.checkpoint import layout, store
 from trainer.engine import checkpoint_writer as writer
-from trainer.loop import Update, Watcher, Window
+from trainer.monitor.meter import Meter
+from trainer.monitor.step_reduction import StepResult
+from trainer.monitor.watcher import Watcher
 
 
 class Writes:
@@ -45,25 +47,26 @@ def test_a_disk_that_is_full_at_any_write(recipe: Path, monkeypatch: pytest.Monk
     """At each write, flush and rename of a save in turn, in one run that is asked for a save at every one of them."""
     original, tried = Watcher.__call__, []
 
-    def call(self: Watcher, window: Window, done: Update) -> None:
-        original(self, window, done)
+    def call(self: Watcher, meter: Meter, result: StepResult) -> None:
+        original(self, meter, result)
         if self.state.update != 4:
             return
-        self.store.wait()
-        folder = self.store._run_dir
+        store_of_run = self.saver.store
+        store_of_run.wait()
+        folder = store_of_run._run_dir
         before = {path: sorted(p.name for p in path.iterdir()) for path in layout.complete_checkpoints(folder)}
         assert [layout.update_of(path) for path in before] == [3]
         writes.count, writes.fails_at = 0, 10**9
-        self.store.save(self.state)
-        self.store.wait()
+        store_of_run.save(self.state)
+        store_of_run.wait()
         total = writes.count
         assert total > 20
         for number in range(1, total + 1):
             shutil.rmtree(folder / layout.FOLDER / layout.checkpoint_name(4), ignore_errors=True)
             writes.count, writes.fails_at = 0, number
-            self.store.save(self.state)
+            store_of_run.save(self.state)
             with pytest.raises(OSError, match="No space left"):
-                self.store.wait()
+                store_of_run.wait()
             kept = {path: sorted(p.name for p in path.iterdir()) for path in layout.complete_checkpoints(folder)}
             assert before.items() <= kept.items()
             assert not any(layout.damaged_files(path, 0, 1) for path in kept)

@@ -49,7 +49,8 @@ def test_two_ranks_at_once_build_once_and_get_the_same(tmp_path: Path) -> None:
 
 
 def test_a_broken_compiler_gives_one_warning_and_the_reference(tmp_path: Path) -> None:
-    program = ("from trainer.kernels import dispatch\n"
+    program = ("from trainer.kernels import dispatch\nfrom trainer.runs.log import log_to_terminal\n"
+               "log_to_terminal()\n"
                "names = [dispatch.select('auto', announce=told)[0] for told in (True, False)]\n"
                "print(*names, dispatch.why_not()['cpu'])")
     process = start(program, tmp_path, CXX="/bin/false", CUDA_VISIBLE_DEVICES="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from trainer.config import Recipe
 from trainer.distributed.preemption import EXIT_STOPPED
 from trainer.evaluate.predict import Predictions
 from trainer.evaluate.run import evaluate
-from trainer.monitor.collapse import FEWEST_UPDATES, Collapsed, advice, check_collapse, is_constant
+from trainer.monitor.collapse import FEWEST_STEPS, CollapseCheck, Collapsed, collapse_advice, is_constant
 from trainer.results.scores import RESULTS_FILE, read_rows
 from trainer.runs.record import read_finished
 from trainer.runs.state import TrainState
@@ -29,13 +30,21 @@ def predictions(predicted: list[int]) -> Predictions:
     return Predictions(found, GOLD)
 
 
-WIDTH = 64
 AT_CHANCE, ALIVE = predictions([2] * 6), predictions([2, 2, 2, 2, 1, 2])
 
 
-def recipe(**evaluation: str) -> Recipe:
+def recipe(**sections: Any) -> Recipe:
     return Recipe.model_validate({"model": {"random": "tiny"}, "data": {"train": ["a/b/c"]},
-                                  "schedule": {"max_steps": 1000}, "evaluation": evaluation})
+                                  "schedule": {"max_steps": 1000}, **sections})
+
+
+def check(max_steps: int = 1000, on_collapse: Any = "stop") -> CollapseCheck:
+    return CollapseCheck(max_steps, 0.1, on_collapse, "Lower optimizer.lr")
+
+
+def advice(recipe: Recipe, hidden_size: int) -> str:
+    return collapse_advice(recipe.optimizer, recipe.schedule, recipe.robust, hidden_size=hidden_size,
+                           random_weights=recipe.model.random is not None)
 
 
 def test_one_class_for_all_is_constant_whatever_class_it_is() -> None:
@@ -46,27 +55,27 @@ def test_one_class_for_all_is_constant_whatever_class_it_is() -> None:
 
 def test_two_in_a_row_after_the_warm_up_end_the_run() -> None:
     state = TrainState(update=400)
-    check_collapse(recipe(), state, 1000, AT_CHANCE, WIDTH)
-    check_collapse(recipe(), state, 1000, ALIVE, WIDTH)
-    check_collapse(recipe(), state, 1000, AT_CHANCE, WIDTH)
+    check().check(state, AT_CHANCE)
+    check().check(state, ALIVE)
+    check().check(state, AT_CHANCE)
     with pytest.raises(Collapsed, match=r"update 400.*accuracy 0\.500.*optimizer\.lr.*on_collapse=warn"):
-        check_collapse(recipe(), state, 1000, AT_CHANCE, WIDTH)
+        check().check(state, AT_CHANCE)
 
 
 def test_every_model_may_begin_at_chance() -> None:
     state = TrainState(update=250)  # a quarter of the run
     for _ in range(5):
-        check_collapse(recipe(), state, 1000, AT_CHANCE, WIDTH)
-    state = TrainState(update=FEWEST_UPDATES - 1)
+        check().check(state, AT_CHANCE)
+    state = TrainState(update=FEWEST_STEPS - 1)
     for _ in range(5):
-        check_collapse(recipe(), state, FEWEST_UPDATES, AT_CHANCE, WIDTH)
+        check(FEWEST_STEPS).check(state, AT_CHANCE)
 
 
 def test_told_to_go_on_it_warns_once(capsys: pytest.CaptureFixture[str]) -> None:
     state = TrainState(update=400)
     for _ in range(4):
-        check_collapse(recipe(on_collapse="warn"), state, 1000, AT_CHANCE, WIDTH)
-    assert capsys.readouterr().out.count("training has collapsed") == 1
+        check(on_collapse="warn").check(state, AT_CHANCE)
+    assert capsys.readouterr().err.count("warning: training has collapsed") == 1
 
 
 def test_a_collapsing_run_ends_with_advice(recipe_at_chance: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +112,7 @@ def test_told_to_go_on_a_collapsed_run_is_a_failed_seed_still(
     recipe_at_chance: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(str(recipe_at_chance), name="on", **{"evaluation.on_collapse": "warn"}) == 0
-    assert "warning: the final model is at chance: accuracy" in capsys.readouterr().out
+    assert "warning: the final model is at chance: accuracy" in capsys.readouterr().err
     record = json.loads((recipe_at_chance.parent / "runs/on/run.json").read_text())
     assert (record["status"], record["at_chance"]) == ("collapsed", True)
 

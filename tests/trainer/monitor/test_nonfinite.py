@@ -12,10 +12,9 @@ import pytest
 import torch
 
 from tests.trainer.small_runs import PGD, ZERO3, launcher_variables_kept, run, weights_of
-from trainer.config import Recipe
 from trainer.engine.engine import Engine
 from trainer.engine.step_context import StepContext
-from trainer.monitor.nonfinite import NotFinite, check_update
+from trainer.monitor.nonfinite import NonFinite, NonfiniteCheck
 from trainer.runs.state import TrainState
 from trainer.train import train
 
@@ -106,19 +105,15 @@ def test_too_many_in_a_row_end_the_run_with_a_diagnosis(recipe: Path, capsys: py
 
 
 def test_spikes_are_noted_with_their_examples() -> None:
-    recipe = Recipe.model_validate({"model": {"random": "tiny"}, "data": {"train": ["a/b/c"]},
-                                    "schedule": {"max_steps": 10}, "logging": {"spike": 3.0}})
+    check = NonfiniteCheck(1, 3.0, "this")
     state, noted = TrainState(), []
-    for update, loss in enumerate([1.0] * 12 + [2.9, 3.5, 1.0], start=1):
-        check_update(recipe, state, update, loss, True, lambda: [[1, 2], [3]],
-                     lambda at, event: noted.append((at, event)))
+    for step, loss in enumerate([1.0] * 12 + [2.9, 3.5, 1.0], start=1):
+        check.check(state, step, loss, True, lambda: [[1, 2], [3]], lambda at, event: noted.append((at, event)))
     ((at, event),) = noted
     assert (at, event["loss"], event["example_ids"]) == (14, 3.5, [[1, 2], [3]])
     assert 1.0 < event["usual_loss"] < 1.1
-    recipe = recipe.model_copy(update={"engine": recipe.engine.model_copy(update={"max_nonfinite_steps": 1})})
-    check_update(recipe, state, 16, float("nan"), False, lambda: [], lambda at, event: None)
-    check_update(recipe, state, 17, 1.0, True, lambda: [], lambda at, event: None)
-    check_update(recipe, state, 17, 1.0, False, lambda: [], lambda at, event: None)
-    with pytest.raises(NotFinite, match="the gradient is not finite"):
-        check_update(recipe, state, 17, 1.0, False, lambda: [], lambda at, event: None)
-    assert (state.skipped, state.skipped_in_a_row) == (3, 2)
+    for step, loss, applied in ((16, float("nan"), False), (17, 1.0, True), (17, 1.0, False)):
+        check.check(state, step, loss, applied, lambda: [], lambda at, event: None)
+    with pytest.raises(NonFinite, match=r"2 updates in a row, the last .* 18: .*gradient is not finite. Try: this"):
+        check.check(state, 18, 1.0, False, lambda: [], lambda at, event: None)
+    assert (state.nonfinite_steps, state.nonfinite_in_a_row) == (3, 2)

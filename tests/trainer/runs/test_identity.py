@@ -180,7 +180,7 @@ def test_a_run_begins_with_a_finished_one(recipe: Path, capsys: pytest.CaptureFi
     def says(name: str, **changes: object) -> str:
         (origin / "run.json").write_text(json.dumps(record | changes))
         run(recipe, name, start)
-        return capsys.readouterr().out
+        return capsys.readouterr().err
 
     assert "warning: init_from" not in says("well", at_chance=False)
     assert f"warning: init_from: {origin} ended at chance on its dev cell" in says("chance", at_chance=True)
@@ -195,11 +195,11 @@ def test_training_on_a_test_cell_is_said(
     recipe: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(recipe, "fair")
-    assert "test cell" not in capsys.readouterr().out
+    assert "test cell" not in capsys.readouterr().err
     shutil.copytree(shards, tmp_path / "copy")
     write_random_cell(tmp_path / "copy", "xnli/test/en", 60)
     run(recipe, "unfair", {"data.shards": str(tmp_path / "copy"), "data.train": "[xnli/train/en,xnli/test/en]"})
-    assert "warning: data.train: training on a test cell, xnli/test/en: " in capsys.readouterr().out
+    assert "warning: data.train: training on a test cell, xnli/test/en: " in capsys.readouterr().err
 
 
 def test_chance_at_the_end_of_training_allows_for_the_choice_of_the_best(recipe: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer.runs.metrics_log import Metrics
+from trainer.runs.metrics_log import MetricsLog
 
 
 def lines(folder: Path) -> list[dict[str, float | None]]:
@@ -22,7 +22,7 @@ def board(folder: Path, name: str) -> list[tuple[int, float]]:
 
 
 def test_both_get_the_same_figures(tmp_path: Path) -> None:
-    with Metrics(tmp_path, active=True, resume_from=0) as metrics:
+    with MetricsLog(tmp_path, active=True, resume_from=0) as metrics:
         metrics.write(1, {"train/loss": 0.5, "train/none": None})
         assert lines(tmp_path) == [{"update": 1, "train/loss": 0.5}]  # flushed line by line
         metrics.write(2, {"train/loss": float("nan"), "dev/accuracy/a/b/en": 0.25})
@@ -32,29 +32,29 @@ def test_both_get_the_same_figures(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_drops_what_a_killed_life_wrote_beyond_its_checkpoint(tmp_path: Path) -> None:
-    with Metrics(tmp_path, active=True, resume_from=0) as metrics:
+    with MetricsLog(tmp_path, active=True, resume_from=0) as metrics:
         for update in range(1, 6):
             metrics.write(update, {"train/loss": float(update)})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"update": 6, "train/lo')
-    with Metrics(tmp_path, active=True, resume_from=3) as metrics:
+    with MetricsLog(tmp_path, active=True, resume_from=3) as metrics:
         metrics.write(4, {"train/loss": 40.0})
     assert [(line["update"], line["train/loss"]) for line in lines(tmp_path)] == [(1, 1), (2, 2), (3, 3), (4, 40)]
     assert board(tmp_path, "train/loss") == [(1, 1), (2, 2), (3, 3), (4, 40)]
 
 
 def test_other_ranks_write_nothing(tmp_path: Path) -> None:
-    with Metrics(tmp_path, active=False, resume_from=0) as metrics:
+    with MetricsLog(tmp_path, active=False, resume_from=0) as metrics:
         metrics.write(1, {"train/loss": 0.5})
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("damage", [b"5\n", b"{}\n", b"\xff\n", b'{"update": null}\n', b"[" * 100_000 + b"\n", b"\x00"])
 def test_lines_that_are_none_of_ours_do_not_stop_a_resume(tmp_path: Path, damage: bytes) -> None:
-    with Metrics(tmp_path, active=True, resume_from=0) as metrics:
+    with MetricsLog(tmp_path, active=True, resume_from=0) as metrics:
         metrics.write(1, {"train/loss": 1.0})
     with (tmp_path / "metrics.jsonl").open("ab") as file:
         file.write(damage)
-    with Metrics(tmp_path, active=True, resume_from=1) as metrics:
+    with MetricsLog(tmp_path, active=True, resume_from=1) as metrics:
         metrics.write(2, {"train/loss": 2.0})
     assert [line["update"] for line in lines(tmp_path)] == [1, 2]

@@ -1,0 +1,117 @@
+"""The order of what happens after a step: non-finite check, log, evaluation, early stopping, save, preemption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from trainer.config.schema import EvaluationSection, RobustSection
+from trainer.data.loader import Examples
+from trainer.distributed.preemption import STOP_SIGNALS, Preempted
+from trainer.engine.engine import Engine
+from trainer.metrics import METRICS
+from trainer.monitor.best_checkpoint import update_best
+from trainer.monitor.collapse import CollapseCheck
+from trainer.monitor.early_stopping import update_patience
+from trainer.monitor.evaluation import evaluate_dev
+from trainer.monitor.meter import Meter
+from trainer.monitor.nonfinite import NonfiniteCheck
+from trainer.monitor.progress import Progress
+from trainer.monitor.saving import Saver
+from trainer.monitor.step_reduction import StepReduction, StepResult
+from trainer.robust.schedule import counts_for_selection, radius
+from trainer.runs.metrics_log import MetricsLog
+from trainer.runs.state import TrainState
+
+
+@dataclass
+class Watcher:
+    """Called by the loop after every step, on every rank."""
+
+    engine: Engine
+    state: TrainState
+    max_steps: int
+    robust: RobustSection
+    evaluation: EvaluationSection
+    log_every: int
+    evaluate_every: int
+    dev: dict[str, Examples]
+    """Dev cells by name."""
+    select_on: str | None
+    """The selection cell, one of `dev`."""
+    metric: str
+    log: MetricsLog
+    saver: Saver
+    nonfinite: NonfiniteCheck
+    collapse: CollapseCheck
+    save_best: Callable[[], None]
+    _open: list[StepReduction] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._progress = Progress(self.max_steps)
+
+    def __call__(self, meter: Meter, result: StepResult) -> None:
+        """Raises Preempted, after saving, where a signal asked any rank to stop; NonFinite; Collapsed; OSError where
+        writing of a checkpoint has failed."""
+        step, engine = self.state.update, self.engine
+        last = step == self.max_steps
+        self.saver.store.check()
+        self._open.append(StepReduction(step, result, engine.ranks, engine.device))
+        # The latest is left open, so that nobody waits for it, unless the state is about to be saved.
+        stop = self._check_steps(keep=0 if last or self.saver.is_due(step) else 1)
+        is_logged = step % self.log_every == 0 or last
+        if is_logged:
+            self._log(meter, result.learning_rate)
+        if step % self.evaluate_every == 0 or last:
+            self._evaluate()
+        last = last or self.state.out_of_patience
+        if last or stop:
+            stop |= self._check_steps(keep=0)
+        if self.saver.is_due(step) or last or stop:
+            self.saver.save(self.state, meter)
+        if last or stop:
+            self.saver.wait()
+        if stop and not last:
+            raise Preempted(f"asked to leave ({STOP_SIGNALS.received or 'by another rank'}): saved after update "
+                            f"{step} of {self.max_steps}; the same command goes on from there")
+        if is_logged:
+            meter.clear()  # again: evaluation and saving do not count as time of training
+
+    def _check_steps(self, keep: int) -> bool:
+        """Check all open steps but the latest `keep`; returns whether a signal asks the run to stop."""
+        stop = False
+        while len(self._open) > keep:
+            reduction = self._open.pop(0)
+            loss, asked = reduction.wait()
+            stop |= asked
+            self.nonfinite.check(self.state, reduction.step, loss, reduction.applied, reduction.example_ids,
+                                 self.log.note)
+        return stop
+
+    def _log(self, meter: Meter, learning_rate: float) -> None:
+        metrics = meter.means(self.engine.ranks)
+        meter.clear()
+        metrics["train/learning_rate"] = learning_rate
+        metrics["train/gradient_norm"] = self.engine.gradient_norm
+        if self.robust.method != "plain":
+            progress = (self.state.update - 1) / self.max_steps
+            metrics["train/epsilon"] = radius(self.robust, progress, self.state.site_norm)
+        self.log.write(self.state.update, metrics)
+        if self.engine.ranks.is_main:
+            self._progress.training(self.state.update, metrics)
+
+    def _evaluate(self) -> None:
+        state, engine = self.state, self.engine
+        found = evaluate_dev(engine.module, self.dev, self.evaluation.batch_size, engine.device, engine.ranks)
+        values = {name: predictions.metric(self.metric) for name, predictions in found.items()}
+        if values:
+            self.log.write(state.update, {f"dev/{self.metric}/{name}": value for name, value in values.items()})
+        counts = counts_for_selection(self.robust, state.update / self.max_steps)
+        is_best = counts and update_best(state, values, METRICS[self.metric].sign, self.select_on, self.metric)
+        update_patience(state, counts=counts, is_best=is_best, patience=self.evaluation.patience_evaluations)
+        if is_best:
+            self.save_best()
+        if engine.ranks.is_main and values:
+            self._progress.evaluation(state.update, self.metric, values)
+        if self.select_on and self.metric == "accuracy":
+            self.collapse.check(state, found[self.select_on])
