@@ -11,17 +11,17 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep.base.files import write_json
 from data_prep.base.lock import held
 from data_prep.shards.tokenizers import tokenizer_dir
 from trainer.checkpoint.best import write_transformers_folder
 from trainer.checkpoint.layout import complete_checkpoints
 from trainer.checkpoint.store import Store, refuse_other_data
 from trainer.config import Recipe, load_recipe
-from trainer.data.loader import Examples, TrainingData, cell_name, open_training_data, training_batches
+from trainer.data.loader import Examples, TrainingData, open_training_data, training_batches
 from trainer.data.partners import partner_choice
 from trainer.data.sampler import updates_per_epoch
 from trainer.distributed.collectives import barrier
@@ -36,23 +36,24 @@ from trainer.loop import run_updates
 from trainer.model.build import build_model
 from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
-from trainer.monitor.collapse import EVALUATIONS_IN_A_ROW, CollapseCheck, Collapsed, collapse_advice
-from trainer.monitor.nonfinite import NonFinite, NonfiniteCheck, nonfinite_remedies
+from trainer.monitor.announce import announce
+from trainer.monitor.collapse import CollapseCheck, Collapsed, collapse_advice
+from trainer.monitor.nonfinite import NonFinite, nonfinite_check
+from trainer.monitor.outcome import mark_done, mark_failed, outcome
 from trainer.monitor.saving import Saver
 from trainer.monitor.watcher import Watcher
-from trainer.results.scores import is_at_chance, recipe_digest
+from trainer.results.scores import recipe_digest
 from trainer.runs import folder as run_dir
 from trainer.runs.identity import (
     determining_settings,
     evaluation_interval,
-    evaluations_to_choose_from,
     majority_share,
     origin_run,
     rows_sha256,
 )
 from trainer.runs.log import RunLog, run_log
 from trainer.runs.metrics_log import MetricsLog
-from trainer.runs.record import doubtful_end, update_record
+from trainer.runs.record import update_record
 from trainer.runs.state import TrainState
 
 _log = logging.getLogger(__name__)
@@ -79,16 +80,22 @@ def train(
             return _run_once(settings, ranks, log)
 
 
-def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
-    """Train from the beginning or the last checkpoint until the run is done or stopped; returns the exit code."""
+def _checked_data(settings: Recipe, ranks: Ranks) -> TrainingData:
+    """Open the cells; raises InputError for whatever would fail later, before anything is written."""
     engine_config = read_engine_config(settings.engine.config)
     data = open_training_data(settings.data)
     for checkpoint in reversed(complete_checkpoints(run_dir.run_dir_of(settings))):  # any of them may be taken
         refuse_other_data(checkpoint, data.rows_sha256)
-    updates = count_updates(settings, data)
-    backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
     accumulation_steps(settings.batch, ranks.world_size)
     check_precision(settings.engine.precision, engine_config)
+    return data
+
+
+def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
+    """Train from the beginning or the last checkpoint until the run is done or stopped; returns the exit code."""
+    data = _checked_data(settings, ranks)
+    updates = count_updates(settings, data)
+    backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
     mixes = settings.robust.method == "mixup"
     choose = partner_choice(settings.robust.partner, data.train, settings.seed) if mixes else None
     model, origin = build_model(settings, data.manifest, data.max_length)
@@ -109,29 +116,21 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
         state.site_norm = measure_site_norm(
             engine.module, examples, settings.robust, settings.evaluation.batch_size, settings.seed, engine.device)
     if ranks.is_main:
-        determined = determining_settings(settings, data, updates, backend_name, model.config)
-        update_record(
-            folder, **_record(settings, data, updates, backend_name, origin, engine), settings=determined,
-            recipe_digest=recipe_digest(determined), origin_run=origin_run(settings))
-        _announce(folder, settings, data, updates, state, origin, engine)
-
-    def save_best() -> None:
-        weights = engine.full_state(site_model.model)
-        if ranks.is_main:
-            fingerprint = data.manifest.tokenizer.fingerprint
-            write_transformers_folder(model, weights, tokenizer_dir(settings.data.shards, fingerprint),
-                                      folder / run_dir.BEST)
+        _write_record(folder, settings, data, updates, backend_name, origin, engine)
+        announce(folder, settings, data, updates, state, origin, engine)
 
     batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.update, updates,
                                ranks.rank, ranks.world_size, engine.accumulation, choose)
+    save_best = partial(_save_best, engine, folder / run_dir.BEST, _tokenizer_folder(settings, data))
+    advice = collapse_advice(settings.optimizer, settings.schedule, settings.robust,
+                             random_weights=settings.model.random is not None, hidden_size=model.config.hidden_size)
     with MetricsLog(folder, active=ranks.is_main, resume_from=state.update) as metrics:
         watcher = Watcher(
-            engine, state, updates, settings.robust, settings.evaluation, log_every=settings.logging.every_steps,
-            evaluate_every=evaluation_interval(settings, updates), dev=dev, select_on=data.select_on,
-            metric=data.manifest.metric, log=metrics,
-            saver=Saver(store, settings.checkpoint, updates, ranks), nonfinite=_nonfinite_check(settings),
-            collapse=CollapseCheck(updates, settings.schedule.warmup_ratio, settings.evaluation.on_collapse,
-                                   _advice(settings, model.config.hidden_size)), save_best=save_best)
+            engine, state, updates, settings.robust, settings.evaluation, settings.logging.every_steps,
+            evaluation_interval(settings, updates), dev, data.select_on, data.manifest.metric, metrics,
+            Saver(store, settings.checkpoint, updates, ranks),
+            nonfinite_check(settings.engine, settings.logging, settings.robust),
+            CollapseCheck(updates, settings.schedule.warmup_ratio, settings.evaluation.on_collapse, advice), save_best)
         try:
             run_updates(engine, settings, batches, state, updates, backend, watcher)
         except (Collapsed, NonFinite) as error:  # on every rank at once: all see the same numbers
@@ -140,7 +139,10 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
             _log.info("%s", error)
             engine.close()
             return EXIT_REQUEUE
-    _finish(folder, settings, data, state, engine)
+    if ranks.is_main:
+        mark_done(folder, state, outcome(settings, state, data, updates), advice)
+    barrier(ranks)
+    engine.close()
     return 0
 
 
@@ -151,21 +153,10 @@ def _give_up(error: Collapsed | NonFinite, folder: Path, recipe: Recipe, state: 
         state.selected = {"cell": data.select_on, "metric": data.manifest.metric, "value": None, "step": state.update}
         save_best()
     if engine.ranks.is_main:
-        status = "collapsed" if isinstance(error, Collapsed) else "diverged"
-        update_record(folder, status=status, why=str(error), **_outcome(recipe, state, data))
+        mark_failed(folder, error, outcome(recipe, state, data, count_updates(recipe, data)))
     _log.error("%s", error)
     engine.close()
     return EXIT_STOPPED
-
-
-def _nonfinite_check(recipe: Recipe) -> NonfiniteCheck:
-    return NonfiniteCheck(recipe.engine.max_nonfinite_steps, recipe.logging.spike,
-                          nonfinite_remedies(recipe.engine.precision, recipe.robust.method))
-
-
-def _advice(recipe: Recipe, hidden_size: int) -> str:
-    return collapse_advice(recipe.optimizer, recipe.schedule, recipe.robust,
-                           random_weights=recipe.model.random is not None, hidden_size=hidden_size)
 
 
 def count_updates(recipe: Recipe, data: TrainingData) -> int:
@@ -187,10 +178,24 @@ def _fixed_masking(recipe: Recipe, data: TrainingData) -> Masking | None:
     return Masking(recipe.data.mask_ratio, 0)
 
 
-def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, origin: dict[str, Any],
-            engine: Engine) -> dict[str, Any]:
+def _tokenizer_folder(recipe: Recipe, data: TrainingData) -> Path:
+    return tokenizer_dir(recipe.data.shards, data.manifest.tokenizer.fingerprint)
+
+
+def _save_best(engine: Engine, folder: Path, tokenizer: Path) -> None:
+    """Write the model as it is now to `folder`; every rank must call it."""
+    model = engine.module.model
+    weights = engine.full_state(model)
+    if engine.ranks.is_main:
+        write_transformers_folder(model, weights, tokenizer, folder)
+
+
+def _write_record(folder: Path, recipe: Recipe, data: TrainingData, updates: int, kernels: str,
+                  origin: dict[str, Any], engine: Engine) -> None:
+    """Write run.json as it stands at the start of training."""
+    determined = determining_settings(recipe, data, updates, kernels, engine.module.model.config)
     manifest = data.manifest
-    return {
+    update_record(folder, **{
         "status": "running",
         "name": recipe.name, "label": recipe.label, "seed": recipe.seed, "method": recipe.robust.method,
         "task": manifest.task, "kind": manifest.kind, "labels": manifest.labels, "metric": manifest.metric,
@@ -204,76 +209,5 @@ def _record(recipe: Recipe, data: TrainingData, updates: int, kernels: str, orig
         "world_size": engine.ranks.world_size, "zero_stage": engine.stage, "device": str(engine.device),
         "precision": recipe.engine.precision, "kernels": kernels, "weights_from": origin,
         "shards_path": os.path.abspath(recipe.data.shards), "slurm_job": os.environ.get("SLURM_JOB_ID"),
-    }
-
-
-def _announce(folder: Path, recipe: Recipe, data: TrainingData, updates: int, state: TrainState,
-              origin: dict[str, Any], engine: Engine) -> None:
-    shards = recipe.data.shards
-    start = f"resumed after update {state.update}" if state.update else "new run"
-    _log.info("%s: %s, %d updates, %d training rows, %d rank(s), ZeRO %d, %s", folder, start, updates,
-              sum(len(cell) for cell in data.train), engine.ranks.world_size, engine.stage, engine.device)
-    if not tokenizer_dir(shards, data.manifest.tokenizer.fingerprint).is_dir():
-        _log.warning("no tokenizer beside the shards in %s; %s will not hold one", shards, folder / run_dir.BEST)
-    if tests := [cell_name(cell.path) for cell in data.train if cell.manifest.split == "test"]:
-        _log.warning("data.train: training on %s, %s: what this run scores there says nothing of how well it "
-                     "generalises", "a test cell" if len(tests) == 1 else "test cells", _listed(tests))
-    if recipe.init_from is not None and (ended := doubtful_end(Path(recipe.init_from))):
-        _log.warning("init_from: %s %s; this run begins with its encoder all the same", recipe.init_from, ended)
-    if "new_keys" in origin:  # not so with random weights
-        _log.info("%s", _origin_line(origin, data.manifest.labels))
-
-
-def _origin_line(origin: dict[str, Any], labels: list[str]) -> str:
-    """One line on which weights were taken from another model, dropped, reordered or new."""
-    took = f"{origin['encoder_keys']} encoder weights" if "encoder_keys" in origin else "the encoder"
-    reordered = f"reordered {', '.join(origin['reordered_keys'])}; " if "reordered_keys" in origin else ""
-    line = (f"took {took} from {origin.get('init_from') or origin['model.name']}; dropped "
-            f"{', '.join(origin['dropped_keys']) or 'nothing'}; {reordered}new "
-            f"{', '.join(origin['new_keys']) or 'nothing'}")
-    if "classes" in origin:
-        line += f"; classes of the model: {_listed(origin['classes'])}; of the task: {_listed(labels)}"
-    return line
-
-
-def _listed(names: list[str]) -> str:
-    """The first few of `names` on one line, with unprintable characters blanked."""
-    shown = ["".join(letter if letter.isprintable() else " " for letter in name[:40]) for name in names[:5]]
-    return ", ".join([*shown, *(["..."] if len(names) > 5 else [])])
-
-
-def _finish(folder: Path, recipe: Recipe, data: TrainingData, state: TrainState, engine: Engine) -> None:
-    """Complete the record, mark the run as done, and release the engine."""
-    if engine.ranks.is_main:
-        _mark_done(folder, recipe, state, data, engine.module.model.config.hidden_size)
-    barrier(engine.ranks)
-    engine.close()
-
-
-def _outcome(recipe: Recipe, state: TrainState, data: TrainingData) -> dict[str, Any]:
-    """The outcome of training, for the record; `at_chance` is None where the selection cell has no chance level."""
-    chosen, value = data.select_on, state.selected.get("value")
-    chance = majority_share(data.dev[chosen]) if chosen else None
-    at_chance = None
-    if chosen and value is not None and chance:
-        evaluations = evaluations_to_choose_from(recipe, count_updates(recipe, data), state.update)
-        at_chance = is_at_chance(value, chance, len(data.dev[chosen]), evaluations)
-    return {"selection": state.selected, "oracle_by_cell": state.oracle, "at_chance": at_chance, "chance": chance,
-            "site_norm": state.site_norm, "examples": state.examples, "wall_seconds": round(state.seconds, 3)}
-
-
-def _mark_done(folder: Path, recipe: Recipe, state: TrainState, data: TrainingData, hidden_size: int) -> None:
-    outcome = _outcome(recipe, state, data)
-    # Told to go on after a collapse (evaluation.on_collapse), the run is a failed seed all the same.
-    collapsed = state.collapsed_evaluations >= EVALUATIONS_IN_A_ROW
-    update_record(folder, status="collapsed" if collapsed else "done", **outcome)
-    write_json(folder / run_dir.DONE, {"update": state.update, **outcome})
-    value = state.selected.get("value")
-    early = f", out of patience after update {state.update}" if state.out_of_patience else ""
-    best = "" if value is None else (f"; best {state.selected['metric']} on {state.selected['cell']} {value:.4f} at "
-                                     f"update {state.selected['step']}")
-    _log.info("%s: done in %.0f s%s%s", folder, state.seconds, early, best)
-    if outcome["at_chance"]:
-        _log.warning("the final model is at chance: accuracy %.4f on %s, where always naming the most frequent class "
-                     "gives %.4f (sampling error allowed for). %s", value, state.selected["cell"], outcome["chance"],
-                     _advice(recipe, hidden_size))
+        "settings": determined, "recipe_digest": recipe_digest(determined), "origin_run": origin_run(recipe),
+    })

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.config.schema import EngineSection, LoggingSection, RobustSection
 from trainer.runs.state import TrainState
 
 _MEMORY = 0.98  # of the running mean of the loss
@@ -57,14 +58,14 @@ class NonfiniteCheck:
         state.usual_loss = loss if usual is None else _MEMORY * usual + (1 - _MEMORY) * loss
 
 
-def nonfinite_remedies(precision: str, method: str) -> str:
-    """What to try against non-finite steps under this precision and robust method."""
+def nonfinite_check(engine: EngineSection, logging: LoggingSection, robust: RobustSection) -> NonfiniteCheck:
+    """The check that these sections ask for."""
     remedies = ["lower optimizer.lr", "look at the example ids of the skipped updates in metrics.jsonl"]
-    if precision == "fp16":
+    if engine.precision == "fp16":
         remedies.insert(0, "set engine.precision to bf16 or fp32")
-    if method != "plain":
+    if robust.method != "plain":
         remedies.append("lower robust.epsilon, or let the radius grow later (robust.ramp_start, robust.ramp_end)")
-    return "; ".join(remedies)
+    return NonfiniteCheck(engine.max_nonfinite_steps, logging.spike, "; ".join(remedies))
 
 
 def _plain(value: float) -> float | None:

@@ -18,11 +18,12 @@ from trainer.config.schema import RobustSection
 from trainer.data.loader import open_training_data
 from trainer.evaluate.run import evaluate
 from trainer.model.build import build_model
+from trainer.monitor.outcome import outcome
 from trainer.results.scores import RESULTS_FILE, read_rows, recipe_digest
 from trainer.robust import METHODS
 from trainer.runs.identity import METHOD_SETTINGS, determining_settings, evaluations_to_choose_from, majority_share
 from trainer.runs.state import TrainState
-from trainer.train import _outcome, count_updates, train
+from trainer.train import count_updates, train
 
 
 def determined(recipe: Path, **overrides: str) -> dict[str, Any]:
@@ -214,7 +215,7 @@ def test_chance_at_the_end_of_training_allows_for_the_choice_of_the_best(recipe:
     error = (chance * (1 - chance) / rows) ** 0.5
     for share, update, expected in ((2.5, 20, True), (2.7, 20, False), (2.5, 2, False), (1.6, 2, True)):
         state = TrainState(update=update, selected={"cell": "xnli/dev/en", "value": chance + share * error})
-        assert _outcome(settings, state, data)["at_chance"] is expected
+        assert outcome(settings, state, data, 20)["at_chance"] is expected
 
 
 @pytest.mark.parametrize(("changes", "named"), [

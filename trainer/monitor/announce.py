@@ -1,0 +1,53 @@
+"""The lines that a run starts with: size, ranks, origin of the weights, and warnings on its data."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from data_prep.shards.tokenizers import tokenizer_dir
+from trainer.config.schema import Recipe
+from trainer.data.loader import TrainingData, cell_name
+from trainer.engine.engine import Engine
+from trainer.runs.folder import BEST
+from trainer.runs.record import doubtful_end
+from trainer.runs.state import TrainState
+
+_log = logging.getLogger(__name__)
+
+
+def announce(folder: Path, recipe: Recipe, data: TrainingData, max_steps: int, state: TrainState,
+             origin: dict[str, Any], engine: Engine) -> None:
+    """Log how the run starts, and warnings on its data and its origin. origin: as `build_model` returns it."""
+    shards = recipe.data.shards
+    start = f"resumed after update {state.update}" if state.update else "new run"
+    _log.info("%s: %s, %d updates, %d training rows, %d rank(s), ZeRO %d, %s", folder, start, max_steps,
+              sum(len(cell) for cell in data.train), engine.ranks.world_size, engine.stage, engine.device)
+    if not tokenizer_dir(shards, data.manifest.tokenizer.fingerprint).is_dir():
+        _log.warning("no tokenizer beside the shards in %s; %s will not hold one", shards, folder / BEST)
+    if tests := [cell_name(cell.path) for cell in data.train if cell.manifest.split == "test"]:
+        _log.warning("data.train: training on %s, %s: what this run scores there says nothing of how well it "
+                     "generalises", "a test cell" if len(tests) == 1 else "test cells", _listed(tests))
+    if recipe.init_from is not None and (ended := doubtful_end(Path(recipe.init_from))):
+        _log.warning("init_from: %s %s; this run begins with its encoder all the same", recipe.init_from, ended)
+    if "new_keys" in origin:  # not so with random weights
+        _log.info("%s", _origin_line(origin, data.manifest.labels))
+
+
+def _origin_line(origin: dict[str, Any], labels: list[str]) -> str:
+    """One line on which weights were taken from another model, dropped, reordered or new."""
+    took = f"{origin['encoder_keys']} encoder weights" if "encoder_keys" in origin else "the encoder"
+    reordered = f"reordered {', '.join(origin['reordered_keys'])}; " if "reordered_keys" in origin else ""
+    line = (f"took {took} from {origin.get('init_from') or origin['model.name']}; dropped "
+            f"{', '.join(origin['dropped_keys']) or 'nothing'}; {reordered}new "
+            f"{', '.join(origin['new_keys']) or 'nothing'}")
+    if "classes" in origin:
+        line += f"; classes of the model: {_listed(origin['classes'])}; of the task: {_listed(labels)}"
+    return line
+
+
+def _listed(names: list[str]) -> str:
+    """The first few of `names` on one line, with unprintable characters blanked."""
+    shown = ["".join(letter if letter.isprintable() else " " for letter in name[:40]) for name in names[:5]]
+    return ", ".join([*shown, *(["..."] if len(names) > 5 else [])])

@@ -1,0 +1,54 @@
+"""The outcome of a run: its record and done.json, the last line of its log, and whether its model is at chance."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from data_prep.base.files import write_json
+from trainer.config.schema import Recipe
+from trainer.data.loader import TrainingData
+from trainer.monitor.collapse import EVALUATIONS_IN_A_ROW, Collapsed
+from trainer.monitor.nonfinite import NonFinite
+from trainer.results.scores import is_at_chance
+from trainer.runs.folder import DONE
+from trainer.runs.identity import evaluations_to_choose_from, majority_share
+from trainer.runs.record import update_record
+from trainer.runs.state import TrainState
+
+_log = logging.getLogger(__name__)
+
+
+def outcome(recipe: Recipe, state: TrainState, data: TrainingData, max_steps: int) -> dict[str, Any]:
+    """The outcome of training, for the record; `at_chance` is None where the selection cell has no chance level."""
+    chosen, value = data.select_on, state.selected.get("value")
+    chance = majority_share(data.dev[chosen]) if chosen else None
+    at_chance = None
+    if chosen and value is not None and chance:
+        evaluations = evaluations_to_choose_from(recipe, max_steps, state.update)
+        at_chance = is_at_chance(value, chance, len(data.dev[chosen]), evaluations)
+    return {"selection": state.selected, "oracle_by_cell": state.oracle, "at_chance": at_chance, "chance": chance,
+            "site_norm": state.site_norm, "examples": state.examples, "wall_seconds": round(state.seconds, 3)}
+
+
+def mark_failed(folder: Path, error: Collapsed | NonFinite, found: dict[str, Any]) -> None:
+    """Record that training was given up because of `error`. found: as `outcome` returns it."""
+    update_record(folder, status="collapsed" if isinstance(error, Collapsed) else "diverged", why=str(error), **found)
+
+
+def mark_done(folder: Path, state: TrainState, found: dict[str, Any], advice: str) -> None:
+    """Record that the run is done, and log its outcome. advice: against a model at chance."""
+    # Told to go on after a collapse (evaluation.on_collapse), the run is a failed seed all the same.
+    collapsed = state.collapsed_evaluations >= EVALUATIONS_IN_A_ROW
+    update_record(folder, status="collapsed" if collapsed else "done", **found)
+    write_json(folder / DONE, {"update": state.update, **found})
+    value = state.selected.get("value")
+    early = f", out of patience after update {state.update}" if state.out_of_patience else ""
+    best = "" if value is None else (f"; best {state.selected['metric']} on {state.selected['cell']} {value:.4f} at "
+                                     f"update {state.selected['step']}")
+    _log.info("%s: done in %.0f s%s%s", folder, state.seconds, early, best)
+    if found["at_chance"]:
+        _log.warning("the final model is at chance: accuracy %.4f on %s, where always naming the most frequent class "
+                     "gives %.4f (sampling error allowed for). %s", value, state.selected["cell"], found["chance"],
+                     advice)
