@@ -13,7 +13,7 @@ from data_prep.base.errors import InputError
 from data_prep.base.files import put_in_place
 from data_prep.base.lock import working_path
 from trainer.model.pretrained import read_config
-from trainer.runs.folder import BEST, DONE, FAILED
+from trainer.runs.folder import BEST, DONE, FAILED, WEIGHTS
 from trainer.runs.record import doubtful_end, read_record
 
 
@@ -25,7 +25,7 @@ def export(run: str, *, out: str, overwrite: bool = False) -> int:
     is no model, and where another process is writing OUT.
     """
     best, target = Path(run) / BEST, Path(out)
-    if not (best / "model.safetensors").is_file():
+    if not (best / WEIGHTS).is_file():
         raise InputError(f"{best} holds no model; expected the folder of a run that has been evaluated at least once")
     read_config(str(best), "export")  # which also looks at the weights beside it
     _refuse_to_replace(target, overwrite)

@@ -32,6 +32,7 @@ from data_prep.tokenizer import load_tokenizer
 from trainer.demo.languages import Language
 from trainer.demo.neighbours import NEIGHBOUR_SIGMA
 from trainer.model.encoders.xlm_roberta import EMBEDDINGS, TOKEN_BIASES, TOKEN_ROWS
+from trainer.runs.folder import WEIGHTS
 
 WORD_START = "\u2581"  # SentencePiece's mark for the beginning of a word
 LANGUAGE_STREAM, NEIGHBOUR_STREAM = 30, 31  # independent streams of random directions
@@ -80,7 +81,7 @@ def extend(
         shutil.copytree(model_dir, folder, dirs_exist_ok=True)
         (folder / "tokenizer.json").write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
+        save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
         _check_words(folder, words, first_id=config["vocab_size"] - 1 - len(words))
         os.replace(folder, out_dir)
     return Extension(len(words), mean_norm)
@@ -106,12 +107,12 @@ def english_ids(tree: Mapping[str, Any], words: Sequence[str]) -> dict[str, int]
 
 def _read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
     """Read (tokenizer.json, weights, config.json) of a model folder; raises InputError unless they fit together."""
-    for name in ("tokenizer.json", "model.safetensors", "config.json"):
+    for name in ("tokenizer.json", WEIGHTS, "config.json"):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name} is missing; expected a transformers folder with a fast tokenizer")
     tree = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    weights = load_file(str(folder / "model.safetensors"))
+    weights = load_file(str(folder / WEIGHTS))
     if tree.get("model", {}).get("type") != "Unigram":
         raise InputError(f"{folder}: expected a Unigram tokenizer like XLM-R's")
     if EMBEDDINGS not in weights:

@@ -17,7 +17,6 @@ from trainer.evaluate.predict import Predictions
 from trainer.evaluate.smoothing import Smoothing, Votes, certify, vote
 from trainer.kinds import KINDS
 from trainer.metrics import METRICS
-from trainer.model.pretrained import WEIGHTS
 from trainer.results.outcomes import outcomes_path, write_outcomes
 from trainer.results.predictions import (
     ABSTAIN,
@@ -35,7 +34,7 @@ from trainer.results.scores import (
     SmoothingRecord,
     read_rows,
 )
-from trainer.runs.folder import BEST, FAILED
+from trainer.runs.folder import BEST, FAILED, WEIGHTS
 from trainer.runs.record import DevCell, FinishedRecord
 
 

@@ -26,9 +26,8 @@ from data_prep.base.files import first_error
 from data_prep.shards.manifest import Manifest
 from data_prep.shards.tokenizers import read_tokenizer, tokenizer_fingerprint
 from trainer.model.encoders import FAMILIES, Family
+from trainer.runs.folder import WEIGHTS, WEIGHTS_INDEX
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.safetensors")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "sentencepiece.bpe.model")
 _log = logging.getLogger(__name__)
@@ -108,11 +107,11 @@ def weight_files(source: str, key: str) -> list[Path]:
         return []
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
-    if not (folder / INDEX).is_file():
+    if not (folder / WEIGHTS_INDEX).is_file():
         return []
-    files = [folder / name for name in _names_in_index(folder / INDEX, key)]
+    files = [folder / name for name in _names_in_index(folder / WEIGHTS_INDEX, key)]
     if missing := [file for file in files if not file.is_file()]:
-        raise InputError(f"{key}: {missing[0]} is missing, one of {len(files)} files that {folder / INDEX} names; copy "
+        raise InputError(f"{key}: {missing[0]} is missing, one of {len(files)} files that {folder / WEIGHTS_INDEX} names; copy "
                          "the folder again")
     return files
 
@@ -121,7 +120,7 @@ def _index_on_the_hub(name: str) -> Path | None:
     """Index of a model on the hub; None if there is none or it cannot be fetched, which loading will report."""
     quiet = ("missing_entries", "gated_repo", "connection_errors")
     try:
-        file = cached_file(name, INDEX, **{f"_raise_exceptions_for_{what}": False for what in quiet})
+        file = cached_file(name, WEIGHTS_INDEX, **{f"_raise_exceptions_for_{what}": False for what in quiet})
     except Exception:  # the hub and the file system each raise their own
         return None
     return Path(file) if file is not None else None
@@ -146,7 +145,7 @@ def _check_header(source: str, key: str, family: Family, expected: dict[str, tup
     files = weight_files(source, key)
     if not files:
         return
-    where = str(files[0] if len(files) == 1 else Path(source) / INDEX)
+    where = str(files[0] if len(files) == 1 else Path(source) / WEIGHTS_INDEX)
     shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
         try:

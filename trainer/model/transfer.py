@@ -18,8 +18,7 @@ from data_prep.base.errors import InputError
 from data_prep.shards.manifest import Manifest
 from trainer.config.load import read_yaml
 from trainer.config.schema import Recipe
-from trainer.model.pretrained import WEIGHTS
-from trainer.runs.folder import BEST, CONFIG, DONE, FAILED, RECORD, run_dir_of
+from trainer.runs.folder import BEST, CONFIG, DONE, FAILED, RECORD, WEIGHTS, run_dir_of
 from trainer.runs.record import read_record
 
 

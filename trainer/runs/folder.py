@@ -23,6 +23,7 @@ CONFIG = "config.yaml"
 RECORD = "run.json"
 DONE = "done.json"
 BEST = "best"
+WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"  # of best/, and of any transformers folder
 FAILED = ("collapsed", "diverged")  # a run's status where training was given up
 JOBS = "slurm"
 

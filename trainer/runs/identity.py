@@ -28,10 +28,9 @@ from trainer.kinds import KINDS
 from trainer.results.scores import recipe_digest
 from trainer.robust.ascent import step_length
 from trainer.robust.schedule import counts_for_selection
-from trainer.runs.folder import BEST
+from trainer.runs.folder import BEST, WEIGHTS, WEIGHTS_INDEX
 from trainer.runs.record import read_record
 
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PREFIX = 16  # hex digits kept of a hash within the settings
 
 # Sections (with a dot at the end) and settings that determine nothing, or stand among the settings in another form.
@@ -177,7 +176,7 @@ def _origin(recipe: Recipe) -> str:
     if recipe.model.name is not None:
         folder = Path(recipe.model.name)
         if not folder.is_dir():
-            found = [try_to_load_from_cache(recipe.model.name, name) for name in WEIGHTS]
+            found = [try_to_load_from_cache(recipe.model.name, name) for name in (WEIGHTS, WEIGHTS_INDEX)]
             kept = [Path(path) for path in found if isinstance(path, str)]
             if not kept:
                 return recipe.model.name
