@@ -111,8 +111,8 @@ def weight_files(source: str, key: str) -> list[Path]:
         return []
     files = [folder / name for name in _names_in_index(folder / WEIGHTS_INDEX, key)]
     if missing := [file for file in files if not file.is_file()]:
-        raise InputError(f"{key}: {missing[0]} is missing, one of {len(files)} files that {folder / WEIGHTS_INDEX} names; copy "
-                         "the folder again")
+        raise InputError(f"{key}: {missing[0]} is missing, one of {len(files)} files that "
+                         f"{folder / WEIGHTS_INDEX} names; copy the folder again")
     return files
 
 
