@@ -11,7 +11,6 @@ compilation, and its lock file outlives a killed owner and blocks every later ru
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import hashlib
 import os
 import platform
@@ -21,12 +20,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 SOURCES = Path(__file__).parent / "csrc"
 # No -ffast-math: NaN and Inf are handled. No contraction: x + delta must be the sum of the stored numbers.
@@ -59,7 +57,7 @@ def shared_library() -> Path:
     asked = time.time()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / "lock"):
+        with FileLock(folder / "lock", fallback_to_soft=False):
             if path.is_file():
                 return path
             if failure.is_file() and failure.stat().st_mtime > asked - FAILURE_HOLDS_SECONDS:
@@ -129,11 +127,3 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line for line in lines if line.lower().startswith(("flags", "features"))), platform.processor())
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; the kernel releases it when the owner ends, however it ends."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
