@@ -7,13 +7,22 @@ test sets; labels shift the chance of being right by a known amount.
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from trainer.report.build import build
+from trainer.report.data.collect import lay_out
+from trainer.report.data.compute import compute
+from trainer.report.data.grid import Grid
+from trainer.report.data.runs import read_runs
+from trainer.report.document import Table
+from trainer.report.render import markdown
 from trainer.results.outcomes import outcomes_path, write_outcomes
 from trainer.results.predictions import predictions_path
-from trainer.results.scores import RESULTS_FILE, ResultRow, merge_rows
+from trainer.results.scores import RESULTS_FILE, ResultRow, merge_rows, read_rows
 
 LANGUAGES = {
     "en": (0.90, "English", "Germanic", "Latin", "high"),
@@ -117,3 +126,24 @@ def _quantile(chance: float) -> float:
     """The threshold under which a share `chance` of the mixed uniform draws lies (measured once)."""
     draws = np.random.default_rng(1).uniform(size=(20000, 3)) @ np.array([0.5, 0.4, 0.1])
     return float(np.quantile(draws, min(max(chance, 0.0), 1.0)))
+
+
+def standard_grid(paths: list[Path], task: str = "xnli", split: str = "test") -> Grid:
+    return next(s.standard for s in lay_out(read_runs(paths)) if (s.task, s.split) == (task, split))
+
+
+def edit_rows(run: Path, keep: Callable[[ResultRow], bool]) -> None:
+    """Keep only the rows that `keep` says."""
+    path = run / "eval" / RESULTS_FILE
+    rows = [r for r in read_rows(path) if keep(r)]
+    path.write_text("".join(json.dumps(r.model_dump()) + "\n" for r in rows))
+
+
+def render(paths: list[Path]) -> str:
+    """The report as Markdown, without writing a file."""
+    runs = read_runs(paths)
+    return markdown.render(build(compute(runs)))
+
+
+def texts(table: Table) -> list[list[str]]:
+    return [[f"{entry.text} {entry.below}".strip() for entry in line] for line in table.rows]

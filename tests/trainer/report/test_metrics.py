@@ -10,8 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_prep.base.errors import InputError
-from tests.trainer.report.synthetic_runs import EXAMPLES, draw, make_runs, row
-from tests.trainer.report.test_report import render
+from tests.trainer.report.synthetic_runs import EXAMPLES, draw, make_runs, render, row
 from trainer.metrics import METRICS
 from trainer.report.data.collect import lay_out, missing_cells
 from trainer.report.data.compare import compare
@@ -104,12 +103,6 @@ def test_where_lower_is_better_a_rise_is_a_loss(tmp_path: Path) -> None:
     assert "worse changes en by +" in text
     assert re.search(r"worse changes en by [^:]*: a loss over", text)
     assert re.search(r"better changes en by [^:]*: a gain over", text)
-
-
-def test_an_unknown_metric_is_refused(tmp_path: Path) -> None:
-    merge_rows(tmp_path / "r" / "eval" / RESULTS_FILE, [row("plain", 1, "en", metric="accurracy")])
-    with pytest.raises(InputError, match="metric 'accurracy' is unknown; expected one of accuracy, "):
-        lay_out(read_runs([tmp_path / "r"]))
 
 
 def test_counts_that_are_not_those_of_the_metric(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_prep.base.errors import InputError
-from trainer.metrics import METRICS
 from trainer.report.data.grid import Cell, Entries, Grid
 from trainer.report.data.runs import Run
 from trainer.results.scores import MISSING, RESULTS_FILE, ResultRow
@@ -64,14 +63,9 @@ def split_position(split: str) -> tuple[int, str]:
 def lay_out(runs: Sequence[Run]) -> list[Section]:
     """Sections of all rows: tasks in input order, within a task by split (test first), then metrics in input order.
 
-    Raises InputError for a metric that is not in METRICS, two rows of one label, seed and cell, and a smoothed row
-    without its standard one.
+    Raises InputError for two rows of one label, seed and cell, and a smoothed row without its standard one.
     """
     rows = [(run, row) for run in runs for row in run.rows]
-    for run, row in rows:
-        if row.metric not in METRICS:
-            raise InputError(f"{run.path / 'eval' / RESULTS_FILE}: metric {row.metric!r} is unknown; expected one of "
-                             f"{', '.join(METRICS)}: evaluate the run again")
     found = dict.fromkeys((row.task, row.split, row.metric) for _, row in rows)
     tasks = list(dict.fromkeys(task for task, _, _ in found))
     given = {run.label: run.given_label for run in runs}
