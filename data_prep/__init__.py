@@ -1,6 +1,6 @@
-"""Raw benchmark files or the hub in, sharded and tokenised Arrow cells out (`python -m data_prep`).
+"""Data preparation: benchmark files or the hub in, sharded and tokenised Arrow cells out (`python -m data_prep`).
 
-Nothing here imports torch or the trainer; the trainer enters through `data_prep.shards` and `data_prep.base` alone.
+Imports neither torch nor the trainer; the trainer uses `data_prep.shards` and `data_prep.base` alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line of the preparation: `python -m data_prep COMMAND`."""
+"""Command line of the data preparation: `python -m data_prep COMMAND`."""
 
 from __future__ import annotations
 

@@ -35,6 +35,7 @@ from data_prep.shards.columns import cell_features
 from data_prep.shards.manifest import (
     KEY_CANNOT_HOLD,
     LONGEST_KEY,
+    MANIFEST_FILE,
     WRONG_COLUMNS,
     Manifest,
     TokenizerInfo,
@@ -51,13 +52,12 @@ from data_prep.tasks.task import Task
 from data_prep.tokenizer import describe_tokenizer, keep_tokenizer, load_tokenizer
 from data_prep.workers import Augmenter, Mapper, Work, mapper
 
-SHORTEST_INPUT = 8
+SHORTEST_TEXTS = 4  # tokens of two texts that an input must have room for
 PLACEHOLDER_FROM_ROWS = 20
 LONGEST_COPY = 8  # bytes that an augmentation adds to a key: `#` and the number of the copy
 MEGABYTE = 1024 * 1024
 SAME_SETTINGS = ("task", "kind", "labels", "metric", "language", "split", "max_length", "copies",
                  "drop_placeholders")
-
 
 # batches of a source's rows; counts by reason the rows that are left out, and those that are kept but deserve a note
 Reader = Callable[[Counter[str], Counter[str], Content], Iterator[TextBatch]]
@@ -110,7 +110,7 @@ def build_cells(
     """Build the cells of a task, augmented or not; returns the counts summed over the written cells."""
     console = Console(highlight=False)
     declared, root = named_task(task), Path(out)
-    _check_numbers(max_length, workers, max_shard_mb)
+    _check_least(workers=(workers, 0), max_shard_mb=(max_shard_mb, 1))
     if drop_placeholders and not declared.placeholders:
         raise InputError(f"--drop_placeholders: {task} has no placeholder texts; tasks with some: "
                          f"{', '.join(one.name for one in TASKS.values() if one.placeholders)}; omit the flag")
@@ -121,6 +121,7 @@ def build_cells(
                            drop_placeholders)
     loaded = load_tokenizer(tokenizer)
     described = describe_tokenizer(loaded, tokenizer)
+    _check_least(max_length=(max_length, described.template.frames[1].specials + SHORTEST_TEXTS))
     plans = [_plan(declared, root, cell, described, max_length, augmentation, drop_placeholders) for cell in cells]
     todo = [plan for plan in plans if overwrite or not _is_done(plan, console)]
     if unread:
@@ -165,8 +166,8 @@ def _cells(
     task: Task, source: str, languages: Sequence[str] | None, splits: Sequence[str] | None, drop: bool
 ) -> tuple[list[_Found], str]:
     """The requested cells of `source`, and a line that lists the files of a folder that are not read, or ""."""
-    kind, _, repo = source.partition(":")
-    if kind == "hub":
+    place, _, repo = source.partition(":")
+    if place == "hub":
         repo = repo or (task.hub.repo if task.hub else "")
         chosen = choose(hub_cells(task, repo, languages, splits), languages, splits, source)
         return [_hub_cell(task, repo, split, language, drop) for split, language in chosen], ""
@@ -220,7 +221,7 @@ def _plan(
 
 def _is_done(plan: Plan, console: Console) -> bool:
     """Whether the cell is finished with the same settings and source. Raises InputError if either differs."""
-    if not (plan.path / "manifest.json").exists():
+    if not (plan.path / MANIFEST_FILE).exists():
         refuse_to_replace(plan.path)
         return False
     there = read_manifest(plan.path)
@@ -282,9 +283,9 @@ class _Keys:
             self.found.add(key)
 
 
-def _check_numbers(max_length: int, workers: int, max_shard_mb: int) -> None:
-    for flag, value, least in (("max_length", max_length, SHORTEST_INPUT), ("workers", workers, 0),
-                               ("max_shard_mb", max_shard_mb, 1)):
+def _check_least(**flags: tuple[int, int]) -> None:
+    """Raise InputError for a flag below its least value; flags are (value, least)."""
+    for flag, (value, least) in flags.items():
         if value < least:
             raise InputError(f"--{flag} must be at least {least}, found {value}")
 

@@ -1,4 +1,4 @@
-"""The commands of `python -m data_prep`: where each is, and a line of help. Nothing of them is imported here."""
+"""Commands of `python -m data_prep`: target and help line of each. Targets are imported on use."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ COMMANDS: dict[str, LazyCommand] = {
         "Re-hash every cell below a folder and show histograms of labels and lengths; exit code 2 on a mismatch."),
     "peek": LazyCommand(
         "data_prep.verify:peek",
-        "Show the first rows of a cell: texts decoded from their ids, label, and the ids themselves."),
+        "Show the first rows of a cell: gold answers, texts decoded from their ids, and the ids."),
 }
 
-# What a command that is interrupted leaves, and what to do.
+# What an interrupted command leaves behind, and how to continue.
 NOTHING_WRITTEN = "no tokenizer was written; give the same command again"
 _CELLS = "finished cells are kept; the same command goes on with the others"
 KEPT = {

@@ -1,13 +1,9 @@
-"""What is known of each language: name, family, script, resource class and morphology, for grouping in reports.
+"""Linguistic features of the languages of XTREME, XTREME-R and XGLUE, for grouping in reports.
 
-Languages: all of XTREME, XTREME-R and XGLUE. `resource` is the class of Joshi et al. 2020, "The State and Fate of
-Linguistic Diversity and Inclusion in the NLP World" (their list `lang2tax`), from 0 (hardly any data) to 5 (most);
-entered by hand, so check the list before quoting a class. `family` is the genus-level group commonly used in these
-benchmarks; `morphology` is a coarse type (isolating, fusional, agglutinative, introflexive), one word per language
-where the literature would need a paragraph.
-
-Input: a language code as the benchmarks spell it. Output: a `LanguageInfo`; "unknown" for codes that are not listed,
-such as made-up languages.
+`resource` is the class of Joshi et al. 2020, "The State and Fate of Linguistic Diversity and Inclusion in the NLP
+World" (their list `lang2tax`), from 0 (hardly any data) to 5 (most); entered by hand, so check the list before quoting
+a class. `family` is the genus-level group commonly used in these benchmarks; `morphology` is a coarse type (isolating,
+fusional, agglutinative, introflexive).
 """
 
 from __future__ import annotations
@@ -70,7 +66,7 @@ _LANGUAGES: dict[str, tuple[str, str, str, int, str]] = {
 
 
 def language_info(code: str) -> LanguageInfo:
-    """What is known of the language with this code (`zh`, also `zh_Hans`); all "unknown" where nothing is."""
+    """Features of the language with this code as the benchmarks spell it (`zh`, `zh_Hans`); "unknown" if not listed."""
     known = _LANGUAGES.get(code) or _LANGUAGES.get(code.partition("_")[0])
     if known is None:
         return LanguageInfo()

@@ -1,7 +1,4 @@
-"""List the tasks that can be built.
-
-    python -m data_prep tasks
-"""
+"""List the tasks: `python -m data_prep tasks`."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from rich.table import Table
 
 from data_prep.tasks import TASKS
 
-NARROWEST_WIDTH = 120  # where the output is no terminal, so that no cell is broken
+NARROWEST_WIDTH = 120  # of output to a file or pipe, so that no table cell is wrapped
 
 
 def tasks() -> None:
@@ -19,11 +16,11 @@ def tasks() -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=max(console.width, NARROWEST_WIDTH))
     table = Table(title="tasks", show_lines=True)
-    for name in ("task", "kind", "metric", "labels", "languages", "hub", "what it is"):
+    for name in ("task", "kind", "metric", "labels", "languages", "hub", "summary"):
         table.add_column(name, overflow="fold")
     for task in TASKS.values():
         table.add_row(
             task.name, task.kind, task.metric, ", ".join(task.labels) or "none",
             " ".join(task.languages) or "any", task.hub.repo if task.hub else "none (files only)", task.summary)
     console.print(table)
-    console.print("A folder of files and a repository of the hub may hold other languages too: all are taken.")
+    console.print("Other languages in a source folder or a repository of the hub are built too.")

@@ -1,4 +1,4 @@
-"""Train a SentencePiece tokenizer in XLM-R's form, load tokenizers, and keep a copy beside the cells.
+"""Tokenizers: train one with SentencePiece in XLM-R's form, load any, and keep a copy beside the cells.
 
 Inputs: text files, or the name or folder of a tokenizer. Outputs: a folder that `AutoTokenizer.from_pretrained`
 opens, with XLM-R's ids: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, then the pieces, `<mask>` last.
@@ -33,7 +33,7 @@ MASK_TOKEN = "<mask>"
 SPECIAL_TOKENS = len(FRONT_TOKENS) + 1
 SMALLEST_VOCABULARY = 2 * SPECIAL_TOKENS
 MODEL_MAX_LENGTH = 512  # XLM-R has 514 positions, two of which are not used
-LONGEST_LINE_BYTES = 1 << 14  # SentencePiece leaves longer lines out
+LONGEST_LINE_BYTES = 1 << 14  # SentencePiece skips longer lines
 
 
 def tokenizer(
@@ -42,10 +42,10 @@ def tokenizer(
 ) -> None:
     """Train a SentencePiece tokenizer on text files and save it as an XLM-R tokenizer.
 
-    texts: files and folders (their .txt and .tsv files) with commas between them; of .tsv files the columns named by
-    --columns are read (counted from 1), of others whole lines. vocab_size: all tokens, special ones included.
-    model: `unigram` (as XLM-R), or `word` (whole words, for made-up languages). max_sentences: how many lines, drawn
-    at random, are used. Nothing that exists is replaced without --overwrite.
+    texts: comma list of files and folders (their .txt and .tsv files). columns: of .tsv files, counted from 1; other
+    files are read as whole lines. vocab_size: all tokens, special ones included. model: `unigram` (as XLM-R) or `word`
+    (whole words, for made-up languages). max_sentences: size of the random sample of lines to train on.
+    An existing folder is replaced only with --overwrite.
     """
     console = Console(highlight=False)
     files = _text_files(texts)
@@ -55,11 +55,11 @@ def tokenizer(
     folder = Path(out)
     _refuse_to_replace(folder, overwrite)
     with held_beside(folder, "tokenizer"):
-        _refuse_to_replace(folder, overwrite)  # another process may have finished it meanwhile
+        _refuse_to_replace(folder, overwrite)  # another process may just have finished
         trained = train_tokenizer(_sentences(files, wanted), vocab_size, model, max_sentences, seed)
         save_tokenizer(trained, folder)
     if len(trained) < vocab_size:
-        console.print(f"note: the texts support {len(trained):,} tokens, fewer than the {vocab_size:,} asked for")
+        console.print(f"note: the texts support {len(trained):,} tokens, fewer than the requested {vocab_size:,}")
     console.print(f"{folder}: {len(trained):,} tokens from {len(files)} file(s), "
                   f"fingerprint {tokenizer_fingerprint(trained)[:12]}", soft_wrap=True)
 
@@ -67,19 +67,19 @@ def tokenizer(
 def train_tokenizer(
     sentences: Iterable[str], vocab_size: int, model: str = "unigram", max_sentences: int = 1_000_000, seed: int = 0
 ) -> Any:
-    """An XLMRobertaTokenizer trained on `sentences`; at most `vocab_size` tokens, fewer where the text has no more.
+    """Train an XLMRobertaTokenizer on `sentences`, of at most `vocab_size` tokens: fewer if the text supports no more.
 
-    The normalisation is XLM-R's (nmt_nfkc). The same sentences, sizes and seed give the same tokenizer.
+    Normalisation is XLM-R's (nmt_nfkc). The same sentences, sizes and seed give the same tokenizer.
     """
     if vocab_size < SMALLEST_VOCABULARY:
         raise InputError(f"--vocab_size must be at least {SMALLEST_VOCABULARY}, found {vocab_size}")
     written = io.BytesIO()
     sentencepiece.set_random_generator_seed(seed)
     try:
-        with interrupt.at_once(NOTHING_WRITTEN):  # many minutes without a line of Python
+        with interrupt.at_once(NOTHING_WRITTEN):  # minutes in C++, where Python handles no signal
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=iter(sentences), model_writer=written, model_type=model,
-                vocab_size=vocab_size - SPECIAL_TOKENS + 1,  # SentencePiece counts <unk>, and none of the others
+                vocab_size=vocab_size - SPECIAL_TOKENS + 1,  # of the special tokens SentencePiece counts <unk> only
                 unk_id=0, bos_id=-1, eos_id=-1, pad_id=-1, normalization_rule_name="nmt_nfkc", hard_vocab_limit=False,
                 character_coverage=0.9995, input_sentence_size=max_sentences, shuffle_input_sentence=True,
                 max_sentence_length=LONGEST_LINE_BYTES, minloglevel=2)
@@ -94,23 +94,23 @@ def train_tokenizer(
 
 
 def make_tokenizer(pieces: Iterable[tuple[str, float]], charsmap: bytes | None = None) -> Any:
-    """An XLMRobertaTokenizer of (piece, log probability) pairs; a word begins with `▁` (U+2581).
+    """Make an XLMRobertaTokenizer of (piece, log probability) pairs; a word begins with `▁` (U+2581).
 
-    `charsmap` is SentencePiece's compiled normalisation; without it texts are taken as they are.
+    `charsmap` is SentencePiece's compiled normalisation; without it texts are not normalised.
     """
     from transformers import AddedToken, XLMRobertaTokenizer  # slow to import, and only needed here
 
     vocabulary = [(token, 0.0) for token in FRONT_TOKENS] + [(p, float(s)) for p, s in pieces] + [(MASK_TOKEN, 0.0)]
     names = [token for token, _ in vocabulary]
     if len(set(names)) < len(names):
-        raise InputError("a piece occurs twice in the vocabulary, or is spelt like a special token")
+        raise InputError("the vocabulary holds a piece twice, or one that is spelt like a special token")
     settings: dict[str, Any] = {"_spm_precompiled_charsmap": charsmap or None, "model_max_length": MODEL_MAX_LENGTH,
                                 "mask_token": AddedToken(MASK_TOKEN, lstrip=True, special=True)}
     return XLMRobertaTokenizer(vocab=vocabulary, **settings)
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Write the tokenizer to `folder`, which appears whole; in a folder that is there, only its files are replaced."""
+    """Write the tokenizer to `folder` atomically; in an existing folder, replace only the tokenizer's files."""
     with working_folder(folder, "tokenizer") as temporary:
         tokenizer.save_pretrained(str(temporary))
         if not folder.exists() or not any(folder.iterdir()):
@@ -121,7 +121,7 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
 
 
 def load_tokenizer(name: str) -> Any:
-    """The tokenizer of a folder or of the hub. Raises InputError where there is none that works for an encoder."""
+    """Load a fast tokenizer from a folder or the hub. Raises InputError if there is none with the special tokens."""
     where = Path(name)
     if (name.startswith((".", "/", "~")) or where.exists()) and not where.is_dir():
         raise InputError(f"--tokenizer {name}: no such folder; train one with `python -m data_prep tokenizer`")
@@ -132,7 +132,7 @@ def load_tokenizer(name: str) -> Any:
         raise InputError(f"--tokenizer {name}: cannot be loaded ({reason}); expected a folder with tokenizer.json or a "
                          "name on the hub") from None
     if not getattr(loaded, "is_fast", False):
-        raise InputError(f"--tokenizer {name}: no fast tokenizer (tokenizer.json) for it; choose one that has it")
+        raise InputError(f"--tokenizer {name}: not a fast tokenizer (no tokenizer.json); choose one that is")
     missing = [token for token in ("cls", "sep", "pad", "mask", "unk") if getattr(loaded, f"{token}_token_id") is None]
     if missing:
         raise InputError(f"--tokenizer {name}: it has no {', '.join(missing)} token; expected one like XLM-R's")
@@ -140,7 +140,7 @@ def load_tokenizer(name: str) -> Any:
 
 
 def describe_tokenizer(tokenizer: Any, name: str) -> TokenizerInfo:
-    """What a manifest says of a tokenizer."""
+    """The manifest's record of a tokenizer."""
     return TokenizerInfo(
         name=name, fingerprint=tokenizer_fingerprint(tokenizer), vocab_size=len(tokenizer),
         cls_id=tokenizer.cls_token_id, sep_id=tokenizer.sep_token_id, pad_id=tokenizer.pad_token_id,
@@ -149,9 +149,9 @@ def describe_tokenizer(tokenizer: Any, name: str) -> TokenizerInfo:
 
 
 def keep_tokenizer(root: Path, tokenizer: Any, fingerprint: str) -> Path:
-    """Save the tokenizer beside the cells below `root`, once, and return its folder."""
+    """Save the tokenizer beside the cells below `root`, unless it is there, and return its folder."""
     folder = tokenizer_dir(root, fingerprint)
-    with held_beside(folder, "build", wait=True):  # builds of other cells keep the same one
+    with held_beside(folder, "build", wait=True):  # concurrent builds may save the same tokenizer
         if folder.exists():
             return folder
         with working_folder(folder, "build") as temporary:
@@ -186,12 +186,12 @@ def _text_files(texts: str) -> list[Path]:
 def _column_numbers(columns: str) -> list[int]:
     numbers = [part.strip() for part in columns.split(",")]
     if not all(number.isdigit() and int(number) > 0 for number in numbers):
-        raise InputError(f"--columns must be column numbers from 1 with commas between them, found {columns!r}")
+        raise InputError(f"--columns must be a comma list of column numbers from 1, found {columns!r}")
     return [int(number) - 1 for number in numbers]
 
 
 def _sentences(files: Iterable[Path], columns: Iterable[int]) -> Iterator[str]:
-    """One text at a time. NUL, which SentencePiece takes for an end, and empty texts are left out."""
+    """One text at a time, without NUL, at which SentencePiece would stop, and without empty texts."""
     columns = list(columns)
     for file in files:
         for line in read_lines(file):

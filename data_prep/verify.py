@@ -89,7 +89,7 @@ def _cells_below(folder: Path) -> list[Path]:
     if (folder / MANIFEST_FILE).exists():
         return [folder]
     found = find_cells(folder)
-    if not found:  # the folder of one task, or of one split of it
+    if not found:  # folder of one task or split
         found = sorted(file.parent for file in folder.glob(f"**/{MANIFEST_FILE}")
                        if not any(part.startswith(".") for part in file.relative_to(folder).parts))
     if not found:

@@ -1,4 +1,4 @@
-"""Augmented cells: the rows of a task and perturbed copies of them, as cells of the task `<task>+<method>`.
+"""Augmentation: the rows of a task and perturbed copies of them, as cells of the task `<task>+<method>`.
 
 Inputs: a method, a task with its source, and the method's own file. Outputs: cells as `build` writes them; row r
 becomes the rows r * (copies + 1) (the clean one) to r * (copies + 1) + copies, and key k the keys k#0 to k#copies.
@@ -17,7 +17,7 @@ from data_prep.base.errors import InputError
 from data_prep.build import Augmentation, build_cells
 from data_prep.workers import Augmenter
 
-# name -> function of (file of neighbours, copies, most neighbours, seed) that gives the augmenter and its settings
+# name -> function of (neighbour file, copies, max_neighbours, seed) that returns the augmenter and its settings
 METHODS: dict[str, Callable[[str, int, int, int], tuple[Augmenter, str]]] = {
     "synonyms": synonyms.make,
 }
@@ -33,10 +33,10 @@ def augment(
 
     method: `synonyms` (RS-DA: each word drawn from itself and its neighbours). neighbours: a JSON dictionary
     {word: [neighbour, ...]} or a list with two words per line. copies: perturbed rows beside each clean one.
-    The other words and flags are those of `build`; by default only the English training split is written.
+    Other arguments are those of `build`; by default only the English training split is written.
     """
     if method not in METHODS:
-        raise InputError(f"no augmentation {method!r}; there are: {', '.join(METHODS)}")
+        raise InputError(f"no augmentation {method!r}; augmentations: {', '.join(METHODS)}")
     augmenter, settings = METHODS[method](neighbours, copies, max_neighbours, seed)
     counts = build_cells(task, source, tokenizer, out, languages, splits, max_length, workers, max_shard_mb, overwrite,
                          Augmentation(method, copies, settings, augmenter), drop_placeholders)

@@ -1,8 +1,8 @@
-"""RS-DA: copies of each row in which every word is a uniform draw from itself and its neighbours.
+"""RS-DA, randomized smoothing by data augmentation (Huang et al. 2021, arXiv 2104.08645).
 
-Source: Huang et al. 2021 (arXiv 2104.08645), randomized smoothing by data augmentation. Input: batches of text and a
-list of neighbours. Output: batches with the clean row and `copies` perturbed ones after it. The draw is a function
-of seed, row and copy alone, so neither workers nor batches change it.
+Input: batches of text and a list of neighbours. Output: batches with each clean row and, after it, `copies` rows in
+which every word is a uniform draw from itself and its neighbours. The draw is a function of seed, row and copy alone,
+so it depends neither on workers nor on batches.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from data_prep.base.errors import InputError
 from data_prep.kinds.rows import TextBatch
 from data_prep.sources.lines import read_lines
 
-# a run of letters and digits, with single apostrophes and hyphens inside it: "don't", "well-known"; punctuation
-# around it stays where it is
+# a run of letters and digits, with single apostrophes and hyphens inside: "don't", "well-known"
 WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 
 SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -30,7 +29,7 @@ Neighbours = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Synonyms:
-    """The augmentation of a batch (see the module's first lines); callable in worker processes."""
+    """Augmenter of batches; callable in worker processes."""
 
     neighbours: Neighbours
     copies: int
@@ -71,14 +70,14 @@ class Synonyms:
 
 
 def _in_case_of(word: str, other: str) -> str:
-    """`other` written in capitals, with a capital, or as it is, as `word` is."""
+    """`other` in the case of `word`: capitals, capitalised, or unchanged."""
     if len(word) > 1 and word.isupper():
         return other.upper()
     return other[:1].upper() + other[1:] if word[:1].isupper() else other
 
 
 def make(neighbours: str, copies: int, max_neighbours: int, seed: int) -> tuple[Synonyms, str]:
-    """The augmentation and its settings in words (for the manifest), from a file of neighbours."""
+    """The augmenter of a file of neighbours, and its settings in words (for the manifest)."""
     for flag, value, least in (("copies", copies, 1), ("max_neighbours", max_neighbours, 1)):
         if value < least:
             raise InputError(f"--{flag} must be at least {least}, found {value}")
@@ -93,20 +92,20 @@ def make(neighbours: str, copies: int, max_neighbours: int, seed: int) -> tuple[
 
 
 def load_neighbours(file: Path) -> dict[str, list[str]]:
-    """word -> neighbours, in the order of the file and never the word itself.
+    """word -> neighbours, in the order of the file, without the word itself.
 
-    A `.json` file is a dictionary {word: [neighbour, ...]}, taken as it is; any other file is a list of pairs, two
-    words per line, where each is a neighbour of the other. Raises InputError, naming the place, for anything else.
+    A `.json` file is a dictionary {word: [neighbour, ...]}; any other file is a list of symmetric pairs, two words per
+    line. Raises InputError, naming the place, for anything else.
     """
     neighbours = _from_json(file) if file.suffix == ".json" else _from_pairs(file)
     neighbours = {word: others for word, others in neighbours.items() if others}
     if not neighbours:
-        raise InputError(f"{file}: no word has a neighbour in it; expected a JSON dictionary or two words per line")
+        raise InputError(f"{file}: no word with a neighbour; expected a JSON dictionary or two words per line")
     return neighbours
 
 
 def _is_text(word: object) -> bool:
-    """Whether it is a word that a file can hold: JSON can spell half a character, which no tokenizer takes."""
+    """Whether `word` is text that a tokenizer takes: JSON can encode half of a surrogate pair, which is not."""
     return isinstance(word, str) and word != "" and not SURROGATE.search(word)
 
 
@@ -114,17 +113,17 @@ def _from_json(file: Path) -> dict[str, list[str]]:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError, OSError) as error:
-        raise InputError(f"{file}: not readable as JSON ({error}); expected {{word: [neighbour, ...]}}") from None
+        raise InputError(f"{file}: not valid JSON ({error}); expected {{word: [neighbour, ...]}}") from None
     if not isinstance(content, dict):
         raise InputError(f"{file}: a JSON {type(content).__name__}, expected a dictionary {{word: [neighbour, ...]}}")
     for word, others in content.items():
         if not isinstance(others, list) or not all(_is_text(word) for word in (word, *others)):
-            raise InputError(f"{file}: the entry {word!r} is no list of words; expected {{word: [neighbour, ...]}}")
+            raise InputError(f"{file}: the entry of {word!r} is not a list of words")
     return {word: [other for other in dict.fromkeys(others) if other != word] for word, others in content.items()}
 
 
 def _from_pairs(file: Path) -> dict[str, list[str]]:
-    found: dict[str, dict[str, None]] = {}  # dictionaries as sets that keep the order
+    found: dict[str, dict[str, None]] = {}  # dictionaries as ordered sets
     for number, line in enumerate(read_lines(file), start=1):
         words = line.split()
         if not words:

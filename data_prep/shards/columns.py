@@ -81,5 +81,5 @@ def rows_with_gold(table: pa.Table, columns: Mapping[str, str]) -> int:
         if kind.gold:
             column = table.column(name).combine_chunks()
             values = (column.value_lengths() if kind.many else column).to_numpy(zero_copy_only=False)
-            known.append(values > 0 if kind.many else values >= 0 if values.dtype.kind == "i" else ~np.isnan(values))
+            known.append(values > 0 if kind.many else ~np.isnan(values) if kind.dtype == "float64" else values >= 0)
     return int(np.logical_and.reduce(known).sum()) if known else 0

@@ -1,1 +1,1 @@
-"""Sources: benchmark files by publishers' layouts, and the hub."""
+"""Sources: benchmark files (found by `layouts`, read as TAB tables, JSON Lines or plain lines) and the hub."""

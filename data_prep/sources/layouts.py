@@ -50,12 +50,12 @@ def named_task(name: str) -> Task:
 
 
 def split_list(words: str | None, what: str) -> list[str] | None:
-    """The parts of a comma list, None for None. Raises InputError for an empty or a repeated part."""
+    """The parts of a comma list, None for None. Raises InputError for an empty or repeated part."""
     if words is None:
         return None
     parts = [part.strip() for part in words.split(",")]
     if not all(parts) or len(set(parts)) < len(parts):
-        raise InputError(f"--{what} must be names with commas between them, each once, found {words!r}")
+        raise InputError(f"--{what} must be a comma list without repetition, found {words!r}")
     return parts
 
 

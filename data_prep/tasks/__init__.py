@@ -1,4 +1,4 @@
-"""The registry of tasks: one file per task, one line here."""
+"""Registry of tasks: one file per task, one line here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Labels of natural language inference, one set for xnli, mnli, snli and sick, and the columns that hold them.
+"""Labels and columns of natural language inference, shared by xnli, mnli, snli and sick.
 
-The order is shared on purpose: an encoder trained on one of them is compared with the others by label index.
+The shared order matters: an encoder trained on one task is compared on the others by label index.
 """
 
 from __future__ import annotations

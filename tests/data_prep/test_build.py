@@ -351,7 +351,7 @@ def test_bad_label_late_in_the_second_file_writes_nothing(
 @pytest.mark.parametrize(("more", "message"), [
     (["--language", "en"], "no flag --language"), (["stray"], "stray word"),
     (["--local_rank=0"], "no flag --local_rank"),
-    (["--languages", "sw"], "nothing for language 'sw'"), (["--languages", "en,,"], "names with commas"),
+    (["--languages", "sw"], "nothing for language 'sw'"), (["--languages", "en,,"], "comma list"),
     (["--splits", "dev,validation"], "no split 'validation'"), (["--max_length", "4"], "at least 8"),
     (["--max_length", "x"], "whole number"), (["--workers", "-1"], "at least 0"),
     (["--max_shard_mb", "0"], "at least 1"),

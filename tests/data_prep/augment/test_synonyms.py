@@ -75,7 +75,7 @@ def test_json_is_taken_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("a.txt", "one\n", "line 1: 1 words"), ("a.txt", "a b\na b c\n", "line 2: 3 words"), ("a.txt", "", "no word"),
-    ("a.json", "[1]", "a JSON list"), ("a.json", '{"a": "b"}', "entry 'a'"), ("a.json", "{", "not readable"),
+    ("a.json", "[1]", "a JSON list"), ("a.json", '{"a": "b"}', "entry of 'a'"), ("a.json", "{", "not valid JSON"),
 ])
 def test_bad_lists_are_one_line(tmp_path: Path, name: str, content: str, message: str) -> None:
     (tmp_path / name).write_text(content)
