@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import yaml
+
 from data_prep.base.cli import check_arguments, resolve
 from data_prep.base.errors import InputError
 from data_prep.commands import COMMANDS as PREPARE
 from data_prep.shards.manifest import MANIFEST_FILE
 from trainer.commands import COMMANDS as TRAIN
 from trainer.config import Recipe, load_recipe
+from trainer.config.load import dump, find_recipe, merged
+from trainer.config.renamed import rename_overrides
 from trainer.results.scores import RESULTS_FILE
+from trainer.robust import methods_with
 from trainer.runs import folder as run_dir
 
 
@@ -32,8 +37,8 @@ class Work:
     """The folder whose `slurm/` keeps its record: a run, or the folder of the runs where it belongs to none of them."""
     words: Sequence[str]
     """What its script is given; `RECIPE` stands for the path of the recipe's snapshot."""
-    recipe: tuple[str, Recipe] | None = None
-    """The recipe to keep a snapshot of, and the name of the file."""
+    recipe: tuple[str, str] | None = None
+    """Name of the file that keeps a snapshot of the recipe, and its text."""
     elements: int | None = None
     """How many elements an array has; None for a single job."""
     runs: Sequence[Path] = ()
@@ -64,7 +69,7 @@ def training(kind: str) -> Callable[[Sequence[str], Path], Work]:
         source, given = _recipe_words(kind, words)
         recipe = load_recipe(source, given)
         home = run_dir.run_dir_of(recipe)
-        return Work(kind, str(recipe.name), home, [RECIPE], (f"{Path(source).stem}.yaml", recipe), runs=[home],
+        return Work(kind, str(recipe.name), home, [RECIPE], (f"{Path(source).stem}.yaml", dump(recipe)), runs=[home],
                     needs=_inputs(recipe), done=run_dir.inspect(recipe) == "done")
 
     return plan
@@ -82,7 +87,10 @@ def evaluate(words: Sequence[str], runs: Path) -> Work:
 
 
 def sweep(words: Sequence[str], runs: Path) -> Work:
-    """RECIPE --seeds 1,2,3 --methods plain,pgd [--dotted.key=value ...]: a training per seed and robust method."""
+    """RECIPE --seeds 1,2,3 --methods plain,pgd [--dotted.key=value ...]: a training per seed and robust method.
+
+    Of the settings in `robust`, each method takes those that it has.
+    """
     source, given = _recipe_words("sweep", words)
     try:
         seeds, methods = given.pop("seeds").split(","), given.pop("methods").split(",")
@@ -91,11 +99,19 @@ def sweep(words: Sequence[str], runs: Path) -> Work:
     if fixed := sorted(given.keys() & {"name", "seed", "label", "robust.method"}):
         raise InputError(f"sweep: every run gets its own {fixed[0]}, found --{fixed[0]}; leave it out")
     stem = Path(source).stem
-    recipes = [load_recipe(source, {**given, "seed": seed, "robust.method": method, "label": method,
-                                    "name": f"{stem}-{method}-seed{seed}"}) for method, seed in product(methods, seeds)]
+    recipes = [load_recipe(source, {**given, "seed": seed, "label": method, "name": f"{stem}-{method}-seed{seed}"},
+                           method=method, announce=method == methods[0] and seed == seeds[0])
+               for method, seed in product(methods, seeds)]
+    idle = [key for key in rename_overrides(given)[0]
+            if key.startswith("robust.") and not {*methods} & {*methods_with(key.removeprefix("robust."))}]
+    if idle:
+        raise InputError(f"sweep: none of {', '.join(methods)} has {idle[0]}; leave it out")
+    # Not as the first method fills it in: to the others, its defaults would be settings.
+    robust = merged(find_recipe(source), given, announce=False).get("robust", {})
+    snapshot = yaml.safe_dump({**yaml.safe_load(dump(recipes[0])), "robust": robust}, sort_keys=False)
     states = [run_dir.inspect(recipe) for recipe in recipes]
     return Work("sweep", f"sweep-{stem}", Path(recipes[0].output), [",".join(seeds), ",".join(methods), RECIPE],
-                (f"{stem}.yaml", recipes[0]), len(recipes), [run_dir.run_dir_of(recipe) for recipe in recipes],
+                (f"{stem}.yaml", snapshot), len(recipes), [run_dir.run_dir_of(recipe) for recipe in recipes],
                 _inputs(recipes[0]), done=set(states) == {"done"})
 
 

@@ -22,8 +22,6 @@ import pydantic.dataclasses
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import write_json
-from trainer.config.load import dump
-from trainer.config.schema import Recipe
 from trainer.runs import folder as run_dir
 from trainer.runs.record import COMMIT_FILE, commit
 
@@ -67,7 +65,7 @@ def next_folder(home: Path, kind: str, planned: Collection[Path] = ()) -> Path:
     return jobs / f"{max((int(number) for number in taken if number.isdigit()), default=0) + 1}-{kind}"
 
 
-def write(folder: Path, script: str, recipe: tuple[str, Recipe] | None) -> None:
+def write(folder: Path, script: str, recipe: tuple[str, str] | None) -> None:
     """Make `folder` with the script, the recipe, and the snapshot of the code; leaves nothing where it fails."""
     try:
         folder.mkdir(parents=True)
@@ -78,7 +76,7 @@ def write(folder: Path, script: str, recipe: tuple[str, Recipe] | None) -> None:
             shutil.copytree(ROOT / package, folder / CODE / package, ignore=shutil.ignore_patterns("__pycache__"))
         (folder / CODE / COMMIT_FILE).write_text(commit() + "\n", encoding="utf-8")
         if recipe is not None:
-            (folder / recipe[0]).write_text(dump(recipe[1]), encoding="utf-8")
+            (folder / recipe[0]).write_text(recipe[1], encoding="utf-8")
         (folder / SCRIPT).write_text(script, encoding="utf-8")
     except BaseException:
         remove(folder)

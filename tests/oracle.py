@@ -29,8 +29,9 @@ def train(recipe: Recipe) -> tuple[dict[str, torch.Tensor], list[float]]:
     model.train()
     examples = Examples(data.train, data.max_length)
     optimizer = _optimizer(model, recipe)
-    epsilon = recipe.robust.epsilon * (_mean_norm(model, examples, recipe) if recipe.robust.relative else 1.0)
-    momentum = recipe.robust.bregman_momentum
+    epsilon = getattr(recipe.robust, "epsilon", 0.0)
+    epsilon *= _mean_norm(model, examples, recipe) if getattr(recipe.robust, "relative", False) else 1.0
+    momentum = getattr(recipe.robust, "bregman_momentum", 0.0)
     average = {name: value.clone() for name, value in model.state_dict().items()}
     updates = int(recipe.schedule.max_steps or 0)
     per_epoch = len(examples) // recipe.batch.size
@@ -39,8 +40,9 @@ def train(recipe: Recipe) -> tuple[dict[str, torch.Tensor], list[float]]:
         epoch = update // per_epoch
         order = epoch_batches(examples.lengths, recipe.batch.size, recipe.seed, epoch, recipe.data.bucket_by_length)
         rows = order[update % per_epoch]
-        partners = partner_choice(recipe.robust.partner, data.train, recipe.seed)(rows, update)
-        batch = examples[(epoch, rows, partners) if recipe.robust.method == "mixup" else (epoch, rows)]
+        batch = examples[epoch, rows]
+        if recipe.robust.method == "mixup":
+            batch = examples[epoch, rows, partner_choice(recipe.robust.partner, data.train, recipe.seed)(rows, update)]
         step = Step(model, batch, recipe, epsilon, update)
         step.average = average
         loss = METHODS[recipe.robust.method](step)
@@ -73,7 +75,7 @@ class Step:
         def add(module: Any, inputs: Any, output: Any) -> Any:
             return output if delta is None else output + delta
 
-        handle = _site(self.model, self.s.site).register_forward_hook(add)
+        handle = _site(self.model, getattr(self.s, "site", "word_embeddings")).register_forward_hook(add)
         try:
             b = self.batch
             logits: torch.Tensor = self.model(input_ids=b.input_ids, attention_mask=b.attention_mask.long()).logits

@@ -48,7 +48,7 @@ def run_updates(
             context = context_class(
                 engine, kernels, recipe.robust, batch.to(device), epsilon=epsilon, seed=recipe.seed,
                 update=state.update, global_weight=weight, ends_update=number == len(micro_batches) - 1)
-            metrics = {**method(context), **context.figures()}
+            metrics = {**method.step(context), **context.metrics()}
             losses.append(metrics["loss"])
             meter.add(metrics)
         learning_rate = engine.learning_rate

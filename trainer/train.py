@@ -21,7 +21,7 @@ from trainer.checkpoint.best import write_transformers_folder
 from trainer.checkpoint.layout import complete_checkpoints
 from trainer.checkpoint.store import Store, refuse_other_data
 from trainer.config import Recipe, load_recipe
-from trainer.data.loader import Examples, TrainingData, open_training_data, training_batches
+from trainer.data.loader import Examples, TrainingData, cell_name, open_training_data, training_batches
 from trainer.data.partners import partner_choice
 from trainer.data.sampler import updates_per_epoch
 from trainer.distributed.collectives import barrier
@@ -43,13 +43,13 @@ from trainer.monitor.outcome import mark_done, mark_failed, outcome
 from trainer.monitor.saving import Saver
 from trainer.monitor.watcher import Watcher
 from trainer.results.scores import recipe_digest
+from trainer.robust.settings import BallSettings, site_of
 from trainer.runs import folder as run_dir
 from trainer.runs.identity import (
     determining_settings,
     evaluation_interval,
     majority_share,
     origin_run,
-    rows_sha256,
 )
 from trainer.runs.log import RunLog, run_log
 from trainer.runs.metrics_log import MetricsLog
@@ -61,15 +61,17 @@ _log = logging.getLogger(__name__)
 
 def train(
     recipe: str, *, name: str | None = None, label: str | None = None, seed: int | None = None,
-    output: str | None = None, init_from: str | None = None, kernels: str | None = None, **overrides: str,
+    output: str | None = None, init_from: str | None = None, kernels: str | None = None, method: str | None = None,
+    **overrides: str,
 ) -> int:
     """Train one run from a RECIPE (a YAML file, or the name of one that ships), and keep its best checkpoint.
 
-    Any other key of the recipe is set by its dotted name: --optimizer.lr=1e-5 --robust.method=pgd
+    Any other key of the recipe is set by its dotted name: --optimizer.lr=1e-5 --robust.epsilon=0.2. method: train
+    with this robust method instead, which takes of the settings in `robust` those that it has.
     """
     top = {"name": name, "label": label, "seed": seed, "output": output, "init_from": init_from, "kernels": kernels}
     given = {key: str(value) for key, value in top.items() if value is not None}
-    settings = load_recipe(recipe, {**given, **overrides}, announce=is_first_process())
+    settings = load_recipe(recipe, {**given, **overrides}, method=method, announce=is_first_process())
     ranks = find_ranks()
     with run_log(ranks.is_main) as log:
         if run_dir.inspect(settings) == "done":
@@ -96,10 +98,10 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     data = _checked_data(settings, ranks)
     updates = count_updates(settings, data)
     backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
-    mixes = settings.robust.method == "mixup"
-    choose = partner_choice(settings.robust.partner, data.train, settings.seed) if mixes else None
+    partners = settings.robust.partner_source
+    choose = partner_choice(partners, data.train, settings.seed) if partners is not None else None
     model, origin = build_model(settings, data.manifest, data.max_length)
-    site_model = SiteModel(model, KINDS[data.manifest.kind], settings.robust.site)
+    site_model = SiteModel(model, KINDS[data.manifest.kind], site_of(settings.robust))
 
     start_distributed(ranks, settings.engine.timeout_seconds)
     engine = build_engine(site_model, settings, ranks, updates)
@@ -112,7 +114,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     examples = training_examples(settings, data)
     dev = {name: Examples([cell], data.max_length, masking=_fixed_masking(settings, data))
            for name, cell in data.dev.items()}
-    if settings.robust.relative and settings.robust.method != "plain" and state.site_norm is None:
+    if isinstance(settings.robust, BallSettings) and settings.robust.relative and state.site_norm is None:
         state.site_norm = measure_site_norm(
             engine.module, examples, settings.robust, settings.evaluation.batch_size, settings.seed, engine.device)
     if ranks.is_main:
@@ -190,10 +192,20 @@ def _save_best(engine: Engine, folder: Path, tokenizer: Path) -> None:
         write_transformers_folder(model, weights, tokenizer, folder)
 
 
+def determined_by(recipe: Recipe, data: TrainingData, updates: int, kernels: str, config: Any) -> dict[str, Any]:
+    """Settings that determine a run on `data` (see `trainer.runs.identity`)."""
+    chosen, kind = data.select_on, KINDS[data.manifest.kind]
+    return determining_settings(
+        recipe, train={cell_name(cell.path): cell.manifest.rows_sha256 for cell in data.train},
+        selection=(chosen, data.dev[chosen].manifest.rows_sha256) if chosen else None, max_length=data.max_length,
+        masks_tokens=kind.mask is not None, head_dropout=kind.head_dropout, updates=updates, kernels=kernels,
+        config=config)
+
+
 def _write_record(folder: Path, recipe: Recipe, data: TrainingData, updates: int, kernels: str,
                   origin: dict[str, Any], engine: Engine) -> None:
     """Write run.json as it stands at the start of training."""
-    determined = determining_settings(recipe, data, updates, kernels, engine.module.model.config)
+    determined = determined_by(recipe, data, updates, kernels, engine.module.model.config)
     manifest = data.manifest
     update_record(folder, **{
         "status": "running",
@@ -202,7 +214,7 @@ def _write_record(folder: Path, recipe: Recipe, data: TrainingData, updates: int
         "train_cells": [str(cell.path) for cell in data.train],
         "rows_sha256": data.rows_sha256,
         "train_languages": sorted({cell.manifest.language for cell in data.train}),
-        "dev_cells": {name: {"rows_sha256": rows_sha256(cell), "chance": majority_share(cell)}
+        "dev_cells": {name: {"rows_sha256": cell.manifest.rows_sha256, "chance": majority_share(cell)}
                       for name, cell in data.dev.items()},
         "max_length": data.max_length, "mask_ratio": recipe.data.mask_ratio,
         "tokenizer": manifest.tokenizer.model_dump(), "shards_root": recipe.data.shards, "updates": updates,

@@ -24,9 +24,11 @@ from tests import oracle
 from tests.random_cells import write_random_cell
 from trainer.config import load_recipe
 from trainer.distributed.ranks import free_port
+from trainer.robust import settings_for
 
 # The fixtures train all cases of a number of ranks in one go, minutes of work that the first test to ask waits for.
 pytestmark = pytest.mark.timeout(3000)
+
 ROOT = Path(__file__).parents[2]
 # Divergences start far from zero, where their gradient is a small difference that rounding is large beside: trades at
 # half of the radius, smart on the sphere (from half, one case is off by 1.4e-5).
@@ -89,8 +91,8 @@ class Case:
             "name": str(self), "optimizer.name": self.optimizer,
             "engine.config": f"zero{self.stage}" + ("_offload" if self.variant == "offload" else ""),
             "optimizer.lr": "0.1" if self.optimizer == "sgd" else "0.001", "optimizer.max_grad_norm": "0.5",
-            "robust.method": self.method, "robust.site": self.site, "robust.epsilon": "1.0",
-            **{f"robust.{key}": value for key, value in METHODS[self.method].items()},
+            **{f"robust.{key}": value for key, value in settings_for(
+                self.method, {"site": self.site, "epsilon": "1.0", **METHODS[self.method]}).items()},
             **VARIANTS.get(self.variant, {})}
         return values | {"batch.micro_batch_size": str(BATCH // self.world // self.accumulation)}
 

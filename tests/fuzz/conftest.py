@@ -47,7 +47,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("finished")
     for cell in ("xnli/train/en", "xnli/dev/en", "xnli/test/en", "xnli/test/de"):
         write_random_cell(place / "shards", cell, 12)
-    folder = run(write_recipe(place, place / "shards"), "pair", {"schedule.max_steps": "2"})
+    folder = run(write_recipe(place, place / "shards"), "pair",
+                 {"schedule.max_steps": "2", "robust.method": "random_noise"})
     with launcher_variables_kept():
         assert evaluate(str(folder), tasks="xnli", **{"smoothing.samples": "12", "smoothing.sigma": "0.02"}) == 0
         assert diagnose(str(folder), tasks="xnli") == 0

@@ -28,6 +28,7 @@ from trainer.evaluate.smoothing import read_settings
 from trainer.kinds import KINDS
 from trainer.model.build import build_model
 from trainer.model.site import SiteModel
+from trainer.robust.settings import site_of
 from trainer.runs import folder as run_dir
 
 GOOD: dict[str, Any] = {
@@ -81,7 +82,7 @@ def check(folder: Path, content: bytes) -> Recipe | None:
         accepted(lambda: updates_per_epoch(len(data.train[0]), recipe.batch.size))
         built = accepted(lambda: build_model(recipe, data.manifest, data.max_length))
         if built is not None:
-            accepted(lambda: SiteModel(built[0], KINDS[data.manifest.kind], recipe.robust.site))
+            accepted(lambda: SiteModel(built[0], KINDS[data.manifest.kind], site_of(recipe.robust)))
         accepted(lambda: Examples(data.train, data.max_length, recipe.data.pad_to)[0, np.arange(4)])
     return recipe
 

@@ -231,6 +231,24 @@ def test_training_takes_the_folder_for_a_new_run(place: Path, monkeypatch: pytes
     assert run_dir.inspect(snapshot) == "new"
 
 
+def test_each_method_of_a_sweep_takes_its_own_settings(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Planned, and in the job from the snapshot, which must not hold the defaults of the first method."""
+    from trainer.config import load_recipe
+
+    Cluster(monkeypatch)
+    words = ["sweep", "small.yaml", "--seeds=1", "--methods=plain,pgd,smart", "--robust.epsilon=0.3"]
+    assert submit.main([*words, "--robust.start=uniform", "--robust.restarts=2"]) == 0
+    snapshot = str(place / "runs/slurm/1-sweep/small.yaml")
+    plain, pgd, smart = (load_recipe(snapshot, method=method).robust for method in ("plain", "pgd", "smart"))
+    assert plain.model_fields_set == {"method"}
+    assert (pgd.epsilon, pgd.start, pgd.restarts, pgd.ascent_steps) == (0.3, "uniform", 2, 3)
+    assert (smart.epsilon, smart.start, smart.start_radius, smart.ascent_steps) == (0.3, "uniform", 0.1, 1)
+    assert submit.main([*words, "--robust.draws=2"]) == 2
+    assert "sweep: none of plain, pgd, smart has robust.draws; leave it out" in capsys.readouterr().err
+
+
 def test_a_run_that_waits_or_runs_is_not_submitted_again(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

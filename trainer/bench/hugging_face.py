@@ -20,11 +20,10 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.utils import is_accelerate_available
 
 from trainer.config import Recipe
-from trainer.config.schema import RobustSection
 from trainer.engine.optimizer import LinearWarmupSchedule, build_optimizer
 from trainer.kernels import reference
 from trainer.kinds.batch import Batch
-from trainer.robust.ascent import step_length
+from trainer.robust.pgd import PGD
 
 Inputs = dict[str, Tensor]
 
@@ -71,7 +70,7 @@ def pgd_step(model: Any, inputs: Inputs, steps: int, epsilon: float, backward: C
         backward(loss)
         return loss.detach()
     delta_BLH: Tensor | None = None
-    length = step_length(RobustSection(), steps) * epsilon
+    length = PGD(ascent_steps=steps).step_length * epsilon
     for _ in range(steps):
         words_BLH = model.get_input_embeddings()(inputs["input_ids"])
         delta_BLH = (torch.zeros_like(words_BLH) if delta_BLH is None else delta_BLH).requires_grad_(True)

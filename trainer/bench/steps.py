@@ -39,6 +39,8 @@ from trainer.kinds.tokens import Tokens
 from trainer.loop import run_updates
 from trainer.model.encoders import RANDOM
 from trainer.model.site import Site, SiteModel
+from trainer.robust import settings_for
+from trainer.robust.settings import site_of
 from trainer.runs.state import TrainState
 
 TOLERANCE = 1.1
@@ -106,7 +108,7 @@ def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, upda
 
     def run(way: Way, some: Sequence[Batch], context: type[StepContext]) -> float:
         recipe = recipes[way.name]
-        site_model.site = Site.parse(recipe.robust.site, layers)
+        site_model.site = Site.parse(site_of(recipe.robust), layers)
         start = time.perf_counter()
         run_updates(engine, recipe, iter([[batch] for batch in some]), TrainState(), len(some), kernels,
                     lambda window, done: None, context)
@@ -139,7 +141,8 @@ def recipe_of(way: Way, batch_size: int, updates: int) -> Recipe:
     """The recipe of one line."""
     return Recipe.model_validate({
         "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": batch_size},
-        "schedule": {"max_steps": updates}, "robust": {**way.robust, "epsilon": EPSILON, "relative": False}})
+        "schedule": {"max_steps": updates},
+        "robust": settings_for(str(way.robust["method"]), {**way.robust, "epsilon": EPSILON, "relative": False})})
 
 
 def batch_of(seed: int, batch_size: int, length: int, vocabulary: int) -> Batch:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,31 +17,44 @@ from pydantic import BaseModel, ValidationError
 from data_prep.base.errors import InputError
 from trainer.config import plain_yaml, renamed
 from trainer.config.schema import Recipe
+from trainer.robust import DEFAULT_METHOD, METHODS, methods_with, settings_for
 
 RECIPES = Path(__file__).parent / "recipes"
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
-def load_recipe(source: str, overrides: Mapping[str, str] | None = None, *, announce: bool = True) -> Recipe:
+def load_recipe(source: str, overrides: Mapping[str, str] | None = None, *, method: str | None = None,
+                announce: bool = True) -> Recipe:
     """The recipe at `source` (a path, or the bare name of one that ships), with `overrides` on top.
 
-    overrides: dotted key -> text, as typed (`{"robust.epsilon": "0.2", "data.train": "[xnli/train/en]"}`).
+    overrides: dotted key -> text, as typed (`{"robust.epsilon": "0.2", "data.train": "[xnli/train/en]"}`). method:
+    replaces the recipe's method; of the settings in `robust` it takes those it has, and leaves those of other methods.
     announce: warn of keys under their old names (`renamed`).
     Raises InputError for a missing file, broken YAML, an unknown key, or a value of the wrong kind.
     """
     path = find_recipe(source)
+    tree = merged(path, overrides or {}, announce=announce)
+    robust = tree.get("robust", {})
+    if method is not None:
+        if "robust.method" in (overrides or {}):
+            raise InputError("--method and --robust.method: give only one of them")
+        robust = tree["robust"] = settings_for(method, robust) if isinstance(robust, dict) else robust
+    tree.setdefault("name", f"{path.stem}-seed{tree.get('seed', 0)}")
+    tree.setdefault("label", robust.get("method", DEFAULT_METHOD) if isinstance(robust, dict) else DEFAULT_METHOD)
+    return validate(tree, path)
+
+
+def merged(path: Path, overrides: Mapping[str, str], *, announce: bool = True) -> dict[str, Any]:
+    """The mapping in the recipe's file with `overrides` on top, keys under their present names, values unchecked."""
     tree = read_yaml(path)
     old = renamed.rename_keys(tree, str(path))
-    given, old_given = renamed.rename_overrides(overrides or {})
+    given, old_given = renamed.rename_overrides(overrides)
     for dotted, text in given.items():
         _set_dotted(tree, dotted, _parse_value(dotted, text))
     old |= old_given | renamed.rename_keys(tree, "command line")  # a whole section may be given: --robust={steps: 3}
     if old and announce:
         print(renamed.warning(old), file=sys.stderr, flush=True)
-    tree.setdefault("name", f"{path.stem}-seed{tree.get('seed', 0)}")
-    robust = tree.get("robust")
-    tree.setdefault("label", robust.get("method", "plain") if isinstance(robust, dict) else "plain")
-    return validate(tree, path)
+    return tree
 
 
 def validate(tree: Mapping[str, Any], source: Path) -> Recipe:
@@ -124,22 +137,43 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem as one line, with the nearest known key when a key is unknown."""
     # A mistyped key first: that another one is missing is often only what follows from it.
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in first["loc"])
+    location, method = first["loc"], None
+    if location[:1] == ("robust",) and len(location) > 1:  # pydantic puts the method's name behind it
+        method, location = str(location[1]), (location[0], *location[2:])
+    key = ".".join(str(part) for part in location)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
+        if method is not None and (owners := methods_with(str(location[-1]))):
+            return (f"unknown key {key!r} under robust.method {method}: it belongs to {', '.join(owners)}; remove it, "
+                    f"or set robust.method{more}")
         known = list(known_keys(model))
         close = get_close_matches(key, known, n=1) or [k for k in known if k.split(".")[-1] == key.split(".")[-1]]
         return f"unknown key {key!r}" + (f", did you mean {close[0]!r}?" if close else "") + more
     if first["type"] == "missing":
         return f"missing key {key!r}{more}"
+    if first["type"].startswith("union_tag"):
+        tag = first.get("ctx", {}).get("tag")
+        where, found = (key, first["input"]) if tag is None else (f"{key}.method", tag)
+        expected = "a section" if tag is None else f"one of {', '.join(map(repr, METHODS))}"
+        return f"{where}: expected {expected}, found {found!r}{more}"
     message = first["msg"].removeprefix("Value error, ")
     found = "" if first["type"] == "value_error" else f", found {first['input']!r}"
-    return f"{key + ': ' if key else ''}{message}{found}{more}"
+    return f"{'' if not key or message.startswith(f'{key}.') else f'{key}: '}{message}{found}{more}"
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every dotted key of `model`, sections included."""
+    """Every dotted key of `model`, sections included; where a section is one of several, the keys of all of them."""
+    keys: dict[str, None] = {}
     for name, field in model.model_fields.items():
-        yield prefix + name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from known_keys(field.annotation, f"{prefix}{name}.")
+        keys[prefix + name] = None
+        for section in _sections(field.annotation):
+            keys |= dict.fromkeys(known_keys(section, f"{prefix}{name}."))
+    yield from keys
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections that a field of this annotation may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections(part)

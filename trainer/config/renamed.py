@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from data_prep.base.errors import InputError
+from trainer.robust import METHODS
 
 RENAMED: Mapping[str, str] = {
     "schedule.updates": "schedule.max_steps",
@@ -23,9 +24,15 @@ RENAMED: Mapping[str, str] = {
 }
 
 
+# One setting each of four methods: together they are in no recipe but the `config.yaml` of an earlier release, which
+# held the settings of all methods, and null for a default that followed from the method.
+OF_FOUR_METHODS = {"restarts", "bregman_momentum", "mixing_alpha", "draws"}
+
+
 def rename_keys(tree: dict[str, Any], source: str) -> set[str]:
     """Replace old keys of `tree`, in place; return those that were found.
 
+    From the `config.yaml` of an earlier release, the settings of other methods are dropped as well.
     Raises InputError where a key is given under both names; `source` says where.
     """
     found = set()
@@ -37,6 +44,10 @@ def rename_keys(tree: dict[str, Any], source: str) -> set[str]:
         _refuse_both(old, [f"{name}.{key}" for key in section], source)
         section[new.split(".")[1]] = section.pop(leaf)
         found.add(old)
+    robust = tree.get("robust")
+    if isinstance(robust, dict) and robust.keys() >= OF_FOUR_METHODS and robust.get("method") in METHODS:
+        own = METHODS[robust["method"]].settings.model_fields
+        tree["robust"] = {key: value for key, value in robust.items() if key in own and value is not None}
     return found
 
 

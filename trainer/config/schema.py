@@ -1,19 +1,18 @@
 """What a recipe may hold: pydantic models with a docstring under each field; unknown keys are refused.
 
 A recipe says what to learn (data, model, batch, optimiser, method); `ds_configs/*.json` says how to run it.
-This file is the manual of every setting and the one place where defaults live.
+This file and the methods' (`trainer/robust`) are the manual of every setting and the one place where defaults live.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0, le=1e6)]  # the upper bound keeps products of settings finite
-Weight = Annotated[float, Field(ge=0.0, le=1e6)]
+from data_prep.base.settings import Positive, Section, Share, Weight
+from trainer.robust import DEFAULT_METHOD, METHODS, MethodSettings
+
 PRINTED = r"^[^\x00-\x1f\x7f]*$"
 
 
@@ -26,21 +25,19 @@ def _is_path(text: str) -> str:
 PathText = Annotated[str, Field(pattern=PRINTED), AfterValidator(_is_path)]
 
 
-class Section(BaseModel):
-    """Base of all sections: no unknown keys, no non-finite numbers, immutable once built."""
+def _method_of(values: Any) -> str | None:
+    """Name of the method, which says what `robust` may hold."""
+    if isinstance(values, dict):
+        return str(values.get("method", DEFAULT_METHOD))
+    return getattr(values, "method", None)
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
-    )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_switch_where_a_number_belongs(cls, values: Any) -> Any:
-        """pydantic takes true for 1: `batch: {size: yes}` would train with batches of one."""
-        for name, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, bool) and name in cls.model_fields and cls.model_fields[name].annotation is not bool:
-                raise ValueError(f"{name} is no switch, found {str(value).lower()}")
-        return values
+if TYPE_CHECKING:
+    _Robust = MethodSettings
+else:
+    _Robust = Annotated[
+        Union[tuple(Annotated[method.settings, Tag(name)] for name, method in METHODS.items())],  # noqa: UP007
+        Discriminator(_method_of)]
 
 
 class ModelSection(Section):
@@ -69,7 +66,7 @@ class DataSection(Section):
     """Root folder written by `python -m data_prep build`."""
     train: list[str] = Field(min_length=1)
     """Cells to train on, e.g. `[xnli/train/en]`; several are mixed in proportion to their rows. `*` matches."""
-    dev: list[str] = []
+    dev: list[str] = Field(default_factory=list)
     """Cells evaluated on the cadence, e.g. `[xnli/dev/*]`."""
     select_on: str | None = None
     """Dev cell whose metric picks the best checkpoint; None takes the English dev cell, or the only one."""
@@ -166,97 +163,6 @@ class CheckpointSection(Section):
     convert to this number of ranks): refuse it, or take the weights and lose the optimiser's moments."""
 
 
-# Defaults that depend on the method; the rest take 1 step, and start anywhere in the ball.
-STEPS = {"pgd": 3, "freelb": 3}
-START: dict[str, Literal["zero", "uniform", "gaussian"]] = {
-    "pgd": "zero", "freelb": "uniform", "smart": "gaussian", "trades": "gaussian"}
-START_RADIUS = {"smart": 0.1, "trades": 0.1}
-
-
-class RobustSection(Section):
-    """The robust method, and the ball it works in."""
-
-    method: Literal["plain", "pgd", "fgm", "freelb", "smart", "trades", "random_noise", "r3f", "mixup"] = "plain"
-    """One of `trainer.robust.METHODS`."""
-    site: str = "word_embeddings"
-    """Where the perturbation enters: `word_embeddings`, `embeddings` (the block's output) or `layer:K`."""
-    epsilon: Positive = 0.1
-    """Radius of the ball; with `relative`, as a share of the mean norm (of this norm and scope) at the site. Only
-    rounding exceeds it, in bf16 by at most 2^-8 of it."""
-    relative: bool = True
-    """Whether epsilon is such a share, measured once when training starts, or an absolute length."""
-    norm: Literal["l2", "linf"] = "l2"
-    """Which norm the ball has."""
-    scope: Literal["token", "sequence"] = "token"
-    """Whether each token or each whole sequence has a ball of its own."""
-    ascent_steps: int = Field(default=1, ge=1, le=1000)
-    """pgd, freelb, smart, trades: ascent steps K; None takes 3 for pgd and freelb, 1 for smart and trades. freelb
-    takes at least 2: its last pass does not move the perturbation."""
-    ascent_step_size: Positive | None = None
-    """pgd, freelb, smart, trades: length of an ascent step as a share of epsilon; None takes 1 for one step, else
-    2.5 / steps."""
-    start: Literal["zero", "uniform", "gaussian"] | None = None
-    """pgd, freelb, smart, trades: where the ascent starts; None takes zero for pgd (the first gradient is the clean
-    one), uniform for freelb, gaussian for smart and trades, whose gradient at zero is zero."""
-    start_radius: float = Field(default=1.0, gt=0.0, le=1.0)
-    """pgd, freelb, smart, trades: radius of the ball that a random start is drawn in, as a share of epsilon. None takes
-    0.1 for smart and trades, so that the direction found outweighs the start, and 1 elsewhere. The authors of these two
-    start at about 0.01 and 0.03 of a step or radius; in bf16 so small a start often leaves the logits as they were."""
-    restarts: int = Field(default=1, ge=1, lt=64)
-    """pgd: ascents from independent starts; each example keeps the one with the highest loss."""
-    noise: Literal["uniform", "gaussian"] = "uniform"
-    """random_noise, r3f: the distribution in the ball."""
-    smoothness_weight: Positive = 1.0
-    """smart, trades, r3f: weight of the divergence between the clean and the perturbed prediction."""
-    bregman_weight: Weight = 0.0
-    """smart: weight of the divergence from a running average of the model (Bregman proximal point); its copy of the
-    weights costs every rank four bytes per parameter, at every ZeRO stage."""
-    bregman_momentum: Share = 0.99
-    """smart: how much of that running average an update keeps."""
-    mixing_alpha: Positive = 0.2
-    """mixup: the weight of an example in its mixture is drawn from Beta(alpha, alpha), and is at least one half."""
-    partner: Literal["batch", "copy"] = "batch"
-    """mixup: what an example is mixed with, another one of the global batch, or another copy of the same row in a
-    cell that `python -m data_prep augment` made."""
-    draws: int = Field(default=1, ge=1, lt=4096)
-    """random_noise, r3f: independent draws M whose losses, or divergences, are averaged."""
-    clean_weight: Weight = 0.0
-    """pgd, freelb, random_noise: weight of the loss on the clean input, added to that on the perturbed one."""
-    shared_dropout: bool = False
-    """Whether all passes of a micro-batch above the site, ascent and update, clean and perturbed, draw the same dropout
-    masks (as FreeLB's authors do), or each its own. Below the site there is one pass, so one set of masks."""
-    ramp_start: Share = 0.0
-    """Share of the run before which the radius is zero (plain training)."""
-    ramp_end: Share = 0.0
-    """Share of the run from which the radius is full; it grows linearly in between."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_the_method_s_defaults(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        method = str(values.get("method"))
-        defaults = {"ascent_steps": STEPS.get(method, 1), "start_radius": START_RADIUS.get(method, 1.0)}
-        return values | {key: value for key, value in defaults.items() if values.get(key) is None}
-
-    @model_validator(mode="after")
-    def _consistent(self) -> RobustSection:
-        if not re.fullmatch(r"word_embeddings|embeddings|layer:[0-9]{1,4}", self.site):
-            raise ValueError(f"robust.site must be word_embeddings, embeddings or layer:K, found {self.site!r}")
-        if self.start == "zero" and self.method in ("smart", "trades"):
-            raise ValueError(f"robust.start zero: {self.method} has no gradient there; take gaussian or uniform")
-        if self.method == "freelb" and self.ascent_steps < 2:
-            raise ValueError("robust.ascent_steps: freelb ascends between its passes and needs at least 2, found 1; "
-                             "set 2 or more, or robust.method random_noise, which is what 1 would be")
-        if self.bregman_weight and self.method != "smart":
-            raise ValueError(f"robust.bregman_weight belongs to smart, found robust.method {self.method}")
-        if self.restarts > 1 and self.start in (None, "zero"):
-            raise ValueError("robust.restarts: several ascents need a random start; set robust.start to uniform")
-        if self.ramp_end < self.ramp_start:
-            raise ValueError("robust.ramp_end must not lie before robust.ramp_start")
-        return self
-
-
 class EngineSection(Section):
     """How the run is executed; nothing here changes what is learnt beyond rounding."""
 
@@ -303,7 +209,8 @@ class Recipe(Section):
     schedule: ScheduleSection
     evaluation: EvaluationSection = EvaluationSection()
     checkpoint: CheckpointSection = CheckpointSection()
-    robust: RobustSection = RobustSection()
+    robust: _Robust = METHODS[DEFAULT_METHOD].settings.model_validate({})
+    """Robust method and its settings: see `trainer/robust/<method>.py`, and `settings.py` there for shared ones."""
     engine: EngineSection = EngineSection()
     kernels: Literal["auto", "reference", "cpu", "triton"] = "auto"
     """Backend of the perturbation kernels; a named one that is not there is an error. `auto` takes triton on CUDA and

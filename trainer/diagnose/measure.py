@@ -16,12 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainer.config.schema import RobustSection
 from trainer.data.loader import Examples
 from trainer.diagnose.distance import Distances, distances, inside_radius
 from trainer.kernels import philox
 from trainer.kinds.batch import Batch
 from trainer.model.site import SiteModel
+from trainer.robust.settings import BallSettings
 from trainer.robust.terms import ball_norms
 
 Floats = npt.NDArray[np.float64]
@@ -41,7 +41,7 @@ class Ball:
     """Ball of a run's training: full radius as a length at the site, and its settings."""
 
     radius: float
-    settings: RobustSection
+    settings: BallSettings
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from data_prep.base.errors import InputError
 from data_prep.base.lock import held_beside
 from data_prep.shards.read import Cell
 from trainer.config import load_recipe
-from trainer.config.schema import RobustSection
 from trainer.data.loader import Examples
 from trainer.diagnose.measure import Ball, Noise, english_norms, measure
 from trainer.diagnose.show import print_rows, write_figures
@@ -39,11 +38,11 @@ from trainer.kinds import KINDS
 from trainer.model.site import Site
 from trainer.results.diagnostics import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, merge_diagnostics, read_diagnostics
 from trainer.robust.schedule import radius
+from trainer.robust.settings import BallSettings, MethodSettings, ball_of, site_of
 from trainer.runs.folder import CONFIG
 from trainer.runs.record import FinishedRecord, read_finished
 
 SCALES = "0,0.1,0.2,0.3,0.5,0.8,1.2"
-WITHOUT_BALL = ("plain", "mixup")  # methods that perturb nothing, or not within a radius
 
 
 def diagnose(
@@ -82,7 +81,7 @@ def diagnose(
     for line in _joined(jobs):
         print(line)
     model, device = load_best(folder, record, DTYPES[precision])
-    model.site = Site.parse(settings.site, model.model.config.num_hidden_layers)
+    model.site = Site.parse(site_of(settings), model.model.config.num_hidden_layers)
     model.eval()
     rows: list[DiagnosticRow] = []
     norms: dict[Path, tuple[float, float]] = {}
@@ -98,7 +97,7 @@ def diagnose(
                 model, Examples([job.cell], record.max_length), job.rows, english, job.english_rows, ball=ball,
                 noise=labelled, site_norm=unit[0], batch_size=batch_size, device=device,
                 advance=lambda done: progress.advance(bar, done))
-            rows.append(_row(job, measured_fields(found, unit, labelled), settings, ball, noise, record))
+            rows.append(_row(job, measured_fields(found, unit, labelled), ball_of(settings), ball, noise, record))
     with held_beside(written, "diagnose", wait=True):  # of several processes, the last draws the rows of all
         merged = merge_diagnostics(written, rows)
         write_figures(folder / "tensorboard", merged)
@@ -148,7 +147,7 @@ def _joined(jobs: list[Job]) -> list[str]:
     return [line for title, found in joins.items() for line in describe_joins(title, found)]
 
 
-def _row(job: Job, fields: dict[str, Any], settings: RobustSection, ball: Ball | None, noise: Noise,
+def _row(job: Job, fields: dict[str, Any], measured: BallSettings, ball: Ball | None, noise: Noise,
          record: FinishedRecord) -> DiagnosticRow:
     manifest = job.cell.manifest
     if not fields["n"]:
@@ -157,21 +156,21 @@ def _row(job: Job, fields: dict[str, Any], settings: RobustSection, ball: Ball |
     return DiagnosticRow(
         run=record.name, label=record.label, method=record.method, seed=record.seed, task=manifest.task,
         split=manifest.split, language=manifest.language, language_name=manifest.language_info.name,
-        step=record.selection.step, excluded=len(job.cell) - fields["n"], site_name=settings.site,
-        norm=settings.norm, scope=settings.scope, radius=ball.radius if ball else None, noise_draws=noise.draws,
+        step=record.selection.step, excluded=len(job.cell) - fields["n"], site_name=measured.site,
+        norm=measured.norm, scope=measured.scope, radius=ball.radius if ball else None, noise_draws=noise.draws,
         noise_seed=noise.seed, **fields)
 
 
-def _settings(folder: Path) -> RobustSection:
-    """Robust section of the run's merged recipe; that of a plain run has the default site."""
+def _settings(folder: Path) -> MethodSettings:
+    """Robust section of the run's merged recipe."""
     if not (folder / CONFIG).is_file():
         raise InputError(f"{folder / CONFIG} is missing; expected the merged recipe of the run: train it again")
     return load_recipe(str(folder / CONFIG), announce=False).robust
 
 
-def _ball(folder: Path, settings: RobustSection, record: FinishedRecord) -> Ball | None:
+def _ball(folder: Path, settings: MethodSettings, record: FinishedRecord) -> Ball | None:
     """Ball of the run at its full radius; None where its method has none."""
-    if settings.method in WITHOUT_BALL:
+    if not isinstance(settings, BallSettings):
         return None
     if settings.relative and not record.site_norm:
         raise InputError(f"{folder}: epsilon is relative, but run.json holds no site_norm to take it from; "

@@ -23,7 +23,6 @@ from transformers import AutoModelForSequenceClassification
 from data_prep.base.files import write_json
 from data_prep.shards.template import InputTemplate
 from trainer.config import Recipe
-from trainer.config.schema import RobustSection
 from trainer.data.collate import collate
 from trainer.distributed.ranks import Ranks, find_ranks
 from trainer.engine.build import build_engine
@@ -36,7 +35,8 @@ from trainer.kinds.batch import Batch
 from trainer.kinds.tokens import Tokens
 from trainer.model.encoders import RANDOM
 from trainer.model.site import SiteModel
-from trainer.robust import METHODS
+from trainer.robust import METHODS, MethodSettings, settings_for
+from trainer.robust.settings import ball_of
 
 UPDATES, BATCH, MICRO, LR, EPSILON, SITE = 3, 8, 2, 0.05, 0.5, "embeddings"
 MAX_LENGTH = 24
@@ -46,7 +46,7 @@ TOKENS = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), pad_id=1, mas
 class PlainContext:
     """A method's context without any engine: one process, the whole batch, plain autograd."""
 
-    def __init__(self, model: SiteModel, settings: RobustSection, batch: Batch, update: int) -> None:
+    def __init__(self, model: SiteModel, settings: MethodSettings, batch: Batch, update: int) -> None:
         self.model, self.batch, self.update = model, batch, update
         self.settings = settings
         self.kernels: ModuleType = reference
@@ -89,7 +89,7 @@ class PlainContext:
         """KL, summed."""
         return self.model.kind.divergence(logits, other, self.batch)
 
-    def average_logits(self) -> Tensor:
+    def ema_logits(self) -> Tensor:
         """Not part of the self-test: it trains without the Bregman term."""
         raise NotImplementedError
 
@@ -112,7 +112,7 @@ class PlainContext:
     def noise(self, kind: str, draw: int) -> Tensor:
         """Noise in the ball."""
         x_BLH, m_BL = self.site()
-        s = self.settings
+        s = ball_of(self.settings)
         return reference.perturb_init(
             x_BLH, m_BL, EPSILON, s.norm, s.scope, kind, 0, self.update, self.batch.example_ids, draw)[1]
 
@@ -152,8 +152,8 @@ def recipe_of(method: str, config: str) -> Recipe:
         "optimizer": {"name": "sgd", "lr": LR, "weight_decay": 0.0, "max_grad_norm": None},
         "schedule": {"max_steps": UPDATES, "warmup_ratio": 0.0, "decay": "constant"},
         # From a small start a divergence has a gradient that rounding is large beside.
-        "robust": {"method": method, "site": SITE, "epsilon": EPSILON, "relative": False, "ascent_steps": 2,
-                   "start_radius": 0.5},
+        "robust": settings_for(method, {"site": SITE, "epsilon": EPSILON, "relative": False, "ascent_steps": 2,
+                                        "start_radius": 0.5}),
         "engine": {"config": config}})
 
 
@@ -185,7 +185,7 @@ def engine_loop(method: str, config: str, ranks: Ranks) -> dict[str, Any]:
     for update in range(UPDATES):
         for step in range(engine.accumulation):
             start = (step * ranks.world_size + ranks.rank) * MICRO
-            METHODS[method](StepContext(
+            METHODS[method].step(StepContext(
                 engine, reference, recipe.robust, batch(update, slice(start, start + MICRO)).to(engine.device),
                 epsilon=EPSILON, seed=0, update=update, global_weight=BATCH,
                 ends_update=step == engine.accumulation - 1))
@@ -201,7 +201,7 @@ def plain_loop(method: str) -> dict[str, Any]:
     optimizer = torch.optim.SGD(site_model.parameters(), lr=LR)
     for update in range(UPDATES):
         optimizer.zero_grad()
-        METHODS[method](PlainContext(site_model, settings, batch(update, slice(0, BATCH)), update))
+        METHODS[method].step(PlainContext(site_model, settings, batch(update, slice(0, BATCH)), update))
         optimizer.step()
     return dict(site_model.model.state_dict())
 

@@ -11,8 +11,7 @@ from trainer.engine.engine import Engine
 
 def build_engine(model: nn.Module, recipe: Recipe, ranks: Ranks, max_steps: int) -> Engine:
     """Build the engine of a run of `max_steps` from the sections of `recipe`."""
-    robust = recipe.robust
     return Engine(
         model, ranks, max_steps, engine=recipe.engine, batch=recipe.batch, optimizer=recipe.optimizer,
         schedule=recipe.schedule, background_writes=recipe.checkpoint.background,
-        ema_decay=robust.bregman_momentum if robust.bregman_weight > 0 else None)
+        ema_decay=recipe.robust.ema_decay)

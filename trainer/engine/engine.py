@@ -189,7 +189,7 @@ class Engine:
     def average_logits(self, batch: Batch) -> Tensor:
         """Logits of the running average of the weights, without gradients or dropout."""
         if self._ema is None:
-            raise RuntimeError("no running average is kept: robust.bregman_weight is zero")
+            raise RuntimeError("no EMA is kept: the method's settings ask for none")
         return self._ema.logits(batch)
 
     @property

@@ -10,24 +10,25 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from trainer.config.schema import RobustSection
 from trainer.engine.engine import Engine
 from trainer.kernels import philox
 from trainer.kinds.batch import Batch
-from trainer.robust.protocol import Figures
+from trainer.robust.protocol import Metrics
+from trainer.robust.settings import MethodSettings, ball_of
 
 
 class StepContext:
     """Implements `trainer.robust.protocol.Context`; see there for what each verb means."""
 
     def __init__(
-        self, engine: Engine, kernels: ModuleType, settings: RobustSection, batch: Batch, *,
+        self, engine: Engine, kernels: ModuleType, settings: MethodSettings, batch: Batch, *,
         epsilon: float, seed: int, update: int, global_weight: float, ends_update: bool,
     ) -> None:
         self.settings = settings
         self.kernels = kernels
         self.epsilon = epsilon
         self.weight = engine.module.kind.loss_count(batch)
+        self._ball = ball_of(settings)
         self._engine = engine
         self._batch = batch
         self._seed = seed
@@ -63,7 +64,7 @@ class StepContext:
 
         The last one leaves the generator where a single pass would, so the next micro-batch draws masks of its own.
         """
-        if not self.settings.shared_dropout:
+        if not self._ball.shared_dropout:
             return
         x_BLH, _ = self.site()  # its masks are drawn before any of these
         generator = _dropout_generator(x_BLH.device)
@@ -109,12 +110,12 @@ class StepContext:
         return loss.detach(), sent / (share * self._scale)
 
     def _count_not_finite(self, grad_BLH: Tensor) -> None:
-        """The kernels leave a token (or sequence) with NaN or Inf in its gradient where it is; `figures` reports it."""
+        """The kernels leave a token (or sequence) with NaN or Inf in its gradient where it is; `metrics` reports it."""
         rows = (~torch.isfinite(grad_BLH.detach().sum(dim=-1, dtype=torch.float32)) & self._batch.content_mask).sum()
         self._not_finite = rows if self._not_finite is None else self._not_finite + rows
         self._asked += 1
 
-    def figures(self) -> Figures:
+    def metrics(self) -> Metrics:
         """Share of content tokens whose ascent gradient held NaN or Inf; nothing where there was no ascent."""
         if self._not_finite is None:
             return {}
@@ -131,8 +132,8 @@ class StepContext:
         divergence: Tensor = self._engine.module.kind.divergence(logits, other, self._batch)
         return divergence
 
-    def average_logits(self) -> Tensor:
-        """Logits of the running average of the model."""
+    def ema_logits(self) -> Tensor:
+        """Logits of the running average (EMA) of the model."""
         return self._engine.average_logits(self._batch)
 
     def towards_partner(self) -> Tensor:
@@ -157,7 +158,7 @@ class StepContext:
     def noise(self, kind: str, draw: int) -> Tensor:
         """Counter-based noise in the current ball, keyed by seed, update and example id."""
         x_BLH, m_BL = self.site()
-        s = self.settings
+        s = self._ball
         _, delta = self.kernels.perturb_init(
             x_BLH, m_BL, self.epsilon, s.norm, s.scope, kind, self._seed, self._update, self._batch.example_ids, draw)
         noise: Tensor = delta

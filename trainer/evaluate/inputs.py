@@ -23,7 +23,6 @@ from trainer.model.pretrained import load_model, read_config
 from trainer.model.site import SiteModel
 from trainer.results.predictions import NO_PREDICTION
 from trainer.runs.folder import BEST
-from trainer.runs.identity import rows_sha256
 from trainer.runs.record import FinishedRecord
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -81,7 +80,7 @@ def jobs_of(cells: list[Cell], generalized: bool, record: FinishedRecord) -> Ite
     for cell in cells:
         examples = Examples([cell], record.max_length, masking=masking)
         yield Job(cell, cell.manifest.language, "standard", examples, column(cell, "id"), column(cell, "key"),
-                  rows_sha256(cell))
+                  cell.manifest.rows_sha256)
     if not generalized:
         return
     if not KINDS[record.kind].can_be_crossed:
@@ -91,7 +90,7 @@ def jobs_of(cells: list[Cell], generalized: bool, record: FinishedRecord) -> Ite
             same = (first.manifest.task, first.manifest.split) == (second.manifest.task, second.manifest.split)
             if same and first is not second:
                 crossed = CrossedExamples(first, second, record.max_length)
-                both = hashlib.sha256((rows_sha256(first) + rows_sha256(second)).encode()).hexdigest()
+                both = hashlib.sha256((first.manifest.rows_sha256 + second.manifest.rows_sha256).encode()).hexdigest()
                 yield Job(first, second.manifest.language, "generalized", crossed, crossed.ids, crossed.keys, both,
                           crossed.excluded, crossed.join)
 

@@ -28,17 +28,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from scipy import special
 from torch import Tensor
 
 from data_prep.base.errors import InputError
-from trainer.config.load import from_dotted, known_keys, read_yaml
-from trainer.config.schema import RobustSection, Section
+from data_prep.base.settings import Section
+from trainer.config.load import from_dotted, known_keys, load_recipe
 from trainer.data.loader import Examples, evaluation_batches
 from trainer.kernels import philox
 from trainer.kinds.batch import Batch
 from trainer.model.site import SiteModel
+from trainer.robust.settings import site_of
 from trainer.robust.terms import ball_norms
 from trainer.runs.folder import CONFIG
 
@@ -204,8 +205,11 @@ def _copies(x: Tensor, count: int) -> Tensor:
 
 
 def _site_of(run: Path) -> str:
-    """`robust.site` of the run's recipe."""
+    """Site of the run's merged recipe."""
+    config = run / CONFIG
+    if not config.is_file():
+        raise InputError(f"{config} is missing, which holds the run's robust.site; give --smoothing.site")
     try:
-        return RobustSection(site=read_yaml(run / CONFIG)["robust"]["site"]).site
-    except (InputError, KeyError, TypeError, ValidationError):
-        raise InputError(f"{run / CONFIG}: found no robust.site there; give --smoothing.site") from None
+        return site_of(load_recipe(str(config), announce=False).robust)
+    except InputError as error:
+        raise InputError(f"{error}; to use no site from there, give --smoothing.site") from None

@@ -1,6 +1,6 @@
 """Mean norm of clean representations at the perturbation site, the unit of a relative epsilon.
 
-Inputs: a SiteModel, training examples, the recipe's robust section. Output: a length at the site.
+Inputs: a SiteModel, training examples, a method's ball. Output: a length at the site.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from trainer.config.schema import RobustSection
 from trainer.data.loader import Examples
 from trainer.model.site import SiteModel
+from trainer.robust.settings import BallSettings
 from trainer.robust.terms import ball_norms
 
 SITE_NORM_EXAMPLES = 512  # sample size of the mean
@@ -18,7 +18,7 @@ SITE_NORM_EXAMPLES = 512  # sample size of the mean
 
 @torch.no_grad()
 def measure_site_norm(
-    model: SiteModel, examples: Examples, settings: RobustSection, batch_size: int, seed: int, device: torch.device,
+    model: SiteModel, examples: Examples, settings: BallSettings, batch_size: int, seed: int, device: torch.device,
 ) -> float:
     """Mean norm of clean balls at the site, over a sample of `examples` drawn with `seed`, without dropout.
 

@@ -13,8 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from trainer.config.schema import OptimizerSection, RobustSection, ScheduleSection
+from trainer.config.schema import OptimizerSection, ScheduleSection
 from trainer.evaluate.predict import Predictions
+from trainer.robust.settings import BallSettings, MethodSettings
 from trainer.runs.state import TrainState
 
 EVALUATIONS_IN_A_ROW = 2
@@ -60,7 +61,7 @@ def is_constant(predictions: Predictions) -> bool:
     return bool(predictions.metric("accuracy") <= majority)
 
 
-def collapse_advice(optimizer: OptimizerSection, schedule: ScheduleSection, robust: RobustSection, *,
+def collapse_advice(optimizer: OptimizerSection, schedule: ScheduleSection, robust: MethodSettings, *,
                     random_weights: bool, hidden_size: int) -> str:
     """What to try against a model at chance, as far as it applies to these settings and a model of this width."""
     lr = f"optimizer.lr (now {optimizer.lr:g})"
@@ -70,7 +71,7 @@ def collapse_advice(optimizer: OptimizerSection, schedule: ScheduleSection, robu
         parts.append(f"raise schedule.warmup_ratio to 0.1 (now {schedule.warmup_ratio:g})")
     if optimizer.max_grad_norm is None:
         parts.append("clip gradients (optimizer.max_grad_norm)")
-    if robust.method not in ("plain", "mixup"):
+    if isinstance(robust, BallSettings):
         parts.append("let the radius grow later (robust.ramp_start, robust.ramp_end) or make it smaller "
                      f"(robust.epsilon, now {robust.epsilon:g})")
     if random_weights:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.config.schema import EngineSection, LoggingSection, RobustSection
+from trainer.config.schema import EngineSection, LoggingSection
+from trainer.robust.settings import BallSettings, MethodSettings
 from trainer.runs.state import TrainState
 
 _MEMORY = 0.98  # of the running mean of the loss
@@ -58,12 +59,12 @@ class NonfiniteCheck:
         state.usual_loss = loss if usual is None else _MEMORY * usual + (1 - _MEMORY) * loss
 
 
-def nonfinite_check(engine: EngineSection, logging: LoggingSection, robust: RobustSection) -> NonfiniteCheck:
+def nonfinite_check(engine: EngineSection, logging: LoggingSection, robust: MethodSettings) -> NonfiniteCheck:
     """The check that these sections ask for."""
     remedies = ["lower optimizer.lr", "look at the example ids of the skipped updates in metrics.jsonl"]
     if engine.precision == "fp16":
         remedies.insert(0, "set engine.precision to bf16 or fp32")
-    if robust.method != "plain":
+    if isinstance(robust, BallSettings):
         remedies.append("lower robust.epsilon, or let the radius grow later (robust.ramp_start, robust.ramp_end)")
     return NonfiniteCheck(engine.max_nonfinite_steps, logging.spike, "; ".join(remedies))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from trainer.config.schema import EvaluationSection, RobustSection
+from trainer.config.schema import EvaluationSection
 from trainer.data.loader import Examples
 from trainer.distributed.preemption import STOP_SIGNALS, Preempted
 from trainer.engine.engine import Engine
@@ -20,6 +20,7 @@ from trainer.monitor.progress import Progress
 from trainer.monitor.saving import Saver
 from trainer.monitor.step_reduction import StepReduction, StepResult
 from trainer.robust.schedule import counts_for_selection, radius
+from trainer.robust.settings import BallSettings, MethodSettings
 from trainer.runs.metrics_log import MetricsLog
 from trainer.runs.state import TrainState
 
@@ -31,7 +32,7 @@ class Watcher:
     engine: Engine
     state: TrainState
     max_steps: int
-    robust: RobustSection
+    robust: MethodSettings
     evaluation: EvaluationSection
     log_every: int
     evaluate_every: int
@@ -93,7 +94,7 @@ class Watcher:
         meter.clear()
         metrics["train/learning_rate"] = learning_rate
         metrics["train/gradient_norm"] = self.engine.gradient_norm
-        if self.robust.method != "plain":
+        if isinstance(self.robust, BallSettings):
             progress = (self.state.update - 1) / self.max_steps
             metrics["train/epsilon"] = radius(self.robust, progress, self.state.site_norm)
         self.log.write(self.state.update, metrics)

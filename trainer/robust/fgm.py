@@ -7,23 +7,30 @@ One step from the clean point to the boundary of the ball, and both losses in th
 
 from __future__ import annotations
 
-import torch
+from typing import Literal
 
-from trainer.robust.ascent import ascend
+from trainer.robust.ascent import ascend, zero_perturbation
 from trainer.robust.plain import step as plain_step
-from trainer.robust.protocol import Context, Figures
-from trainer.robust.terms import perturbation_figures
+from trainer.robust.protocol import Context, Metrics
+from trainer.robust.settings import BallSettings
+from trainer.robust.terms import perturbation_metrics
 
 
-def step(ctx: Context) -> Figures:
+class FGM(BallSettings):
+    """Fast gradient method; it has the ball's settings only."""
+
+    method: Literal["fgm"] = "fgm"
+    """Name of the method."""
+
+
+def step(ctx: Context[FGM]) -> Metrics:
     """The clean loss plus the loss one step away."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
-    start = torch.zeros_like(ctx.site()[0])
-    delta, _ = ascend(ctx, start, lambda d: ctx.loss(d, ascent=True)[0], steps=1, step_size=1.0)
+    delta, _ = ascend(ctx, zero_perturbation(ctx), lambda d: ctx.loss(d, ascent=True)[0], steps=1, step_length=1.0)
     clean, _ = ctx.loss()
     adversarial, _ = ctx.loss(delta)
     total = clean + adversarial
     ctx.backward(total)
     return {"loss": (total.detach(), ctx.weight), "clean_loss": (clean.detach(), ctx.weight),
-            "adversarial_loss": (adversarial.detach(), ctx.weight), **perturbation_figures(ctx, delta)}
+            "adversarial_loss": (adversarial.detach(), ctx.weight), **perturbation_metrics(ctx, delta)}

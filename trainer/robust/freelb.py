@@ -10,33 +10,60 @@ the clean input, which helps where K is small.
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING, Literal
 
-from trainer.robust.ascent import starting_point, step_length
+from pydantic import Field, model_validator
+
+from data_prep.base.settings import Weight
+from trainer.robust.ascent import starting_point, zero_perturbation
 from trainer.robust.plain import step as plain_step
-from trainer.robust.protocol import Context, Figures
-from trainer.robust.terms import perturbation_figures
+from trainer.robust.protocol import Context, Metrics
+from trainer.robust.settings import AscentSettings, Start
+from trainer.robust.terms import perturbation_metrics
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def step(ctx: Context) -> Figures:
+class FreeLB(AscentSettings):
+    """FreeLB: an ascent whose every pass contributes to the update."""
+
+    method: Literal["freelb"] = "freelb"
+    """Name of the method."""
+    ascent_steps: int = Field(default=3, ge=1, le=1000)
+    """Passes K, at least 2: the last one does not move the perturbation."""
+    start: Start = "uniform"
+    """Where the ascent starts."""
+    clean_weight: Weight = 0.0
+    """Weight of the loss on the clean input, added to that on the perturbed one."""
+
+    @model_validator(mode="after")
+    def _moves(self) -> FreeLB:
+        if self.ascent_steps < 2:
+            raise ValueError("robust.ascent_steps: freelb ascends between its passes and needs at least 2, found 1; "
+                             "set 2 or more, or robust.method random_noise, which is what 1 would be")
+        return self
+
+
+def step(ctx: Context[FreeLB]) -> Metrics:
     """K passes, each of which adds a K-th of its gradient and moves the perturbation on."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     s = ctx.settings
     x_BLH, m_BL = ctx.site()
-    figures = {}
-    total = torch.zeros((), device=x_BLH.device)
+    metrics = {}
+    total: Tensor | float = 0.0
     if s.clean_weight:
-        clean, _ = ctx.accumulate(torch.zeros_like(x_BLH), s.clean_weight, last=False)
+        clean, _ = ctx.accumulate(zero_perturbation(ctx), s.clean_weight, last=False)
         total = s.clean_weight * clean
-        figures["clean_loss"] = (clean, ctx.weight)
-    delta = starting_point(ctx, "freelb")
-    length = step_length(s, s.ascent_steps) * ctx.epsilon
+        metrics["clean_loss"] = (clean, ctx.weight)
+    delta = starting_point(ctx)
+    length = s.step_length * ctx.epsilon
     for number in range(s.ascent_steps):
         last = number == s.ascent_steps - 1
         loss, grad = ctx.accumulate(delta, 1.0 / s.ascent_steps, last=last)
         total = total + loss / s.ascent_steps
         if not last:
             _, delta = ctx.kernels.perturb_ascend(delta, grad, x_BLH, m_BL, length, ctx.epsilon, s.norm, s.scope)
-    figures["adversarial_loss"] = (loss, ctx.weight)
-    return {"loss": (total, ctx.weight), **figures, **perturbation_figures(ctx, delta)}
+    metrics["adversarial_loss"] = (loss, ctx.weight)
+    return {"loss": (total, ctx.weight), **metrics, **perturbation_metrics(ctx, delta)}

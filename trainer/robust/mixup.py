@@ -12,15 +12,35 @@ since the mixture keeps the length and the special tokens of x.
 
 from __future__ import annotations
 
-import torch
-from scipy.special import betaincinv
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
+from data_prep.base.settings import Positive
 from trainer.robust.plain import step as plain_step
-from trainer.robust.protocol import Context, Figures
+from trainer.robust.protocol import Context, Metrics
+from trainer.robust.settings import PartnerSource, SiteSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def step(ctx: Context) -> Figures:
+class Mixup(SiteSettings):
+    """Mixup: no ball; until `ramp_start` of the run it is plain training."""
+
+    method: Literal["mixup"] = "mixup"
+    """Name of the method."""
+    mixing_alpha: Positive = 0.2
+    """The weight of an example in its mixture is drawn from Beta(alpha, alpha), and is at least one half."""
+    partner: PartnerSource = "batch"
+    """What an example is mixed with: another one of the global batch, or another copy of the same row in a cell that
+    `python -m data_prep augment` made."""
+
+    @property
+    def partner_source(self) -> PartnerSource:
+        """As in `MethodSettings`."""
+        return self.partner
+
+
+def step(ctx: Context[Mixup]) -> Metrics:
     """The loss of the mixture against both labels, each with its share."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
@@ -34,8 +54,11 @@ def step(ctx: Context) -> Figures:
             "mixing_weight": (weight_B.sum(), ctx.weight)}
 
 
-def _weights(ctx: Context) -> Tensor:
+def _weights(ctx: Context[Mixup]) -> Tensor:
     """(B,) fp32 weights in [1/2, 1): Beta(alpha, alpha) through the inverse of its distribution function."""
+    import torch
+    from scipy.special import betaincinv
+
     alpha = ctx.settings.mixing_alpha
     drawn = torch.from_numpy(betaincinv(alpha, alpha, ctx.uniform().numpy()))
     return torch.maximum(drawn, 1.0 - drawn).float()

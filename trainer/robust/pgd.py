@@ -10,44 +10,77 @@ reports for free. One step from zero with `clean_weight: 1` is `fgm`.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field, model_validator
+
+from data_prep.base.settings import Weight
 from trainer.robust.ascent import ascend, starting_point
 from trainer.robust.plain import step as plain_step
-from trainer.robust.protocol import Context, Figures
-from trainer.robust.terms import perturbation_figures
+from trainer.robust.protocol import Context, Metrics
+from trainer.robust.settings import AscentSettings, Start
+from trainer.robust.terms import perturbation_metrics
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def step(ctx: Context) -> Figures:
+class PGD(AscentSettings):
+    """Projected gradient descent on the parameters against ascent on the perturbation."""
+
+    method: Literal["pgd"] = "pgd"
+    """Name of the method."""
+    ascent_steps: int = Field(default=3, ge=1, le=1000)
+    """Ascent steps K."""
+    start: Start = "zero"
+    """Where the ascent starts; from zero, the first gradient is the clean one."""
+    restarts: int = Field(default=1, ge=1, lt=64)
+    """Ascents from independent starts; each example keeps the one with the highest loss."""
+    clean_weight: Weight = 0.0
+    """Weight of the loss on the clean input, added to that on the perturbed one."""
+
+    @model_validator(mode="after")
+    def _restarts_differ(self) -> PGD:
+        if self.restarts > 1 and self.start == "zero":
+            raise ValueError("robust.restarts: several ascents need a random start; set robust.start to uniform")
+        return self
+
+
+def step(ctx: Context[PGD]) -> Metrics:
     """K ascent steps, then the update at the perturbation they found."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     s = ctx.settings
-    delta, first = ascend(ctx, starting_point(ctx, "pgd"), lambda d: ctx.loss(d, ascent=True)[0], s.ascent_steps)
+    delta, first = _ascend_on_the_loss(ctx)
     if s.restarts > 1:
         delta = _worst_of_restarts(ctx, delta)
     adversarial, _ = ctx.loss(delta)
     total = adversarial
-    figures = {"adversarial_loss": (adversarial.detach(), ctx.weight)}
+    metrics = {"adversarial_loss": (adversarial.detach(), ctx.weight)}
     if s.clean_weight:
         clean, _ = ctx.loss()
         total = adversarial + s.clean_weight * clean
-        figures["clean_loss"] = (clean.detach(), ctx.weight)
-    elif s.start in (None, "zero"):
-        figures["clean_loss"] = (first[0], ctx.weight)  # the first ascent pass saw the clean input
+        metrics["clean_loss"] = (clean.detach(), ctx.weight)
+    elif s.start == "zero":
+        metrics["clean_loss"] = (first[0], ctx.weight)  # the first ascent pass saw the clean input
     ctx.backward(total)
-    return {"loss": (total.detach(), ctx.weight), **figures, **perturbation_figures(ctx, delta)}
+    return {"loss": (total.detach(), ctx.weight), **metrics, **perturbation_metrics(ctx, delta)}
 
 
-def _worst_of_restarts(ctx: Context, delta_BLH: Tensor) -> Tensor:
-    """Per example, the perturbation of all restarts (draws 1, 2, ...; `delta_BLH` is draw 0) with the highest loss."""
+def _ascend_on_the_loss(ctx: Context[PGD], draw: int = 0) -> tuple[Tensor, list[Tensor]]:
     s = ctx.settings
+    return ascend(ctx, starting_point(ctx, draw), lambda d: ctx.loss(d, ascent=True)[0], s.ascent_steps, s.step_length)
+
+
+def _worst_of_restarts(ctx: Context[PGD], delta_BLH: Tensor) -> Tensor:
+    """Per example, the perturbation of all restarts (draws 1, 2, ...; `delta_BLH` is draw 0) with the highest loss."""
+    import torch
+
     best = delta_BLH
     with torch.no_grad():
         highest = ctx.losses(ctx.loss(best, ascent=True)[1])
-    for draw in range(1, s.restarts):
-        other, _ = ascend(ctx, starting_point(ctx, "pgd", draw), lambda d: ctx.loss(d, ascent=True)[0], s.ascent_steps)
+    for draw in range(1, ctx.settings.restarts):
+        other, _ = _ascend_on_the_loss(ctx, draw)
         with torch.no_grad():
             losses = ctx.losses(ctx.loss(other, ascent=True)[1])
         best = torch.where((losses > highest).view(-1, 1, 1), other, best)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from trainer.robust.protocol import Context, Figures
+from typing import Literal
+
+from trainer.robust.protocol import Context, Metrics
+from trainer.robust.settings import MethodSettings
 
 
-def step(ctx: Context) -> Figures:
+class Plain(MethodSettings):
+    """No settings: nothing is perturbed."""
+
+    method: Literal["plain"] = "plain"
+    """Name of the method."""
+
+
+def step(ctx: Context[MethodSettings]) -> Metrics:
     """Back-propagate the loss of the micro-batch as it is."""
     loss, _ = ctx.loss()
     ctx.backward(loss)

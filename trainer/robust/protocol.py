@@ -1,6 +1,6 @@
 """What a robust method sees of training: this context and nothing else.
 
-A method is a function `step(ctx) -> figures`. It may look at the site, ask for losses and input gradients as
+A method is a function `step(ctx) -> metrics`. It may look at the site, ask for losses and input gradients as
 often as it likes, and must call `ctx.backward` on what the update is to minimise. Losses are *sums* over the
 micro-batch; `ctx.backward` turns them into shares of the mean over the global batch, so that a method never
 deals with ranks, accumulation or ZeRO.
@@ -12,25 +12,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from torch import Tensor
+from trainer.robust.settings import MethodSettings
 
-from trainer.config.schema import RobustSection
+if TYPE_CHECKING:
+    from torch import Tensor
 
-# name -> (sum, weight): figures of micro-batches and ranks add up, and sum / weight is the mean that is logged.
-Figures = Mapping[str, tuple[Tensor | float, Tensor | float]]
+# name -> (sum, weight): micro-batches and ranks add up, and sum / weight is the mean that is logged.
+Metrics = Mapping[str, tuple["Tensor | float", "Tensor | float"]]
+S = TypeVar("S", bound=MethodSettings, covariant=True)
 
 
-class Context(Protocol):
-    """One micro-batch of one update."""
+class Context(Protocol[S]):
+    """One micro-batch of one update, for a method with settings of class S."""
 
-    settings: RobustSection
     kernels: ModuleType
     epsilon: float
     """The radius now, absolute, after the schedule; 0 means that the perturbation is still off."""
     weight: Tensor
     """Number of predictions behind a loss: examples for classification, masked tokens for language modelling."""
+
+    @property
+    def settings(self) -> S:
+        """Settings of the method."""
 
     def site(self) -> tuple[Tensor, Tensor]:
         """(x_BLH detached, m_BL). The layers below the site run once per micro-batch, however often this is asked.
@@ -66,8 +71,8 @@ class Context(Protocol):
     def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
         """How far `other` predicts from `logits`, summed over predictions: KL(p || q) of the class distributions."""
 
-    def average_logits(self) -> Tensor:
-        """Logits of the running average of the model on the clean input, without gradients or dropout."""
+    def ema_logits(self) -> Tensor:
+        """Logits of the running average (EMA) of the model on the clean input, without gradients or dropout."""
 
     def towards_partner(self) -> Tensor:
         """(B, L, H): the partner's representation at the site minus the example's own, with gradients to what lies

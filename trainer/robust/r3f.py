@@ -7,14 +7,25 @@ with z drawn in the ball, uniform or Gaussian: the smoothness of SMART without i
 
 from __future__ import annotations
 
-import torch
+from typing import Literal
 
+from data_prep.base.settings import Positive
 from trainer.robust.plain import step as plain_step
-from trainer.robust.protocol import Context, Figures
-from trainer.robust.terms import perturbation_figures, symmetric_divergence
+from trainer.robust.protocol import Context, Metrics
+from trainer.robust.settings import NoiseSettings
+from trainer.robust.terms import mean, perturbation_metrics, symmetric_divergence
 
 
-def step(ctx: Context) -> Figures:
+class R3F(NoiseSettings):
+    """R3F."""
+
+    method: Literal["r3f"] = "r3f"
+    """Name of the method."""
+    smoothness_weight: Positive = 1.0
+    """Weight lambda of the divergence between the clean and the perturbed prediction."""
+
+
+def step(ctx: Context[R3F]) -> Metrics:
     """The clean loss plus the mean divergence over M noisy copies."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
@@ -22,9 +33,8 @@ def step(ctx: Context) -> Figures:
     # The noise asks for the site, so that all losses share one pass below it, and its dropout masks.
     deltas = [ctx.noise(s.noise, draw) for draw in range(s.draws)]
     clean, clean_logits = ctx.loss()
-    parts = [symmetric_divergence(ctx, clean_logits, ctx.loss(delta)[1]) for delta in deltas]
-    smoothness = torch.stack(parts).mean()
+    smoothness = mean([symmetric_divergence(ctx, clean_logits, ctx.loss(delta)[1]) for delta in deltas])
     total = clean + s.smoothness_weight * smoothness
     ctx.backward(total)
     return {"loss": (total.detach(), ctx.weight), "clean_loss": (clean.detach(), ctx.weight),
-            "smoothness": (smoothness.detach(), ctx.weight), **perturbation_figures(ctx, deltas[0])}
+            "smoothness": (smoothness.detach(), ctx.weight), **perturbation_metrics(ctx, deltas[0])}

@@ -8,25 +8,36 @@ epsilon / sqrt(d) and projected onto the ball, so that epsilon stays a true radi
 
 from __future__ import annotations
 
-import torch
+from typing import Literal
 
+from data_prep.base.settings import Weight
 from trainer.robust.plain import step as plain_step
-from trainer.robust.protocol import Context, Figures
-from trainer.robust.terms import perturbation_figures
+from trainer.robust.protocol import Context, Metrics
+from trainer.robust.settings import NoiseSettings
+from trainer.robust.terms import mean, perturbation_metrics
 
 
-def step(ctx: Context) -> Figures:
+class RandomNoise(NoiseSettings):
+    """Randomized smoothing by random perturbation (RS-RP)."""
+
+    method: Literal["random_noise"] = "random_noise"
+    """Name of the method."""
+    clean_weight: Weight = 0.0
+    """Weight of the loss on the clean input, added to that on the perturbed one."""
+
+
+def step(ctx: Context[RandomNoise]) -> Metrics:
     """The mean loss over M noisy copies of the micro-batch."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     s = ctx.settings
     deltas = [ctx.noise(s.noise, draw) for draw in range(s.draws)]
-    noisy = torch.stack([ctx.loss(delta)[0] for delta in deltas]).mean()
+    noisy = mean([ctx.loss(delta)[0] for delta in deltas])
     total = noisy
-    figures = {"noisy_loss": (noisy.detach(), ctx.weight)}
+    metrics = {"noisy_loss": (noisy.detach(), ctx.weight)}
     if s.clean_weight:
         clean, _ = ctx.loss()
         total = noisy + s.clean_weight * clean
-        figures["clean_loss"] = (clean.detach(), ctx.weight)
+        metrics["clean_loss"] = (clean.detach(), ctx.weight)
     ctx.backward(total)
-    return {"loss": (total.detach(), ctx.weight), **figures, **perturbation_figures(ctx, deltas[0])}
+    return {"loss": (total.detach(), ctx.weight), **metrics, **perturbation_metrics(ctx, deltas[0])}

@@ -11,18 +11,48 @@ model near its own running average (momentum Bregman proximal point), is there w
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
+from data_prep.base.settings import Share, Weight
 from trainer.robust.ascent import ascend, starting_point
 from trainer.robust.plain import step as plain_step
-from trainer.robust.protocol import Context, Figures
-from trainer.robust.terms import perturbation_figures, symmetric_divergence
+from trainer.robust.protocol import Context, Metrics
+from trainer.robust.settings import DivergenceAscentSettings
+from trainer.robust.terms import perturbation_metrics, symmetric_divergence
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def step(ctx: Context) -> Figures:
+class SMART(DivergenceAscentSettings):
+    """SMART: smoothness, and with `bregman_weight` the momentum Bregman proximal point."""
+
+    method: Literal["smart"] = "smart"
+    """Name of the method."""
+    bregman_weight: Weight = 0.0
+    """Weight mu of the divergence from a running average of the model; its copy of the weights costs every rank four
+    bytes per parameter, at every ZeRO stage."""
+    bregman_momentum: Share = 0.99
+    """Decay beta of that running average."""
+
+    @property
+    def ema_decay(self) -> float | None:
+        """As in `MethodSettings`."""
+        return self.bregman_momentum if self.bregman_weight else None
+
+    def resolved(self) -> dict[str, Any]:
+        """As in `MethodSettings`; without its term the momentum has no effect."""
+        found = super().resolved()
+        if not self.bregman_weight:
+            del found["bregman_momentum"]
+        return found
+
+
+def step(ctx: Context[SMART]) -> Metrics:
     """K ascent steps on the divergence from the clean prediction, then the clean loss plus that divergence."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
+    s = ctx.settings
     ctx.site()  # before the first loss, so that all passes share one pass below the site, and its dropout masks
     clean, clean_logits = ctx.loss()
     fixed = clean_logits.detach()
@@ -30,14 +60,14 @@ def step(ctx: Context) -> Figures:
     def objective(delta_BLH: Tensor) -> Tensor:
         return symmetric_divergence(ctx, fixed, ctx.loss(delta_BLH, ascent=True)[1])
 
-    delta, _ = ascend(ctx, starting_point(ctx, "smart"), objective, ctx.settings.ascent_steps)
+    delta, _ = ascend(ctx, starting_point(ctx), objective, s.ascent_steps, s.step_length)
     _, logits = ctx.loss(delta)
     smoothness = symmetric_divergence(ctx, clean_logits, logits)
-    total = clean + ctx.settings.smoothness_weight * smoothness
-    figures = {"clean_loss": (clean.detach(), ctx.weight), "smoothness": (smoothness.detach(), ctx.weight)}
-    if ctx.settings.bregman_weight:
-        drift = symmetric_divergence(ctx, ctx.average_logits(), clean_logits)
-        total = total + ctx.settings.bregman_weight * drift
-        figures["drift"] = (drift.detach(), ctx.weight)
+    total = clean + s.smoothness_weight * smoothness
+    metrics = {"clean_loss": (clean.detach(), ctx.weight), "smoothness": (smoothness.detach(), ctx.weight)}
+    if s.bregman_weight:
+        drift = symmetric_divergence(ctx, ctx.ema_logits(), clean_logits)
+        total = total + s.bregman_weight * drift
+        metrics["drift"] = (drift.detach(), ctx.weight)
     ctx.backward(total)
-    return {"loss": (total.detach(), ctx.weight), **figures, **perturbation_figures(ctx, delta)}
+    return {"loss": (total.detach(), ctx.weight), **metrics, **perturbation_metrics(ctx, delta)}

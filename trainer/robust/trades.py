@@ -7,24 +7,35 @@ The ascent is on the divergence, with f(x) held fixed, from a random point near 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from trainer.robust.ascent import ascend, starting_point
 from trainer.robust.plain import step as plain_step
-from trainer.robust.protocol import Context, Figures
-from trainer.robust.terms import perturbation_figures
+from trainer.robust.protocol import Context, Metrics
+from trainer.robust.settings import DivergenceAscentSettings
+from trainer.robust.terms import perturbation_metrics
 
 
-def step(ctx: Context) -> Figures:
+class TRADES(DivergenceAscentSettings):
+    """TRADES; `smoothness_weight` is its beta."""
+
+    method: Literal["trades"] = "trades"
+    """Name of the method."""
+
+
+def step(ctx: Context[TRADES]) -> Metrics:
     """K ascent steps on KL(clean || perturbed), then the clean loss plus that divergence."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
+    s = ctx.settings
     ctx.site()  # before the first loss, so that all passes share one pass below the site, and its dropout masks
     clean, clean_logits = ctx.loss()
     fixed = clean_logits.detach()
-    delta, _ = ascend(ctx, starting_point(ctx, "trades"),
-                      lambda d: ctx.divergence(fixed, ctx.loss(d, ascent=True)[1]), ctx.settings.ascent_steps)
+    delta, _ = ascend(ctx, starting_point(ctx), lambda d: ctx.divergence(fixed, ctx.loss(d, ascent=True)[1]),
+                      s.ascent_steps, s.step_length)
     _, logits = ctx.loss(delta)
     smoothness = ctx.divergence(clean_logits, logits)
-    total = clean + ctx.settings.smoothness_weight * smoothness
+    total = clean + s.smoothness_weight * smoothness
     ctx.backward(total)
     return {"loss": (total.detach(), ctx.weight), "clean_loss": (clean.detach(), ctx.weight),
-            "smoothness": (smoothness.detach(), ctx.weight), **perturbation_figures(ctx, delta)}
+            "smoothness": (smoothness.detach(), ctx.weight), **perturbation_metrics(ctx, delta)}

@@ -16,8 +16,8 @@ from typing import Literal
 from data_prep.base.errors import InputError
 from data_prep.base.files import write_text
 from trainer.config import Recipe
-from trainer.config.load import dump, read_yaml
-from trainer.config.renamed import RENAMED, rename_keys
+from trainer.config.load import dump, load_recipe, read_yaml
+from trainer.config.renamed import RENAMED
 
 CONFIG = "config.yaml"
 RECORD = "run.json"
@@ -58,8 +58,7 @@ def inspect(recipe: Recipe) -> Literal["new", "partial", "done"]:
             raise InputError(f"{folder} exists and holds no {CONFIG}; choose another name or output")
         return "new"
     try:
-        old = read_yaml(config)
-        rename_keys(old, str(config))
+        old = load_recipe(str(config), announce=False).model_dump(mode="json")
     except InputError:
         raise InputError(f"{config} cannot be read; remove {folder}, or choose another name") from None
     free = FREE_SETTINGS + ((("engine", "config"),) if recipe.checkpoint.resume == "weights" else ())

@@ -1,20 +1,20 @@
-"""The settings that determine a run but the seed, by content: runs that share them differ in the luck of training only.
+"""Settings that determine a run but the seed, by content: runs that share them differ in the luck of training only.
 
-Inputs: the merged recipe, the open cells, the model's origin. Output: a flat dict, dotted name -> plain value, for
-`run.json`, and from there for every result row.
+Inputs: the merged recipe, hashes of the cells' rows, the model's origin. Output: a flat dict, dotted name -> plain
+value, for `run.json`, and from there for every result row.
 
 Not part of it: the seed; names, labels and paths (data and weights count by the hash of their content); what changes
 only where or how a run executes (`NOT_PART`). Ranks, micro-batch and ZeRO stage are not part of it either: without
 dropout they change rounding only, and with dropout they draw other masks from the same distribution, as another seed
 does. Precision and kernels are part of it: they change the arithmetic of every step. Of the sections that serve several
-methods, optimisers or kinds of task, only what this run uses is part of it, resolved to what runs (`METHOD_SETTINGS`).
+optimisers or kinds of task, only what this run uses is part of it, resolved to what runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,10 @@ from huggingface_hub import try_to_load_from_cache
 
 from data_prep.base.files import file_sha256
 from data_prep.shards.read import Cell
-from trainer.config.schema import START, Recipe, RobustSection
-from trainer.data.loader import TrainingData, cell_name
-from trainer.kinds import KINDS
+from trainer.config.schema import Recipe
 from trainer.results.scores import recipe_digest
-from trainer.robust.ascent import step_length
-from trainer.robust.schedule import counts_for_selection
+from trainer.robust.schedule import counts_for_selection, selection_starts
+from trainer.robust.settings import BallSettings
 from trainer.runs.folder import BEST, WEIGHTS, WEIGHTS_INDEX
 from trainer.runs.record import read_record
 
@@ -38,27 +36,13 @@ NOT_PART = (
     "name", "label", "output", "seed", "logging.", "checkpoint.",
     "data.workers", "data.verify", "batch.micro_batch_size", "evaluation.batch_size", "evaluation.on_collapse",
     "engine.config", "engine.timeout_seconds", "engine.max_nonfinite_steps", "model.gradient_checkpointing",
-    "robust.",  # as `METHOD_SETTINGS` says
+    "robust.",  # resolved
     "data.shards", "data.dev", "data.select_on",  # as data.rows, selection.cell and selection.rows
     "model.name", "model.random", "init_from",  # as model.origin
     "schedule.epochs",  # as schedule.max_steps
 )
 
 
-# The settings of `robust` that a method reads, directly or through its context.
-_BALL = ("site", "epsilon", "relative", "norm", "scope", "shared_dropout", "ramp_start", "ramp_end")
-_ASCENT = (*_BALL, "ascent_steps", "ascent_step_size", "start", "start_radius")
-METHOD_SETTINGS: dict[str, tuple[str, ...]] = {
-    "plain": (),
-    "pgd": (*_ASCENT, "restarts", "clean_weight"),
-    "fgm": _BALL,
-    "freelb": (*_ASCENT, "clean_weight"),
-    "smart": (*_ASCENT, "smoothness_weight", "bregman_weight", "bregman_momentum"),
-    "trades": (*_ASCENT, "smoothness_weight"),
-    "random_noise": (*_BALL, "noise", "draws", "clean_weight"),
-    "r3f": (*_BALL, "noise", "draws", "smoothness_weight"),
-    "mixup": ("site", "mixing_alpha", "partner", "ramp_start", "ramp_end"),
-}
 OF_ADAMW = ("beta1", "beta2", "eps", "fused")
 # Of the model's configuration, what shapes its outputs or its new weights; the hidden dropout stands as model.dropout.
 CONFIGURATION = (
@@ -81,34 +65,35 @@ def evaluations_to_choose_from(recipe: Recipe, updates: int, done: int) -> int:
 
 
 def determining_settings(
-    recipe: Recipe, data: TrainingData, updates: int, kernels: str, config: Any,
+    recipe: Recipe, *, train: Mapping[str, str], selection: tuple[str, str] | None, max_length: int,
+    masks_tokens: bool, head_dropout: str | None, updates: int, kernels: str, config: Any,
 ) -> dict[str, bool | int | float | str | None]:
-    """What the numbers of this run depend on but the seed; all defaults resolved.
+    """Settings that the numbers of this run depend on, but the seed; all defaults resolved.
 
-    updates: the length of the run. kernels: the backend that was found. config: of the model as built. Reads the
+    train: hash of the rows of each training cell by name. selection: name and hash of the rows of the dev cell that
+    picks the checkpoint. masks_tokens: whether training masks tokens. head_dropout: name of the head's own rate in
+    `config`, that of the model as built. updates: the length of the run. kernels: the backend that was found. Reads the
     origin's weights to hash them (seconds for XLM-R large), or, of `init_from`, that run's record.
     """
-    method, kind = recipe.robust.method, KINDS[data.manifest.kind]
+    cell, rows = selection or ("", "")
     settings = {name: value for name, value in _flat(recipe.model_dump(mode="json"))
                 if not any(name == part or (part.endswith(".") and name.startswith(part)) for part in NOT_PART)}
-    settings |= {f"robust.{name}": value for name, value in _robust_settings(recipe.robust).items()}
+    settings |= {f"robust.{name}": value for name, value in recipe.robust.resolved().items()}
     settings |= {
-        "data.train": ", ".join(sorted(cell_name(cell.path) for cell in data.train)),
-        "data.rows": _rows_of(data.train), "data.max_length": data.max_length, "schedule.max_steps": updates,
-        "evaluation.every_steps": evaluation_interval(recipe, updates), "selection.cell": data.select_on or "",
-        "selection.rows": _rows_of([data.dev[data.select_on]]) if data.select_on else "",
+        "data.train": ", ".join(sorted(train)), "data.rows": _rows_of(train.values()), "data.max_length": max_length,
+        "schedule.max_steps": updates, "evaluation.every_steps": evaluation_interval(recipe, updates),
+        "selection.cell": cell, "selection.rows": _rows_of([rows]) if rows else "",
         "selection.evaluations": evaluations_to_choose_from(recipe, updates, updates),
-        "selection.window": 1.0 if method == "plain" else 1.0 - recipe.robust.ramp_end,
+        "selection.window": 1.0 - selection_starts(recipe.robust),
         "model.origin": _origin(recipe), "model.dropout": config.hidden_dropout_prob,
-        "model.config": _configuration(config, kind.head_dropout),
+        "model.config": _configuration(config, head_dropout),
     }
-    if method not in ("plain", "mixup"):  # these two have no ball, and no use for kernels
-        settings["kernels"] = kernels
-    else:
+    settings["kernels"] = kernels
+    if not isinstance(recipe.robust, BallSettings):  # kernels compute perturbations in a ball
         del settings["kernels"]
     for name in OF_ADAMW if recipe.optimizer.name != "adamw" else ():
         del settings[f"optimizer.{name}"]
-    if kind.mask is None:
+    if not masks_tokens:
         del settings["data.mask_ratio"]
     return settings
 
@@ -118,33 +103,14 @@ def origin_run(recipe: Recipe) -> str:
     return _weights_sha256(Path(recipe.init_from) / BEST) if recipe.init_from is not None else ""
 
 
-def rows_sha256(cell: Cell) -> str:
-    """Hash (hex) of the content of a cell's rows."""
-    return cell.manifest.rows_sha256
-
-
 def majority_share(cell: Cell) -> float | None:
     """Accuracy of always naming the cell's most frequent class, among its labelled rows; None without labels."""
     counts = cell.manifest.label_counts.values()
     return max(counts) / sum(counts) if sum(counts) else None
 
 
-def _rows_of(cells: list[Cell]) -> str:
-    found = "".join(sorted(rows_sha256(cell) for cell in cells))
-    return hashlib.sha256(found.encode()).hexdigest()[:PREFIX]
-
-
-def _robust_settings(robust: RobustSection) -> dict[str, bool | int | float | str]:
-    """The method and the settings it uses, those that follow from others resolved, those without effect left out."""
-    found = {name: getattr(robust, name) for name in METHOD_SETTINGS[robust.method]}
-    if "ascent_step_size" in found:
-        found |= {"ascent_step_size": step_length(robust, robust.ascent_steps),
-                  "start": robust.start or START[robust.method]}
-        if found["start"] == "zero":
-            del found["start_radius"]
-    if found.get("bregman_weight") == 0:
-        del found["bregman_momentum"]
-    return {"method": robust.method, **found}
+def _rows_of(hashes: Iterable[str]) -> str:
+    return hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()[:PREFIX]
 
 
 def _configuration(config: Any, head_dropout: str | None) -> str:

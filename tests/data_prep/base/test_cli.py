@@ -69,7 +69,7 @@ BAD = [
     ("trainer", "train small.yaml --engine.config=zero9", "engine.config: no 'zero9'"),
     ("trainer", "train small.yaml --engine.precision=fp16 --engine.config=zero1", "this device has no fp16"),
     ("trainer", "train small.yaml --engine.precision=bf16 --engine.config=zero0", "bf16 needs ZeRO: set engine.config"),
-    ("trainer", "train small.yaml --robust.site=layer:3", "layers 1 to 2"),
+    ("trainer", "train small.yaml --robust.method=pgd --robust.site=layer:3", "layers 1 to 2"),
     ("trainer", "train small.yaml --kernels=triton", "kernels: "),
     ("trainer", "train small.yaml --model.random=null --init_from=nowhere", "init_from: nowhere/best holds no model"),
     ("trainer", "train small.yaml --output=small.yaml", "small.yaml is a file"),

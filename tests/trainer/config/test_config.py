@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from trainer.demo.chain import RECIPES as DEMO_RECIPES
 from trainer.robust import METHODS
 
 MINIMAL = "data: {train: [xnli/train/en]}\nmodel: {random: tiny}\nschedule: {max_steps: 5}\n"
+PGD = {"robust.method": "pgd"}
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def recipe(tmp_path: Path) -> str:
 def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
     inner = [field.annotation for field in model.model_fields.values()
              if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)]
-    return [model, *inner]
+    return [model, *inner, *(method.settings for method in METHODS.values())]
 
 
 @pytest.mark.parametrize("section", sections(Recipe), ids=lambda section: section.__name__)
@@ -51,17 +54,47 @@ def test_overrides_go_on_top_and_the_rest_is_default(recipe: str) -> None:
     assert (found.name, found.label) == ("mine-seed3", "pgd")
 
 
-@pytest.mark.parametrize(("method", "steps", "start_radius"), [
-    ("plain", 1, 1.0), ("pgd", 3, 1.0), ("fgm", 1, 1.0), ("freelb", 3, 1.0), ("smart", 1, 0.1), ("trades", 1, 0.1)])
+@pytest.mark.parametrize(("method", "steps", "start", "start_radius"), [
+    ("pgd", 3, "zero", 1.0), ("freelb", 3, "uniform", 1.0), ("smart", 1, "gaussian", 0.1),
+    ("trades", 1, "gaussian", 0.1)])
 def test_steps_and_start_default_to_what_suits_the_method(
-    recipe: str, method: str, steps: int, start_radius: float
+    recipe: str, method: str, steps: int, start: str, start_radius: float
 ) -> None:
-    for given in ({}, {"robust.ascent_steps": "null", "robust.start_radius": "null"}):
-        robust = load_recipe(recipe, {"robust.method": method, **given}).robust
-        assert (robust.ascent_steps, robust.start_radius) == (steps, start_radius)
+    robust = load_recipe(recipe, {"robust.method": method}).robust
+    assert (robust.ascent_steps, robust.start, robust.start_radius) == (steps, start, start_radius)
+    assert robust.step_length == (1.0 if steps == 1 else 2.5 / 3)
     given = {"robust.ascent_steps": "2", "robust.start_radius": "0.5"}
     robust = load_recipe(recipe, {"robust.method": method, **given}).robust
-    assert (robust.ascent_steps, robust.start_radius) == (2, 0.5)
+    assert (robust.ascent_steps, robust.start_radius, robust.step_length) == (2, 0.5, 1.25)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_dump_holds_all_settings_of_the_method_and_no_others(recipe: str, method: str) -> None:
+    written = yaml.safe_load(dump(load_recipe(recipe, {"robust.method": method})))["robust"]
+    assert set(written) == set(METHODS[method].settings.model_fields)
+    assert written["method"] == method
+
+
+def test_the_default_label_is_that_of_the_method_that_runs(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(MINIMAL + "robust: {method: pgd}\n", encoding="utf-8")
+    assert load_recipe(str(path)).label == "pgd"
+    assert load_recipe(str(path), {"robust.method": "smart"}).label == "smart"
+    assert load_recipe(str(path), method="trades").label == "trades"
+
+
+def test_another_method_takes_the_settings_it_has_and_leaves_those_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(MINIMAL + "robust: {method: pgd, epsilon: 0.3, restarts: 2, start: uniform}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"unknown key 'robust.restarts' under robust.method smart: it belongs to pgd"):
+        load_recipe(str(path), {"robust.method": "smart"})
+    smart = load_recipe(str(path), {"robust.bregman_weight": "2"}, method="smart").robust
+    assert (smart.method, smart.epsilon, smart.start, smart.bregman_weight) == ("smart", 0.3, "uniform", 2.0)
+    assert load_recipe(str(path), method="plain").robust == METHODS["plain"].settings()
+    with pytest.raises(InputError, match=r"unknown key 'robust.epslion', did you mean 'robust.epsilon'"):
+        load_recipe(str(path), {"robust.epslion": "1"}, method="plain")
+    with pytest.raises(InputError, match=r"--method and --robust.method: give only one"):
+        load_recipe(str(path), {"robust.method": "smart"}, method="smart")
 
 
 @pytest.mark.parametrize("name", ["007", "1e5", "true", "2024-01-01", "1_000"])
@@ -77,6 +110,10 @@ def test_a_dump_loads_as_the_same_recipe(recipe: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("overrides", "message"), [
     ({"robust.epslion": "0.5"}, "unknown key 'robust.epslion', did you mean 'robust.epsilon'?"),
+    ({"robust.method": "pgd", "robust.bregman_weight": "0"},
+     "unknown key 'robust.bregman_weight' under robust.method pgd: it belongs to smart; remove it"),
+    ({"robust.epsilon": "0.5"}, "'robust.epsilon' under robust.method plain: it belongs to pgd, fgm, .*r3f; remove"),
+    ({"robust": "5"}, "robust: expected a section, found '5'"),
     ({"lr": "0.5"}, "unknown key 'lr', did you mean 'optimizer.lr'?"),
     ({"optimizer.lr": "nan"}, "optimizer.lr: Input should be a finite number"),
     ({"optimizer.lr": "inf"}, "optimizer.lr: Input should be a finite number"),
@@ -86,11 +123,14 @@ def test_a_dump_loads_as_the_same_recipe(recipe: str, tmp_path: Path) -> None:
     ({"data.train": "xnli/train/en"}, "data.train: .*list"),
     ({"data.train": "[xnli"}, "--data.train: cannot read"),
     ({"robust.method": "pdg"}, "robust.method: .*'plain', 'pgd'"),
-    ({"robust.site": "layer:x"}, "robust.site must be word_embeddings, embeddings or layer:K"),
-    ({"robust.ramp_start": "0.5", "robust.ramp_end": "0.2"}, "ramp_end must not lie before"),
+    ({**PGD, "robust.site": "layer:x"},
+     "robust.site: expected word_embeddings, embeddings or layer:K, found 'layer:x'"),
+    ({**PGD, "robust.ramp_start": "0.5", "robust.ramp_end": "0.2"}, "yaml: robust.ramp_end must not lie before"),
+    ({**PGD, "robust.restarts": "2"}, "robust.restarts: several ascents need a random start"),
+    ({"robust.method": "smart", "robust.start": "zero"}, "robust.start: .*'uniform' or 'gaussian', found 'zero'"),
     ({"robust.method": "freelb", "robust.ascent_steps": "1"}, "robust.ascent_steps: freelb .* at least 2, found 1"),
-    ({"robust.start_radius": "0"}, "robust.start_radius: .*greater than 0"),
-    ({"robust.start_radius": "1.01"}, "robust.start_radius: .*less than or equal to 1"),
+    ({**PGD, "robust.start_radius": "0"}, "robust.start_radius: .*greater than 0"),
+    ({**PGD, "robust.start_radius": "1.01"}, "robust.start_radius: .*less than or equal to 1"),
     ({"checkpoint.keep": "1"}, "checkpoint.keep: .*greater than or equal to 2"),
     ({"name": "../elsewhere"}, "name: .*match pattern"),
     ({"name": ".hidden"}, "name: .*match pattern"),
@@ -125,12 +165,14 @@ def test_a_missing_recipe_names_the_shipped_ones() -> None:
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_hold_differences_only(path: Path) -> None:
     recipe = load_recipe(path.stem)
+    method = recipe.robust.method
     default = Recipe.model_validate({"model": {"random": "tiny"}, "data": {"train": ["a/b/c"]},
-                                     "schedule": {"max_steps": 1}})
+                                     "schedule": {"max_steps": 1}, "robust": {"method": method}})
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
     for section, values in written.items():
         for key, value in values.items() if isinstance(values, dict) else ():
-            assert value != getattr(getattr(default, section), key), f"{section}.{key} is the default"
+            assert key == "method" or value != getattr(getattr(default, section), key), f"{section}.{key} is a default"
+    assert written.get("label") != method, "label is the default"
     assert recipe.name == f"{path.stem}-seed0"
 
 
@@ -157,6 +199,14 @@ def test_no_recipe_that_ships_starts_with_a_full_radius(path: Path) -> None:
     assert recipe.robust.method == "plain" or 0 < recipe.robust.ramp_start < recipe.robust.ramp_end
 
 
-def test_the_recipe_and_the_registry_know_the_same_methods() -> None:
-    assert set(Recipe.model_fields["robust"].annotation.model_fields["method"].annotation.__args__) == set(METHODS)
-    assert "robust.epsilon" in set(known_keys(Recipe))
+def test_recipes_are_read_without_torch() -> None:
+    words = "import sys; sys.modules['torch'] = None; from trainer.config import load_recipe; load_recipe('xnli_pgd')"
+    subprocess.run([sys.executable, "-c", words], check=True, timeout=60)
+
+
+def test_the_keys_of_every_method_are_known() -> None:
+    known = list(known_keys(Recipe))
+    assert len(known) == len(set(known))
+    for name, method in METHODS.items():
+        assert {f"robust.{key}" for key in method.settings.model_fields} <= set(known)
+        assert method.settings().method == name

@@ -12,6 +12,7 @@ from tests.trainer.small_runs import metrics_of, run, tree_of
 from trainer.config import Recipe, load_recipe
 from trainer.config.load import dump, known_keys
 from trainer.config.renamed import RENAMED
+from trainer.robust import METHODS
 from trainer.runs import folder as run_dir
 
 OLD = """data: {train: [xnli/train/en], mask_share: 0.2}
@@ -30,10 +31,11 @@ robust: {method: pgd, steps: 2, step_size: 0.7}
 def with_old_keys(recipe: Recipe) -> str:
     """`recipe` as an earlier release wrote it."""
     tree = yaml.safe_load(dump(recipe))
+    of_all = {key: field.default for method in METHODS.values() for key, field in method.settings.model_fields.items()}
+    tree["robust"] = {**of_all, **tree["robust"]} | {"start": None, "noise": "uniform", "ascent_step_size": None}
     for old, new in RENAMED.items():
         section, leaf = old.split(".")
-        if (found := new.split(".")[1]) in tree[section]:
-            tree[section][leaf] = tree[section].pop(found)
+        tree[section][leaf] = tree[section].pop(new.split(".")[1])
     return yaml.safe_dump(tree)
 
 
@@ -84,13 +86,15 @@ def test_old_and_new_name_at_once_is_an_error(recipe: Path, tmp_path: Path) -> N
         load_recipe(str(tmp_path / "both.yaml"))
 
 
+@pytest.mark.parametrize("method", ["plain", "smart"])
 def test_a_run_that_began_under_old_names_goes_on(
-    recipe: Path, shards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    recipe: Path, shards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
-    """Its config.yaml and its checkpoints, which carry a hash of that, are those of an earlier release."""
-    whole = run(recipe, "whole")
+    """Its config.yaml, with the settings of all methods, and its checkpoints, which carry a hash of that, are those of
+    an earlier release."""
+    whole = run(recipe, "whole", {"robust.method": method})
     folder = recipe.parent / "runs" / "old"
-    settings = load_recipe(str(recipe), {"name": "old"})
+    settings = load_recipe(str(recipe), {"name": "old", "robust.method": method})
     folder.mkdir()
     (folder / run_dir.CONFIG).write_text(with_old_keys(settings), encoding="utf-8")
     assert run_dir.inspect(settings) == "partial"
@@ -101,7 +105,7 @@ def test_a_run_that_began_under_old_names_goes_on(
         then = run_dir.digest(settings)
     assert run_dir.digest(settings) == then
     before = tree_of(folder)
-    run(recipe, "old")
+    run(recipe, "old", {"robust.method": method})
     assert before.items() <= tree_of(folder).items()
     assert metrics_of(folder) == metrics_of(whole)
     assert "renamed" not in capsys.readouterr().err

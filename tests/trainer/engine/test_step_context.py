@@ -15,15 +15,16 @@ from torch import Tensor
 
 from data_prep.shards.read import open_cell
 from trainer.config import load_recipe
-from trainer.config.schema import RobustSection
 from trainer.data.loader import Examples
 from trainer.engine.step_context import StepContext
 from trainer.kernels import reference
 from trainer.kinds import KINDS
 from trainer.model.build import build_model
 from trainer.model.site import SiteModel
-from trainer.robust import METHODS
-from trainer.robust.mixup import _weights
+from trainer.robust import METHODS, MethodSettings, settings_for
+from trainer.robust.mixup import Mixup, _weights
+from trainer.robust.pgd import PGD
+from trainer.robust.smart import SMART
 from trainer.robust.terms import symmetric_divergence
 
 EDGE = 1e-5  # of the finite differences; their error is its square
@@ -43,8 +44,13 @@ class PlainEngine:
         loss.backward()
 
 
+def settings_of(method: str, **more: Any) -> MethodSettings:
+    given = {"draws": 2, "clean_weight": 1.0, "ascent_steps": 2, **more}
+    return METHODS[method].settings(**settings_for(method, given))
+
+
 def context(shards: Path, tmp_path: Path, site: str, loss_scale: float = 1.0, dropout: float = 0.0,
-            settings: RobustSection | None = None) -> StepContext:
+            settings: MethodSettings | None = None) -> StepContext:
     """A micro-batch of four rows on a float64 model, behind an engine that does nothing but hold it."""
     recipe = tmp_path / "r.yaml"
     recipe.write_text(
@@ -55,7 +61,7 @@ def context(shards: Path, tmp_path: Path, site: str, loss_scale: float = 1.0, dr
     for parameter in module.parameters():  # far from the flat start, where every gradient is nearly zero
         parameter.data.mul_(4.0)
     engine: Any = PlainEngine(module, loss_scale)
-    settings = settings or RobustSection(method="smart")
+    settings = settings or SMART()
     return StepContext(engine, reference, settings, Examples([cell], 24)[0, np.arange(4)],
                        epsilon=1.0, seed=0, update=0, global_weight=4, ends_update=True)
 
@@ -94,7 +100,7 @@ def test_all_passes_of_a_step_share_one_pass_below_the_site(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, site: str
 ) -> None:
     """The layers below run once, in a graph that reaches the weights, so dropout masks there are the same for all."""
-    settings = RobustSection(method=method, draws=2, clean_weight=1.0, ascent_steps=2)
+    settings = settings_of(method)
     ctx = context(shards, tmp_path, site, dropout=0.5, settings=settings)
     ctx.epsilon = 1e-9  # so that passes differ by what dropout does, if by anything
     model = ctx._engine.module
@@ -102,7 +108,7 @@ def test_all_passes_of_a_step_share_one_pass_below_the_site(
     monkeypatch.setattr(model, "_below", lambda batch, f=model._below: below.append(f(batch)) or below[-1])
     monkeypatch.setattr(model, "above", lambda x, batch, f=model.above: above.append(x.detach()) or f(x, batch))
     torch.manual_seed(0)
-    METHODS[method](ctx)
+    METHODS[method].step(ctx)
     assert len(below) == 1
     for seen in above:
         torch.testing.assert_close(seen, below[0].detach(), rtol=0, atol=1e-8)
@@ -124,7 +130,7 @@ def logits_of_passes(ctx: StepContext, monkeypatch: pytest.MonkeyPatch, method: 
         return seen[-1]
 
     monkeypatch.setattr(ctx._engine.module, "kind", replace(kind, logits=logits))
-    METHODS[method](ctx)
+    METHODS[method].step(ctx)
     return [value.detach() for value in seen]
 
 
@@ -134,7 +140,7 @@ def test_passes_share_dropout_masks_only_on_request(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, site: str
 ) -> None:
     for shared in (True, False):
-        settings = RobustSection(method=method, draws=2, clean_weight=1.0, ascent_steps=2, shared_dropout=shared)
+        settings = settings_of(method, shared_dropout=shared)
         ctx = context(shards, tmp_path, site, dropout=0.3, settings=settings)
         ctx.epsilon = 1e-9  # so that logits differ by dropout masks only
         first, *others = logits_of_passes(ctx, monkeypatch, method)
@@ -145,7 +151,7 @@ def test_passes_share_dropout_masks_only_on_request(
 
 def test_micro_batches_do_not_share_masks(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second of two micro-batches goes on drawing where one pass of the first ended, not where it began."""
-    settings = RobustSection(method="pgd", shared_dropout=True)
+    settings = PGD(shared_dropout=True)
     torch.manual_seed(3)
     ctx = context(shards, tmp_path, "embeddings", dropout=0.3, settings=settings)
     again = StepContext(ctx._engine, reference, settings, ctx._batch, epsilon=1.0, seed=0, update=0, global_weight=4,
@@ -158,7 +164,7 @@ def test_micro_batches_do_not_share_masks(shards: Path, tmp_path: Path, monkeypa
 def test_weights_of_mixtures_follow_the_folded_beta_law() -> None:
     uniform = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
     for alpha in (0.5, 1.0, 4.0):
-        ctx: Any = SimpleNamespace(settings=RobustSection(mixing_alpha=alpha), uniform=lambda: uniform)
+        ctx: Any = SimpleNamespace(settings=Mixup(mixing_alpha=alpha), uniform=lambda: uniform)
         weights = _weights(ctx).double().numpy()
         assert weights.min() >= 0.5
         cdf = stats.beta(alpha, alpha).cdf
@@ -168,7 +174,7 @@ def test_weights_of_mixtures_follow_the_folded_beta_law() -> None:
 
 def test_an_ascent_gradient_that_is_not_finite_is_reported(shards: Path, tmp_path: Path) -> None:
     ctx = context(shards, tmp_path, "word_embeddings")
-    assert ctx.figures() == {}
+    assert ctx.metrics() == {}
     x_BLH, m_BL = ctx.site()
     delta = torch.zeros_like(x_BLH).requires_grad_(True)
     ctx.input_grad((delta * x_BLH).sum(), delta)
@@ -177,6 +183,6 @@ def test_an_ascent_gradient_that_is_not_finite_is_reported(shards: Path, tmp_pat
     weights[place[0], place[1], 3] = float("nan")
     weights[~m_BL] = float("inf")  # where nothing is perturbed, nothing counts
     ctx.input_grad((delta * weights).sum(), delta)
-    share, total = ctx.figures()["ascent_not_finite_share"]
+    share, total = ctx.metrics()["ascent_not_finite_share"]
     assert int(share) == 1
     assert int(total) == 2 * int(m_BL.sum())

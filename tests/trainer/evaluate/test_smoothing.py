@@ -209,8 +209,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_random_cell(root, "xnli/test/ur", 6, seed=3, labelled=False)
     recipe = write_recipe(root.parent, root)
     long = {"optimizer.lr": "0.003", "schedule.max_steps": "120", "evaluation.every_steps": "60",
-            "robust.site": "layer:1",
-            "model.dropout": "0.3"}
+            "robust.method": "random_noise", "robust.site": "layer:1", "robust.epsilon": "0.001",
+            "kernels": "reference", "model.dropout": "0.3"}
     return {"pair": run(recipe, "pair", long), "mlm": run(recipe, "mlm", TEXT), "shards": root}
 
 

@@ -11,12 +11,12 @@ import torch
 from data_prep.shards.read import open_cell
 from tests.trainer.small_runs import write_recipe
 from trainer.config import load_recipe
-from trainer.config.schema import RobustSection
 from trainer.data.loader import Examples
 from trainer.kinds import KINDS
 from trainer.model.build import build_model
 from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
+from trainer.robust.pgd import PGD
 
 
 @pytest.mark.parametrize("scope", ["token", "sequence"])
@@ -26,7 +26,7 @@ def test_the_mean_is_over_clean_balls(shards: Path, tmp_path: Path, norm: str, s
     settings = load_recipe(str(write_recipe(tmp_path, shards)), {"model.dropout": "0.5"})
     model = SiteModel(build_model(settings, cell.manifest, 24)[0], KINDS["pair"], "layer:1").train()
     examples = Examples([cell], 24)
-    found = measure_site_norm(model, examples, RobustSection(norm=norm, scope=scope), 7, 0, torch.device("cpu"))
+    found = measure_site_norm(model, examples, PGD(norm=norm, scope=scope), 7, 0, torch.device("cpu"))
     assert model.training
     sizes = []
     for row in range(len(examples)):

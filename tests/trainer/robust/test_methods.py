@@ -9,13 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.config.schema import RobustSection
 from trainer.kernels import reference
-from trainer.robust import METHODS
-from trainer.robust.protocol import Figures
+from trainer.robust import METHODS, Metrics, settings_for
+from trainer.robust.fgm import FGM
 from trainer.robust.schedule import radius
 from trainer.robust.terms import ball_norms
-from trainer.runs.identity import METHOD_SETTINGS
 
 B, L, H, EPSILON = 3, 5, 8, 0.3
 
@@ -24,7 +22,8 @@ class FakeContext:
     """A micro-batch whose loss is a given function of x + delta; records what a method asks for."""
 
     def __init__(self, loss: Callable[[Tensor], Tensor], epsilon: float = EPSILON, **settings: Any) -> None:
-        self.settings = RobustSection(**settings)
+        method = settings.pop("method", "plain")
+        self.settings: Any = METHODS[method].settings(**settings)
         self.kernels = reference
         self.epsilon = epsilon
         self.weight = torch.tensor(B)
@@ -79,7 +78,7 @@ class FakeContext:
     def losses(self, logits: Tensor, *, of_partner: bool = False) -> Tensor:
         return logits.expand(B)
 
-    def average_logits(self) -> Tensor:
+    def ema_logits(self) -> Tensor:
         return self.theta.detach()
 
     def towards_partner(self) -> Tensor:
@@ -101,11 +100,11 @@ def linear(x: Tensor) -> Tensor:
     return (W * x).sum()
 
 
-def step(ctx: FakeContext, method: str = "pgd") -> Figures:
-    figures = METHODS[method](ctx)
+def step(ctx: FakeContext) -> Metrics:
+    metrics = METHODS[ctx.settings.method].step(ctx)
     assert ctx.theta.grad is not None
     torch.testing.assert_close(ctx.theta.grad, ctx.update)  # d(theta * loss) / d theta at theta = 1
-    return figures
+    return metrics
 
 
 @pytest.mark.parametrize("scope", ["token", "sequence"])
@@ -114,17 +113,17 @@ def step(ctx: FakeContext, method: str = "pgd") -> Figures:
 def test_pgd_finds_the_worst_case_of_a_linear_loss(norm: str, scope: str, steps: int, start: str) -> None:
     ctx = FakeContext(linear, method="pgd", norm=norm, scope=scope, ascent_steps=steps, start=start,
                       ascent_step_size=None if start == "zero" else 1e4)  # from elsewhere one giant step gets there
-    figures = step(ctx)
+    metrics = step(ctx)
     w = W * ctx.m[..., None]
     dims = (-1,) if scope == "token" else (-2, -1)
     expected = EPSILON * (w.sign() if norm == "linf" else w / w.norm(dim=dims, keepdim=True).clamp(min=1e-30))
     torch.testing.assert_close(ctx.deltas[0], expected, rtol=1e-5, atol=1e-6 if start == "zero" else 1e-4)
     gain = w.abs().sum() if norm == "linf" else w.norm(dim=dims).sum()
-    torch.testing.assert_close(figures["adversarial_loss"][0], linear(ctx.x) + EPSILON * gain, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(metrics["adversarial_loss"][0], linear(ctx.x) + EPSILON * gain, rtol=1e-4, atol=1e-4)
     assert ctx.asked == ["ascent"] * steps + ["update"]
-    total, weight = figures["boundary_share"]
+    total, weight = metrics["boundary_share"]
     assert float(total / weight) == 1.0
-    total, weight = figures["perturbation_norm"]
+    total, weight = metrics["perturbation_norm"]
     assert float(weight) == (ctx.m.sum() if scope == "token" else B)
     assert float(total / weight) == pytest.approx(EPSILON, rel=1e-4)
 
@@ -156,20 +155,20 @@ def test_clean_loss_is_known_for_free_from_a_single_step_from_zero() -> None:
 @pytest.mark.parametrize("method", ["pgd", "random_noise"])
 def test_clean_weight_adds_the_clean_loss(method: str) -> None:
     ctx = FakeContext(linear, method=method, clean_weight=2.0)
-    figures = step(ctx, method)
-    perturbed = figures["adversarial_loss" if method == "pgd" else "noisy_loss"][0]
-    torch.testing.assert_close(figures["loss"][0], perturbed + 2 * linear(ctx.x))
-    torch.testing.assert_close(ctx.update, figures["loss"][0])
+    metrics = step(ctx)
+    perturbed = metrics["adversarial_loss" if method == "pgd" else "noisy_loss"][0]
+    torch.testing.assert_close(metrics["loss"][0], perturbed + 2 * linear(ctx.x))
+    torch.testing.assert_close(ctx.update, metrics["loss"][0])
     assert ctx.asked.count("clean") == 1
 
 
 def test_random_noise_averages_independent_draws() -> None:
     ctx = FakeContext(linear, method="random_noise", draws=3)
-    figures = step(ctx, "random_noise")
+    metrics = step(ctx)
     assert ctx.asked == ["update"] * 3
     assert len({float(delta.sum()) for delta in ctx.deltas}) == 3
     expected = sum(linear(ctx.x + delta) for delta in ctx.deltas) / 3
-    torch.testing.assert_close(figures["noisy_loss"][0], expected)
+    torch.testing.assert_close(metrics["noisy_loss"][0], expected)
     for delta in ctx.deltas:
         assert (delta.norm(dim=-1) <= EPSILON * (1 + 1e-6)).all()
         assert (delta[~ctx.m] == 0).all()
@@ -177,20 +176,20 @@ def test_random_noise_averages_independent_draws() -> None:
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_radius_of_zero_is_plain_training(method: str) -> None:
-    ctx = FakeContext(linear, epsilon=0.0, method=method, draws=2, ascent_steps=3, clean_weight=1.0)
-    figures = step(ctx, method)
+    ctx = FakeContext(linear, epsilon=0.0, **settings_for(method, {"draws": 2, "ascent_steps": 3, "clean_weight": 1.0}))
+    metrics = step(ctx)
     assert ctx.asked == ["clean"]
-    assert set(figures) == {"loss"}
+    assert set(metrics) == {"loss"}
     torch.testing.assert_close(ctx.update, linear(ctx.x))
 
 
 def test_the_radius_is_off_then_grows_then_full() -> None:
-    ramp = RobustSection(epsilon=0.2, ramp_start=0.25, ramp_end=0.75)
+    ramp = FGM(epsilon=0.2, ramp_start=0.25, ramp_end=0.75)
     found = [radius(ramp, progress, 5.0) for progress in (0.0, 0.2499, 0.25, 0.5, 0.75, 0.9)]
     assert found == pytest.approx([0, 0, 0, 0.5, 1.0, 1.0])
-    assert radius(RobustSection(epsilon=0.2), 0.0, 5.0) == pytest.approx(1.0)
-    assert radius(RobustSection(epsilon=0.2, relative=False), 0.0, 5.0) == 0.2
-    sharp = RobustSection(epsilon=0.2, relative=False, ramp_start=0.5, ramp_end=0.5)
+    assert radius(FGM(epsilon=0.2), 0.0, 5.0) == pytest.approx(1.0)
+    assert radius(FGM(epsilon=0.2, relative=False), 0.0, 5.0) == 0.2
+    sharp = FGM(epsilon=0.2, relative=False, ramp_start=0.5, ramp_end=0.5)
     assert [radius(sharp, progress, None) for progress in (0.49, 0.5)] == [0.0, 0.2]
 
 
@@ -203,14 +202,13 @@ def test_balls_are_measured_on_content_tokens_in_their_own_norm_and_scope() -> N
         assert ball_norms(x, m, norm, scope).tolist() == pytest.approx(norms)
 
 
-@pytest.mark.parametrize("step_size", [None, 0.25])
-def test_fgm_goes_one_step_to_the_boundary_and_keeps_the_clean_loss(step_size: float | None) -> None:
-    ctx = FakeContext(linear, ascent_step_size=step_size)
-    figures = step(ctx, "fgm")
+def test_fgm_goes_one_step_to_the_boundary_and_keeps_the_clean_loss() -> None:
+    ctx = FakeContext(linear, method="fgm")
+    metrics = step(ctx)
     (delta,) = ctx.deltas
     expected = EPSILON * W / W.norm(dim=-1, keepdim=True) * ctx.m.unsqueeze(-1)
     torch.testing.assert_close(delta, expected)
-    assert float(figures["loss"][0]) == pytest.approx(float(linear(ctx.x) + linear(ctx.x + expected)), rel=1e-5)
+    assert float(metrics["loss"][0]) == pytest.approx(float(linear(ctx.x) + linear(ctx.x + expected)), rel=1e-5)
 
 
 def test_pgd_of_one_step_from_zero_with_the_clean_loss_is_fgm_and_of_three_is_not() -> None:
@@ -219,37 +217,38 @@ def test_pgd_of_one_step_from_zero_with_the_clean_loss_is_fgm_and_of_three_is_no
 
     fgm, one, three = (FakeContext(curved, method=method, **settings) for method, settings in (
         ("fgm", {}), ("pgd", {"ascent_steps": 1, "clean_weight": 1.0}), ("pgd", {"clean_weight": 1.0})))
-    figures = [step(ctx, ctx.settings.method) for ctx in (fgm, one, three)]
+    metrics = [step(ctx) for ctx in (fgm, one, three)]
     assert torch.equal(fgm.deltas[0], one.deltas[0])
-    assert float(figures[0]["loss"][0]) == pytest.approx(float(figures[1]["loss"][0]), rel=1e-6)
-    assert float(figures[2]["loss"][0]) > float(figures[1]["loss"][0]) + 1e-3  # three steps find a worse point
+    assert float(metrics[0]["loss"][0]) == pytest.approx(float(metrics[1]["loss"][0]), rel=1e-6)
+    assert float(metrics[2]["loss"][0]) > float(metrics[1]["loss"][0]) + 1e-3  # three steps find a worse point
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_a_method_reads_the_settings_that_determine_its_runs_and_no_others(method: str) -> None:
-    """What is read by a method or by the context, but not listed, would tell equal runs apart or pool unequal ones."""
-    class Watched(RobustSection):
+def test_a_method_reads_its_settings_and_no_others(method: str) -> None:
+    """Its settings determine its runs: one that nothing reads would tell equal runs apart."""
+    settings: Any = METHODS[method].settings
+
+    class Watched(settings):  # type: ignore[misc]
         def __getattribute__(self, name: str) -> Any:
-            if name in RobustSection.model_fields:
+            if name in settings.model_fields:
                 read.add(name)
             return super().__getattribute__(name)
 
     read: set[str] = set()
     ctx = FakeContext(linear)
-    options = {"start": "uniform", "restarts": 2} if method == "pgd" else {"bregman_weight": float(method == "smart")}
-    ctx.settings = Watched(method=method, **options)
+    ctx.settings = Watched(**settings_for(method, {"start": "uniform" if method == "pgd" else "gaussian", "restarts": 2,
+                                                   "bregman_weight": 1.0}))
     read.clear()
-    METHODS[method](ctx)
-    by_others = {"site", "epsilon", "relative", "ramp_start", "ramp_end", "shared_dropout", "bregman_momentum",
-                 "partner"}
-    assert read - {"method"} == set(METHOD_SETTINGS[method]) - by_others
-    assert set(METHOD_SETTINGS[method]) - read <= by_others
+    METHODS[method].step(ctx)
+    by_others = {"method", "site", "epsilon", "relative", "ramp_start", "ramp_end", "shared_dropout",
+                 "bregman_momentum", "partner"}
+    assert set(settings.model_fields) - read <= by_others
 
 
 @pytest.mark.parametrize("method", ["smart", "trades"])
 def test_an_ascent_on_a_divergence_starts_in_the_small_ball_and_leaves_it(method: str) -> None:
     ctx = FakeContext(linear, method=method)
-    METHODS[method](ctx)
+    METHODS[method].step(ctx)
     start, found = ctx.ascent_deltas[0][ctx.m].norm(dim=-1), ctx.deltas[0][ctx.m].norm(dim=-1)
     assert float(start.max()) <= 0.1 * EPSILON * (1 + 1e-6)
     assert float(start.min()) > 0.03 * EPSILON
@@ -261,15 +260,15 @@ def test_an_ascent_on_a_divergence_starts_in_the_small_ball_and_leaves_it(method
 @pytest.mark.parametrize(("method", "norm"), [("pgd", "l2"), ("pgd", "linf"), ("freelb", "l2"), ("smart", "linf")])
 def test_a_random_start_is_the_noise_of_the_smaller_ball(method: str, norm: str) -> None:
     ctx = FakeContext(linear, method=method, norm=norm, start="uniform", start_radius=0.25, ascent_steps=2)
-    METHODS[method](ctx)
+    METHODS[method].step(ctx)
     _, expected = reference.perturb_init(
         ctx.x, ctx.m, 0.25 * EPSILON, norm, "token", "uniform", 0, 0, torch.arange(B), 0)
     torch.testing.assert_close(ctx.deltas[0] if method == "freelb" else ctx.ascent_deltas[0], expected)
 
 
 def test_freelb_updates_at_every_point_of_the_ascent_and_never_at_the_one_after_it() -> None:
-    ctx = FakeContext(linear, ascent_steps=3, start="zero", ascent_step_size=0.25)
-    step(ctx, "freelb")
+    ctx = FakeContext(linear, method="freelb", ascent_steps=3, start="zero", ascent_step_size=0.25)
+    step(ctx)
     assert ctx.asked == ["accumulate"] * 3
     direction = W / W.norm(dim=-1, keepdim=True) * ctx.m.unsqueeze(-1)
     for number, delta in enumerate(ctx.deltas):  # of a linear loss the gradient is the same everywhere
@@ -277,8 +276,8 @@ def test_freelb_updates_at_every_point_of_the_ascent_and_never_at_the_one_after_
 
 
 def test_freelb_adds_a_clean_pass_on_request() -> None:
-    ctx = FakeContext(linear, ascent_steps=2, clean_weight=0.5)
-    figures = step(ctx, "freelb")
+    ctx = FakeContext(linear, method="freelb", ascent_steps=2, clean_weight=0.5)
+    metrics = step(ctx)
     assert len(ctx.deltas) == 3
     assert not ctx.deltas[0].any()
-    assert float(figures["clean_loss"][0]) == pytest.approx(float(linear(ctx.x)), rel=1e-5)
+    assert float(metrics["clean_loss"][0]) == pytest.approx(float(linear(ctx.x)), rel=1e-5)

@@ -12,7 +12,6 @@ import pytest
 from data_prep.shards.read import open_cell
 from tests.trainer.small_runs import run, write_recipe
 from trainer.config import load_recipe
-from trainer.config.schema import RobustSection
 from trainer.data.loader import Examples
 from trainer.engine.step_context import StepContext
 from trainer.kernels import reference
@@ -46,10 +45,10 @@ def divergence(model: SiteModel, shards: Path, method: str, **settings: Any) -> 
 
     engine: Any = Engine(module=model, loss_scale=1.0, ranks=SimpleNamespace(world_size=1),
                          backward=lambda loss, last: None)
-    figures = (METHODS[method](StepContext(
-        engine, reference, RobustSection(method=method, **settings), batch, epsilon=EPSILON * norm, seed=0,
+    metrics = (METHODS[method].step(StepContext(
+        engine, reference, METHODS[method].settings(**settings), batch, epsilon=EPSILON * norm, seed=0,
         update=draw, global_weight=ROWS, ends_update=True)) for draw in range(DRAWS))
-    return sum(float(each["smoothness"][0]) for each in figures)
+    return sum(float(each["smoothness"][0]) for each in metrics)
 
 
 @pytest.mark.parametrize("method", ["smart", "trades"])
