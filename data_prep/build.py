@@ -56,7 +56,7 @@ SHORTEST_TEXTS = 4  # tokens of two texts that an input must have room for
 PLACEHOLDER_FROM_ROWS = 20
 LONGEST_COPY = 8  # bytes that an augmentation adds to a key: `#` and the number of the copy
 MEGABYTE = 1024 * 1024
-SAME_SETTINGS = ("task", "kind", "labels", "metric", "language", "split", "max_length", "copies",
+SAME_SETTINGS = ("task", "kind", "labels", "metric", "further_metrics", "language", "split", "max_length", "copies",
                  "drop_placeholders")
 
 # batches of a source's rows; counts by reason the rows that are left out, and those that are kept but deserve a note
@@ -209,7 +209,8 @@ def _plan(
     kind = named_kind(task.kind)
     draft = Manifest(
         task=name, kind=task.kind, columns=dict(kind.columns), labels=list(task.labels),
-        label_aliases=dict(task.aliases), metric=task.metric, language=cell.language, split=cell.split,
+        label_aliases=dict(task.aliases), metric=task.metric,
+        further_metrics=list(task.further_metrics), language=cell.language, split=cell.split,
         parallel=cell.split in task.parallel and augmentation is None, label_tolerance=task.label_tolerance,
         max_length=max_length, copies=augmentation.copies if augmentation else 0, drop_placeholders=drop_placeholders,
         language_info=language_info(cell.language), tokenizer=tokenizer,

@@ -20,7 +20,7 @@ def tasks() -> None:
         table.add_column(name, overflow="fold")
     for task in TASKS.values():
         table.add_row(
-            task.name, task.kind, task.metric, ", ".join(task.labels) or "none",
+            task.name, task.kind, ", ".join((task.metric, *task.further_metrics)), ", ".join(task.labels) or "none",
             " ".join(task.languages) or "any", task.hub.repo if task.hub else "none (files only)", task.summary)
     console.print(table)
     console.print("Other languages in a source folder or a repository of the hub are built too.")

@@ -38,9 +38,9 @@ def encode(batch: TextBatch, tokenizer: Tokenizer, max_length: int, template: In
 
 def validate(table: pa.Table, manifest: Manifest) -> None:
     """Check that there are no labels and that the metric is perplexity."""
-    if manifest.labels or manifest.metric != METRIC:
+    if manifest.labels or manifest.metrics != [METRIC]:
         raise InputError(f"{manifest.task}: kind {manifest.kind} with {len(manifest.labels)} labels and metric "
-                         f"{manifest.metric}; expected no labels and {METRIC}")
+                         f"{', '.join(manifest.metrics)}; expected no labels and {METRIC}")
 
 
 def show(row: Mapping[str, Any], manifest: Manifest, tokenizer: Any) -> str:

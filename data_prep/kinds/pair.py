@@ -17,7 +17,7 @@ from data_prep.shards.template import InputTemplate
 from data_prep.tasks import TASKS
 from data_prep.tasks.task import Task
 
-METRIC = "accuracy"
+METRICS = ("accuracy", "f1")
 columns: Mapping[str, str] = {"first_ids": "token_ids", "second_ids": "token_ids", "label": "label"}
 
 
@@ -49,10 +49,10 @@ def encode(batch: TextBatch, tokenizer: Tokenizer, max_length: int, template: In
 
 
 def validate(table: pa.Table, manifest: Manifest) -> None:
-    """Check that there are two labels or more and that the metric is accuracy."""
-    if len(manifest.labels) < 2 or manifest.metric != METRIC:
+    """Check that there are two labels or more and that the metrics are of classes."""
+    if len(manifest.labels) < 2 or not set(manifest.metrics) <= set(METRICS):
         raise InputError(f"{manifest.task}: kind {manifest.kind} with {len(manifest.labels)} labels and metric "
-                         f"{manifest.metric}; expected two labels or more and {METRIC}")
+                         f"{', '.join(manifest.metrics)}; expected two labels or more and {' or '.join(METRICS)}")
 
 
 def show(row: Mapping[str, Any], manifest: Manifest, tokenizer: Any) -> str:

@@ -102,6 +102,9 @@ class Manifest(_Strict):
     label_aliases: dict[Label, Label] = {}
     """Other names of the labels, lower case: alias -> label. A model's classes may be called by them."""
     metric: Name
+    """Metric that selects checkpoints."""
+    further_metrics: list[Name] = []
+    """Metrics that are reported beside it."""
     language: Name
     split: Name
     rows: Count = 0
@@ -132,6 +135,11 @@ class Manifest(_Strict):
     shards: list[ShardInfo] = []
     source: str
     data_prep_version: str
+
+    @property
+    def metrics(self) -> list[str]:
+        """All metrics, the one that selects checkpoints first."""
+        return list(dict.fromkeys([self.metric, *self.further_metrics]))
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Manifest:

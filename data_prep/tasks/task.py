@@ -75,10 +75,11 @@ class Hub:
 class Task:
     """One task. `labels` fixes the label order; `aliases` maps other spellings (lower case) to one of them.
 
-    `kind` names an entry of `data_prep.kinds.KINDS`. `parallel` names the splits in which rows of equal key (without
-    keys: of equal number) are translations of each other, and `label_tolerance` is the largest share of them whose
-    published labels differ between two languages. `no_consensus` lists spellings for rows without agreement among
-    annotators, which are left out and counted. `placeholders` lists texts that stand for a missing sentence.
+    `kind` names an entry of `data_prep.kinds.KINDS`. `metric` selects checkpoints, `further_metrics` are reported too.
+    `parallel` names the splits in which rows of equal key (without keys: of equal number) are translations of each
+    other, and `label_tolerance` is the largest share of them whose published labels differ between two languages.
+    `no_consensus` lists spellings for rows without agreement among annotators, which are left out and counted.
+    `placeholders` lists texts that stand for a missing sentence.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Task:
     label_tolerance: float = 0.0
     no_consensus: tuple[str, ...] = ()
     placeholders: tuple[str, ...] = ()
+    further_metrics: tuple[str, ...] = ()
     hub: Hub | None = None
 
     @cached_property

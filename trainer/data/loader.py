@@ -222,9 +222,10 @@ def _expand(root: str, patterns: Sequence[str], key: str) -> list[Path]:
 
 
 def check_known(cell: Cell) -> None:
-    """Raise InputError for a cell whose kind or metric is unknown here, or that lacks columns of its kind."""
+    """Raise InputError for a cell whose kind or metrics are unknown here, or that lacks columns of its kind."""
     manifest = cell.manifest
-    for what, name, known in (("kind", manifest.kind, tuple(KINDS)), ("metric", manifest.metric, tuple(METRICS))):
+    for what, name, known in (("kind", manifest.kind, tuple(KINDS)),
+                              *(("metric", metric, tuple(METRICS)) for metric in manifest.metrics)):
         if name not in known:
             raise InputError(f"{cell.path}: {what} {name!r} is not known to this trainer; known: {', '.join(known)}")
     if missing := [name for name in KINDS[manifest.kind].columns if name not in manifest.columns]:

@@ -96,7 +96,7 @@ def write_cell(folder: Path, job: Job, predictions: Predictions, source: Source)
         predicted_file = predictions_path(*names)
         kind.serialise(predictions.predicted[order], job.ids[order], manifest, folder / predicted_file)
     found = []
-    for number, name in enumerate([manifest.metric]):
+    for number, name in enumerate(manifest.metrics):
         value, note, outcome_file = None, NO_LABEL, None
         if labelled:
             counts = predictions.counts(name)
@@ -158,9 +158,11 @@ def describe_rows(folder: Path, rows: list[ResultRow]) -> list[str]:
         if row.setting == "standard":
             value = row.note if row.value is None else f"{row.value:.4f}"
             lines.append(f"{row.task}/{row.split}/{row.language}  {row.metric} {value}  ({row.n} rows)")
-    crossed = [row.value for row in rows if row.setting == "generalized" and row.value is not None]
-    if crossed:
-        lines.append(f"generalized: mean {np.mean(crossed):.4f} over {len(crossed)} pairs")
+    for metric in dict.fromkeys(row.metric for row in rows):
+        crossed = [row.value for row in rows
+                   if row.setting == "generalized" and row.metric == metric and row.value is not None]
+        if crossed:
+            lines.append(f"generalized: mean {metric} {np.mean(crossed):.4f} over {len(crossed)} pairs")
     return [*lines, f"{folder / 'eval' / RESULTS_FILE}: {len(rows)} rows"]
 
 

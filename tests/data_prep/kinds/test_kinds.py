@@ -100,7 +100,7 @@ def test_a_kind_says_which_labels_and_metric_it_takes(tmp_path: Path, kind: str)
     table, manifest = cell.dataset.data.table, cell.manifest
     assert set(cell.dataset.column_names) == {"id", "key", "length", *KINDS[kind].columns}
     KINDS[kind].validate(table, manifest)
-    wrong = {"labels": ["a"] if manifest.labels else ["a", "b"]}, {"metric": "f1"}
+    wrong = {"labels": ["a"] if manifest.labels else ["a", "b"]}, {"metric": "bleu"}, {"further_metrics": ["bleu"]}
     for change in wrong:
         with pytest.raises(InputError, match=f"kind {kind} with .* labels and metric .*; expected"):
             KINDS[kind].validate(table, manifest.model_copy(update=change))

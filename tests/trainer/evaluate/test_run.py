@@ -22,6 +22,7 @@ from tests.trainer.small_runs import TEXT, run, tree_of, write_recipe
 from trainer.data.loader import Examples
 from trainer.evaluate.run import evaluate
 from trainer.kinds import Masking
+from trainer.metrics import METRICS
 from trainer.results.outcomes import read_outcomes
 from trainer.results.predictions import read_predictions
 from trainer.results.scores import ResultRow, read_rows
@@ -223,6 +224,43 @@ def test_evaluating_more_merges_and_again_replaces(pair: Path) -> None:
         ("dev", "en", "best"), ("dev", "en", "oracle"), ("test", "de", "best"), ("test", "en", "best")]
     best, oracle = (row.value for row in rows if row.split == "dev")
     assert best == oracle  # one dev cell, so its best is the run's best: training and evaluation reckon alike
+
+
+def test_every_metric_of_a_task_has_rows_and_outcomes(pair: Path, root: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shutil.copytree(root / "xnli/test", shards / "xnli/test")
+    for manifest in shards.rglob("manifest.json"):
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"further_metrics": ["f1"]}))
+    assert evaluate(str(pair), tasks="xnli", generalized=True, languages="en,de", shards=str(shards)) == 0
+    rows = [row for row in read_rows(pair / "eval" / "results.jsonl") if row.selection == "best"]
+    accuracy, f1 = ({(row.setting, row.language, row.language_2): row for row in rows if row.metric == name}
+                    for name in ("accuracy", "f1"))
+    assert accuracy.keys() == f1.keys()
+    assert len(f1) == 6
+    for (setting, first, second), row in f1.items():
+        plain = accuracy[setting, first, second]
+        assert str(row.outcomes) == str(plain.outcomes).replace(".tsv", ".f1.tsv")
+        assert (row.predictions, row.n) == (plain.predictions, plain.n)
+        assert plain.chance is not None
+        assert row.chance is None, "the share of the most frequent class is no F1"
+        _, predicted, gold = reckoned(pair, root, first, second)
+        tp, said, true = (np.bincount(labels, minlength=3) for labels in (
+            [p for p, g in zip(predicted, gold, strict=True) if p == g], predicted, gold))
+        assert row.value == pytest.approx(np.mean((2 * tp / (said + true))[said + true > 0]))
+        outcomes = read_outcomes(pair / "eval" / str(row.outcomes))
+        assert METRICS["f1"].score(outcomes.counts) == row.value
+        assert outcomes.keys.tolist() == read_outcomes(pair / "eval" / str(plain.outcomes)).keys.tolist()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"further_metrics": ["bleu"]}, "metric 'bleu' is not known to this trainer; known: accuracy"),
+    ({"metric": "bleu"}, "metric 'bleu' is not known")])
+def test_an_unknown_metric_is_refused(pair: Path, root: Path, tmp_path: Path, change: Any, message: str) -> None:
+    shutil.copytree(root / "xnli/test/en", tmp_path / "shards/xnli/test/en")
+    manifest = tmp_path / "shards/xnli/test/en/manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    with pytest.raises(InputError, match=message):
+        evaluate(str(pair), tasks="xnli", shards=str(tmp_path / "shards"))
 
 
 def test_perplexity(finished: dict[str, Path], root: Path, tmp_path: Path) -> None:
