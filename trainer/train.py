@@ -129,7 +129,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     with MetricsLog(folder, active=ranks.is_main, resume_from=state.update) as metrics:
         watcher = Watcher(
             engine, state, updates, settings.robust, settings.evaluation, settings.logging.every_steps,
-            evaluation_interval(settings, updates), dev, data.select_on, data.manifest.metric, metrics,
+            evaluation_interval(settings, updates), dev, data.select_on, data.manifest.metrics, metrics,
             Saver(store, settings.checkpoint, updates, ranks),
             nonfinite_check(settings.engine, settings.logging, settings.robust),
             CollapseCheck(updates, settings.schedule.warmup_ratio, settings.evaluation.on_collapse, advice), save_best)

@@ -24,7 +24,7 @@ from trainer.config.schema import DataSection
 from trainer.data import sampler
 from trainer.data.collate import collate
 from trainer.data.scratch import open_near
-from trainer.kinds import KINDS, Kind, Masking
+from trainer.kinds import KINDS, Kind, Masking, named_kind
 from trainer.kinds.batch import Batch
 from trainer.kinds.tokens import Tokens, tokens_of
 from trainer.metrics import METRICS
@@ -47,7 +47,7 @@ class Examples(Dataset[Batch]):
         self.tokens: Tokens = tokens_of(cells[0].manifest.tokenizer)
         self.max_length = max_length
         self.pad_to = pad_to
-        self.kind: Kind = KINDS[cells[0].manifest.kind]
+        self.kind: Kind = named_kind(cells[0].manifest.kind)
         self.masking = masking
         if self.kind.mask is not None and masking is None:
             raise ValueError(f"examples of kind {cells[0].manifest.kind} are masked at random, found no masking")

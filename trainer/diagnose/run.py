@@ -34,7 +34,7 @@ from trainer.distributed.ranks import find_ranks
 from trainer.evaluate.inputs import DTYPES, load_best, open_cells
 from trainer.evaluate.join import Join, describe_joins, join_rows
 from trainer.evaluate.shards_root import find_shards_root
-from trainer.kinds import KINDS
+from trainer.kinds import named_kind
 from trainer.model.site import Site
 from trainer.results.diagnostics import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, merge_diagnostics, read_diagnostics
 from trainer.robust.schedule import radius
@@ -59,7 +59,7 @@ def diagnose(
     """
     folder = Path(run)
     record = read_finished(folder)
-    if not KINDS[record.kind].one_class:
+    if not named_kind(record.kind).one_class:
         raise InputError(f"{folder}: diagnose is for sentence pairs, found a run of kind {record.kind!r}")
     if precision not in DTYPES:
         raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}")

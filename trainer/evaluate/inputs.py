@@ -17,7 +17,7 @@ from trainer.data.loader import Examples, check_known
 from trainer.data.scratch import open_near
 from trainer.evaluate.crossed import CrossedExamples
 from trainer.evaluate.join import Join, column, describe_joins
-from trainer.kinds import KINDS, Masking
+from trainer.kinds import KINDS, Masking, named_kind
 from trainer.model.encoders import FAMILIES
 from trainer.model.pretrained import load_model, read_config
 from trainer.model.site import SiteModel
@@ -83,7 +83,7 @@ def jobs_of(cells: list[Cell], generalized: bool, record: FinishedRecord) -> Ite
                   cell.manifest.rows_sha256)
     if not generalized:
         return
-    if not KINDS[record.kind].can_be_crossed:
+    if not named_kind(record.kind).can_be_crossed:
         raise InputError(f"--generalized pairs two sentences; a task of kind {record.kind!r} has one")
     for first in cells:
         for second in cells:
@@ -128,7 +128,7 @@ def load_best(
 
     Raises InputError where it is damaged or does not fit the record.
     """
-    kind = KINDS[record.kind]
+    kind = named_kind(record.kind)
     source = str(folder / BEST)
     if not (folder / BEST / "config.json").is_file():
         raise InputError(f"{folder / BEST} holds no model; expected the folder of a finished run")

@@ -28,7 +28,7 @@ from trainer.evaluate.submission import (
     write_cell,
     write_smoothed,
 )
-from trainer.kinds import KINDS
+from trainer.kinds import named_kind
 from trainer.model.site import SiteModel
 from trainer.results.scores import RESULTS_FILE, merge_rows
 from trainer.runs.folder import FAILED
@@ -62,7 +62,7 @@ def evaluate(
     settings = read_settings(smoothing, folder)
     if settings and generalized:
         raise InputError("--smoothing is for single languages, found --generalized too; run evaluate once with each")
-    if settings and not KINDS[record.kind].one_class:
+    if settings and not named_kind(record.kind).one_class:
         raise InputError(f"--smoothing certifies one class per example; a task of kind {record.kind!r} has none")
     source = Source(record, checkpoint_sha256(folder), precision)
     refuse_other_rows(folder, source)  # now, not after the last prediction

@@ -143,9 +143,10 @@ def oracle_rows(source: Source) -> list[ResultRow]:
     for name, best in record.oracle_by_cell.items():
         task, split, language = name.split("/")
         value, note = _score(best.value, record.metric)
+        has_chance = METRICS[record.metric].majority_is_chance
         cell = record.dev_cells.get(name, DevCell())
         rows.append(ResultRow(
-            **source.identity(), cell_sha256=cell.rows_sha256, chance=cell.chance,
+            **source.identity(), cell_sha256=cell.rows_sha256, chance=cell.chance if has_chance else None,
             precision=record.precision, task=task, metric=record.metric, split=split, language=language,
             language_2=language, value=value, note=note, n=0, step=best.step, selection="oracle"))
     return rows

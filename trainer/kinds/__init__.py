@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data_prep.base.errors import InputError
 from trainer.kinds import mlm, pair
 from trainer.kinds.kind import Kind, Masking
 
@@ -10,4 +11,12 @@ KINDS: dict[str, Kind] = {
     "mlm": mlm.KIND,
 }
 
-__all__ = ["KINDS", "Kind", "Masking"]
+
+def named_kind(name: str) -> Kind:
+    """The kind called `name`. Raises InputError if there is none."""
+    if name not in KINDS:
+        raise InputError(f"kind {name!r} is not known to this trainer; known: {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+__all__ = ["KINDS", "Kind", "Masking", "named_kind"]

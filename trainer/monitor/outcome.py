@@ -9,6 +9,7 @@ from typing import Any
 from data_prep.base.files import write_json
 from trainer.config.schema import Recipe
 from trainer.data.loader import TrainingData
+from trainer.metrics import METRICS
 from trainer.monitor.collapse import EVALUATIONS_IN_A_ROW, Collapsed
 from trainer.monitor.nonfinite import NonFinite
 from trainer.results.scores import is_at_chance
@@ -23,7 +24,8 @@ _log = logging.getLogger(__name__)
 def outcome(recipe: Recipe, state: TrainState, data: TrainingData, max_steps: int) -> dict[str, Any]:
     """The outcome of training, for the record; `at_chance` is None where the selection cell has no chance level."""
     chosen, value = data.select_on, state.selected.get("value")
-    chance = majority_share(data.dev[chosen]) if chosen else None
+    has_chance = METRICS[data.manifest.metric].majority_is_chance
+    chance = majority_share(data.dev[chosen]) if chosen and has_chance else None
     at_chance = None
     if chosen and value is not None and chance:
         evaluations = evaluations_to_choose_from(recipe, max_steps, state.update)

@@ -40,7 +40,8 @@ class Watcher:
     """Dev cells by name."""
     select_on: str | None
     """The selection cell, one of `dev`."""
-    metric: str
+    metrics: list[str]
+    """Metrics of the task; the first one selects checkpoints."""
     log: MetricsLog
     saver: Saver
     nonfinite: NonfiniteCheck
@@ -104,15 +105,19 @@ class Watcher:
     def _evaluate(self) -> None:
         state, engine = self.state, self.engine
         found = evaluate_dev(engine.module, self.dev, self.evaluation.batch_size, engine.device, engine.ranks)
-        values = {name: predictions.metric(self.metric) for name, predictions in found.items()}
-        if values:
-            self.log.write(state.update, {f"dev/{self.metric}/{name}": value for name, value in values.items()})
+        scores = {metric: {name: predictions.metric(metric) for name, predictions in found.items()}
+                  for metric in self.metrics}
+        if found:
+            self.log.write(state.update, {f"dev/{metric}/{name}": value for metric, values in scores.items()
+                                          for name, value in values.items()})
+        metric = self.metrics[0]
         counts = counts_for_selection(self.robust, state.update / self.max_steps)
-        is_best = counts and update_best(state, values, METRICS[self.metric].sign, self.select_on, self.metric)
+        is_best = counts and update_best(state, scores[metric], METRICS[metric].sign, self.select_on, metric)
         update_patience(state, counts=counts, is_best=is_best, patience=self.evaluation.patience_evaluations)
         if is_best:
             self.save_best()
-        if engine.ranks.is_main and values:
-            self._progress.evaluation(state.update, self.metric, values)
-        if self.select_on and self.metric == "accuracy":
+        if engine.ranks.is_main and found:
+            for name, values in scores.items():
+                self._progress.evaluation(state.update, name, values)
+        if self.select_on and engine.module.kind.one_class:
             self.collapse.check(state, found[self.select_on])

@@ -63,6 +63,7 @@ def _is_inside(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_is_name)]
+MetricName = Annotated[str, AfterValidator(_is_metric)]
 PathInside = Annotated[str, AfterValidator(_is_inside)]
 # Bounds far beyond any measurement, within which the sums and squares of a report stay finite.
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -173,7 +174,7 @@ class ResultRow(BaseModel):
     task: Name
     kind: str
     """Kind of task: a key of `trainer.kinds.KINDS`."""
-    metric: Annotated[str, AfterValidator(_is_metric)]
+    metric: MetricName
     """A key of `trainer.metrics.METRICS`."""
     split: Name
     setting: Literal["standard", "generalized", "smoothed"] = "standard"

@@ -18,7 +18,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import first_error, read_json, write_json
-from trainer.results.scores import Count, Label, Printed, Settings, Sha256, WeightsHash
+from trainer.results.scores import Count, Label, MetricName, Printed, Settings, Sha256, WeightsHash
 from trainer.runs.folder import DONE, FAILED, RECORD
 
 COMMIT_FILE = "COMMIT"  # in a snapshot of the code, which has no history to ask
@@ -72,7 +72,7 @@ class RunRecord(_Part):
     seed: Count
     kind: Label
     labels: list[str]
-    metric: str
+    metric: MetricName
     max_length: int = Field(ge=5, lt=2**31)
     mask_ratio: float = Field(ge=0, le=1, validation_alias=AliasChoices("mask_ratio", "mask_share"))
     tokenizer: TokenizerRecord

@@ -66,6 +66,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def changed_cells(root: Path, folder: Path, pattern: str, **change: Any) -> Path:
+    """A folder of shards that holds the cells of `root` that match `pattern`, with a changed manifest."""
+    for cell in root.glob(pattern):
+        copied = folder / "changed" / cell.relative_to(root)
+        shutil.copytree(cell, copied)
+        manifest = copied / "manifest.json"
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    return folder / "changed"
+
+
 @pytest.fixture(scope="module")
 def finished(root: Path) -> dict[str, Path]:
     recipe = write_recipe(root.parent, root)
@@ -227,10 +237,7 @@ def test_evaluating_more_merges_and_again_replaces(pair: Path) -> None:
 
 
 def test_every_metric_of_a_task_has_rows_and_outcomes(pair: Path, root: Path, tmp_path: Path) -> None:
-    shards = tmp_path / "shards"
-    shutil.copytree(root / "xnli/test", shards / "xnli/test")
-    for manifest in shards.rglob("manifest.json"):
-        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"further_metrics": ["f1"]}))
+    shards = changed_cells(root, tmp_path, "xnli/test/*", further_metrics=["f1"])
     assert evaluate(str(pair), tasks="xnli", generalized=True, languages="en,de", shards=str(shards)) == 0
     rows = [row for row in read_rows(pair / "eval" / "results.jsonl") if row.selection == "best"]
     accuracy, f1 = ({(row.setting, row.language, row.language_2): row for row in rows if row.metric == name}
@@ -256,11 +263,27 @@ def test_every_metric_of_a_task_has_rows_and_outcomes(pair: Path, root: Path, tm
     ({"further_metrics": ["bleu"]}, "metric 'bleu' is not known to this trainer; known: accuracy"),
     ({"metric": "bleu"}, "metric 'bleu' is not known")])
 def test_an_unknown_metric_is_refused(pair: Path, root: Path, tmp_path: Path, change: Any, message: str) -> None:
-    shutil.copytree(root / "xnli/test/en", tmp_path / "shards/xnli/test/en")
-    manifest = tmp_path / "shards/xnli/test/en/manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    shards = changed_cells(root, tmp_path, "xnli/test/en", **change)
     with pytest.raises(InputError, match=message):
-        evaluate(str(pair), tasks="xnli", shards=str(tmp_path / "shards"))
+        evaluate(str(pair), tasks="xnli", shards=str(shards))
+
+
+def test_the_first_metric_selects_and_all_are_logged(root: Path, tmp_path: Path) -> None:
+    shards = changed_cells(root, tmp_path, "xnli/*/en", metric="f1", further_metrics=["accuracy"])
+    folder = run(write_recipe(tmp_path / "x", shards), "f1")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    dev = [line for line in lines if "dev/f1/xnli/dev/en" in line]
+    assert len(dev) == 5
+    assert all("dev/accuracy/xnli/dev/en" in line for line in dev)
+    record = json.loads((folder / "run.json").read_text())
+    assert record["selection"]["metric"] == "f1"
+    assert record["selection"]["value"] == max(line["dev/f1/xnli/dev/en"] for line in dev)
+    assert record["at_chance"] is None, "the share of the most frequent class is no F1"
+    evaluate(str(folder), tasks="xnli", splits="dev")
+    rows = {(row.metric, row.selection): row for row in read_rows(folder / "eval" / "results.jsonl")}
+    assert set(rows) == {("f1", "oracle"), ("f1", "best"), ("accuracy", "best")}
+    assert rows["f1", "best"].value == rows["f1", "oracle"].value == record["selection"]["value"]
+    assert rows["f1", "oracle"].chance is None
 
 
 def test_perplexity(finished: dict[str, Path], root: Path, tmp_path: Path) -> None:
