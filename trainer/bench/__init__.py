@@ -1,1 +1,1 @@
-"""Measurements, one file each: `python -m trainer bench WHAT`. Figures are ratios within one run on one machine."""
+"""Measurements, one file each: `python -m trainer bench WHAT`. Results are ratios within one run on one machine."""

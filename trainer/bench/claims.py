@@ -1,4 +1,4 @@
-"""`python -m trainer bench claims`: how far the words of a report can be trusted, by simulation.
+"""`python -m trainer bench claims`: simulated error rates of a report's claims.
 
 Output: a table of false claims (equal methods called different) with upper limits, and of the power to find a gain.
 """

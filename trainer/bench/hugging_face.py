@@ -1,6 +1,6 @@
-"""The same PGD as it is usually written: a subclass of Hugging Face's `Trainer`, for comparison only.
+"""PGD as usually implemented, in a subclass of Hugging Face's `Trainer`; for comparison only.
 
-Every pass goes through the whole model and back into every gradient, the ones of the ascent are thrown away. Inputs:
+Every pass is a full forward and backward pass; weight gradients of the ascent are discarded. Inputs:
 a model, the batches' rows, padded by the collator to the longest of each batch. Output: seconds per update. Weights,
 batches, optimiser, schedule and clipping are those of the other lines of `trainer bench steps`.
 """
@@ -32,21 +32,21 @@ MISSING = ("Hugging Face's Trainer is left out: transformers needs the package a
 
 
 def why_left_out(world_size: int) -> str | None:
-    """The reason why the comparison cannot be made here, or None."""
+    """Reason why the comparison cannot be made here, or None."""
     if world_size > 1:
         return "Hugging Face's Trainer is left out: it is compared on one rank only"
     return None if is_accelerate_available() else MISSING
 
 
 def rows_of(batches: Sequence[Batch]) -> list[dict[str, list[int] | int]]:
-    """The examples of `batches` as a dataset for `Trainer`, without padding."""
+    """Examples of `batches` as a dataset for `Trainer`, without padding."""
     return [{"input_ids": ids[real].tolist(), "label": int(label)}
             for batch in batches
             for ids, real, label in zip(batch.input_ids, batch.attention_mask, batch.targets["labels"], strict=True)]
 
 
 def pad_to_longest(rows: Sequence[dict[str, Any]], pad_id: int) -> Inputs:
-    """What DataCollatorWithPadding returns, which would ask for a tokenizer."""
+    """Collate as DataCollatorWithPadding does, which would need a tokenizer."""
     longest = max(len(row["input_ids"]) for row in rows)
     ids = torch.full((len(rows), longest), pad_id)
     for number, row in enumerate(rows):
@@ -56,7 +56,7 @@ def pad_to_longest(rows: Sequence[dict[str, Any]], pad_id: int) -> Inputs:
 
 
 def pgd_step(model: Any, inputs: Inputs, steps: int, epsilon: float, backward: Callable[[Tensor], None]) -> Tensor:
-    """K ascent passes and the update's, each forward and backward through everything; returns the update's loss.
+    """Do K ascent passes and the update's, each with a full backward pass; return the update's loss.
 
     The ball is L2, per token, of the absolute radius epsilon, and delta enters through `inputs_embeds`. K = 0 is a
     plain step. backward: what back-propagates a loss; the update's gradients are left in the parameters.
@@ -88,7 +88,7 @@ def pgd_step(model: Any, inputs: Inputs, steps: int, epsilon: float, backward: C
 
 
 class Comparison:
-    """A `Trainer` on a model of its own, whose `run` can be asked for again and again."""
+    """A `Trainer` on a model of its own; `run` may be called repeatedly."""
 
     def __init__(self, model: Any, recipe: Recipe, batches: Sequence[Batch], steps: int, epsilon: float,
                  updates: int) -> None:
@@ -110,14 +110,14 @@ class Comparison:
         self._trainer.remove_callback(PrinterCallback)
 
     def run(self) -> float:
-        """Train once over the batches; seconds per update, from the first to the last, without Trainer's start."""
+        """Train once over the batches; return seconds per step, without Trainer's start-up."""
         self._trainer.train()
         return self._clock.seconds / self._trainer.state.global_step
 
 
 @contextlib.contextmanager
 def _launcher_variables_hidden() -> Iterator[None]:
-    """Where accelerate sees them, even those of a single rank, it wraps the model for several."""
+    """Hide launcher variables: accelerate would wrap the model for several ranks, even for one."""
     hidden = {name: os.environ.pop(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK") if name in os.environ}
     try:
         yield
@@ -126,7 +126,7 @@ def _launcher_variables_hidden() -> Iterator[None]:
 
 
 class _Clock(TrainerCallback):
-    """Seconds between the beginning of training and the end of its last update."""
+    """Seconds from the beginning of training to the end of its last step."""
 
     def __init__(self) -> None:
         self._began = self.seconds = 0.0
@@ -139,7 +139,7 @@ class _Clock(TrainerCallback):
 
 
 def _pgd_trainer() -> Any:
-    """The subclass; made here, since transformers refuses to name its parent without accelerate."""
+    """Define the subclass; in a function, as transformers cannot import its parent without accelerate."""
     from transformers import Trainer
 
     class PgdTrainer(Trainer):  # type: ignore[misc, unused-ignore]

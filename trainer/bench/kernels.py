@@ -1,9 +1,9 @@
 """`python -m trainer bench kernels`: the fused kernels against plain torch, torch.compile and a copy of the same bytes.
 
 Bytes are counted as each input read once and each output written once; the copy moves as many, half of them read and
-half written. All ways of a line take turns on the same machine, three calls a turn, so that nobody is timed with what
-another left in the caches, and the best time of each counts. The last table says what share of a whole robust step the
-perturbation takes, so that nobody overrates the rest.
+half written. The variants of a line take turns, three calls each, so that none profits from another's cache contents;
+the best time counts. The last table is the perturbation's share of a whole robust step, which limits what faster
+kernels can gain.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep.base.errors import InputError
-from trainer.bench.steps import EPSILON, Way, batch_of, model_of, recipe_of
+from trainer.bench.steps import EPSILON, Variant, batch_of, model_of, recipe_of
 from trainer.distributed.ranks import find_ranks
 from trainer.engine.build import build_engine
 from trainer.engine.engine import start_distributed
@@ -36,7 +36,7 @@ Call = Callable[[], object]
 
 @dataclass
 class Line:
-    """One comparison: a fused call beside others, and the bounds on others' time / fused time (copy: the inverse)."""
+    """A fused call and others to compare it with; bounds on others' time / fused time (of a copy: the inverse)."""
 
     name: str
     fused: Call
@@ -45,7 +45,7 @@ class Line:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def ratio(self, other: str) -> float:
-        """How many times faster the fused call is; for the copy, how many times slower."""
+        """Speed-up of the fused call; of the copy over the fused call for "copy"."""
         share = self.seconds[other] / self.seconds["fused"]
         return 1 / share if other == "copy" else share
 
@@ -111,14 +111,14 @@ def _ascent_cuda(compiled: bool) -> Line:
 
 
 def _copy_of(count: int, device: str) -> Call:
-    """A copy that reads and writes `count` bytes altogether."""
+    """Copy with a total of `count` bytes read and written."""
     source = torch.ones(count // 8, device=device)
     target = torch.zeros_like(source)
     return lambda: target.copy_(source)
 
 
 def _take_turns(line: Line, rounds: int, clock: Callable[[Call], float], seconds_at_least: float = 0.1) -> None:
-    """Fill in the best time of each way over `rounds`, more where they are soon done; the first two warm up."""
+    """Fill in the best time of each variant over at least `rounds` and `seconds_at_least`, after two warm-up rounds."""
     ways = {"fused": line.fused, **line.others}
     end = time.monotonic() + seconds_at_least
     number = 0
@@ -141,7 +141,7 @@ def _wall(call: Call) -> float:
 
 
 def _events(call: Call) -> float:
-    """Seconds between CUDA events, with the second-level cache swept before."""
+    """Seconds between CUDA events, after flushing the L2 cache."""
     torch.empty(1 << 28, dtype=torch.int8, device="cuda").zero_()
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     start.record()
@@ -165,12 +165,13 @@ def _table(lines: list[Line], title: str) -> Table:
 
 
 def _shares(size: str, batch_size: int, length: int, vocabulary: int) -> Table:
-    """What part of a pgd step with K = 3 the kernels take, with each backend that is here."""
+    """Share of the kernels in the time of a pgd step with K = 3, for each available backend."""
     ranks = find_ranks()
     start_distributed(ranks)
     model = model_of(size, length, vocabulary, dropout=0.1)
     updates, names = 6, dispatch.available()
-    recipe = recipe_of(Way("pgd", {"method": "pgd", "ascent_steps": 3, "start": "uniform"}, None), batch_size, updates)
+    pgd = Variant("pgd", {"method": "pgd", "ascent_steps": 3, "start": "uniform"}, None)
+    recipe = recipe_of(pgd, batch_size, updates)
     engine = build_engine(SiteModel(model, KINDS["pair"], "word_embeddings"), recipe, ranks, 4 * updates * len(names))
     batches = [batch_of(number, batch_size, length, vocabulary) for number in range(updates)]
     title = f"a step of pgd, K=3, {size}, {batch_size} x {length} tokens, epsilon {EPSILON}, {engine.device}"
@@ -191,7 +192,7 @@ def _shares(size: str, batch_size: int, length: int, vocabulary: int) -> Table:
 
 
 def _timed(kernels: ModuleType, spent: list[float]) -> ModuleType:
-    """The same kernels, each call of which adds its seconds to `spent`."""
+    """The kernels, wrapped so that each call appends its seconds to `spent`."""
     timed = ModuleType("timed")
     for name, function in _public(kernels):
         def call(*arguments: Any, function: Callable[..., Any] = function) -> Any:

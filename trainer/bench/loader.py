@@ -1,7 +1,7 @@
-"""`python -m trainer bench loader CELL`: what batches of like length save, in the whole training step.
+"""`python -m trainer bench loader CELL`: throughput gained by batches of like length, over whole steps.
 
-Three ways to batch the same examples: of like length, at random padded to the longest of the batch, and at random
-padded to the maximum. Each runs the product's own loop on the same model; turns are interleaved.
+The same examples are batched by length, at random with padding to the longest of the batch, and at random with padding
+to the maximum. Each variant runs the training loop on the same model; turns are interleaved.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trainer.runs.state import TrainState
 
 
 def measure_loader(cell: str, size: str, batch_size: int, updates: int, rounds: int) -> int:
-    """Print the throughput of each way to batch, as `bench_loader` says."""
+    """Print the throughput of each variant, as `bench_loader` says."""
     if size not in RANDOM.sizes:
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, found {size!r}")
     opened = open_cell(Path(cell))
@@ -71,7 +71,7 @@ def measure_loader(cell: str, size: str, batch_size: int, updates: int, rounds: 
 
 
 def _same_examples(lengths: np.ndarray, batch_size: int, updates: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """`updates` batches of like length, evenly chosen from short to long, and the same examples at random."""
+    """`updates` batches of like length, evenly spaced from short to long, and the same examples shuffled."""
     epoch = epoch_batches(lengths, batch_size, 0, 0, True)
     by_length = epoch[np.argsort([lengths[batch].max() for batch in epoch], kind="stable")]
     chosen = by_length[np.linspace(0, len(by_length) - 1, updates).round().astype(int)]

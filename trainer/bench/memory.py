@@ -1,9 +1,8 @@
-"""Peak memory of the ascent against that of the update, within one real update of a robust method.
+"""Peak memory of the ascent against that of the update, within one step of a robust method.
 
-Input: an action that runs an update with `phased_context`. Output: the most bytes of tensors that were alive at once
-in each phase, beyond those alive when the action began. On CUDA the caching allocator's own count of allocated bytes;
-on CPUs every allocation and release of torch's allocator, as its profiler sees them, workspaces of operators included.
-Neither knows what libraries allocate by themselves.
+Input: a block of code that runs a step with `phased_context`. Output: peak bytes allocated for tensors in each phase,
+beyond those allocated before. On CUDA from the caching allocator's statistics; on CPUs from the allocations and
+releases that torch's profiler records, workspaces of operators included. Neither counts allocations of other libraries.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ Mark = Callable[[str], None]
 
 
 def phased_context(mark: Mark, base: type[StepContext]) -> type[StepContext]:
-    """A context class that says which phase each verb belongs to.
+    """Context class that marks the phase of each of its calls.
 
-    The ascent lasts from a first ascent pass, projections included, to the next pass of the update. The update is its
-    passes forward and backward; the optimiser's step is a phase of its own, since its memory is no method's doing.
+    The ascent lasts from the first ascent pass, projections included, to the next pass of the update. The update is its
+    forward and backward passes; the optimiser's step, whose memory no method changes, is a phase of its own.
     """
 
     class PhasedContext(base):  # type: ignore[valid-type, misc]
@@ -48,7 +47,7 @@ def phased_context(mark: Mark, base: type[StepContext]) -> type[StepContext]:
 
 @contextlib.contextmanager
 def peak_bytes(device: torch.device) -> Iterator[tuple[Mark, dict[str, int]]]:
-    """(mark, peaks): call `mark(phase)` where a phase begins; `peaks` is filled, by phase, when the block ends."""
+    """(mark, peaks): call `mark(phase)` where a phase begins; `peaks`, by phase, is filled in when the block ends."""
     with (_cuda_peaks(device) if device.type == "cuda" else _cpu_peaks()) as found:
         yield found
 
@@ -93,7 +92,7 @@ def _cpu_peaks() -> Iterator[tuple[Mark, dict[str, int]]]:
 
 @contextlib.contextmanager
 def _chatter_hidden() -> Iterator[None]:
-    """Without what the profiler's C++ parts write to the terminal at every start and stop; errors are Python's."""
+    """Suppress what the profiler's C++ code writes to stderr at every start and stop; errors are raised in Python."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         sys.stderr.flush()
         kept = os.dup(2)

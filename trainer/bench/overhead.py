@@ -1,7 +1,7 @@
-"""`python -m trainer bench overhead`: what it costs that a run never loses work.
+"""`python -m trainer bench overhead`: cost of fault tolerance.
 
-Three figures on one machine: the time that looking for faults and signals adds to a step, the time that a save stops
-training for, and the time until the save is on the disk. Under a launcher, all ranks take part.
+Three times on one machine: what checks for NaN and signals add to a step, how long a checkpoint stops training, and how
+long until it is on disk. Under a launcher, all ranks take part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep.base.errors import InputError
-from trainer.bench.steps import Way, batch_of, model_of, recipe_of
+from trainer.bench.steps import Variant, batch_of, model_of, recipe_of
 from trainer.checkpoint.store import Store
 from trainer.config.schema import CheckpointSection
 from trainer.distributed.collectives import barrier, same_on_all
@@ -41,7 +41,7 @@ def measure_overhead(size: str, batch_size: int, length: int, vocabulary: int, u
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)} and --rounds at least 2, found {size!r}, "
                          f"{rounds}")
     ranks = find_ranks()
-    recipe = recipe_of(Way("plain", {"method": "plain"}, None), batch_size, updates)
+    recipe = recipe_of(Variant("plain", {"method": "plain"}, None), batch_size, updates)
     site_model = SiteModel(model_of(size, length, vocabulary), KINDS["pair"], "word_embeddings")
     start_distributed(ranks)
     engine = build_engine(site_model, recipe, ranks, 2 * updates * rounds)
@@ -84,14 +84,14 @@ def measure_overhead(size: str, batch_size: int, length: int, vocabulary: int, u
         barrier(ranks)
     if ranks.is_main:
         step, without, stall, save = (float(np.median(times[1:])) for times in (steps, bare, stalls, saves))
-        look = step - without + _guard_seconds(engine)
+        checks = step - without + _guard_seconds(engine)
         title = f"{size}, batch {batch_size} x {length} tokens, {ranks.world_size} rank(s), {engine.device}"
-        Console().print(_table(title, step, look, stall, save))
+        Console().print(_table(title, step, checks, stall, save))
     return 0
 
 
 def _guard_seconds(engine: Engine) -> float:
-    """What `Engine.backward` pays to make a loss that is not finite count."""
+    """Time that `Engine.backward` spends on passing non-finite losses on to the gradient."""
     loss = torch.ones((), device=engine.device, requires_grad=True)
     start = time.perf_counter()
     for _ in range(100):
@@ -99,11 +99,11 @@ def _guard_seconds(engine: Engine) -> float:
     return (time.perf_counter() - start) / 100
 
 
-def _table(title: str, step: float, look: float, stall: float, save: float) -> Table:
-    table = Table("what", "ms", "share of an update", "bound", "", title=title)
+def _table(title: str, step: float, checks: float, stall: float, save: float) -> Table:
+    table = Table("what", "ms", "share of a step", "bound", "", title=title)
     for what, seconds, bound in (
-            ("an update", step, None), ("looking for faults and signals", look, 0.01),
-            ("a save stops training for", stall, 1.0), ("a save is on the disk after", save, None)):
+            ("a step", step, None), ("checks for NaN and signals", checks, 0.01),
+            ("a checkpoint stops training for", stall, 1.0), ("a checkpoint is on disk after", save, None)):
         within = "" if bound is None else "[green]within[/]" if seconds <= bound * step else "[red]above[/]"
         table.add_row(what, f"{1000 * seconds:.2f}", f"{seconds / step:.2%}",
                       "" if bound is None else f"{bound:.0%}", within)

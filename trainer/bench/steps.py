@@ -1,10 +1,10 @@
-"""`python -m trainer bench steps`: what a step of each robust method costs, as a ratio to a plain step.
+"""`python -m trainer bench steps`: cost of a step of each robust method, as a ratio to a plain step.
 
-Random token ids on a random model; every method runs the product's own loop on the same batches, turns interleaved.
-The bound printed beside a ratio is what its arithmetic allows, plus a tenth: a full step is 3 units (one forward, two
-backward), an ascent step 2, and above the middle layer half of that. For comparison the same PGD runs with full
-backward passes, and as a subclass of Hugging Face's `Trainer` (`hugging_face`). A second table holds the peak memory
-of the ascent against that of the update (`memory`).
+Random token ids on a random model; every method runs the training loop on the same batches, turns interleaved. The
+bound of a ratio is its operation count plus a tenth: a full step is 3 units (one forward, two backward), an ascent
+step 2, and half of that above the middle layer. For comparison the same PGD runs with full backward passes, and as a
+subclass of Hugging Face's `Trainer` (`hugging_face`). A second table compares the peak memory of ascent and update
+(`memory`).
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from trainer.runs.state import TrainState
 TOLERANCE = 1.1
 EPSILON = 0.05
 ASCENDING = ("pgd", "fgm", "smart", "trades")
-# Lines of Hugging Face's Trainer with their ascent steps, and our lines that do the same arithmetic.
+# Lines of Hugging Face's Trainer -> ascent steps, and -> our line with the same operations.
 HUGGING_FACE = {"HF Trainer, plain": 0, **{f"HF Trainer, pgd K={k}": k for k in (1, 2, 3)}}
 OURS = {"HF Trainer, plain": "plain", **{f"HF Trainer, pgd K={k}": f"pgd K={k}, word embeddings" for k in (1, 2, 3)}}
 
 
 @dataclass(frozen=True)
-class Way:
-    """One line of the table: a method with its settings, and the bound on its ratio (None: for comparison only)."""
+class Variant:
+    """One line of the table: a method, its settings, and the bound on its ratio (None: for comparison only)."""
 
     name: str
     robust: dict[str, str | int | float]
@@ -62,28 +62,29 @@ class Way:
 
 
 class FullBackwardContext(StepContext):
-    """An ascent step as it is usually written: a whole backward pass, weight gradients included and thrown away."""
+    """Ascent step with a full backward pass, as usually implemented: weight gradients are computed and discarded."""
 
     def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:
-        """d loss / d delta, at the price of every weight gradient."""
+        """d loss / d delta, computed along with all weight gradients."""
         weights = [p for p in self._engine.module.parameters() if p.requires_grad]
         grad, *_ = torch.autograd.grad(loss, [delta_BLH, *weights], allow_unused=True)
         return grad
 
 
-def ways(layers: int) -> Iterator[Way]:
-    """The lines of the table; K counts ascent steps."""
-    yield Way("plain", {"method": "plain"}, None)
+def variants(layers: int) -> Iterator[Variant]:
+    """Lines of the table; K is the number of ascent steps."""
+    yield Variant("plain", {"method": "plain"}, None)
     middle = f"layer:{layers // 2}"
     for k in (1, 2, 3):
-        yield Way(f"pgd K={k}, word embeddings", {"method": "pgd", "ascent_steps": k}, TOLERANCE * (3 + 2 * k) / 3)
+        yield Variant(f"pgd K={k}, word embeddings", {"method": "pgd", "ascent_steps": k}, TOLERANCE * (3 + 2 * k) / 3)
     for k in (1, 2, 3):
-        yield Way(f"pgd K={k}, {middle}", {"method": "pgd", "ascent_steps": k, "site": middle}, TOLERANCE * (3 + k) / 3)
-    for k in (2, 3):  # of one pass nothing is an ascent
-        yield Way(f"freelb K={k}", {"method": "freelb", "ascent_steps": k}, TOLERANCE * k)
+        bound = TOLERANCE * (3 + k) / 3
+        yield Variant(f"pgd K={k}, {middle}", {"method": "pgd", "ascent_steps": k, "site": middle}, bound)
+    for k in (2, 3):  # a single pass has no ascent
+        yield Variant(f"freelb K={k}", {"method": "freelb", "ascent_steps": k}, TOLERANCE * k)
     for method in ("fgm", "smart", "trades", "random_noise", "r3f"):
-        yield Way(f"{method} K=1", {"method": method}, None)
-    yield Way("pgd K=3, full backward passes", {"method": "pgd", "ascent_steps": 3}, None, FullBackwardContext)
+        yield Variant(f"{method} K=1", {"method": method}, None)
+    yield Variant("pgd K=3, full backward passes", {"method": "pgd", "ascent_steps": 3}, None, FullBackwardContext)
 
 
 def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, updates: int, rounds: int,
@@ -92,10 +93,11 @@ def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, upda
     if size not in RANDOM.sizes:
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, found {size!r}")
     layers = RANDOM.sizes[size]["num_hidden_layers"]
-    chosen = [way for way in ways(layers) if way.name == "plain" or only is None or only in way.name]
+    chosen = [variant for variant in variants(layers)
+              if variant.name == "plain" or only is None or only in variant.name]
     ranks = find_ranks()
     model = model_of(size, length, vocabulary)
-    recipes = {way.name: recipe_of(way, batch_size, updates) for way in chosen}
+    recipes = {variant.name: recipe_of(variant, batch_size, updates) for variant in chosen}
     batches = [batch_of(number, batch_size, length, vocabulary) for number in range(updates)]
     missing = hugging_face.why_left_out(ranks.world_size)
     steps_of = {} if missing else {name: k for name, k in HUGGING_FACE.items() if only is None or only in name}
@@ -106,47 +108,47 @@ def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, upda
     engine = build_engine(site_model, recipes["plain"], ranks, (rounds + 1) * updates * len(chosen))
     backend, kernels = dispatch.select("auto")
 
-    def run(way: Way, some: Sequence[Batch], context: type[StepContext]) -> float:
-        recipe = recipes[way.name]
+    def run(variant: Variant, some: Sequence[Batch], context: type[StepContext]) -> float:
+        recipe = recipes[variant.name]
         site_model.site = Site.parse(site_of(recipe.robust), layers)
         start = time.perf_counter()
         run_updates(engine, recipe, iter([[batch] for batch in some]), TrainState(), len(some), kernels,
                     lambda window, done: None, context)
         return (time.perf_counter() - start) / len(some)
 
-    seconds: dict[str, list[float]] = {name: [] for name in [*(way.name for way in chosen), *others]}
+    seconds: dict[str, list[float]] = {name: [] for name in [*(variant.name for variant in chosen), *others]}
     for _ in range(rounds + 1):  # the first round warms up caches and is dropped
-        for way in chosen:
-            seconds[way.name].append(run(way, batches, way.context))
+        for variant in chosen:
+            seconds[variant.name].append(run(variant, batches, variant.context))
         for name, other in others.items():
             seconds[name].append(other.run())
     title = f"{size}, batch {batch_size} x {length} tokens, {engine.device}, kernels: {backend}"
     _print_seconds(chosen, {name: float(np.median(times[1:])) for name, times in seconds.items()}, title)
     if missing:
         print(missing)
-    _print_memory([way for way in chosen if way.robust["method"] in ASCENDING],
-                  lambda way, context: run(way, batches[:1], context), engine.device, title)
+    _print_memory([variant for variant in chosen if variant.robust["method"] in ASCENDING],
+                  lambda variant, context: run(variant, batches[:1], context), engine.device, title)
     return 0
 
 
 def model_of(size: str, length: int, vocabulary: int, dropout: float = 0.0) -> Any:
-    """A random sequence classifier, the same in every process."""
+    """Random sequence classifier, the same in every process."""
     torch.manual_seed(0)
     rates = dict.fromkeys(RANDOM.dropout_settings, dropout)
     return AutoModelForSequenceClassification.from_config(
         RANDOM.random_config(size, vocabulary, length, pad_id=1, **rates))
 
 
-def recipe_of(way: Way, batch_size: int, updates: int) -> Recipe:
-    """The recipe of one line."""
+def recipe_of(variant: Variant, batch_size: int, updates: int) -> Recipe:
+    """Recipe of one line."""
     return Recipe.model_validate({
         "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": batch_size},
         "schedule": {"max_steps": updates},
-        "robust": settings_for(str(way.robust["method"]), {**way.robust, "epsilon": EPSILON, "relative": False})})
+        "robust": settings_for(str(variant.robust["method"]), {**variant.robust, "epsilon": EPSILON, "relative": False})})
 
 
 def batch_of(seed: int, batch_size: int, length: int, vocabulary: int) -> Batch:
-    """Full rows of random ids: no padding, so that every line does the same work."""
+    """Batch of random ids without padding."""
     generator = np.random.default_rng(seed)
     first, second = (length - 4) // 2, length - 4 - (length - 4) // 2
     rows = [(generator.integers(4, vocabulary - 1, first), generator.integers(4, vocabulary - 1, second))
@@ -157,10 +159,10 @@ def batch_of(seed: int, batch_size: int, length: int, vocabulary: int) -> Batch:
     return replace(collate(rows, np.arange(batch_size), tokens, length), targets={"labels": labels})
 
 
-def _print_seconds(chosen: list[Way], medians: dict[str, float], title: str) -> None:
-    """A line per way; lines of Hugging Face's Trainer also say how they compare with our own line of the same K."""
+def _print_seconds(chosen: list[Variant], medians: dict[str, float], title: str) -> None:
+    """Print a line per variant; those of Hugging Face's Trainer with their ratio to our line of the same K."""
     table = Table("step", "ms", "ratio to plain", "bound", "", title=title)
-    bounds = {way.name: way.bound for way in chosen}
+    bounds = {variant.name: variant.bound for variant in chosen}
     for name, median in medians.items():
         ratio, bound = median / medians["plain"], bounds.get(name)
         verdict = "" if bound is None else _verdict(ratio <= bound)
@@ -171,18 +173,18 @@ def _print_seconds(chosen: list[Way], medians: dict[str, float], title: str) -> 
 
 
 def _print_memory(
-    chosen: list[Way], run_update: Callable[[Way, type[StepContext]], float], device: torch.device, title: str
+    chosen: list[Variant], run_update: Callable[[Variant, type[StepContext]], float], device: torch.device, title: str
 ) -> None:
-    """A line per way that ascends: the most bytes alive in the ascent and in the update, beyond those before both."""
+    """Print peak memory in ascent and update of each variant with an ascent, beyond what was allocated before."""
     if not chosen:
         return
     table = Table("peak memory", "ascent, MB", "update, MB", "ratio", "bound", "", title=title)
-    for way in chosen:
+    for variant in chosen:
         with peak_bytes(device) as (mark, peaks):
-            run_update(way, phased_context(mark, way.context))
+            run_update(variant, phased_context(mark, variant.context))
         ratio = peaks[ASCENT] / peaks[UPDATE]
-        bound, verdict = ("", "") if way.context is not StepContext else ("1.00", _verdict(ratio <= 1.0))
-        table.add_row(way.name, *(f"{peaks[phase] / 1e6:.1f}" for phase in (ASCENT, UPDATE)), f"{ratio:.2f}", bound,
+        bound, verdict = ("", "") if variant.context is not StepContext else ("1.00", _verdict(ratio <= 1.0))
+        table.add_row(variant.name, *(f"{peaks[phase] / 1e6:.1f}" for phase in (ASCENT, UPDATE)), f"{ratio:.2f}", bound,
                       verdict)
     Console().print(table)
 

@@ -1,9 +1,9 @@
-"""The two-rank self-test, started by the doctor through the deepspeed launcher:
+"""Two-rank self-test of exactness, started by the doctor through the deepspeed launcher:
 
     deepspeed --num_accelerators 2 --module trainer.doctor.selftest RESULT.json
 
 Trains a tiny random model with every method at every ZeRO stage, two micro-batches per rank, and compares the
-parameters with those of one process that knows no engine (`PlainContext`), on whole batches.
+parameters with those of a single process without an engine (`PlainContext`), on whole batches.
 Output: {"method, ZeRO stage": largest relative error}.
 """
 
@@ -44,7 +44,7 @@ TOKENS = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), pad_id=1, mas
 
 
 class PlainContext:
-    """A method's context without any engine: one process, the whole batch, plain autograd."""
+    """Context of a method without an engine: one process, the whole batch, plain autograd."""
 
     def __init__(self, model: SiteModel, settings: MethodSettings, batch: Batch, update: int) -> None:
         self.model, self.batch, self.update = model, batch, update
@@ -118,7 +118,7 @@ class PlainContext:
 
 
 def main(result: str) -> None:
-    """Run every cell on every rank; the main rank writes the errors."""
+    """Run all cells on every rank; the main rank writes the errors."""
     ranks = find_ranks()
     start_distributed(ranks)
     errors = {}
@@ -136,7 +136,7 @@ def main(result: str) -> None:
 
 
 def sharding_config(stage: int, result: Path, ranks: Ranks) -> str:
-    """The shipped configuration of a stage, but that ZeRO 3 takes even these small weights apart; beside RESULT."""
+    """Write the shipped configuration of a stage beside RESULT, with ZeRO 3 made to partition even small weights."""
     config = read_engine_config(f"zero{stage}")
     if stage == 3:
         config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
@@ -146,19 +146,19 @@ def sharding_config(stage: int, result: Path, ranks: Ranks) -> str:
 
 
 def recipe_of(method: str, config: str) -> Recipe:
-    """SGD without schedule, so that parameters can be compared number by number."""
+    """Recipe with SGD and no schedule, so that parameters can be compared number by number."""
     return Recipe.model_validate({
         "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": BATCH, "micro_batch_size": MICRO},
         "optimizer": {"name": "sgd", "lr": LR, "weight_decay": 0.0, "max_grad_norm": None},
         "schedule": {"max_steps": UPDATES, "warmup_ratio": 0.0, "decay": "constant"},
-        # From a small start a divergence has a gradient that rounding is large beside.
+        # Near the clean point the gradient of a divergence is small compared with rounding errors.
         "robust": settings_for(method, {"site": SITE, "epsilon": EPSILON, "relative": False, "ascent_steps": 2,
                                         "start_radius": 0.5}),
         "engine": {"config": config}})
 
 
 def model() -> SiteModel:
-    """A tiny model with three classes, the same in every process."""
+    """Tiny model with three classes, the same in every process."""
     torch.manual_seed(0)
     network = AutoModelForSequenceClassification.from_config(RANDOM.random_config(
         "tiny", TOKENS.vocab_size, MAX_LENGTH, pad_id=TOKENS.pad_id, hidden_size=32, intermediate_size=64, num_labels=3,
@@ -168,7 +168,7 @@ def model() -> SiteModel:
 
 
 def batch(update: int, rows: slice) -> Batch:
-    """Some rows of the update's global batch, of random ids; every row's partner is the row before it."""
+    """Some rows of a step's global batch of random ids; every row's partner is the row before it."""
     generator = np.random.default_rng(update)
     pairs = [(generator.integers(4, 59, generator.integers(2, 9)), generator.integers(4, 59, 4)) for _ in range(BATCH)]
     labels = generator.integers(0, 3, BATCH)
@@ -179,7 +179,7 @@ def batch(update: int, rows: slice) -> Batch:
 
 
 def engine_loop(method: str, config: str, ranks: Ranks) -> dict[str, Any]:
-    """Parameters after a few updates through the engine; complete on the main rank."""
+    """Parameters after a few steps through the engine; complete on the main rank."""
     recipe, site_model = recipe_of(method, config), model()
     engine = build_engine(site_model, recipe, ranks, UPDATES)
     for update in range(UPDATES):
@@ -196,7 +196,7 @@ def engine_loop(method: str, config: str, ranks: Ranks) -> dict[str, Any]:
 
 
 def plain_loop(method: str) -> dict[str, Any]:
-    """The same updates in one process, without an engine."""
+    """Parameters after the same steps in one process, without an engine."""
     site_model, settings = model(), recipe_of(method, "zero0").robust
     optimizer = torch.optim.SGD(site_model.parameters(), lr=LR)
     for update in range(UPDATES):
