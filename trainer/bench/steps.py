@@ -143,8 +143,8 @@ def recipe_of(variant: Variant, batch_size: int, updates: int) -> Recipe:
     """Recipe of one line."""
     return Recipe.model_validate({
         "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": batch_size},
-        "schedule": {"max_steps": updates},
-        "robust": settings_for(str(variant.robust["method"]), {**variant.robust, "epsilon": EPSILON, "relative": False})})
+        "schedule": {"max_steps": updates}, "robust": settings_for(
+            str(variant.robust["method"]), {**variant.robust, "epsilon": EPSILON, "relative": False})})
 
 
 def batch_of(seed: int, batch_size: int, length: int, vocabulary: int) -> Batch:
