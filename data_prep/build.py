@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -302,36 +302,34 @@ def _write(
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=rows)
         for plan in plans:
-            draft = plan.draft
-            progress.update(bar, description=f"{draft.task}/{draft.split}/{draft.language}")
-            skipped: Counter[str] = Counter()
-            kept: Counter[str] = Counter()
-            counts: Counter[str] = Counter()
-            content = Content()
-
-            def batches(
-                plan: Plan = plan, skipped: Counter[str] = skipped, kept: Counter[str] = kept,
-                counts: Counter[str] = counts, content: Content = content,
-            ) -> Iterator[pa.Table]:
-                kind = named_kind(plan.draft.kind)
-                for encoded in encode(_with_keys(plan, plan.read(skipped, kept, content))):
-                    counts.update(encoded.counts)
-                    progress.advance(bar, encoded.counts["rows"] / (plan.draft.copies + 1))
-                    kind.validate(encoded.table, plan.draft)
-                    yield encoded.table
-
-            def closing(
-                plan: Plan = plan, skipped: Counter[str] = skipped, kept: Counter[str] = kept,
-                counts: Counter[str] = counts, content: Content = content,
-            ) -> Mapping[str, Any]:
-                if content.sha256 != plan.draft.source_sha256:
-                    raise InputError(f"{plan.draft.source} changed during the build; build again")
-                return {"skipped": dict(skipped), "kept": dict(kept), "truncated": counts["truncated"]}
-
-            written.append(write_cell(plan.path, draft, batches(), max_shard_bytes, closing, overwrite))
+            progress.update(bar, description="/".join(plan.path.parts[-3:]))
+            manifest, counts = _write_one(plan, encode, max_shard_bytes, overwrite, partial(progress.advance, bar))
+            written.append(manifest)
             totals.update(counts)
-            _report(plan, written[-1], console)
+            _report(plan, manifest, console)
     return totals, written
+
+
+def _write_one(
+    plan: Plan, encode: Mapper, max_shard_bytes: int, overwrite: bool, advance: Callable[[float], None]
+) -> tuple[Manifest, Counter[str]]:
+    """Write one cell; returns its manifest and the counts of its encoder. `advance` is told the rows that are done."""
+    skipped, kept, counts, content = Counter[str](), Counter[str](), Counter[str](), Content()
+    kind = named_kind(plan.draft.kind)
+
+    def batches() -> Iterator[pa.Table]:
+        for encoded in encode(_with_keys(plan, plan.read(skipped, kept, content))):
+            counts.update(encoded.counts)
+            advance(encoded.counts["rows"] / (plan.draft.copies + 1))
+            kind.validate(encoded.table, plan.draft)
+            yield encoded.table
+
+    def closing() -> Mapping[str, Any]:
+        if content.sha256 != plan.draft.source_sha256:
+            raise InputError(f"{plan.draft.source} changed during the build; build again")
+        return {"skipped": dict(skipped), "kept": dict(kept), "truncated": counts["truncated"]}
+
+    return write_cell(plan.path, plan.draft, batches(), max_shard_bytes, closing, overwrite), counts
 
 
 def _with_keys(plan: Plan, batches: Iterable[TextBatch]) -> Iterator[TextBatch]:

@@ -14,9 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import sentencepiece
 from rich.console import Console
-from sentencepiece import sentencepiece_model_pb2
 
 from data_prep.base import interrupt
 from data_prep.base.errors import InputError
@@ -71,6 +69,9 @@ def train_tokenizer(
 
     Normalisation is XLM-R's (nmt_nfkc). The same sentences, sizes and seed give the same tokenizer.
     """
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+
     if vocab_size < SMALLEST_VOCABULARY:
         raise InputError(f"--vocab_size must be at least {SMALLEST_VOCABULARY}, found {vocab_size}")
     written = io.BytesIO()
