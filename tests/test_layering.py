@@ -136,7 +136,7 @@ def test_no_package_imports_in_a_loop() -> None:
     assert not loops(graph)
 
 
-@pytest.mark.parametrize("package", ["data_prep", "slurm"])
+@pytest.mark.parametrize("package", LAYERS)
 def test_packages_import_only_those_below(package: str) -> None:
     order = [f"{package}.{name}" for name in LAYERS[package]]
     assert not {room(name) for name in MODULES if within(name, package)} - {package, *order}, "packages without a place"
@@ -183,6 +183,46 @@ def test_nothing_below_imports_demo_or_studies() -> None:
 
 def test_nothing_imports_main() -> None:
     assert not offenders(lambda name, other: other.split(".")[-1] == "__main__")
+
+
+def compared_words(path: Path, subject: str) -> set[str]:
+    """Strings that a name or attribute `subject` is compared with by ==, !=, in or match."""
+    def strings(node: ast.AST) -> set[str]:
+        return {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+
+    def is_subject(node: ast.AST) -> bool:
+        return getattr(node, "attr", getattr(node, "id", None)) == subject
+
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Compare) and any(map(is_subject, (node.left, *node.comparators))):
+            found |= strings(node)
+        elif isinstance(node, ast.Match) and is_subject(node.subject):
+            found |= {word for case in node.cases for word in strings(case.pattern)}
+    return found
+
+
+@pytest.mark.parametrize(("subject", "home"), [
+    ("kind", ("trainer.kinds", "data_prep.kinds")), ("method", ("trainer.robust",))])
+def test_no_plug_in_is_tested_by_name_outside_its_room(subject: str, home: tuple[str, ...]) -> None:
+    names = set.intersection(*({name.rpartition(".")[2] for name in MODULES if within(name, room)} for room in home))
+    found = {name: words & names for name, path in MODULES.items() if not within(name, *home)
+             if (words := compared_words(path, subject)) & names}
+    assert not found
+
+
+def test_shapes_of_labels_are_the_kinds_business() -> None:
+    assert not [name for name, path in MODULES.items() if not within(name, "trainer.kinds")
+                and "labels.dim()" in ast.unparse(tree(path))]
+
+
+def test_names_of_one_encoder_family_stay_in_its_file() -> None:
+    def names_roberta(node: ast.AST) -> bool:
+        return getattr(node, "attr", None) == "roberta" or (
+            isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("roberta."))
+
+    assert not [name for name, path in MODULES.items() if not within(name, "trainer.model.encoders")
+                and any(map(names_roberta, ast.walk(tree(path))))]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
