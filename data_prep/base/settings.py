@@ -21,7 +21,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_switch_where_a_number_belongs(cls, values: Any) -> Any:
-        """Refuse true and false except for booleans: pydantic takes true for 1, so `size: yes` would mean one."""
+        """Refuse true and false for numbers: pydantic takes true for 1, so that `size: yes` would mean one."""
         for name, value in values.items() if isinstance(values, dict) else ():
             if isinstance(value, bool) and name in cls.model_fields and cls.model_fields[name].annotation is not bool:
                 raise ValueError(f"{name} is no switch, found {str(value).lower()}")

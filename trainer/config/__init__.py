@@ -1,4 +1,4 @@
-"""Typed recipes: `schema` says what a recipe may hold, `load` merges defaults, a YAML file and dotted overrides."""
+"""Typed recipes: `schema` defines the settings, `load` merges defaults, a YAML file and dotted overrides."""
 
 from trainer.config.load import load_recipe
 from trainer.config.schema import Recipe

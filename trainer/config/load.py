@@ -1,4 +1,4 @@
-"""Loads a recipe: defaults, then a YAML file, then dotted overrides; one line and exit code 2 for what is wrong.
+"""Recipe loading: defaults, then a YAML file, then dotted overrides; an error is one line and exit code 2.
 
 Input: a path, or the name of a recipe that ships in `trainer/config/recipes/`. Output: a `Recipe`.
 """
@@ -25,7 +25,7 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 def load_recipe(source: str, overrides: Mapping[str, str] | None = None, *, method: str | None = None,
                 announce: bool = True) -> Recipe:
-    """The recipe at `source` (a path, or the bare name of one that ships), with `overrides` on top.
+    """Load the recipe at `source` (a path, or the bare name of one that ships), with `overrides` on top.
 
     overrides: dotted key -> text, as typed (`{"robust.epsilon": "0.2", "data.train": "[xnli/train/en]"}`). method:
     replaces the recipe's method; of the settings in `robust` it takes those it has, and leaves those of other methods.
@@ -58,7 +58,7 @@ def merged(path: Path, overrides: Mapping[str, str], *, announce: bool = True) -
 
 
 def validate(tree: Mapping[str, Any], source: Path) -> Recipe:
-    """`tree` as a Recipe; InputError names the first bad key in `source` and what was expected."""
+    """Validate `tree`, read from `source`; InputError names the first bad key and the expected value."""
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
@@ -66,7 +66,7 @@ def validate(tree: Mapping[str, Any], source: Path) -> Recipe:
 
 
 def from_dotted(model: type[Settings], given: Mapping[str, str]) -> Settings:
-    """`given`, dotted key -> text as typed, as a `model`; InputError names the first bad key, and the nearest known."""
+    """Build a `model` from dotted key -> text; InputError names the first bad key and the nearest known one."""
     tree: dict[str, Any] = {}
     for dotted, text in given.items():
         _set_dotted(tree, dotted, _parse_value(dotted, text))
@@ -77,7 +77,7 @@ def from_dotted(model: type[Settings], given: Mapping[str, str]) -> Settings:
 
 
 def find_recipe(source: str) -> Path:
-    """The YAML file that `source` means."""
+    """Path of the recipe `source`: a path, or the bare name of one that ships."""
     shipped = {path.stem: path for path in RECIPES.glob("*.yaml")}
     try:
         if Path(source).is_file():
@@ -91,12 +91,12 @@ def find_recipe(source: str) -> Path:
 
 
 def dump(recipe: Recipe) -> str:
-    """`recipe` as YAML with every default written out."""
+    """YAML of `recipe` with every default written out."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a recipe's file holds, unchecked but for its being one; InputError where it is none."""
+    """Read the mapping in a recipe's file; InputError if it is not readable or no mapping. Values are not checked."""
     try:
         tree = plain_yaml.parse(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -107,9 +107,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _parse_value(dotted: str, text: str) -> Any:
-    """Lists, mappings and null are read as YAML; all else stays text, which pydantic turns into what is wanted.
+    """Parse lists, mappings and null as YAML; leave all else as text for pydantic to convert.
 
-    YAML's own guesses would make 7 of a run named 007, and a word of 1e-5.
+    YAML would turn a run named 007 into 7, and keep 1e-5 as a string.
     """
     if text in ("null", "~"):  # as in YAML; `none` is a word, and a value of data.verify
         return None
@@ -134,8 +134,8 @@ def _set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem as one line, with the nearest known key when a key is unknown."""
-    # A mistyped key first: that another one is missing is often only what follows from it.
+    """First problem as one line, with the nearest known key if a key is unknown."""
+    # Mistyped keys first: a missing key is often their consequence.
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location, method = first["loc"], None
     if location[:1] == ("robust",) and len(location) > 1:  # pydantic puts the method's name behind it
@@ -162,7 +162,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every dotted key of `model`, sections included; where a section is one of several, the keys of all of them."""
+    """Every dotted key of `model`, sections included; of a union of sections, the keys of all."""
     keys: dict[str, None] = {}
     for name, field in model.model_fields.items():
         keys[prefix + name] = None

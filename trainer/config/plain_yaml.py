@@ -1,8 +1,7 @@
-"""Reads YAML that people wrote: plain values only, and one kind of error whatever is wrong.
+"""Strict YAML parser for untrusted text: plain values only, one error type.
 
-Input: text. Output: what `yaml.safe_load` gives. Beyond what that refuses (tags that make Python objects), aliases are
-refused, since a few lines of them unfold into more than any memory holds, and so are keys that are given twice, of
-which YAML would take the last without a word.
+Input: text. Output: as of `yaml.safe_load`, which refuses tags of Python objects. Aliases are refused too, since a few
+lines of them expand beyond any memory, and so are duplicate keys, of which YAML would silently take the last.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from typing import Any
 import yaml
 
 LONGEST = 1_000_000  # characters; a recipe has a few thousand
-# PyYAML's constructors let through what they come across: dates that are none, "0x" without digits, deep nesting.
+# Exceptions that PyYAML's constructors let through, e.g. for impossible dates, "0x" without digits, deep nesting.
 _ERRORS = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 class YamlError(ValueError):
-    """What is wrong, as one line."""
+    """Parse error; the message is one line."""
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -35,7 +34,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def parse(text: str) -> Any:
-    """The value that `text` holds. Raises YamlError for everything that is wrong with it."""
+    """Parse `text`. Raises YamlError for any fault."""
     if len(text) > LONGEST:
         raise YamlError(f"{len(text)} characters, expected at most {LONGEST}")
     try:

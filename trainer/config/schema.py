@@ -1,4 +1,4 @@
-"""What a recipe may hold: pydantic models with a docstring under each field; unknown keys are refused.
+"""Schema of recipes: pydantic models with a docstring under each field; unknown keys are errors.
 
 A recipe says what to learn (data, model, batch, optimiser, method); `ds_configs/*.json` says how to run it.
 This file and the methods' (`trainer/robust`) are the manual of every setting and the one place where defaults live.
@@ -41,43 +41,43 @@ else:
 
 
 class ModelSection(Section):
-    """Which encoder, and how it is held."""
+    """Encoder, its origin and its memory use."""
 
     name: PathText | None = None
-    """Hub name or local folder of an XLM-R model with weights, e.g. `xlm-roberta-large`. The head of a classifier whose
-    classes are the task's, by name, is kept; another is dropped, and said."""
+    """Hub name or local folder of an XLM-R model with weights, e.g. `xlm-roberta-large`. A classifier's
+    head is kept if its classes are the task's by name, else dropped with a message."""
     random: Literal["tiny", "base", "large"] | None = None
-    """Random weights of this size instead; the vocabulary is that of the shards' tokenizer."""
+    """Random weights of this size instead, with the vocabulary of the shards' tokenizer."""
     dropout: Share | None = None
-    """Dropout of hidden states, attention and head; None keeps what the model's configuration says. Masks are a
-    function of the seed, the update, the rank and the place of the micro-batch: at 0, ranks and micro-batches change an
-    update by rounding only; above it another number of ranks or another `batch.micro_batch_size` draws other masks
-    from the same distribution."""
+    """Dropout of hidden states, attention and head; None keeps the rates of the model's configuration. Masks are
+    a function of seed, step, rank and index of the micro-batch: at 0, ranks and micro-batches change a step by rounding
+    only; above 0, another number of ranks or another `batch.micro_batch_size` draws other masks from the same
+    distribution."""
     freeze_word_embeddings: bool = False
-    """Do not train the word-embedding table (keeps languages unseen in training where they are)."""
+    """Do not train the word-embedding table, so that words of languages unseen in training stay in place."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass (non-reentrant, so that input gradients stay exact)."""
 
 
 class DataSection(Section):
-    """Which cells (`task/split/language` folders under the shards' root) are trained on and watched."""
+    """Training and dev cells (`task/split/language` folders under the shards' root), and how they are loaded."""
 
     shards: PathText = "shards"
     """Root folder written by `python -m data_prep build`."""
     train: list[str] = Field(min_length=1)
     """Cells to train on, e.g. `[xnli/train/en]`; several are mixed in proportion to their rows. `*` matches."""
     dev: list[str] = Field(default_factory=list)
-    """Cells evaluated on the cadence, e.g. `[xnli/dev/*]`."""
+    """Cells evaluated during training (see `evaluation`), e.g. `[xnli/dev/*]`."""
     select_on: str | None = None
     """Dev cell whose metric picks the best checkpoint; None takes the English dev cell, or the only one."""
     max_length: int | None = Field(default=None, ge=8)
     """Cut model inputs to this many tokens; None keeps the length the shards were built with."""
     bucket_by_length: bool = True
-    """Batches of like length: less padding, the same number of examples per batch."""
+    """Batch examples of similar length: less padding, the same number of examples per batch."""
     pad_to: int | None = Field(default=None, ge=8, le=2**16)
-    """Pad every batch to this length instead of its longest row; only good for measuring what padding costs."""
+    """Pad every batch to this length instead of that of its longest row; only useful to measure the cost of padding."""
     verify: Literal["size", "sha256", "none"] = "size"
-    """How carefully shard files are checked at open."""
+    """Check of shard files when they are opened."""
     workers: int = Field(default=0, ge=0, le=256)
     """Loader processes per rank; 0 collates in the training process."""
     mask_ratio: Share = 0.15
@@ -85,48 +85,48 @@ class DataSection(Section):
 
 
 class BatchSection(Section):
-    """How many examples an update sees."""
+    """Batch size per step and per forward pass."""
 
     size: int = Field(default=32, ge=1, lt=2**31)
-    """Examples per update over all ranks and accumulation steps (the global batch)."""
+    """Examples per step over all ranks and micro-batches (the global batch)."""
     micro_batch_size: int | None = Field(default=None, ge=1)
-    """Examples per rank and forward pass; None takes the whole share of a rank (no accumulation). Changes an update by
-    rounding only where `model.dropout` is 0."""
+    """Examples per rank and forward pass; None takes the whole share of a rank (no accumulation). Changes a step by
+    rounding only if `model.dropout` is 0."""
 
 
 class OptimizerSection(Section):
-    """The optimiser; the gradient is that of the mean loss over the global batch."""
+    """Optimiser of the mean loss over the global batch."""
 
     name: Literal["adamw", "sgd"] = "adamw"
     """AdamW (Loshchilov and Hutter 2019), or plain SGD, which the exactness tests use."""
     lr: Positive = 2e-5
-    """Peak learning rate. XLM-R large is safer at 5e-6 to 1e-5 (see README: collapsed runs)."""
+    """Peak learning rate. XLM-R large is safer at 5e-6 to 1e-5 (see "collapse" in the README)."""
     weight_decay: Weight = 0.01
     """Decoupled weight decay on weight matrices; biases and LayerNorm are exempt."""
     beta1: Share = 0.9
-    """AdamW's first decay rate."""
+    """Decay rate of AdamW's first moment."""
     beta2: Share = 0.999
-    """AdamW's second decay rate."""
+    """Decay rate of AdamW's second moment."""
     eps: Positive = 1e-8
-    """AdamW's divide-by-zero guard."""
+    """Term that AdamW adds to the denominator."""
     fused: bool = False
-    """AdamW in one pass over memory: faster, and without temporaries of twice a rank's share of the weights (at XLM-R
-    large and ZeRO 2 on two ranks 2 GB each). Rounds differently, so do not change it between runs to be compared."""
+    """Fused AdamW: faster, and without temporaries of twice a rank's share of the weights (XLM-R large, ZeRO 2, two
+    ranks: 2 GB each). It rounds differently, so use one setting for all runs that are compared."""
     max_grad_norm: Positive | None = 1.0
     """Clip the global gradient to this L2 norm; None does not clip."""
 
 
 class ScheduleSection(Section):
-    """How long, and the learning rate's course: linear warm-up, then linear decay to zero, or constant."""
+    """Length of the run and learning rate schedule: linear warm-up, then linear decay to zero, or constant."""
 
     max_steps: int | None = Field(default=None, ge=1, le=10**9)
-    """Length in updates; give this or `epochs`."""
+    """Length in steps (optimiser updates); give this or `epochs`."""
     epochs: Positive | None = None
-    """Length in passes over the training cells; give this or `updates`."""
+    """Length in passes over the training cells; give this or `max_steps`."""
     warmup_ratio: Share = 0.1
-    """Share of the updates over which the learning rate rises."""
+    """Share of the steps over which the learning rate rises."""
     decay: Literal["linear", "constant"] = "linear"
-    """What follows the warm-up."""
+    """Learning rate after the warm-up."""
 
     @model_validator(mode="after")
     def _one_length(self) -> ScheduleSection:
@@ -136,72 +136,71 @@ class ScheduleSection(Section):
 
 
 class EvaluationSection(Section):
-    """When dev cells are evaluated during training."""
+    """Evaluation of dev cells during training."""
 
     every_steps: int | None = Field(default=None, ge=1)
-    """Updates between evaluations; None evaluates ten times in a run. The last update is always evaluated."""
+    """Steps between evaluations; None evaluates ten times in a run. The last step is always evaluated."""
     batch_size: int = Field(default=64, ge=1, lt=2**31)
     """Examples per rank and forward pass."""
     patience_evaluations: int | None = Field(default=None, ge=1)
-    """End the run after this many evaluations in a row without a better one on `data.select_on`; None never does. The
-    learning rate then ends before its course does."""
+    """Early stopping: end the run after this many evaluations in a row without a gain on `data.select_on`; None never
+    does. The learning rate schedule is then cut short."""
     on_collapse: Literal["stop", "warn"] = "stop"
-    """What to do when training has fallen to chance: stop with advice and exit code 3, or say so and go on."""
+    """Reaction to a collapse to chance level: stop with advice and exit code 3, or warn and go on."""
 
 
 class CheckpointSection(Section):
-    """When the whole training state is saved."""
+    """Saving and resuming the whole training state."""
 
     every_steps: int | None = Field(default=None, ge=1)
-    """Updates between checkpoints; None saves four times in a run."""
+    """Steps between checkpoints; None saves four times in a run."""
     keep: int = Field(default=2, ge=2)
-    """Complete checkpoints to keep; at least two, since the newest may turn out to be damaged."""
+    """Complete checkpoints to keep; at least two, since the newest may be damaged."""
     background: bool = True
-    """Write while training goes on, from a copy of the state in the host's memory; false needs no such copy."""
+    """Write asynchronously, from a copy of the state in host memory; false waits, and needs no copy."""
     resume: Literal["exact", "weights"] = "exact"
-    """What to do with a checkpoint that cannot be taken over whole (another ZeRO stage, or one that DeepSpeed cannot
-    convert to this number of ranks): refuse it, or take the weights and lose the optimiser's moments."""
+    """Reaction to a checkpoint that cannot be restored whole (another ZeRO stage, or one that DeepSpeed cannot convert
+    to this number of ranks): refuse it, or restore the weights and lose the optimiser's moments."""
 
 
 class EngineSection(Section):
-    """How the run is executed; nothing here changes what is learnt beyond rounding."""
+    """Execution of the run; nothing here changes what is learned beyond rounding."""
 
     config: PathText = "zero0"
-    """A DeepSpeed configuration: a name in `ds_configs/` or the path of a JSON file."""
+    """DeepSpeed configuration: a name in `ds_configs/` or the path of a JSON file."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Storage of weights and activations; fp32 is fastest on CPUs without matrix units for bf16. In fp16 the loss scale
-    is dynamic: an update that overflows is skipped."""
+    is dynamic: a step that overflows is skipped."""
     timeout_seconds: float = Field(default=1800.0, gt=0)
-    """A rank that does not answer the others for this long ends the run; longer than the longest evaluation or save
-    that only some ranks take part in."""
+    """Time-out of collectives: the run ends if a rank does not answer for this long. Must exceed the longest evaluation
+    or save that only some ranks take part in."""
     max_nonfinite_steps: int = Field(default=20, ge=1)
-    """Updates in a row that may be skipped because of NaN or Inf; one more ends the run. fp16 skips about ten when it
-    starts, while it looks for a loss scale."""
+    """Consecutive steps that may be skipped because of NaN or Inf; one more ends the run. fp16 skips about ten at the
+    start, until it has found a loss scale."""
 
 
 class LoggingSection(Section):
-    """What is written while training."""
+    """Metrics written during training."""
 
     every_steps: int = Field(default=10, ge=1)
-    """Updates between lines in metrics.jsonl and points in TensorBoard."""
+    """Steps between lines in metrics.jsonl and points in TensorBoard."""
     spike: float = Field(default=5.0, gt=1)
-    """An update whose loss is this many times its running mean is noted in metrics.jsonl with its example ids."""
+    """Note a step in metrics.jsonl, with its example ids, if its loss is this many times the running mean."""
 
 
 class Recipe(Section):
-    """One training run, complete: `runs/<name>/config.yaml` is a Recipe with every default written out."""
+    """Complete recipe of a training run; `runs/<name>/config.yaml` is one with every default written out."""
 
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=200)
     """Name of the run's folder; None takes `<recipe file>-seed<seed>`."""
     label: str | None = Field(default=None, pattern=PRINTED, min_length=1, max_length=200)
-    """What reports call this kind of run; runs that differ only in seed share it. None takes the method's name."""
+    """Name of this kind of run in reports, shared by runs that differ only in seed; None takes that of the method."""
     output: PathText = "runs"
     """Folder that holds the runs."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of weights, data order, dropout and noise."""
     init_from: PathText | None = None
-    """Folder of an earlier run that has ended, whose encoder is taken over and whose head is dropped (intermediate
-    training)."""
+    """Folder of a finished run (intermediate training) to take the encoder from; its head is dropped."""
     model: ModelSection = ModelSection()
     data: DataSection
     batch: BatchSection = BatchSection()
@@ -213,8 +212,8 @@ class Recipe(Section):
     """Robust method and its settings: see `trainer/robust/<method>.py`, and `settings.py` there for shared ones."""
     engine: EngineSection = EngineSection()
     kernels: Literal["auto", "reference", "cpu", "triton"] = "auto"
-    """Backend of the perturbation kernels; a named one that is not there is an error. `auto` takes triton on CUDA and
-    cpu elsewhere, and falls back to reference with one warning."""
+    """Backend of the perturbation kernels; it is an error if a named one is not available. `auto` takes triton on
+    CUDA and cpu elsewhere, and falls back to reference with one warning."""
     logging: LoggingSection = LoggingSection()
 
     @model_validator(mode="after")

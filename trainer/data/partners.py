@@ -25,8 +25,8 @@ def partner_choice(kind: str, cells: Sequence[Cell], seed: int) -> Choice:
     """
     for cell in cells:
         if not KINDS[cell.manifest.kind].can_be_mixed:
-            raise InputError(f"robust.method mixup mixes labels of whole examples; {cell.path} is of kind "
-                             f"{cell.manifest.kind}")
+            raise InputError(f"robust.partner: only examples with one label can be mixed; {cell.path} is of "
+                             f"kind {cell.manifest.kind}")
         if kind == "copy" and not cell.manifest.copies:
             raise InputError(f"robust.partner copy: {cell.path} holds one copy of each row; train on cells made by "
                              "`python -m data_prep augment`, or set robust.partner to batch")

@@ -50,6 +50,6 @@ def ascend(
         delta_BLH = ctx.kernels.perturb_ascend(
             delta_BLH.detach(), grad, x_BLH, m_BL, length, ctx.epsilon, s.norm, s.scope)[1]
         values.append(value.detach())
-        # Else the next pass would need more memory than the update: the loss holds on to the delta it was taken at.
+        # Else the next pass would need more memory than the update: the loss keeps its graph alive.
         del grad, value
     return delta_BLH, values

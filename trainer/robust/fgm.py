@@ -17,14 +17,14 @@ from trainer.robust.terms import perturbation_metrics
 
 
 class FGM(BallSettings):
-    """Fast gradient method; it has the ball's settings only."""
+    """Settings of the fast gradient method: the ball only."""
 
     method: Literal["fgm"] = "fgm"
     """Name of the method."""
 
 
 def step(ctx: Context[FGM]) -> Metrics:
-    """The clean loss plus the loss one step away."""
+    """Back-propagate the clean loss plus the loss one step away."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     delta, _ = ascend(ctx, zero_perturbation(ctx), lambda d: ctx.loss(d, ascent=True)[0], steps=1, step_length=1.0)

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 class FreeLB(AscentSettings):
-    """FreeLB: an ascent whose every pass contributes to the update."""
+    """Settings of FreeLB."""
 
     method: Literal["freelb"] = "freelb"
     """Name of the method."""
     ascent_steps: int = Field(default=3, ge=1, le=1000)
     """Passes K, at least 2: the last one does not move the perturbation."""
     start: Start = "uniform"
-    """Where the ascent starts."""
+    """Starting point of the ascent."""
     clean_weight: Weight = 0.0
     """Weight of the loss on the clean input, added to that on the perturbed one."""
 
@@ -46,7 +46,7 @@ class FreeLB(AscentSettings):
 
 
 def step(ctx: Context[FreeLB]) -> Metrics:
-    """K passes, each of which adds a K-th of its gradient and moves the perturbation on."""
+    """Run K passes; each adds 1/K of its gradient to the update and moves the perturbation."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     s = ctx.settings

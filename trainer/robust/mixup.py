@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 class Mixup(SiteSettings):
-    """Mixup: no ball; until `ramp_start` of the run it is plain training."""
+    """Settings of mixup; it has no ball, and is plain training until `ramp_start` of the run."""
 
     method: Literal["mixup"] = "mixup"
     """Name of the method."""
     mixing_alpha: Positive = 0.2
-    """The weight of an example in its mixture is drawn from Beta(alpha, alpha), and is at least one half."""
+    """Parameter alpha of Beta(alpha, alpha), from which an example's weight in its mixture is drawn; see `_weights`."""
     partner: PartnerSource = "batch"
-    """What an example is mixed with: another one of the global batch, or another copy of the same row in a cell that
-    `python -m data_prep augment` made."""
+    """Partner of an example: another one of the global batch, or another copy of the same row in a cell made by
+    `python -m data_prep augment`."""
 
     @property
     def partner_source(self) -> PartnerSource:
@@ -41,7 +41,7 @@ class Mixup(SiteSettings):
 
 
 def step(ctx: Context[Mixup]) -> Metrics:
-    """The loss of the mixture against both labels, each with its share."""
+    """Back-propagate the loss of the mixture against both labels, weighted by their shares."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     towards_BLH = ctx.towards_partner()

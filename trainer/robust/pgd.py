@@ -3,9 +3,9 @@
     min_theta E[ max_{||delta|| <= epsilon} loss(x + delta; theta)  +  clean_weight * loss(x; theta) ]
 
 The inner maximum is approximated by K steps of ascent (3 by default), from one or several starting points. This is
-"ADV" of Huang et al. 2021 (arXiv 2104.08645) with the perturbation at the embeddings. The default start is zero, where
-Madry et al. start at random in the ball (`start: uniform`): the first pass then sees the clean input, whose loss it
-reports for free. One step from zero with `clean_weight: 1` is `fgm`.
+"ADV" of Huang et al. 2021 (arXiv 2104.08645) with the perturbation at the embeddings. The default start is zero, so
+that the first pass gives the clean loss for free; Madry et al. start at random in the ball (`start: uniform`). One step
+from zero with `clean_weight: 1` is `fgm`.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 class PGD(AscentSettings):
-    """Projected gradient descent on the parameters against ascent on the perturbation."""
+    """Settings of adversarial training by projected gradient ascent."""
 
     method: Literal["pgd"] = "pgd"
     """Name of the method."""
     ascent_steps: int = Field(default=3, ge=1, le=1000)
     """Ascent steps K."""
     start: Start = "zero"
-    """Where the ascent starts; from zero, the first gradient is the clean one."""
+    """Starting point of the ascent; from zero, the first gradient is the clean one."""
     restarts: int = Field(default=1, ge=1, lt=64)
-    """Ascents from independent starts; each example keeps the one with the highest loss."""
+    """Number of ascents from independent starts; each example keeps the perturbation with the highest loss."""
     clean_weight: Weight = 0.0
     """Weight of the loss on the clean input, added to that on the perturbed one."""
 
@@ -47,7 +47,7 @@ class PGD(AscentSettings):
 
 
 def step(ctx: Context[PGD]) -> Metrics:
-    """K ascent steps, then the update at the perturbation they found."""
+    """Back-propagate the loss at the perturbation that K ascent steps find."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     s = ctx.settings
@@ -73,7 +73,7 @@ def _ascend_on_the_loss(ctx: Context[PGD], draw: int = 0) -> tuple[Tensor, list[
 
 
 def _worst_of_restarts(ctx: Context[PGD], delta_BLH: Tensor) -> Tensor:
-    """Per example, the perturbation of all restarts (draws 1, 2, ...; `delta_BLH` is draw 0) with the highest loss."""
+    """Perturbation with the highest loss over all restarts, per example (`delta_BLH` is draw 0, others 1, 2, ...)."""
     import torch
 
     best = delta_BLH

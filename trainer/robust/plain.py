@@ -16,7 +16,7 @@ class Plain(MethodSettings):
 
 
 def step(ctx: Context[MethodSettings]) -> Metrics:
-    """Back-propagate the loss of the micro-batch as it is."""
+    """Back-propagate the clean loss of the micro-batch."""
     loss, _ = ctx.loss()
     ctx.backward(loss)
     return {"loss": (loss.detach(), ctx.weight)}

@@ -1,9 +1,8 @@
-"""What a robust method sees of training: this context and nothing else.
+"""Interface between robust methods and training: the context that a method's step is given, and nothing else.
 
-A method is a function `step(ctx) -> metrics`. It may look at the site, ask for losses and input gradients as
-often as it likes, and must call `ctx.backward` on what the update is to minimise. Losses are *sums* over the
-micro-batch; `ctx.backward` turns them into shares of the mean over the global batch, so that a method never
-deals with ranks, accumulation or ZeRO.
+A step is a function `step(ctx) -> metrics`. It may read the site and take losses and input gradients any number of
+times, and must call `ctx.backward` on the objective. Losses are *sums* over the micro-batch; `ctx.backward` scales
+them to shares of the mean over the global batch, so that methods know nothing of ranks, accumulation or ZeRO.
 
 Notation: B examples, L tokens, H width; x_BLH the representation at the site, m_BL true on content tokens.
 """
@@ -29,7 +28,7 @@ class Context(Protocol[S]):
 
     kernels: ModuleType
     epsilon: float
-    """The radius now, absolute, after the schedule; 0 means that the perturbation is still off."""
+    """Absolute radius at this step of the schedule; 0 while the method is off."""
     weight: Tensor
     """Number of predictions behind a loss: examples for classification, masked tokens for language modelling."""
 
@@ -38,48 +37,48 @@ class Context(Protocol[S]):
         """Settings of the method."""
 
     def site(self) -> tuple[Tensor, Tensor]:
-        """(x_BLH detached, m_BL). The layers below the site run once per micro-batch, however often this is asked.
+        """(x_BLH detached, m_BL). The layers below the site run once per micro-batch, however often this is called.
 
-        A method asks for it, or for noise, before its first loss: later losses start from it, an earlier one would run
-        the layers below once more, with other dropout masks.
+        Call it, or `noise`, before the first loss: later losses start from it, while an earlier one would run the
+        layers below again, with other dropout masks.
         """
 
     def loss(self, delta_BLH: Tensor | None = None, *, ascent: bool = False) -> tuple[Tensor, Tensor]:
         """(loss summed over the micro-batch, logits) with x + delta at the site.
 
-        ascent: the loss is only for `input_grad`; parameters get no gradient from it, and nothing below the
-        site is in its graph. Each call draws dropout masks of its own above the site, or, with the setting
-        `shared_dropout`, the same as the others; those below it are drawn once, by `site`.
+        ascent: the loss is for `input_grad` only; it gives parameters no gradient, and its graph ends at the site.
+        Above the site, each call draws dropout masks of its own, or with `shared_dropout` the same as all others;
+        below it, masks are drawn once, by `site`.
         """
 
     def input_grad(self, loss: Tensor, delta_BLH: Tensor) -> Tensor:
         """d loss / d delta, shape (B, L, H), by `autograd.grad`: no parameter gradient is computed or touched."""
 
     def backward(self, loss: Tensor, *, last: bool = True) -> None:
-        """Add the gradient of `loss` to the update. `last` is False for all but the final call of a step."""
+        """Accumulate the gradient of `loss`. `last` is False for all but the final call of a step."""
 
     def accumulate(self, delta_BLH: Tensor, share: float, *, last: bool) -> tuple[Tensor, Tensor]:
-        """Add `share` times the gradient of loss(x + delta) to the update, and return (loss sum, d loss / d delta).
+        """Accumulate `share` times the gradient of loss(x + delta); returns (loss sum, d loss / d delta).
 
-        One backward pass gives both. The layers below the site are passed once, with `last`, however many calls
-        there are. Not to be mixed with `backward` in one step.
+        One backward pass gives both. The layers below the site are back-propagated once, with `last`, however many
+        calls there are. Not to be mixed with `backward` in one step.
         """
 
     def losses(self, logits: Tensor, *, of_partner: bool = False) -> Tensor:
-        """(B,) the loss of each example behind `logits`, whose sum is what `loss` returns; or with partners' labels."""
+        """(B,) loss of each example, whose sum is the loss that `loss` returns; or against the partners' labels."""
 
     def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
-        """How far `other` predicts from `logits`, summed over predictions: KL(p || q) of the class distributions."""
+        """Divergence of `other` from `logits`, summed over predictions: KL(p || q) of the class distributions."""
 
     def ema_logits(self) -> Tensor:
-        """Logits of the running average (EMA) of the model on the clean input, without gradients or dropout."""
+        """Logits of the EMA of the model on the clean input, without gradients or dropout."""
 
     def towards_partner(self) -> Tensor:
-        """(B, L, H): the partner's representation at the site minus the example's own, with gradients to what lies
-        below; zero where either of them has no content token."""
+        """(B, L, H): partner minus example at the site, with gradients to the layers below; zero unless both have a
+        content token there."""
 
     def uniform(self) -> Tensor:
-        """(B,) counter-based numbers in (0, 1), one per example and update, in float64 on the CPU."""
+        """(B,) counter-based numbers in (0, 1), one per example and step, in float64 on the CPU."""
 
     def noise(self, kind: str, draw: int) -> Tensor:
         """Counter-based noise in the current ball, (B, L, H): "uniform" or "gaussian"; draws are independent."""

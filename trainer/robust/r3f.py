@@ -17,7 +17,7 @@ from trainer.robust.terms import mean, perturbation_metrics, symmetric_divergenc
 
 
 class R3F(NoiseSettings):
-    """R3F."""
+    """Settings of R3F."""
 
     method: Literal["r3f"] = "r3f"
     """Name of the method."""
@@ -26,11 +26,11 @@ class R3F(NoiseSettings):
 
 
 def step(ctx: Context[R3F]) -> Metrics:
-    """The clean loss plus the mean divergence over M noisy copies."""
+    """Back-propagate the clean loss plus the mean divergence over M noisy copies."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     s = ctx.settings
-    # The noise asks for the site, so that all losses share one pass below it, and its dropout masks.
+    # Noise is drawn first: it runs the layers below the site once, for all losses, with one set of dropout masks.
     deltas = [ctx.noise(s.noise, draw) for draw in range(s.draws)]
     clean, clean_logits = ctx.loss()
     smoothness = mean([symmetric_divergence(ctx, clean_logits, ctx.loss(delta)[1]) for delta in deltas])

@@ -18,7 +18,7 @@ from trainer.robust.terms import mean, perturbation_metrics
 
 
 class RandomNoise(NoiseSettings):
-    """Randomized smoothing by random perturbation (RS-RP)."""
+    """Settings of RS-RP."""
 
     method: Literal["random_noise"] = "random_noise"
     """Name of the method."""
@@ -27,7 +27,7 @@ class RandomNoise(NoiseSettings):
 
 
 def step(ctx: Context[RandomNoise]) -> Metrics:
-    """The mean loss over M noisy copies of the micro-batch."""
+    """Back-propagate the mean loss over M noisy copies of the micro-batch."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     s = ctx.settings

@@ -24,9 +24,9 @@ def radius(settings: MethodSettings, progress: float, site_norm: float | None) -
 
 
 def selection_starts(settings: MethodSettings) -> float:
-    """Share of the run from which a checkpoint may be selected: before the radius is full it is not the method's.
+    """Share of the run from which checkpoints may be selected: those before the radius is full are not the method's.
 
-    English dev is often best before robust training begins; without this rule all methods would be the plain one.
+    English dev is often best before robust training begins: without this rule, all methods would select plain models.
     """
     return settings.ramp_end if isinstance(settings, SiteSettings) else 0.0
 

@@ -1,7 +1,7 @@
-"""Settings that robust methods share: where a method acts, its ball, its ascent, its noise.
+"""Setting groups shared by robust methods: site, ball, ascent, noise.
 
-Each method's own settings are beside its `step`. This file and the methods import torch only inside functions, so that
-reading a recipe does not wait for it.
+A method's own settings are beside its `step`. `trainer.robust` imports torch inside functions only, so that recipes are
+read without it.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ DEFAULT_SITE = "word_embeddings"
 
 
 def check_site(text: str) -> str:
-    """`text`, or ValueError where it names no site."""
+    """Return `text`; ValueError if it is not the name of a site."""
     if not re.fullmatch(r"word_embeddings|embeddings|layer:[0-9]{1,4}", text):
         raise ValueError(f"expected word_embeddings, embeddings or layer:K, found {text[:40]!r}")
     return text
 
 
 class MethodSettings(Section):
-    """Base of every method's settings; its properties say what a method needs of training."""
+    """Base of every method's settings; the properties state what the method needs from training."""
 
     method: str
     """A key of `trainer.robust.METHODS`."""
 
     @property
     def ema_decay(self) -> float | None:
-        """Decay of the running average (EMA) of the weights that the method needs; None where it needs none."""
+        """Decay of the EMA of the weights that the method needs; None without one."""
         return None
 
     @property
     def partner_source(self) -> PartnerSource | None:
-        """Where each example's partner comes from; None where the method mixes nothing."""
+        """Source of each example's partner; None without partners."""
         return None
 
     def resolved(self) -> dict[str, Any]:
-        """The settings that take effect, those that follow from others resolved; by name, as plain values."""
+        """Settings that take effect, with derived defaults filled in: name -> plain value, for the run's identity."""
         return self.model_dump(mode="json")
 
 
 class SiteSettings(MethodSettings):
-    """Where in the model and when in the run a method acts."""
+    """Site in the model, and ramp over the run."""
 
     site: Annotated[str, AfterValidator(check_site)] = DEFAULT_SITE
-    """Representation that is changed: `word_embeddings`, `embeddings` (the block's output) or `layer:K`."""
+    """Representation that the method changes: `word_embeddings`, `embeddings` (the block's output) or `layer:K`."""
     ramp_start: Share = 0.0
     """Share of the run before which the radius is zero (plain training)."""
     ramp_end: Share = 0.0
@@ -65,13 +65,13 @@ class SiteSettings(MethodSettings):
 
 
 class BallSettings(SiteSettings):
-    """Ball that perturbations at the site stay in."""
+    """Ball of the perturbation at the site."""
 
     epsilon: Positive = 0.1
     """Radius of the ball; with `relative`, as a share of the mean norm (of this norm and scope) at the site. Only
     rounding exceeds it, in bf16 by at most 2^-8 of it."""
     relative: bool = True
-    """Whether epsilon is such a share, measured once when training starts, or an absolute length."""
+    """Whether epsilon is such a share, measured once at the start of training, or an absolute length."""
     norm: Literal["l2", "linf"] = "l2"
     """Norm of the ball."""
     scope: Literal["token", "sequence"] = "token"
@@ -82,7 +82,7 @@ class BallSettings(SiteSettings):
 
 
 class AscentSettings(BallSettings):
-    """Projected gradient ascent in the ball; a method that has it sets the defaults of `ascent_steps` and `start`."""
+    """Projected gradient ascent in the ball; each method sets its defaults of `ascent_steps` and `start`."""
 
     ascent_steps: int = Field(ge=1, le=1000)
     """Ascent steps K."""
@@ -90,7 +90,7 @@ class AscentSettings(BallSettings):
     """Length of an ascent step as a share of epsilon; None takes 1 for one step, which reaches the boundary, else
     2.5 / K, with which several can cross the ball."""
     start: Start
-    """Where the ascent starts."""
+    """Starting point of the ascent."""
     start_radius: float = Field(default=1.0, gt=0.0, le=1.0)
     """Radius of the ball that a random start is drawn in, as a share of epsilon."""
 
@@ -134,12 +134,12 @@ class NoiseSettings(BallSettings):
 
 
 def ball_of(settings: MethodSettings) -> BallSettings:
-    """The method's ball; where it has none, the default one at its site, for distances to be measured in."""
+    """Ball of the method; without one, the default ball at its site, in which distances are measured."""
     if isinstance(settings, BallSettings):
         return settings
     return BallSettings(method=settings.method, site=site_of(settings))
 
 
 def site_of(settings: MethodSettings) -> str:
-    """Site at which the model is split; the default one where the method changes nothing."""
+    """Site at which the model is split; the default site if the method changes nothing."""
     return settings.site if isinstance(settings, SiteSettings) else DEFAULT_SITE

@@ -5,8 +5,8 @@
     D(p, q) = KL(p || q) + KL(q || p),   theta_bar <- beta * theta_bar + (1 - beta) * theta  after every update
 
 The ascent is on D, with f(x) held fixed, from a random point near zero (`start_radius`), since D has no gradient at
-delta = 0. Here epsilon is a true radius; in the authors' code it only guards a division. The last term, which keeps the
-model near its own running average (momentum Bregman proximal point), is there where mu = `bregman_weight` is not zero.
+delta = 0. Here epsilon is a true radius; in the authors' code it only guards a division. The last term
+(momentum Bregman proximal point), which keeps the model near its EMA, is on if mu = `bregman_weight` is not zero.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 class SMART(DivergenceAscentSettings):
-    """SMART: smoothness, and with `bregman_weight` the momentum Bregman proximal point."""
+    """Settings of SMART."""
 
     method: Literal["smart"] = "smart"
     """Name of the method."""
     bregman_weight: Weight = 0.0
-    """Weight mu of the divergence from a running average of the model; its copy of the weights costs every rank four
-    bytes per parameter, at every ZeRO stage."""
+    """Weight mu of the divergence from the EMA of the model, a copy that costs every rank four bytes per parameter at
+    every ZeRO stage."""
     bregman_momentum: Share = 0.99
-    """Decay beta of that running average."""
+    """Decay beta of the EMA."""
 
     @property
     def ema_decay(self) -> float | None:
@@ -41,7 +41,7 @@ class SMART(DivergenceAscentSettings):
         return self.bregman_momentum if self.bregman_weight else None
 
     def resolved(self) -> dict[str, Any]:
-        """As in `MethodSettings`; without its term the momentum has no effect."""
+        """As in `MethodSettings`; the momentum has no effect without its term."""
         found = super().resolved()
         if not self.bregman_weight:
             del found["bregman_momentum"]
@@ -49,7 +49,7 @@ class SMART(DivergenceAscentSettings):
 
 
 def step(ctx: Context[SMART]) -> Metrics:
-    """K ascent steps on the divergence from the clean prediction, then the clean loss plus that divergence."""
+    """Back-propagate the clean loss plus the divergence that K ascent steps find, plus the Bregman term."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     s = ctx.settings

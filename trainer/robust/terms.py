@@ -20,7 +20,7 @@ def mean(parts: Sequence[Tensor]) -> Tensor:
 
 
 def perturbation_metrics(ctx: Context[BallSettings], delta_BLH: Tensor) -> Metrics:
-    """Mean norm per ball, and the share of balls whose perturbation lies on the boundary (within 1 %).
+    """Mean norm per ball, and share of balls whose perturbation lies on the boundary (within 1 %).
 
     A ball is a content token or a whole sequence, as the settings' scope says; its norm is the settings' norm.
     """
@@ -39,7 +39,7 @@ def symmetric_divergence(ctx: Context[MethodSettings], logits: Tensor, other: Te
 
 
 def ball_norms(x_BLH: Tensor, m_BL: Tensor, norm: str, scope: str) -> Tensor:
-    """The norms of all balls of a batch in fp32, shape (balls,): one per content token, or one per example."""
+    """Norms of all balls of a batch in fp32, shape (balls,): one per content token, or one per example."""
     import torch
 
     order = float("inf") if norm == "linf" else 2.0

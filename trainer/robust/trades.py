@@ -17,14 +17,14 @@ from trainer.robust.terms import perturbation_metrics
 
 
 class TRADES(DivergenceAscentSettings):
-    """TRADES; `smoothness_weight` is its beta."""
+    """Settings of TRADES; `smoothness_weight` is beta."""
 
     method: Literal["trades"] = "trades"
     """Name of the method."""
 
 
 def step(ctx: Context[TRADES]) -> Metrics:
-    """K ascent steps on KL(clean || perturbed), then the clean loss plus that divergence."""
+    """Back-propagate the clean loss plus the KL(clean || perturbed) that K ascent steps find."""
     if ctx.epsilon == 0.0:
         return plain_step(ctx)
     s = ctx.settings

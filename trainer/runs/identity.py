@@ -1,13 +1,13 @@
-"""Settings that determine a run but the seed, by content: runs that share them differ in the luck of training only.
+"""Settings that determine a run except the seed, by content: runs that share them differ by chance only.
 
 Inputs: the merged recipe, hashes of the cells' rows, the model's origin. Output: a flat dict, dotted name -> plain
 value, for `run.json`, and from there for every result row.
 
-Not part of it: the seed; names, labels and paths (data and weights count by the hash of their content); what changes
-only where or how a run executes (`NOT_PART`). Ranks, micro-batch and ZeRO stage are not part of it either: without
-dropout they change rounding only, and with dropout they draw other masks from the same distribution, as another seed
-does. Precision and kernels are part of it: they change the arithmetic of every step. Of the sections that serve several
-optimisers or kinds of task, only what this run uses is part of it, resolved to what runs.
+Excluded: the seed; names, labels and paths (data and weights enter as hashes of their content); settings of how and
+where a run executes (`NOT_PART`). Ranks, micro-batch and ZeRO stage are excluded too: without dropout they change
+rounding only, and with dropout they draw other masks from the same distribution, as another seed does. Precision and
+kernels are included: they change the arithmetic of every step. Settings of another optimiser or kind of task than the
+run's are excluded; of the method, those that take effect are included, with derived defaults filled in.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trainer.runs.record import read_record
 
 PREFIX = 16  # hex digits kept of a hash within the settings
 
-# Sections (with a dot at the end) and settings that determine nothing, or stand among the settings in another form.
+# Sections (with a dot at the end) and settings that are excluded, or included in another form.
 NOT_PART = (
     "name", "label", "output", "seed", "logging.", "checkpoint.",
     "data.workers", "data.verify", "batch.micro_batch_size", "evaluation.batch_size", "evaluation.on_collapse",
@@ -44,7 +44,7 @@ NOT_PART = (
 
 
 OF_ADAMW = ("beta1", "beta2", "eps", "fused")
-# Of the model's configuration, what shapes its outputs or its new weights; the hidden dropout stands as model.dropout.
+# Fields of the model's configuration that shape its outputs or new weights; hidden dropout is model.dropout.
 CONFIGURATION = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
     "max_position_embeddings", "type_vocab_size", "hidden_act", "layer_norm_eps", "initializer_range", "pad_token_id",
@@ -58,7 +58,7 @@ def evaluation_interval(recipe: Recipe, updates: int) -> int:
 
 
 def evaluations_to_choose_from(recipe: Recipe, updates: int, done: int) -> int:
-    """How many evaluations among the first `done` of `updates` updates may choose the checkpoint."""
+    """Number of evaluations among the first `done` of `updates` updates that may select the checkpoint."""
     every = evaluation_interval(recipe, updates)
     evaluated = {*range(every, done + 1, every), *([updates] if done == updates else [])}
     return sum(counts_for_selection(recipe.robust, step / updates) for step in evaluated)
@@ -68,7 +68,7 @@ def determining_settings(
     recipe: Recipe, *, train: Mapping[str, str], selection: tuple[str, str] | None, max_length: int,
     masks_tokens: bool, head_dropout: str | None, updates: int, kernels: str, config: Any,
 ) -> dict[str, bool | int | float | str | None]:
-    """Settings that the numbers of this run depend on, but the seed; all defaults resolved.
+    """Settings that the results of this run depend on, except the seed; all defaults resolved.
 
     train: hash of the rows of each training cell by name. selection: name and hash of the rows of the dev cell that
     picks the checkpoint. masks_tokens: whether training masks tokens. head_dropout: name of the head's own rate in
@@ -99,12 +99,12 @@ def determining_settings(
 
 
 def origin_run(recipe: Recipe) -> str:
-    """Hash of the weights that the run takes from an earlier one; empty where it does not begin with a run's."""
+    """Hash of the weights that the run takes from an earlier run; empty without one."""
     return _weights_sha256(Path(recipe.init_from) / BEST) if recipe.init_from is not None else ""
 
 
 def majority_share(cell: Cell) -> float | None:
-    """Accuracy of always naming the cell's most frequent class, among its labelled rows; None without labels."""
+    """Accuracy of the majority class on the cell's labelled rows; None without labels."""
     counts = cell.manifest.label_counts.values()
     return max(counts) / sum(counts) if sum(counts) else None
 
@@ -114,10 +114,10 @@ def _rows_of(hashes: Iterable[str]) -> str:
 
 
 def _configuration(config: Any, head_dropout: str | None) -> str:
-    """Hash (hex) of what a model's configuration says beyond its weights, as built.
+    """Hash (hex) of a model's configuration as built.
 
-    Other rates of dropout count by whether they are that of the hidden states, which is a setting of its own.
-    head_dropout: name of the head's own rate in the configuration; None where it has none.
+    Other dropout rates enter only if they differ from that of the hidden states, which is a setting of its own.
+    head_dropout: name of the head's own rate in the configuration; None without one.
     """
     rates = {"attention": config.attention_probs_dropout_prob}
     if head_dropout is not None:
@@ -129,10 +129,10 @@ def _configuration(config: Any, head_dropout: str | None) -> str:
 
 
 def _origin(recipe: Recipe) -> str:
-    """The model's origin by content.
+    """Origin of the model by content.
 
-    An earlier run counts by its own recipe, not by its weights: seed s of a chain starts from seed s of the stage
-    before, and all these chains are one recipe.
+    An earlier run enters as its recipe, not its weights: in a chain, seed s starts from seed s of the stage before, and
+    the chains of all seeds share one recipe.
     """
     if recipe.init_from is not None:
         record = read_record(Path(recipe.init_from))

@@ -199,8 +199,9 @@ def test_no_recipe_that_ships_starts_with_a_full_radius(path: Path) -> None:
     assert recipe.robust.method == "plain" or 0 < recipe.robust.ramp_start < recipe.robust.ramp_end
 
 
-def test_recipes_are_read_without_torch() -> None:
-    words = "import sys; sys.modules['torch'] = None; from trainer.config import load_recipe; load_recipe('xnli_pgd')"
+def test_recipes_are_read_and_runs_identified_without_torch() -> None:
+    words = ("import sys; sys.modules['torch'] = None; import trainer.runs.identity; "
+             "from trainer.config import load_recipe; load_recipe('xnli_pgd')")
     subprocess.run([sys.executable, "-c", words], check=True, timeout=60)
 
 

@@ -80,5 +80,5 @@ def test_cells_without_copies_and_without_labels_of_sentences_are_refused(tmp_pa
     with pytest.raises(InputError, match=r"robust.partner copy.*one copy of each row.*augment"):
         partner_choice("copy", [cell], 0)
     text = open_cell(write_random_cell(tmp_path, "text/train/en", 9, kind="mlm"))
-    with pytest.raises(InputError, match=r"mixup mixes labels.*kind mlm"):
+    with pytest.raises(InputError, match=r"only examples with one label can be mixed; .* is of kind mlm"):
         partner_choice("batch", [text], 0)
