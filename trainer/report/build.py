@@ -8,16 +8,7 @@ from collections.abc import Sequence
 from trainer.report.data.compare import Comparison, base_label
 from trainer.report.data.compute import ReportResult, SectionResult
 from trainer.report.data.grid import Grid
-from trainer.report.document import (
-    Block,
-    Bullets,
-    Document,
-    Drawing,
-    Folded,
-    Heading,
-    Paragraph,
-    Row,
-)
+from trainer.report.document import Block, Bullets, Document, Drawing, Folded, Heading, Paragraph, Row
 from trainer.report.sections import diagnostics, figures, recipes, smoothed, story, tables
 from trainer.report.sections.method import method_lines
 from trainer.results.numbers import counted, scale_of

@@ -12,12 +12,7 @@ import pytest
 
 from data_prep.base import cli
 from tests.trainer.report.sections.test_diagnostics import runs_with_rows
-from tests.trainer.report.synthetic_runs import (
-    draw,
-    make_runs,
-    render,
-    row,
-)
+from tests.trainer.report.synthetic_runs import draw, make_runs, render, row
 from trainer.report import report
 from trainer.report.write import write_report
 from trainer.results.numbers import PERCENT, listed

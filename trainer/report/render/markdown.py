@@ -4,18 +4,7 @@ from __future__ import annotations
 
 import re
 
-from trainer.report.document import (
-    Block,
-    Bullets,
-    Document,
-    Drawing,
-    Entry,
-    Folded,
-    Heading,
-    Paragraph,
-    Row,
-    Table,
-)
+from trainer.report.document import Block, Bullets, Document, Drawing, Entry, Folded, Heading, Paragraph, Row, Table
 
 FIGURES = "figures"
 

@@ -10,14 +10,7 @@ import numpy as np
 import pytest
 
 from data_prep.base.errors import InputError
-from tests.trainer.report.synthetic_runs import (
-    LANGUAGES,
-    draw,
-    make_runs,
-    render,
-    row,
-    standard_grid,
-)
+from tests.trainer.report.synthetic_runs import LANGUAGES, draw, make_runs, render, row, standard_grid
 from trainer.report.data.collect import lay_out
 from trainer.report.data.compare import compare
 from trainer.report.data.runs import read_runs

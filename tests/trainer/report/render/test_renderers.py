@@ -11,11 +11,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_prep.base import cli
-from tests.trainer.report.synthetic_runs import (
-    draw,
-    make_runs,
-    row,
-)
+from tests.trainer.report.synthetic_runs import draw, make_runs, row
 from trainer.report import report
 from trainer.report.write import write_report
 from trainer.results.scores import RESULTS_FILE, merge_rows

@@ -6,16 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.trainer.report.synthetic_runs import (
-    LANGUAGES,
-    draw,
-    edit_rows,
-    make_runs,
-    render,
-    row,
-    standard_grid,
-    texts,
-)
+from tests.trainer.report.synthetic_runs import LANGUAGES, draw, edit_rows, make_runs, render, row, standard_grid, texts
 from trainer.report.data.collect import missing_cells
 from trainer.report.data.runs import read_runs
 from trainer.report.sections.tables import language_tables
