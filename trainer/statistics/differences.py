@@ -108,7 +108,7 @@ def paired_differences(
     each gives the unweighted mean over its cells. groups_N: group of each item, 0 <= group < G; None where each is its
     own. labels: systems compared with the base, for the detectable difference. covers_training: False where the seeds
     are not independent runs, so that the intervals cover the items only, as under SEEDS_FOR_CLAIMS seeds. fraction:
-    whether the metric lies in [0, 1], so that two groups, one changed by 1 each way, join the item part.
+    whether the metric lies in [0, 1], so that two items, one changed by 1 each way, join the item part.
 
     Raises ValueError where a cell has no item at all.
     """
@@ -119,12 +119,12 @@ def paired_differences(
     value_SC = np.where(present_CN, difference_SCN, 0).sum(axis=2, dtype=np.float64) / count_C
     weight_CN = present_CN / count_C[:, None].astype(np.float32)  # of an item in its cell's value
     influence_SCN = (difference_SCN - value_SC[:, :, None].astype(np.float32)) * weight_CN
-    weight_CG, influence_SCG = _pooled(weight_CN, groups_N), _pooled(influence_SCN, groups_N)
-    drawn_C = (weight_CG > 0).sum(axis=1)
+    influence_SCG = _pooled(influence_SCN, groups_N)
+    drawn_C = (_pooled(weight_CN, groups_N) > 0).sum(axis=1)
     influence_SCG *= np.sqrt(drawn_C / np.maximum(drawn_C - 1, 1))[:, None].astype(np.float32)  # unbiased squares
-    weight_CG *= fraction
-    single = _Targets(value_SC, influence_SCG, (weight_CG**2).sum(axis=1))
-    found = [_mean_target(single, weight_CG, members) for members in means]
+    weight_CN *= fraction
+    single = _Targets(value_SC, influence_SCG, (weight_CN**2).sum(axis=1))
+    found = [_mean_target(single, weight_CN, members) for members in means]
     covers = covers_training and len(difference_SCN) >= SEEDS_FOR_CLAIMS
     return Differences(_intervals(single, covers), [_intervals(target, covers, ALPHA / labels)[0] for target in found])
 
@@ -160,7 +160,7 @@ class _Targets:
 
     value_ST: Floats
     influence_STG: npt.NDArray[np.float32]
-    weight_T: Floats  # sum over groups of their squared weights in the value
+    weight_T: Floats  # sum over items of their squared weights: 1 / N for equal ones
 
 
 def _pooled(values: npt.NDArray[np.float32], groups_N: npt.NDArray[np.int64] | None) -> npt.NDArray[np.float32]:
@@ -172,18 +172,18 @@ def _pooled(values: npt.NDArray[np.float32], groups_N: npt.NDArray[np.int64] | N
     return np.asarray(np.add.reduceat(values[..., order], starts, axis=-1))
 
 
-def _mean_target(single: _Targets, weight_CG: npt.NDArray[np.float32], members: Sequence[int]) -> _Targets:
+def _mean_target(single: _Targets, weight_CN: npt.NDArray[np.float32], members: Sequence[int]) -> _Targets:
     """Unweighted mean over `members`; influences of a group on them add up, since it is one text."""
     chosen = list(members)
-    weight_G = weight_CG[chosen].mean(axis=0, dtype=np.float64)
+    weight_N = weight_CN[chosen].mean(axis=0, dtype=np.float64)
     return _Targets(single.value_ST[:, chosen].mean(axis=1, keepdims=True),
-                    single.influence_STG[:, chosen].mean(axis=1, keepdims=True), (weight_G**2).sum(keepdims=True))
+                    single.influence_STG[:, chosen].mean(axis=1, keepdims=True), (weight_N**2).sum(keepdims=True))
 
 
 def _variance(target: _Targets, covers_training: bool) -> _Variance:
     seeds = target.value_ST.shape[0]
     mean_TG = target.influence_STG.mean(axis=0, dtype=np.float64)
-    # Two groups more, one changed each way: else a handful of changes in one direction would have no variance at all
+    # Two items more, one changed each way: else a handful of changes in one direction would have no variance at all
     # (Bonett and Price 2012, J. Educ. Behav. Stat. 37, add as much to a difference of paired proportions).
     extra_T = target.weight_T**2
     items_T = (mean_TG**2).sum(axis=1) + 2 * extra_T

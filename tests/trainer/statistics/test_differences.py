@@ -12,13 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trainer.statistics.differences import (
-    Differences,
-    Interval,
-    corrected,
-    corrected_means,
-    paired_differences,
-)
+from trainer.statistics.differences import Differences, Interval, corrected, corrected_means, paired_differences
 
 
 def draw(seeds: int, cells: int, items: int, seed: int = 0, luck: float = 0.0) -> np.ndarray:
@@ -155,6 +149,35 @@ def test_identical_systems() -> None:
     for interval in [*found.cells, *found.means]:
         assert (interval.estimate, interval.p) == (0.0, 1.0)
         assert -0.1 < interval.low < 0 < interval.high < 0.1
+
+
+def test_the_two_items_that_join_are_no_groups() -> None:
+    """Groups of three were once joined by two whole groups, which tripled the half-width of systems that are alike."""
+    none, present = np.zeros((3, 2, 300), np.int8), np.ones((2, 300), bool)
+    alone = paired_differences(none, present, [[0, 1]])
+    grouped = paired_differences(none, present, [[0, 1]], groups_N=np.arange(300) // 3)
+    assert [i.high for i in (*grouped.cells, *grouped.means)] == pytest.approx(
+        [i.high for i in (*alone.cells, *alone.means)])
+    assert grouped.cells[0].high == pytest.approx(stats.t.ppf(0.975, 4) * math.sqrt(2) / 300)
+
+
+@pytest.mark.parametrize(("changed", "found"), [(4, False), (7, True)])
+def test_a_handful_of_groups_that_change_in_one_direction(changed: int, found: bool) -> None:
+    """By the sign test over groups, whole ones of three items: 4 of 4 give p = 0.125, 7 of 7 give 0.016."""
+    difference = np.zeros((1, 2, 3000), np.int8)
+    difference[:, :, : 3 * changed] = 1
+    interval = paired_differences(difference, everywhere(difference), [[0, 1]], groups_N=np.arange(3000) // 3).means[0]
+    assert interval.excludes_zero is found
+
+
+def test_a_metric_that_is_no_fraction_is_joined_by_nothing() -> None:
+    rng = np.random.default_rng(0)
+    difference, present = rng.normal(100.0, 50.0, size=(1, 1, 400)), np.ones((1, 400), bool)
+    interval = paired_differences(difference, present, fraction=False).cells[0]
+    half = stats.t.ppf(0.975, 399) * difference.std(ddof=1) / math.sqrt(400)
+    assert interval.high - interval.estimate == pytest.approx(half, rel=0.01)
+    alike = paired_differences(np.zeros_like(difference), present, fraction=False).cells[0]
+    assert (alike.low, alike.high, alike.p) == (0, 0, 1)
 
 
 @pytest.mark.parametrize(("changed", "found"), [(4, False), (5, False), (7, True)])
