@@ -34,6 +34,7 @@ from trainer.kernels import dispatch
 from trainer.kinds import KINDS, Masking
 from trainer.loop import run_updates
 from trainer.model.build import build_model
+from trainer.model.encoders import FAMILIES
 from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
 from trainer.monitor.announce import announce
@@ -195,11 +196,12 @@ def _save_best(engine: Engine, folder: Path, tokenizer: Path) -> None:
 def determined_by(recipe: Recipe, data: TrainingData, updates: int, kernels: str, config: Any) -> dict[str, Any]:
     """Settings that determine a run on `data` (see `trainer.runs.identity`)."""
     chosen, kind = data.select_on, KINDS[data.manifest.kind]
+    dropout, configuration = FAMILIES[config.model_type].describe(config, kind.head)
     return determining_settings(
         recipe, train={cell_name(cell.path): cell.manifest.rows_sha256 for cell in data.train},
         selection=(chosen, data.dev[chosen].manifest.rows_sha256) if chosen else None, max_length=data.max_length,
-        masks_tokens=kind.mask is not None, head_dropout=kind.head_dropout, updates=updates, kernels=kernels,
-        config=config)
+        masks_tokens=kind.mask is not None, dropout=dropout, configuration=configuration, updates=updates,
+        kernels=kernels)
 
 
 def _write_record(folder: Path, recipe: Recipe, data: TrainingData, updates: int, kernels: str,

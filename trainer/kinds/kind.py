@@ -68,8 +68,6 @@ class Kind:
     """Labels of two examples can be mixed (mixup), as the loss is linear in them."""
     columns: tuple[str, ...] = ("first_ids", "second_ids")
     """Columns of a cell that are read."""
-    head_dropout: str | None = None
-    """Name of the head's own dropout rate in the model's configuration."""
 
     @property
     def auto_class(self) -> Any:

@@ -60,5 +60,5 @@ def serialise(predicted_N: Array, ids_N: npt.NDArray[np.int64], manifest: Manife
 
 KIND = Kind(
     "AutoModelForSequenceClassification", targets, logits, losses, loss_count, kl_sum, decode, gold, serialise,
-    one_prediction=True, one_class=True, can_be_crossed=True, can_be_mixed=True, head_dropout="classifier_dropout",
+    one_prediction=True, one_class=True, can_be_crossed=True, can_be_mixed=True,
     columns=("first_ids", "second_ids", "label"))

@@ -1,1 +1,1 @@
-"""The model: an XLM-R encoder cut at the perturbation site, a head per task kind, and loading from earlier runs."""
+"""Models: encoder families cut at the perturbation site; construction from a recipe, loading, transfer of weights."""

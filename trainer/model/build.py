@@ -1,4 +1,4 @@
-"""Builds the model of a run: weights from the hub, a folder, an earlier run, or at random.
+"""Construction of a run's model: weights from the hub, a folder, an earlier run, or at random.
 
 Inputs: recipe, the manifest of the training cells. Output: a transformers model with the head of the task's kind.
 """
@@ -23,7 +23,7 @@ from trainer.runs.folder import BEST
 
 
 def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """(model, what was loaded and what was dropped) for `recipe`; random parts are a function of its seed.
+    """(model, origin of its weights: source, loaded, new and dropped keys); random parts are a function of the seed.
 
     Raises InputError for a model of an unknown family, another tokenizer or vocabulary than the shards', or a missing
     folder.

@@ -62,7 +62,7 @@ def load_model(
     auto_class: Any, source: str, config: Any, key: str, dtype: torch.dtype = torch.float32,
     **options: Any,
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """(model, transformers' loading report) from the safetensors at `source`. Raises InputError where that fails."""
+    """(model, transformers' loading report) from the safetensors at `source`; raises InputError on failure."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # the report is the caller's to judge; every rank would print it
     transformers_logging.disable_progress_bar()  # it would tear the lines of training apart

@@ -44,12 +44,6 @@ NOT_PART = (
 
 
 OF_ADAMW = ("beta1", "beta2", "eps", "fused")
-# Fields of the model's configuration that shape its outputs or new weights; hidden dropout is model.dropout.
-CONFIGURATION = (
-    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-    "max_position_embeddings", "type_vocab_size", "hidden_act", "layer_norm_eps", "initializer_range", "pad_token_id",
-    "tie_word_embeddings",
-)
 
 
 def evaluation_interval(recipe: Recipe, updates: int) -> int:
@@ -66,14 +60,15 @@ def evaluations_to_choose_from(recipe: Recipe, updates: int, done: int) -> int:
 
 def determining_settings(
     recipe: Recipe, *, train: Mapping[str, str], selection: tuple[str, str] | None, max_length: int,
-    masks_tokens: bool, head_dropout: str | None, updates: int, kernels: str, config: Any,
+    masks_tokens: bool, dropout: float, configuration: Mapping[str, Any], updates: int, kernels: str,
 ) -> dict[str, bool | int | float | str | None]:
     """Settings that the results of this run depend on, except the seed; all defaults resolved.
 
     train: hash of the rows of each training cell by name. selection: name and hash of the rows of the dev cell that
-    picks the checkpoint. masks_tokens: whether training masks tokens. head_dropout: name of the head's own rate in
-    `config`, that of the model as built. updates: the length of the run. kernels: the backend that was found. Reads the
-    origin's weights to hash them (seconds for XLM-R large), or, of `init_from`, that run's record.
+    picks the checkpoint. masks_tokens: whether training masks tokens. dropout: rate of the model's hidden states.
+    configuration: settings of the model as built that shape its outputs or new weights, and its other dropout rates.
+    updates: the length of the run. kernels: the backend that was found. Reads the origin's weights to hash them
+    (seconds for XLM-R large), or, of `init_from`, that run's record.
     """
     cell, rows = selection or ("", "")
     settings = {name: value for name, value in _flat(recipe.model_dump(mode="json"))
@@ -85,8 +80,8 @@ def determining_settings(
         "selection.cell": cell, "selection.rows": _rows_of([rows]) if rows else "",
         "selection.evaluations": evaluations_to_choose_from(recipe, updates, updates),
         "selection.window": 1.0 - selection_starts(recipe.robust),
-        "model.origin": _origin(recipe), "model.dropout": config.hidden_dropout_prob,
-        "model.config": _configuration(config, head_dropout),
+        "model.origin": _origin(recipe), "model.dropout": dropout,
+        "model.config": hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:PREFIX],
     }
     settings["kernels"] = kernels
     if not isinstance(recipe.robust, BallSettings):  # kernels compute perturbations in a ball
@@ -111,21 +106,6 @@ def majority_share(cell: Cell) -> float | None:
 
 def _rows_of(hashes: Iterable[str]) -> str:
     return hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()[:PREFIX]
-
-
-def _configuration(config: Any, head_dropout: str | None) -> str:
-    """Hash (hex) of a model's configuration as built.
-
-    Other dropout rates enter only if they differ from that of the hidden states, which is a setting of its own.
-    head_dropout: name of the head's own rate in the configuration; None without one.
-    """
-    rates = {"attention": config.attention_probs_dropout_prob}
-    if head_dropout is not None:
-        classifier = getattr(config, head_dropout)
-        rates["classifier"] = config.hidden_dropout_prob if classifier is None else classifier
-    found = {name: getattr(config, name) for name in CONFIGURATION}
-    found |= {name: None if rate == config.hidden_dropout_prob else rate for name, rate in rates.items()}
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:PREFIX]
 
 
 def _origin(recipe: Recipe) -> str:
