@@ -81,9 +81,9 @@ class Family:
     """(encoder, word vectors, batch) -> (B, L, H) output of the embedding block, i.e. the input of layer 1: absolute
     positions, token types, normalisation, dropout."""
     run: Callable[[Any, Tensor, Batch, int, int], Tensor]
-    """(encoder, x_BLH, batch, first, last) -> (B, L, H) output of layer `last` for x, the output of layer `first`, and x
-    itself where they are one. Owns masks, rotary and relative positions, local windows, and a norm after the last layer,
-    which belongs to that layer's output."""
+    """(encoder, x_BLH, batch, first, last) -> (B, L, H) output of layer `last`, where x is that of layer `first`; x if
+    they are equal. Owns masks, rotary and relative positions and local windows; a norm after the last layer counts as
+    part of that layer."""
 
     @property
     def dropout_settings(self) -> tuple[str, ...]:
