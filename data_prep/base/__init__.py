@@ -1,1 +1,1 @@
-"""Foundations of both packages: errors, command line, locks, interrupts."""
+"""Foundations of all packages: errors, command line, files, locks, interrupts."""

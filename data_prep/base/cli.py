@@ -1,11 +1,11 @@
 """Strict command lines on Fire, for `python -m data_prep`, `python -m trainer` and `python -m slurm.submit`.
 
-Fire on its own runs a function with its defaults when a flag is mistyped, complains only afterwards, and guesses
-the types of values (`--run_name=1e5` becomes a float). Here every flag and word is checked against the function's
-signature before anything runs, and values stay strings until they are converted by the parameter's annotation.
+Fire alone runs a function with its defaults when a flag is mistyped, complains only afterwards, and guesses the types
+of values (`--run_name=1e5` becomes a float). Here every flag and word is checked against the function's signature
+before anything runs, and values stay strings until they are converted by the parameter's annotation.
 
-Input: a literal dict of commands, the arguments, the program's name. Output: the exit code. The entries of a table may
-be lazy: a command's module is imported once the command is chosen, so that help and a mistyped name wait for none.
+Input: a literal dict of commands, the arguments, the program's name. Output: the exit code. Entries may be lazy: a
+command's module is imported only when the command is chosen, so help and mistyped names import nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class LazyCommand:
 Commands = Mapping[str, "Command | LazyCommand | Commands"]
 EXIT_BAD_INPUT = 2
 KEPT = "what was finished is kept; give the same command again"
-# What a place, not the program, gets wrong: full, read-only or forbidden, a name that cannot be one.
+# Errors of the file system, not of the program: full, read-only or forbidden places, invalid names.
 NO_BUG = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP,
           errno.ENOTDIR, errno.EISDIR}
 
@@ -48,19 +48,19 @@ NO_BUG = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, er
 def main(
     commands: Commands | Command, argv: Sequence[str], prog: str, kept: Mapping[str, str] | str = KEPT
 ) -> int:
-    """Run one command of `commands` (a table may hold tables) with the words of `argv`; return the exit code.
+    """Run the command that `argv` names in `commands` (tables may be nested); return the exit code.
 
-    A program of a single command gives that instead of a table. A command may return an int, which becomes the exit
-    code; None means 0. `InputError` is printed as one line and becomes 2, and so does a full disk or a forbidden
-    folder. A reader that closes our output early (`... | head`) is no error. Where the program listens to Ctrl-C, that
-    is one line too and becomes 130; `kept`: what an interrupted command leaves and what to do, perhaps by its name.
+    commands: a table, or the function of a single-command program. A command may return an int as exit code; None
+    means 0. `InputError`, a full disk and a forbidden folder are printed as one line and give 2. A closed output pipe
+    (`... | head`) is no error. If the program listens to Ctrl-C, that gives one line and 130. kept: the end of that
+    line, what is kept and what to do, for all commands or by name.
     """
-    _import_chosen(commands, argv)  # before `begin`: until a command runs, Ctrl-C ends the process at once
+    _import_chosen(commands, argv)  # before `begin`, so that Ctrl-C during imports ends the process at once
     interrupt.begin()
     try:
         return _run_one(commands, argv, prog)
     except BaseException as error:
-        # What a library makes of KeyboardInterrupt on its way here may be another exception.
+        # Libraries may have turned KeyboardInterrupt into another exception.
         if not interrupt.heard() or isinstance(error, SystemExit):
             raise
         interrupt.say(f"by Ctrl-C; {kept if isinstance(kept, str) else kept.get(argv[0] if argv else '', KEPT)}")
@@ -70,10 +70,7 @@ def main(
 
 
 def resolve(command: Command | LazyCommand | Commands) -> Command:
-    """The function behind one entry of a command table; imports its module if the entry is lazy.
-
-    Raises TypeError for an entry that is itself a table.
-    """
+    """The function of a command-table entry; a lazy entry's module is imported. Raises TypeError for a table."""
     if isinstance(command, Mapping):
         raise TypeError(f"a table of commands is no command: {', '.join(command)}")
     if not isinstance(command, LazyCommand):
@@ -84,7 +81,7 @@ def resolve(command: Command | LazyCommand | Commands) -> Command:
 
 
 def _import_chosen(commands: Commands | Command, argv: Sequence[str]) -> None:
-    """Import the module of the command that `argv` names; nothing where it names none."""
+    """Import the module of the command that `argv` names, if it names one."""
     chosen: Command | LazyCommand | Commands | None = commands
     for word in argv:
         if not isinstance(chosen, Mapping):
@@ -133,27 +130,27 @@ def _run(command: Command, words: Sequence[str], prog: str) -> int:
 
 
 def call(command: Command, words: Sequence[str], prog: str) -> Any:
-    """What `command` returns for `words`, which are checked and converted first; raises InputError."""
+    """Check and convert `words`, call `command` with them, and return its result. Raises InputError."""
     check_arguments(command, words, prog)
-    import fire  # here and below: neither help nor a refused line needs it
+    import fire  # lazily, here and below: neither help nor a refused line needs it
 
-    outcome: list[Any] = []  # kept aside: Fire would print what it gets back
+    outcome: list[Any] = []  # Fire would print a returned value
     fire.Fire(_typed(command, outcome), command=list(words), name=prog)
     return outcome[0] if outcome else None
 
 
 def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[list[str], dict[str, str]]:
-    """Refuse words that `command` does not take, before it runs; the plain words, and the flags with their values.
+    """Check `words` against the signature of `command`; return the plain words, and the flags with their values.
 
-    Raises InputError for an unknown flag, a flag without its value, a stray word, or a missing argument. A command
-    with ``**overrides`` takes flags with a dot in their name (``--robust.epsilon=0.1``); their meaning is checked
-    by the recipe, also before anything runs. A command with ``*words`` takes any number of plain words.
+    Raises InputError for an unknown flag, a flag without value, a stray word or a missing argument. A command with
+    ``**overrides`` takes dotted flags (``--robust.epsilon=0.1``), which the recipe validates before anything runs. A
+    command with ``*words`` takes any number of plain words.
     """
     parameters = inspect.signature(command).parameters
     takes_dotted = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     takes_words = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
     named = {n: p for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-    positional = [n for n, p in named.items() if p.default is p.empty]  # what has a default is a flag, never a word
+    positional = [n for n, p in named.items() if p.default is p.empty]  # parameters with a default are flags only
     given: dict[str, str] = {}
     plain: list[str] = []
     rest = list(words)
@@ -183,7 +180,7 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[
         elif not equals:
             value = rest.pop(0) if rest and rest[0].lower() in ("true", "false") else "true"
         given[name] = value
-    open_words = [name for name in positional if name not in given]  # Fire fills these, then flags: so no more words
+    open_words = [name for name in positional if name not in given]  # Fire fills these before flags
     if len(plain) > len(open_words) and not takes_words:
         raise InputError(f"{prog}: stray word {plain[len(open_words)]!r}; it takes {_take(positional)}")
     filled = {*given, *open_words[: len(plain)]}
@@ -194,7 +191,7 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[
 
 
 def convert(value: Any, annotation: Any, name: str) -> Any:
-    """`value`, a string from the command line, as `annotation` says (str, int, float, bool, or one of them | None)."""
+    """Convert a command-line string to `annotation`: str, int, float, bool, or one of them | None."""
     if not isinstance(value, str):
         return value
     kinds = [a for a in _members(annotation) if a is not type(None)]
@@ -216,7 +213,7 @@ def convert(value: Any, annotation: Any, name: str) -> Any:
 
 
 def _typed(command: Command, outcome: list[Any]) -> Command:
-    """`command` behind a wrapper that converts Fire's plain strings by annotation; its result goes into `outcome`."""
+    """Wrap `command` to convert Fire's plain strings by annotation; its result is appended to `outcome`."""
     from fire.decorators import SetParseFn
 
     hints = typing.get_type_hints(command)

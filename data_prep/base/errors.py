@@ -1,4 +1,4 @@
-"""The one exception that means "the user can fix this": its text is a single line for the terminal."""
+"""`InputError`: bad input that the user can fix, told in one line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ LONGEST_MESSAGE = 1000
 class InputError(Exception):
     """Bad input, found before any side effect.
 
-    The message is one line that says what was found, what was expected and what to do. The command line
-    prints it as ``error: ...`` and exits with code 2; no traceback is shown.
-
-    Messages quote what was found, which may be anything: line breaks and control characters become spaces, a long
-    quotation loses its middle, and the user and password of a URL are left out.
+    The message is one line: found, expected, what to do. The command line prints it as ``error: ...`` and exits with
+    code 2, without a traceback. Because messages quote arbitrary input, line breaks and control characters become
+    spaces, long messages lose their middle, and credentials in URLs are masked.
     """
 
     def __init__(self, message: str) -> None:

@@ -1,10 +1,10 @@
-"""Ctrl-C (SIGINT): every command ends in one line, with exit code 130 and no traceback.
+"""Ctrl-C (SIGINT): every command ends with one line and exit code 130, without a traceback.
 
-The first one raises KeyboardInterrupt in a command that is at work, which cleans up after itself. Before that, while
-modules are imported, there is nothing to clean up, and from the second one on nobody wants to wait: the process ends
-at once. What that leaves half-written is what a KILL leaves, and the next start removes it.
+The first one raises KeyboardInterrupt in a running command, which then cleans up. During imports there is nothing to
+clean up, and a second one means that the user will not wait: in both cases the process ends at once. Partial output is
+then as after SIGKILL, and the next start removes it.
 
-Imports of this file's own take milliseconds, so that programs can call `listen` before their slow ones.
+This file imports nothing slow, so that programs can call `listen` before their slow imports.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
-ECHO_SECONDS = 0.5  # `timeout -s INT`, and launchers, pass on what the process group has got already
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
+ECHO_SECONDS = 0.5  # `timeout -s INT` and launchers repeat a signal that the process group has already received
 TOO_EARLY = "before it began: nothing was written"
 AGAIN = "twice, and left at once: the same command clears up what this one has left half-written"
 
 
 @dataclass
 class _Heard:
-    """What this process has heard of Ctrl-C; a forked child is no owner, and its parent's to end."""
+    """State of Ctrl-C handling in this process; a forked child is not the owner: its parent ends it."""
 
     owner: int = 0
     at_work: bool = False
@@ -35,7 +35,7 @@ class _Heard:
     interrupted: bool = False
     said: bool = False
     at_once: str | None = None
-    """What is said where the first one ends the process too."""
+    """Message if the first Ctrl-C is to end the process; None while it raises KeyboardInterrupt."""
     last_words: str = AGAIN
 
 
@@ -43,11 +43,11 @@ _heard = _Heard()
 
 
 def listen() -> None:
-    """From now on Ctrl-C ends this process in a line. Call it once, in the main thread, before the slow imports.
+    """Install the handler; from now on Ctrl-C ends the process with one line. Call once, before slow imports.
 
-    Does nothing where SIGINT is ignored, as in a job that a script has put into the background. A thread waits for the
-    second one: the main thread may be inside code that does not come back to Python (a collective whose other ranks
-    hang), where no handler runs.
+    Call it in the main thread. Does nothing if SIGINT is ignored, as in a background job of a script. A thread waits
+    for the second Ctrl-C, because Python handlers do not run while the main thread is blocked outside Python (a
+    collective whose other ranks hang).
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         return
@@ -60,18 +60,18 @@ def listen() -> None:
 
 
 def begin() -> None:
-    """From now on the first Ctrl-C raises KeyboardInterrupt, where `listen` has been called."""
+    """Mark a command as running: the first Ctrl-C raises KeyboardInterrupt (if `listen` was called)."""
     _heard.at_work, _heard.done, _heard.said = True, False, False
 
 
 def end() -> None:
-    """From now on the first Ctrl-C does nothing: the command is done, and the process as good as ended."""
+    """Mark the command as done: the first Ctrl-C is ignored, because the process is about to exit."""
     _heard.at_work, _heard.done = False, True
 
 
 @contextmanager
 def at_once(words: str) -> Iterator[None]:
-    """Within: the first Ctrl-C ends the process too, which says by it `words`; for long calls that hold no Python."""
+    """Context in which the first Ctrl-C ends the process with the message `words`; for long calls outside Python."""
     _heard.at_once = f"by Ctrl-C; {words}"
     try:
         yield
@@ -80,18 +80,17 @@ def at_once(words: str) -> Iterator[None]:
 
 
 def heard() -> bool:
-    """Whether this process listens and has been interrupted: other errors are what became of that."""
+    """Whether this process has been interrupted; other errors are then consequences of that."""
     return _heard.interrupted and _heard.owner == os.getpid()
 
 
 def say_at_the_second(words: str) -> None:
-    """What the process says behind "interrupted " when the second Ctrl-C ends it; nothing at all for no words."""
+    """Set the message of the second Ctrl-C, printed behind "interrupted "; an empty one prints nothing."""
     _heard.last_words = words
 
 
 def say(words: str) -> None:
-    """Write "interrupted " and `words` to stderr, once, past Python's buffers: a handler may have interrupted a print.
-    """
+    """Write "interrupted " and `words` to stderr once, unbuffered: the handler may have interrupted a print."""
     if _heard.said:
         return
     _heard.said = True
@@ -123,14 +122,14 @@ def _wait_for_the_second(reading: int) -> None:
 
 
 def _leave(words: str) -> NoReturn:
-    """End this process at once, without clean-up."""
+    """End the process at once, without clean-up."""
     if words:
         say(words)
     os._exit(EXIT_INTERRUPTED)
 
 
 def _in_child() -> None:
-    """A forked child must not tell its parent's thread of the Ctrl-C that the whole process group has got."""
+    """Detach a forked child: it receives the process group's Ctrl-C, and must not report it to its parent's thread."""
     if _heard.owner:
         with suppress(ValueError):  # forked from another thread than the main one
             signal.set_wakeup_fd(-1)
