@@ -1,7 +1,7 @@
-"""The kinds of jobs: what each takes on the command line, checked as far as it can be before the job runs.
+"""Kinds of jobs, and the checks of their command lines before submission.
 
-Input: a kind and the words behind it, those of the command that the job will run. Output: `Work`, which names the
-folder that the job belongs to and holds what its script is given. Nothing is written.
+Input: a kind and the words behind it, those of the command that the job will run. Output: `Work`: the folder that the
+job belongs to, and the arguments of its script. Nothing is written.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from trainer.runs import folder as run_dir
 
 @dataclass(frozen=True)
 class Work:
-    """What one job is to do."""
+    """Description of one job."""
 
     kind: str
     name: str
-    """What it is called in the queue."""
+    """Name of the job in the queue."""
     home: Path
-    """The folder whose `slurm/` keeps its record: a run, or the folder of the runs where it belongs to none of them."""
+    """Folder whose `slurm/` keeps the record: a run, or the folder of the runs if the job belongs to no single one."""
     words: Sequence[str]
-    """What its script is given; `RECIPE` stands for the path of the recipe's snapshot."""
+    """Arguments of the script; `RECIPE` stands for the path of the recipe's snapshot."""
     recipe: tuple[str, str] | None = None
     """Name of the file that keeps a snapshot of the recipe, and its text."""
     elements: int | None = None
-    """How many elements an array has; None for a single job."""
+    """Number of array elements; None for a single job."""
     runs: Sequence[Path] = ()
-    """The runs that it trains."""
+    """Runs that the job trains."""
     needs: Sequence[Path] = ()
-    """What must be there when it starts."""
+    """Inputs that must exist when the job starts."""
     done: bool = False
-    """Whether all that it trains is done."""
+    """Whether all its trainings are done."""
 
 
-RECIPE = "\0recipe"  # no word of a command line can hold this
+RECIPE = "\0recipe"  # cannot occur in a command line
 
 
 def prepare(words: Sequence[str], runs: Path) -> Work:
@@ -63,7 +63,7 @@ def prepare(words: Sequence[str], runs: Path) -> Work:
 
 
 def training(kind: str) -> Callable[[Sequence[str], Path], Work]:
-    """A training, under one of its two names."""
+    """Planner of a training, under one of its two kinds."""
     def plan(words: Sequence[str], runs: Path) -> Work:
         """RECIPE [--dotted.key=value ...]: a training, with the words of `python -m trainer train`."""
         source, given = _recipe_words(kind, words)
@@ -78,7 +78,7 @@ def training(kind: str) -> Callable[[Sequence[str], Path], Work]:
 def evaluate(words: Sequence[str], runs: Path) -> Work:
     """RUN --tasks ... [--languages en,de,sw]: an element of an array per language, or (--generalized) per task."""
     plain, flags = _check_trainer_command("evaluate", words)
-    # As in evaluate.sbatch: pairs of languages need all of them in one job.
+    # As in evaluate.sbatch: pairs of languages need all languages in one job.
     by_task = "languages" not in flags or any(word.startswith("--generalized") for word in words)
     listed = flags["tasks"] if by_task else flags["languages"]
     run = Path(plain[0] if plain else flags["run"])
@@ -132,7 +132,7 @@ KINDS: Mapping[str, Callable[[Sequence[str], Path], Work]] = {
 
 
 def _recipe_flags(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The plain words of a training's command line, and its flags with their values, for the recipe to check."""
+    """Split a training's command line into plain words, and flags with their values (checked by the recipe)."""
     plain: list[str] = []
     flags: dict[str, str] = {}
     rest = list(words)
@@ -154,7 +154,7 @@ def _recipe_flags(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def _recipe_words(kind: str, words: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """The recipe and the settings of a training's command line."""
+    """Recipe and settings of a training's command line. Raises InputError unless there is one recipe."""
     plain, given = _recipe_flags(words)
     source = given.pop("recipe", None)
     plain = [source, *plain] if source is not None else plain
@@ -164,7 +164,7 @@ def _recipe_words(kind: str, words: Sequence[str]) -> tuple[str, dict[str, str]]
 
 
 def _inputs(recipe: Recipe) -> list[Path]:
-    """What a training reads: its cells, or their root where a pattern names them, and the run that it starts from."""
+    """Inputs of a training: its cells (their root if named by a pattern), and the run it starts from."""
     cells = [*recipe.data.train, *recipe.data.dev]
     named = [Path(recipe.data.shards, cell, MANIFEST_FILE) for cell in cells if "*" not in cell]
     return [Path(recipe.data.shards), *named, *([Path(recipe.init_from)] if recipe.init_from else [])]

@@ -1,7 +1,7 @@
-"""Renders a job script: its template (`slurm/<kind>.sbatch`) with the site's options and the job's words filled in.
+"""Render a job script: the template `slurm/<kind>.sbatch`, with sbatch options and the job's arguments filled in.
 
-Input: the work, options of sbatch, the folder of the job's record. Output: the script's text, which runs the snapshot
-of the code in that folder and nothing else of the project.
+Input: the work, sbatch options, the folder of the job's record. Output: the text of the script, which runs only the
+snapshot of the code in that folder.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from slurm.submission import CODE
 
 TEMPLATES = Path(__file__).parent
 PLACE = "code=. record=\n"
-"""The line of a template that a rendered script has something else for."""
+"""Line of a template that is replaced in a rendered script."""
 _OPTION = re.compile(r"#SBATCH --([a-z-]+)(?:=(\S*))?\n")
-_VALUE = re.compile(r"[^\s\"'\\\x00-\x1f\x7f]+")  # sbatch reads quotes and backslashes in the script's head
+_VALUE = re.compile(r"[^\s\"'\\\x00-\x1f\x7f]+")  # sbatch interprets quotes and backslashes in the script's head
 
 
 def render(work: Work, options: Mapping[str, str | None], record: Path, lives: int | None = None) -> str:
-    """The script of `work`.
+    """Text of the script of `work`.
 
-    options: of sbatch, by their long names, in place of the template's or beside them; None takes one out, "" is a
-    switch. record: absolute; the code's snapshot is its `code/`. lives: how often the job may start.
-    Raises InputError for a value that the head of a script cannot hold.
+    options: of sbatch by long name, overriding or extending the template's; None removes one, "" is a switch. record:
+    absolute path; `code/` in it holds the snapshot. lives: how often the job may start, with its requeues. Raises
+    InputError for a value that cannot stand in the head of a script.
     """
     text = (TEMPLATES / f"{work.kind}.sbatch").read_text(encoding="utf-8")
     number = "%A_%a" if work.elements is not None else "%j"
@@ -47,7 +47,7 @@ def render(work: Work, options: Mapping[str, str | None], record: Path, lives: i
 
 
 def quoted(path: Path) -> str:
-    """`path` for the head of a script, where sbatch fills in what stands behind `%`, and reads double quotes."""
+    """Escape `path` for the head of a script, where sbatch expands `%` and interprets double quotes."""
     text = str(path)
     if found := re.search(r"[\"\\\x00-\x1f\x7f]", text):
         raise InputError(f"{text!r}: a job script cannot name a folder with {found[0]!r} in it; rename it, or work in "
@@ -56,7 +56,7 @@ def quoted(path: Path) -> str:
 
 
 def _place(work: Work, record: Path, lives: int | None) -> str:
-    """What stands in place of PLACE: where code and record lie, and the words that the script is given."""
+    """Replacement of PLACE: paths of code and record, and the arguments of the script."""
     words: Sequence[str] = [str(record / work.recipe[0]) if word == RECIPE and work.recipe else word
                             for word in work.words]
     for word in words:

@@ -1,6 +1,6 @@
-"""What the project asks of SLURM, by its own commands: would it take a script, take it, and how do jobs stand.
+"""Interface to SLURM through its commands: test and submit scripts, cancel jobs, query the queue.
 
-No accounting database is needed. Every function raises InputError, in one line, where SLURM refuses or is not there.
+Needs no accounting database. Every function raises InputError if SLURM refuses or is not installed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL
 
 @dataclass(frozen=True)
 class Job:
-    """How a job, or an element of an array, stands in the queue."""
+    """State of a job, or of an array element, in the queue."""
 
     state: str
     """As SLURM spells it: PENDING, RUNNING, COMPLETED ..."""
@@ -27,28 +27,28 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether it is over; SLURM remembers such jobs for some minutes only."""
+        """Whether the job has ended; SLURM remembers such jobs for a few minutes only."""
         return self.state in ENDED
 
 
 def check(script: str) -> str:
-    """What `sbatch --test-only` says of `script`: when and where it would start."""
+    """Output of `sbatch --test-only`: when and where `script` would start."""
     return _call(["sbatch", "--test-only"], script).strip().removeprefix("sbatch: ")
 
 
 def submit(script: str, after: Sequence[str]) -> str:
-    """Hand `script` in, to start when all jobs `after` have ended well, or else to be cancelled; the job's id."""
+    """Submit `script` and return the job id; it starts once all jobs in `after` have succeeded, else is cancelled."""
     waits = [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []
     return _call(["sbatch", "--parsable", *waits], script).strip().partition(";")[0]
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """Take jobs out of the queue."""
+    """Cancel jobs."""
     _call(["scancel", *jobs])
 
 
 def queue() -> dict[str, Job]:
-    """All jobs of ours that SLURM remembers, by id; `12_0` is an element of the array 12."""
+    """The user's jobs that SLURM remembers, by id; `12_0` is an element of array 12."""
     jobs = {}
     for line in _call(["squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%N|%r"]).splitlines():
         name, state, nodes, reason = line.split("|", 3)
@@ -57,7 +57,7 @@ def queue() -> dict[str, Job]:
 
 
 def _call(command: Sequence[str], script: str | None = None) -> str:
-    """What a command of SLURM prints; sbatch --test-only prints where others complain."""
+    """Output of a SLURM command; `sbatch --test-only` writes it to stderr."""
     try:
         done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
                               check=False)

@@ -1,7 +1,7 @@
 """`python -m slurm.status [--runs FOLDER]`: the runs and jobs of a folder: state, step, ETA, node, last metric.
 
-Inputs: the runs' own files, the records that `slurm.submit` keeps and the job's lives in them, and `squeue` where there
-is one; no accounting database. Output: a table. What SLURM has forgotten is told from the files.
+Inputs: files of the runs, records of `slurm.submit` with the lives of each job, and `squeue` if available; no
+accounting database. Output: a table. The state of jobs that SLURM has forgotten is taken from the files.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from trainer.runs import folder as run_dir
 from trainer.runs.record import read_record
 
 TAIL_BYTES = 65_536
-WIDTH = 1000  # rows are not folded to the terminal's width
+WIDTH = 1000  # rows are not wrapped to the terminal's width
 Queue = Mapping[str, scheduler.Job]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How a job stands."""
+    """State of a job."""
 
     state: str
     node: str = ""
@@ -50,7 +50,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table, in words."""
+    """A row of the table."""
 
     name: str
     kind: str
@@ -61,7 +61,7 @@ class Line:
     node: str = ""
     metric: str = ""
     why: str = ""
-    """Of what ended badly: how, and where it said more; stands below the table."""
+    """For failed jobs: how they ended, and where the output is; printed below the table."""
 
 
 def status(runs: str = "runs") -> int:
@@ -73,20 +73,20 @@ def status(runs: str = "runs") -> int:
         queue: Queue = scheduler.queue()
     except InputError as error:
         queue = {}
-        print(f"warning: {error}; states are those of the files alone", file=sys.stderr)
+        print(f"warning: {error}; states come from the files alone", file=sys.stderr)
     show(list(lines(folder, queue)))
     return 0
 
 
 def lines(runs: Path, queue: Queue) -> Iterator[Line]:
-    """The latest submission of each run, or of a job of another kind, in their order; then what was not submitted."""
+    """Latest submission of each run and of each other job, by time; then runs that were not submitted."""
     submitted = list(record.read_all(runs))
     by_id = {found.job: (folder, found) for folder, found in submitted}
     latest: dict[tuple[str, ...], tuple[Path, Record, int | None]] = {}
     for folder, found in submitted:
         keys: list[tuple[str, ...]] = [("run", run) for run in found.runs] or [tuple(found.command)]
         for element, key in enumerate(keys):
-            latest.pop(key, None)  # it takes its place among the later ones
+            latest.pop(key, None)  # to move it behind earlier submissions
             latest[key] = (folder, found, element if found.kind == "sweep" else None)
     for key, job in latest.items():
         folder, found, _ = job
@@ -102,7 +102,7 @@ def lines(runs: Path, queue: Queue) -> Iterator[Line]:
 
 def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mapping[str, tuple[Path, Record]],
            queue: Queue) -> Line:
-    """The line of one run, whoever started it."""
+    """Line of one run, submitted or not."""
     kept = read_record(run)
     if job is not None:
         folder, found, element = job
@@ -127,7 +127,7 @@ def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mappin
 
 def standing(folder: Path, found: Record, element: int | None, by_id: Mapping[str, tuple[Path, Record]],
              queue: Queue) -> Standing:
-    """How a submitted job, or one element of its array, stands by the queue, or else by what it wrote itself."""
+    """State of a submitted job or array element, from the queue, else from its own files."""
     own = {name: entry for name, entry in queue.items()
            if name.partition("_")[0] == found.job and element in (None, _element(name))}
     if any(not entry.ended for entry in own.values()):
@@ -153,7 +153,7 @@ def standing(folder: Path, found: Record, element: int | None, by_id: Mapping[st
 
 
 def in_queue(entries: Sequence[scheduler.Job]) -> Standing:
-    """How a job whose elements are these stands by the queue."""
+    """State in the queue of a job with these elements."""
     active = [entry for entry in entries if not entry.ended] or entries
     first = next((entry for entry in active if entry.nodes), active[0])
     some = f", {len(active)} of {len(entries)}" if len(entries) > 1 else ""
@@ -161,13 +161,13 @@ def in_queue(entries: Sequence[scheduler.Job]) -> Standing:
 
 
 def spelt(job: scheduler.Job) -> str:
-    """A state of SLURM in words, with its reason while the job waits."""
+    """Spell out a SLURM state, with the reason while the job is pending."""
     waits = f" ({job.reason})" if job.state == "PENDING" and job.reason != "None" else ""
     return job.state.lower().replace("_", " ") + waits
 
 
 def show(found: Sequence[Line]) -> None:
-    """Print the table, without empty columns, and below it why jobs ended badly. A row is one line, however long."""
+    """Print the table without empty columns, one line per row, and below it why jobs failed."""
     console = rich.console.Console(width=WIDTH)
     if not found:
         console.print("no runs and no jobs here")
@@ -188,7 +188,7 @@ def show(found: Sequence[Line]) -> None:
 
 
 def _output(folder: Path) -> str:
-    """Where a job has said more, in words to go behind others."""
+    """Pointer to the newest output file of a job, to be appended to a message."""
     files = sorted(folder.glob("*.out"), key=lambda path: path.stat().st_mtime)
     return f"; see {os.path.relpath(files[-1])}" if files else ""
 
@@ -199,7 +199,7 @@ def _element(job: str) -> int | None:
 
 
 def _last_figures(path: Path) -> Iterator[dict[str, Any]]:
-    """The last lines of metrics.jsonl that can be read, oldest first."""
+    """Last readable lines of metrics.jsonl, oldest first."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
@@ -216,7 +216,7 @@ def _last_figures(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _last_metric(config: Mapping[str, Any], figures: Sequence[dict[str, Any]]) -> str:
-    """The latest dev figure of the cell that the best checkpoint is selected on, or of the first; else the loss."""
+    """Latest dev metric of the selection cell, else of the first cell, else the loss."""
     for row in reversed(figures):
         dev = {key.removeprefix("dev/"): value for key, value in row.items() if key.startswith("dev/")}
         if dev:
@@ -229,7 +229,7 @@ def _last_metric(config: Mapping[str, Any], figures: Sequence[dict[str, Any]]) -
 
 
 def _eta(config: Mapping[str, Any], figures: Sequence[dict[str, Any]], update: int, updates: int) -> str:
-    """The time that the updates to come would take at the last measured speed."""
+    """Remaining time at the last measured speed."""
     speeds = [row["speed/examples_per_second"] for row in figures if row.get("speed/examples_per_second")]
     size = config.get("batch", {}).get("size")
     return _duration((updates - update) * size / speeds[-1]) if speeds and size else ""

@@ -4,8 +4,8 @@
     job.sbatch  the script
     code/       the snapshot of the code that it runs
     NAME.yaml   the recipe, with every default written out
-    lives.tsv   a line for each start and end of the job, written by the job itself
-    *.out       what the job says
+    lives.tsv   a line per start and end of the job, written by the job itself
+    *.out       output of the job
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ FILE, SCRIPT, CODE, LIVES = "job.json", "job.sbatch", "code", "lives.tsv"
 
 @pydantic.dataclasses.dataclass(frozen=True)  # read back from a file, which may be damaged
 class Record:
-    """What job.json holds."""
+    """Content of job.json."""
 
     job: str
     """SLURM's id."""
     kind: str
     name: str
     runs: list[str]
-    """Names of the runs that it trains, one per element of an array; they lie where the record's home does."""
+    """Names of the runs that it trains, one per array element; they lie beside the record's home."""
     after: list[str]
-    """Ids of the jobs that it waited for."""
+    """Ids of the jobs it waited for."""
     command: list[str]
-    """What was typed behind `python -m slurm.submit`."""
+    """Command line behind `python -m slurm.submit`."""
     submitted: str
     commit: str
 
 
 @dataclass(frozen=True)
 class Event:
-    """What counts of a line of lives.tsv: time, job, life, event, code, nodes."""
+    """Job, event and code of a line of lives.tsv (time, job, life, event, code, nodes)."""
 
     job: str
     event: str
@@ -59,14 +59,14 @@ class Event:
 
 
 def next_folder(home: Path, kind: str, planned: Collection[Path] = ()) -> Path:
-    """The folder of the next record below `home`, absolute, beside `planned` ones; it is not made."""
+    """Absolute path of the next record below `home`, counting `planned` ones; it is not created."""
     jobs = (home / run_dir.JOBS).resolve()
     taken = [path.name.partition("-")[0] for path in (*jobs.glob("*-*"), *planned) if path.parent == jobs]
     return jobs / f"{max((int(number) for number in taken if number.isdigit()), default=0) + 1}-{kind}"
 
 
 def write(folder: Path, script: str, recipe: tuple[str, str] | None) -> None:
-    """Make `folder` with the script, the recipe, and the snapshot of the code; leaves nothing where it fails."""
+    """Create `folder` with script, recipe and snapshot of the code; nothing is left if that fails."""
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
@@ -84,20 +84,20 @@ def write(folder: Path, script: str, recipe: tuple[str, str] | None) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Take a record away whose job was refused, and the folders above that only it was in."""
+    """Remove the record of a refused job, and the parent folders that are empty then."""
     shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # the first that is not empty ends it
+    with suppress(OSError):  # stops at the first that is not empty
         for parent in folder.parents[:3]:
             parent.rmdir()
 
 
 def finish(folder: Path, record: Record) -> None:
-    """Write what was submitted; from here on `slurm.status` shows it."""
+    """Write job.json; from then on `slurm.status` shows the job."""
     write_json(folder / FILE, asdict(record))
 
 
 def read_all(runs: Path) -> Iterator[tuple[Path, Record]]:
-    """The records below a folder of runs with their folders, by time of submission; damaged ones are a warning."""
+    """(folder, record) of all jobs below a folder of runs, by time of submission; warns of damaged records."""
     found = []
     for file in [*runs.glob(f"{run_dir.JOBS}/*/{FILE}"), *runs.glob(f"*/{run_dir.JOBS}/*/{FILE}")]:
         try:
@@ -108,7 +108,7 @@ def read_all(runs: Path) -> Iterator[tuple[Path, Record]]:
 
 
 def events(folder: Path) -> list[Event]:
-    """What the job has written of its lives; lines that were cut short are left out."""
+    """Events that the job has written to lives.tsv; truncated lines are left out."""
     try:
         lines = (folder / LIVES).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:

@@ -1,9 +1,8 @@
-"""`python -m slurm.submit KIND WORDS... [--nodes N] [--dry_run]`: render a job script, keep what it runs, hand it in.
+"""`python -m slurm.submit KIND WORDS... [--nodes N] [--dry_run]`: render a job script, record what it runs, submit it.
 
 KIND and the words behind it are those of `slurm/jobs.py`; `chain FILE` submits one such line after the other, each to
-start when all before it have ended well. Nothing is written or submitted before every word has been checked and SLURM
-has been asked whether it would take the job. Output: the job, and its record below
-the run's folder (`slurm/submission.py`).
+start once all before it have succeeded. Nothing is written or submitted before all words have been checked and SLURM
+has accepted the script in a test. Output: the job, and its record below the run's folder (`slurm/submission.py`).
 """
 
 from __future__ import annotations
@@ -32,26 +31,26 @@ from slurm.render import render
 from trainer.runs.record import commit
 
 PROGRAM = "python -m slurm.submit"
-KEPT = "what was handed in is cancelled again; look with `squeue --me`"
+KEPT = "jobs submitted so far are cancelled again; look with `squeue --me`"
 TASK_PER_GPU = ("intermediate", "robust", "sweep")
 
 
 @dataclass(frozen=True)
 class Link:
-    """A job that is ready to be handed in."""
+    """A job that is ready for submission."""
 
     work: Work
     folder: Path
-    """Of its record."""
+    """Folder of its record."""
     script: str
     after: Sequence[str]
-    """Ids of jobs that it is to wait for."""
+    """Ids of jobs to wait for."""
     command: Sequence[str]
-    """What was typed."""
+    """Command line."""
 
 
 def submit_all(links: Sequence[Link], dry_run: bool) -> int:
-    """Submit `links`, each after all before it; or say, and show, what would be submitted. All of them or none."""
+    """Submit `links`, each after all before it, all or none; a dry run prints what would be submitted."""
     for link in links:
         if link.work.done:
             print(f"{link.work.kind} {link.work.name} is done; nothing to do")
@@ -77,7 +76,7 @@ def submit_all(links: Sequence[Link], dry_run: bool) -> int:
 
 
 def hand_in(link: Link, earlier: Sequence[str]) -> str:
-    """Keep the record of one job, submit it, and say so; its id."""
+    """Record one job, submit it and print it; returns its id."""
     work, after = link.work, [*link.after, *earlier]
     record.write(link.folder, link.script, work.recipe)
     job = None
@@ -99,7 +98,7 @@ def hand_in(link: Link, earlier: Sequence[str]) -> str:
 
 def job_command(kind: str, words: Sequence[str], typed: Sequence[str] = (),
                 links: list[Link] | None = None) -> cli.Command:
-    """The command that submits a job of `kind` with `words`, `typed` so, or appends it to `links`."""
+    """Command that submits a job of `kind` with `words` (command line `typed`), or appends it to `links`."""
 
     def submit(*, nodes: int | None = None, gpus: int | None = None, cpus: int | None = None, time: str | None = None,
                partition: str | None = None, account: str | None = None, options: str | None = None,
@@ -123,18 +122,18 @@ def job_command(kind: str, words: Sequence[str], typed: Sequence[str] = (),
 
     submit.__doc__ = f"""{KINDS[kind].__doc__}
 
-        nodes, time, partition, account: as in sbatch. gpus: per node, with a task on each in a training; 0 for none.
-        cpus: per task. options: any others of sbatch, in one word: --options="--mem=64G --exclude=node7". lives: how
-        often the job may start, with its requeues. after: ids of jobs that must end well first, with commas between.
+        nodes, time, partition, account: as in sbatch. gpus: per node, in trainings with one task each; 0 for none.
+        cpus: per task. options: other sbatch options as one word: --options="--mem=64G --exclude=node7". lives: how
+        often the job may start, with its requeues. after: comma list of ids of jobs that must succeed first.
         runs: folder for the records of jobs that belong to no single run. dry_run: show the script, submit nothing.
         """
     return submit
 
 
 def chain(file: str, *, dry_run: bool = False) -> int:
-    """FILE: a line per job, each what you would type behind `python -m slurm.submit`; a job waits for all before it.
+    """FILE: one job per line, as behind `python -m slurm.submit`; each job waits for all before it.
 
-    Where a job fails, those behind it are cancelled. Given again, the chain leaves out what is done.
+    If a job fails, those behind it are cancelled. Repeating the command skips finished jobs.
     """
     try:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
@@ -157,7 +156,7 @@ def chain(file: str, *, dry_run: bool = False) -> int:
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Our own flags with their values, and the words of the command that the job will run."""
+    """Split words into flags of this program with their values, and words of the command that the job runs."""
     names = inspect.signature(job_command("prepare", ())).parameters
     own: list[str] = []
     others: list[str] = []
@@ -182,7 +181,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _show(links: Sequence[Link]) -> int:
-    """Print the scripts, and on stderr what speaks against submitting them; InputError where SLURM would refuse one."""
+    """Print the scripts, and obstacles to stderr. Raises InputError if SLURM would refuse one."""
     for link in links:
         print(link.script, end="", flush=True)
     for path in _absent_inputs(links):
@@ -196,12 +195,12 @@ def _show(links: Sequence[Link]) -> int:
 
 
 def _absent_inputs(links: Sequence[Link]) -> list[Path]:
-    """What the first job needs and does not find; those behind it wait for jobs that may make theirs."""
+    """Missing inputs of the first job; jobs behind it may wait for their inputs to be made."""
     return [path for link in links[:1] if not link.after for path in link.work.needs if not path.exists()]
 
 
 def _refuse_what_is_under_way(links: Sequence[Link]) -> None:
-    """InputError where a run has a job already that waits or runs; two of them would be in each other's way."""
+    """Raise InputError if a run already has a pending or running job; two would compete for it."""
     wanted = {run.resolve() for link in links for run in link.work.runs}
     submitted = [(folder / name, found) for folder in {run.parent for run in wanted}
                  for _, found in record.read_all(folder) for name in found.runs]
@@ -216,7 +215,7 @@ def _refuse_what_is_under_way(links: Sequence[Link]) -> None:
 
 
 def _more_options(text: str) -> Mapping[str, str]:
-    """Options of sbatch by name, from one word of the command line."""
+    """Parse sbatch options, by name, from one word of the command line."""
     try:
         words = shlex.split(text)
     except ValueError as error:
