@@ -58,7 +58,9 @@ def test_what_a_kind_promises(shards: Path, name: str, cell: str) -> None:
     kind, examples = KINDS[name], Examples([open_cell(shards / cell)], 24, masking=Masking(0.3, 0))
     batch = examples[0, np.arange(8)]
     assert all(len(target) == 8 for target in batch.targets.values())
-    assert all(torch.equal(target, batch.targets[key]) for key, target in batch.to(torch.device("cpu")).targets.items())
+    doubled = batch.map(lambda tensor: torch.cat((tensor, tensor)))
+    assert doubled.targets.keys() == batch.targets.keys()
+    assert int(kind.loss_count(doubled)) == 2 * int(kind.loss_count(batch))
     count = int(kind.loss_count(batch))
     assert (count == 8) == kind.one_prediction
     logits = torch.zeros(count, 7 if kind.one_class else examples.tokens.vocab_size)

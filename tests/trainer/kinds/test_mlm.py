@@ -35,6 +35,7 @@ def test_masking_shares() -> None:
     assert torch.equal(batch.targets["labels"][chosen], clean.input_ids[chosen])
     assert torch.equal(batch.input_ids[~chosen], clean.input_ids[~chosen])
     assert not (chosen & ~clean.content_mask).any()
+    assert torch.equal(batch.content_mask, clean.content_mask & (batch.input_ids != 99)), "a mask is not perturbed"
     assert chosen.any(dim=1).all()  # every example predicts something
     n, content = int(chosen.sum()), int(clean.content_mask.sum())
     forced = int((clean.content_mask.sum(1) < 8).sum())  # short rows are forced to predict one
