@@ -110,7 +110,7 @@ class Step:
 
     def climb(self, delta: torch.Tensor, objective: Any, steps: int) -> torch.Tensor:
         """x <- Proj(x + alpha g / ||g||), per content token (Madry et al. 2018)."""
-        length = (self.s.ascent_step_size or (1.0 if steps == 1 else 2.5 / steps)) * self.epsilon
+        length = (getattr(self.s, "ascent_step_size", None) or (1.0 if steps == 1 else 2.5 / steps)) * self.epsilon
         for _ in range(steps):
             delta = delta.detach().requires_grad_(True)
             (g,) = torch.autograd.grad(objective(delta), delta)
