@@ -229,7 +229,8 @@ def _typed(command: Command, outcome: list[Any]) -> Command:
 
     call.__signature__ = signature  # type: ignore[attr-defined]  # Fire reads the signature from here
     call.__name__, call.__doc__ = command.__name__, command.__doc__
-    return SetParseFn(str)(call)
+    typed: Command = SetParseFn(str)(call)
+    return typed
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:

@@ -106,7 +106,7 @@ def _dims(mask_BL1: Tensor, width: int, scope: str) -> Tensor:
 def _length(delta_BLH: Tensor, norm: str, scope: str) -> Tensor:
     """Norm per ball, (B, L, 1) or (B, 1, 1); a zero L2 norm becomes the smallest positive normal float."""
     order = float("inf") if norm == "linf" else 2.0
-    size = torch.linalg.vector_norm(delta_BLH, order, dim=-1, keepdim=True)
+    size: Tensor = torch.linalg.vector_norm(delta_BLH, order, dim=-1, keepdim=True)
     if scope == "sequence":  # over row norms: torch's single fp32 sum over all numbers can be off by 1e-3
         size = torch.linalg.vector_norm(size, order, dim=-2, keepdim=True)
     return size.clamp(min=torch.finfo(size.dtype).tiny) if norm == "l2" else size
