@@ -64,7 +64,8 @@ def of_type(columns: Mapping[str, str], kind: str) -> list[str]:
 def flat_values(table: pa.Table, name: str, many: bool) -> np.ndarray:
     """All values of one column of `table`, lists joined."""
     column = table.column(name).combine_chunks()
-    return (column.flatten() if many else column).to_numpy()
+    values: np.ndarray = (column.flatten() if many else column).to_numpy()
+    return values
 
 
 def label_values(table: pa.Table, columns: Mapping[str, str]) -> np.ndarray:

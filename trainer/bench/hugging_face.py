@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
-from transformers.utils import is_accelerate_available
+from transformers.utils.import_utils import is_accelerate_available
 
 from trainer.config import Recipe
 from trainer.engine.optimizer import LinearWarmupSchedule, build_optimizer
@@ -112,7 +112,8 @@ class Comparison:
     def run(self) -> float:
         """Train once over the batches; return seconds per step, without Trainer's start-up."""
         self._trainer.train()
-        return self._clock.seconds / self._trainer.state.global_step
+        steps: int = self._trainer.state.global_step
+        return self._clock.seconds / steps
 
 
 @contextlib.contextmanager

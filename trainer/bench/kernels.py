@@ -148,7 +148,7 @@ def _events(call: Call) -> float:
     call()
     end.record()
     torch.cuda.synchronize()
-    return start.elapsed_time(end) / 1000
+    return float(start.elapsed_time(end)) / 1000
 
 
 def _table(lines: list[Line], title: str) -> Table:

@@ -96,7 +96,9 @@ class PlainContext:
     def towards_partner(self) -> Tensor:
         """Partner minus example, where both have content."""
         mine, other = (self.model(batch, only_below=True) for batch in (self.batch, self._partner))
-        return (other - mine) * (self.batch.content_mask & self._partner.content_mask).unsqueeze(-1)
+        both_BL: Tensor = self.batch.content_mask & self._partner.content_mask
+        towards: Tensor = (other - mine) * both_BL.unsqueeze(-1)
+        return towards
 
     def uniform(self) -> Tensor:
         """(B,) numbers in (0, 1)."""

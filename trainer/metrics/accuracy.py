@@ -7,13 +7,15 @@ XTREME scores them (Hu et al. 2020, arXiv 2003.11080).
 
 from __future__ import annotations
 
+import numpy as np
+
 from trainer.metrics.metric import Floats, Metric, Values, class_indices
 
 
 def counts(predicted: Values, gold: Values) -> Floats:
     """(N, 1): 1 right, 0 wrong."""
     predicted_N, gold_N = class_indices(predicted, gold)
-    return (predicted_N == gold_N).astype(float)[:, None]
+    return np.equal(predicted_N, gold_N).astype(float)[:, None]
 
 
 def value(total_S: Floats, examples: int) -> float:

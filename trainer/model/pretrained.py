@@ -18,8 +18,8 @@ import torch
 from pydantic import ValidationError
 from safetensors import safe_open
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
-from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import cached_file
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import first_error

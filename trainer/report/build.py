@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from trainer.report.data.compare import Comparison, base_label
 from trainer.report.data.compute import ReportResult, SectionResult
 from trainer.report.data.grid import Grid
-from trainer.report.document import Block, Bullets, Document, Drawing, Folded, Heading, Paragraph, Row
+from trainer.report.document import Block, Bullets, Document, Drawing, Folded, Heading, Paragraph, Row, Table
 from trainer.report.sections import diagnostics, figures, recipes, smoothed, story, tables
 from trainer.report.sections.method import method_lines
 from trainer.results.numbers import counted, scale_of
@@ -41,7 +41,7 @@ def build(result: ReportResult) -> Document:
     return Document(TITLE, subtitle, findings, blocks)
 
 
-def main_tables(result: ReportResult) -> list[tables.Table]:
+def main_tables(result: ReportResult) -> list[Table]:
     """Tables for the terminal: per task and metric, values by language of the first split that has scores."""
     chosen: dict[tuple[str, str], SectionResult] = {}
     for section in result.sections:
@@ -90,7 +90,7 @@ def _side_by_side(section: SectionResult) -> list[str]:
     return next((recipes.side_by_side_lines(grid, found) for grid, found in settings if grid.entries), [])
 
 
-def _language_tables(section: SectionResult) -> list[tables.Table]:
+def _language_tables(section: SectionResult) -> list[Table]:
     return tables.language_tables(section.standard,
                                   f"{section.task} / {section.split}: {scale_of(section.metric).column} by language")
 

@@ -44,6 +44,5 @@ def ball_norms(x_BLH: Tensor, m_BL: Tensor, norm: str, scope: str) -> Tensor:
 
     order = float("inf") if norm == "linf" else 2.0
     x = torch.where(m_BL.unsqueeze(-1), x_BLH.float(), 0.0)
-    if scope == "token":
-        return torch.linalg.vector_norm(x, order, dim=-1)[m_BL]
-    return torch.linalg.vector_norm(x, order, dim=(-2, -1))
+    norms: Tensor = torch.linalg.vector_norm(x, order, dim=-1 if scope == "token" else (-2, -1))
+    return norms[m_BL] if scope == "token" else norms
