@@ -60,7 +60,7 @@ def diagnose(
     folder = Path(run)
     record = read_finished(folder)
     if not named_kind(record.kind).one_class:
-        raise InputError(f"{folder}: diagnose is for sentence pairs, found a run of kind {record.kind!r}")
+        raise InputError(f"{folder}: diagnose needs a kind with one class per example, found {record.kind!r}")
     if precision not in DTYPES:
         raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}")
     for name, value in (("batch_size", batch_size), ("noise_draws", noise_draws)):

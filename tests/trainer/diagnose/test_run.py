@@ -313,5 +313,5 @@ def test_runs_that_cannot_be_diagnosed(pair: Path, case: str) -> None:
 
 def test_masked_language_models_are_refused(root: Path, tmp_path: Path) -> None:
     folder = run(write_recipe(tmp_path, root), "mlm", {**TEXT, "schedule.max_steps": "2"})
-    with pytest.raises(InputError, match="for sentence pairs, found a run of kind 'mlm'"):
+    with pytest.raises(InputError, match="needs a kind with one class per example, found 'mlm'"):
         diagnose(str(folder), tasks="text", splits="dev")
