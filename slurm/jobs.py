@@ -96,11 +96,12 @@ def sweep(words: Sequence[str], runs: Path) -> Work:
         seeds, methods = given.pop("seeds").split(","), given.pop("methods").split(",")
     except KeyError as error:
         raise InputError(f"sweep: missing --{error.args[0]}, a list with commas between") from None
-    if fixed := sorted(given.keys() & {"name", "seed", "label", "robust.method"}):
+    if fixed := sorted(given.keys() & {"name", "seed", "label", "method", "robust.method"}):
         raise InputError(f"sweep: every run gets its own {fixed[0]}, found --{fixed[0]}; leave it out")
     stem = Path(source).stem
-    recipes = [load_recipe(source, {**given, "seed": seed, "label": method, "name": f"{stem}-{method}-seed{seed}"},
-                           method=method, announce=method == methods[0] and seed == seeds[0])
+    recipes = [load_recipe(source, {**given, "seed": seed, "method": method, "label": method,
+                                    "name": f"{stem}-{method}-seed{seed}"},
+                           announce=method == methods[0] and seed == seeds[0])
                for method, seed in product(methods, seeds)]
     idle = [key for key in rename_overrides(given)[0]
             if key.startswith("robust.") and not {*methods} & {*methods_with(key.removeprefix("robust."))}]

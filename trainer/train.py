@@ -70,9 +70,10 @@ def train(
     Any other key of the recipe is set by its dotted name: --optimizer.lr=1e-5 --robust.epsilon=0.2. method: train
     with this robust method instead, which takes of the settings in `robust` those that it has.
     """
-    top = {"name": name, "label": label, "seed": seed, "output": output, "init_from": init_from, "kernels": kernels}
+    top = {"name": name, "label": label, "seed": seed, "output": output, "init_from": init_from, "kernels": kernels,
+           "method": method}
     given = {key: str(value) for key, value in top.items() if value is not None}
-    settings = load_recipe(recipe, {**given, **overrides}, method=method, announce=is_first_process())
+    settings = load_recipe(recipe, {**given, **overrides}, announce=is_first_process())
     ranks = find_ranks()
     with run_log(ranks.is_main) as log:
         if run_dir.inspect(settings) == "done":

@@ -130,6 +130,7 @@ BAD = [
     ("robust", "error: robust: expected one RECIPE, found none"),
     ("robust small.yaml other", "expected one RECIPE, found 'small.yaml' 'other'"),
     ("robust nowhere", "no recipe 'nowhere'"),
+    ("robust small.yaml --method pdg", "robust.method: expected one of 'plain', 'pgd'"),
     ("robust small.yaml --robust.epslion=1", "unknown key 'robust.epslion', did you mean 'robust.epsilon'?"),
     ("robust small.yaml --nodse 2", "unknown key 'nodse'"),
     ("robust small.yaml --nodes two", "--nodes must be a whole number, found 'two'"),
@@ -241,7 +242,7 @@ def test_each_method_of_a_sweep_takes_its_own_settings(
     words = ["sweep", "small.yaml", "--seeds=1", "--methods=plain,pgd,smart", "--robust.epsilon=0.3"]
     assert submit.main([*words, "--robust.start=uniform", "--robust.restarts=2"]) == 0
     snapshot = str(place / "runs/slurm/1-sweep/small.yaml")
-    plain, pgd, smart = (load_recipe(snapshot, method=method).robust for method in ("plain", "pgd", "smart"))
+    plain, pgd, smart = (load_recipe(snapshot, {"method": method}).robust for method in ("plain", "pgd", "smart"))
     assert plain.model_fields_set == {"method"}
     assert (pgd.epsilon, pgd.start, pgd.restarts, pgd.ascent_steps) == (0.3, "uniform", 2, 3)
     assert (smart.epsilon, smart.start, smart.start_radius, smart.ascent_steps) == (0.3, "uniform", 0.1, 1)

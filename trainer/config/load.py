@@ -23,20 +23,21 @@ RECIPES = Path(__file__).parent / "recipes"
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
-def load_recipe(source: str, overrides: Mapping[str, str] | None = None, *, method: str | None = None,
-                announce: bool = True) -> Recipe:
+def load_recipe(source: str, overrides: Mapping[str, str] | None = None, *, announce: bool = True) -> Recipe:
     """Load the recipe at `source` (a path, or the bare name of one that ships), with `overrides` on top.
 
-    overrides: dotted key -> text, as typed (`{"robust.epsilon": "0.2", "data.train": "[xnli/train/en]"}`). method:
-    replaces the recipe's method; of the settings in `robust` it takes those it has, and leaves those of other methods.
-    announce: warn of keys under their old names (`renamed`).
+    overrides: dotted key -> text, as typed (`{"robust.epsilon": "0.2", "data.train": "[xnli/train/en]"}`). One of them
+    is no key: `method` replaces `robust.method` and drops settings that only other methods have.
+    announce: warn of keys under their old names (see `renamed`).
     Raises InputError for a missing file, broken YAML, an unknown key, or a value of the wrong kind.
     """
     path = find_recipe(source)
-    tree = merged(path, overrides or {}, announce=announce)
+    given = dict(overrides or {})
+    method = given.pop("method", None)
+    tree = merged(path, given, announce=announce)
     robust = tree.get("robust", {})
     if method is not None:
-        if "robust.method" in (overrides or {}):
+        if "robust.method" in given:
             raise InputError("--method and --robust.method: give only one of them")
         robust = tree["robust"] = settings_for(method, robust) if isinstance(robust, dict) else robust
     tree.setdefault("name", f"{path.stem}-seed{tree.get('seed', 0)}")

@@ -83,8 +83,9 @@ def determining_settings(
         "model.origin": _origin(recipe), "model.dropout": dropout,
         "model.config": hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:PREFIX],
     }
-    settings["kernels"] = kernels
-    if not isinstance(recipe.robust, BallSettings):  # kernels compute perturbations in a ball
+    if isinstance(recipe.robust, BallSettings):
+        settings["kernels"] = kernels
+    else:  # kernels compute perturbations in a ball
         del settings["kernels"]
     for name in OF_ADAMW if recipe.optimizer.name != "adamw" else ():
         del settings[f"optimizer.{name}"]

@@ -80,7 +80,7 @@ def test_the_default_label_is_that_of_the_method_that_runs(tmp_path: Path) -> No
     path.write_text(MINIMAL + "robust: {method: pgd}\n", encoding="utf-8")
     assert load_recipe(str(path)).label == "pgd"
     assert load_recipe(str(path), {"robust.method": "smart"}).label == "smart"
-    assert load_recipe(str(path), method="trades").label == "trades"
+    assert load_recipe(str(path), {"method": "trades"}).label == "trades"
 
 
 def test_another_method_takes_the_settings_it_has_and_leaves_those_of_others(tmp_path: Path) -> None:
@@ -88,13 +88,13 @@ def test_another_method_takes_the_settings_it_has_and_leaves_those_of_others(tmp
     path.write_text(MINIMAL + "robust: {method: pgd, epsilon: 0.3, restarts: 2, start: uniform}\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"unknown key 'robust.restarts' under robust.method smart: it belongs to pgd"):
         load_recipe(str(path), {"robust.method": "smart"})
-    smart = load_recipe(str(path), {"robust.bregman_weight": "2"}, method="smart").robust
+    smart = load_recipe(str(path), {"robust.bregman_weight": "2", "method": "smart"}).robust
     assert (smart.method, smart.epsilon, smart.start, smart.bregman_weight) == ("smart", 0.3, "uniform", 2.0)
-    assert load_recipe(str(path), method="plain").robust == METHODS["plain"].settings()
+    assert load_recipe(str(path), {"method": "plain"}).robust == METHODS["plain"].settings()
     with pytest.raises(InputError, match=r"unknown key 'robust.epslion', did you mean 'robust.epsilon'"):
-        load_recipe(str(path), {"robust.epslion": "1"}, method="plain")
+        load_recipe(str(path), {"robust.epslion": "1", "method": "plain"})
     with pytest.raises(InputError, match=r"--method and --robust.method: give only one"):
-        load_recipe(str(path), {"robust.method": "smart"}, method="smart")
+        load_recipe(str(path), {"robust.method": "smart", "method": "smart"})
 
 
 @pytest.mark.parametrize("name", ["007", "1e5", "true", "2024-01-01", "1_000"])

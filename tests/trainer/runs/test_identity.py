@@ -90,6 +90,8 @@ def test_the_settings_of_the_method_are_part_of_it(recipe: Path) -> None:
     assert {name for name in noise if name.startswith("robust.")} \
         == {f"robust.{name}" for name in RandomNoise.model_fields}
     assert (noise["robust.draws"], noise["kernels"]) == (1, "cpu")
+    assert not {"kernels", "robust.site"} & determined(recipe).keys()
+    assert "kernels" not in determined(recipe, **{"robust.method": "mixup"})
 
 
 @pytest.mark.parametrize(("key", "value"), [
