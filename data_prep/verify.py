@@ -44,7 +44,7 @@ def verify(folder: str) -> None:
     for path in track(cells, "hashing", console=console, transient=True, disable=not console.is_terminal):
         try:
             cell = open_cell(path, verify="sha256")
-            named_kind(cell.manifest.kind).validate(cell.dataset.data.table, cell.manifest)
+            named_kind(cell.manifest.kind).validate(cell.table, cell.manifest)
             _check_tokenizer(cell)
             counts, histogram, edges = _tallies(cell)
         except InputError as error:
@@ -74,7 +74,7 @@ def peek(cell: str, rows: int = 5) -> None:
     tokenizer = load_tokenizer(str(_tokenizer_of(opened)))
     console.print(f"{manifest.task} {manifest.split} {manifest.language}: {manifest.rows:,} rows, "
                   f"kind {manifest.kind}, tokenizer {manifest.tokenizer.fingerprint[:12]}", soft_wrap=True)
-    for row in opened.dataset.select(range(min(rows, len(opened)))):
+    for row in opened.table.slice(0, rows).to_pylist():
         for name in of_type(manifest.columns, "token_ids"):
             _check_ids(opened, name, np.array(row[name]))
         key = f" {escape(row['key'])}" if row["key"] != str(row["id"]) else ""
@@ -108,7 +108,7 @@ def _check_tokenizer(cell: Cell) -> None:
     """Raise InputError if the cell's tokenizer is not beside it, or ids lie outside its vocabulary."""
     _tokenizer_of(cell)
     for name in of_type(cell.manifest.columns, "token_ids"):
-        for chunk in cell.dataset.data.column(name).chunks:
+        for chunk in cell.table.column(name).chunks:
             _check_ids(cell, name, chunk.flatten().to_numpy())
 
 
@@ -121,7 +121,7 @@ def _check_ids(cell: Cell, name: str, ids: np.ndarray) -> None:
 
 def _tallies(cell: Cell) -> tuple[dict[str, int], list[int], list[int]]:
     """Values per label, rows per length bin, and the bins' edges. Raises InputError if the manifest differs."""
-    manifest, table = cell.manifest, cell.dataset.data
+    manifest, table = cell.manifest, cell.table
     content = RowsHash(manifest.columns)
     for batch in table.to_batches(max_chunksize=10_000):
         content.update(pa.Table.from_batches([batch]))

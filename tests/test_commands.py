@@ -88,6 +88,12 @@ def test_light_commands_answer_without_torch(words: str) -> None:
     assert not loaded & set(HEAVY)
 
 
+def test_training_starts_without_what_it_needs_later_or_never() -> None:
+    _, _, _, loaded = run_real("trainer", "train", "--help")
+    assert "trainer.train" in loaded
+    assert not loaded & {"datasets", "pandas", "torch.utils.tensorboard", "matplotlib"}
+
+
 def test_only_the_module_of_the_chosen_command_is_imported() -> None:
     _, _, _, loaded = run_real("data_prep", "tasks")
     assert "data_prep.listing" in loaded

@@ -109,10 +109,12 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     engine = build_engine(site_model, settings, ranks, updates)
     folder = run_dir.run_dir_of(settings)
     if ranks.is_main:
-        log.open(run_dir.create(settings))
+        run_dir.create(settings)
     barrier(engine.ranks)
     store = Store(engine, folder, settings.checkpoint, run_dir.digest(settings), data.rows_sha256)
     state = store.restore() or TrainState()
+    if ranks.is_main:
+        log.open(folder)  # not before: a refused resume leaves the folder as it is
     examples = training_examples(settings, data)
     dev = {name: Examples([cell], data.max_length, masking=_fixed_masking(settings, data))
            for name, cell in data.dev.items()}

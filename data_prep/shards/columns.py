@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:  # slow to import, and manifests are read without it
+if TYPE_CHECKING:  # slow to import: manifests are read without either, cells without datasets
     import datasets
     import pyarrow as pa
 
@@ -54,6 +54,17 @@ def cell_features(columns: Mapping[str, str]) -> datasets.Features:
         **{name: datasets.List(datasets.Value(kind.dtype)) if kind.many else datasets.Value(kind.dtype)
            for name, kind in kinds.items()},
         "length": datasets.Value("int32")})
+
+
+def cell_schema(columns: Mapping[str, str]) -> pa.Schema:
+    """Arrow schema of these features."""
+    import pyarrow as pa
+
+    types = {name: (COLUMN_TYPES[kind].many, pa.type_for_alias(COLUMN_TYPES[kind].dtype))
+             for name, kind in columns.items()}
+    return pa.schema({"id": pa.int64(), "key": pa.string(),
+                      **{name: pa.list_(value) if many else value for name, (many, value) in types.items()},
+                      "length": pa.int32()})
 
 
 def of_type(columns: Mapping[str, str], kind: str) -> list[str]:

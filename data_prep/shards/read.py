@@ -1,22 +1,29 @@
-"""Reader of cells: find finished ones, check them against their manifest, memory-map their rows."""
+"""Reader of cells: find finished ones, check them against their manifest, memory-map their rows.
+
+Through pyarrow alone: importing `datasets` takes as long as half of torch.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import file_sha256
-from data_prep.shards.columns import COLUMN_TYPES, cell_features, flat_values
+from data_prep.shards.columns import COLUMN_TYPES, cell_schema, flat_values
 from data_prep.shards.manifest import KEY_CANNOT_HOLD, LONGEST_KEY, MANIFEST_FILE, Manifest, ShardInfo, read_manifest
 from data_prep.shards.tokenizers import TOKENIZERS_FOLDER
+
+if TYPE_CHECKING:
+    import datasets
 
 
 @dataclass(frozen=True)
@@ -25,10 +32,32 @@ class Cell:
 
     path: Path
     manifest: Manifest
-    dataset: datasets.Dataset
+    table: pa.Table
+    files: Sequence[Path]
+    """The Arrow streams behind `table`."""
 
     def __len__(self) -> int:
         return self.manifest.rows
+
+    @cached_property
+    def _batches(self) -> tuple[list[pa.RecordBatch], np.ndarray]:
+        """The record batches that hold rows, and the number of rows before each."""
+        batches = [batch for batch in self.table.to_batches() if batch.num_rows]
+        return batches, np.cumsum([0, *(batch.num_rows for batch in batches)])
+
+    def take(self, rows: np.ndarray) -> pa.Table:
+        """The rows of these numbers, in this order. Unlike pyarrow's own `take`, it does not copy whole columns."""
+        batches, starts = self._batches
+        owners = np.searchsorted(starts, rows, side="right") - 1
+        return pa.Table.from_batches([batches[owner].slice(row - starts[owner], 1)
+                                      for owner, row in zip(owners, rows, strict=True)], self.table.schema)
+
+    @cached_property
+    def dataset(self) -> datasets.Dataset:
+        """The rows as a data set of Hugging Face's library."""
+        import datasets
+
+        return datasets.concatenate_datasets([datasets.Dataset.from_file(str(file)) for file in self.files])
 
 
 def find_cells(root: str | Path, task: str | None = None, split: str | None = None) -> list[Path]:
@@ -59,31 +88,30 @@ def open_cell(path: str | Path, verify: Literal["size", "sha256", "none"] = "siz
         tables.append(_open_shard(path / shard.file, shard, manifest))
     if not tables:
         raise InputError(f"{path / MANIFEST_FILE} names no shards; build the cell again")
-    dataset = tables[0] if len(tables) == 1 else datasets.concatenate_datasets(tables)
-    if len(dataset) != manifest.rows or not manifest.rows:
-        raise InputError(f"{path}: {len(dataset)} rows, the manifest says {manifest.rows}; build the cell again")
-    return Cell(path=path, manifest=manifest, dataset=dataset)
+    table = pa.concat_tables(tables)
+    if len(table) != manifest.rows or not manifest.rows:
+        raise InputError(f"{path}: {len(table)} rows, the manifest says {manifest.rows}; build the cell again")
+    return Cell(path, manifest, table, [path / shard.file for shard in manifest.shards])
 
 
-def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> datasets.Dataset:
+def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> pa.Table:
     """Memory-map the rows of one file; raises InputError if they are not what the manifest says.
 
     Checks number columns and list bounds, about a tenth of the file: false bounds would make a reader leave the
     file's memory. Token ids are checked batch by batch (`Examples`), or by `verify`.
     """
-    features = cell_features(manifest.columns)
+    schema = cell_schema(manifest.columns)
     try:
         table = pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
-        fits = table.schema.equals(features.arrow_schema) and table.num_rows == shard.rows
+        fits = table.schema.equals(schema) and table.num_rows == shard.rows
         if fits:
             table.validate(full=True)
-            dataset = datasets.Dataset.from_file(str(file))
-    except Exception as error:  # damage surfaces as an error of Arrow, of the file system, or of datasets' own metadata
+    except Exception as error:  # damage surfaces as an error of Arrow or of the file system
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{file} cannot be read as Arrow ({reason[:200]}); build the cell again") from None
     if not fits:
         raise InputError(f"{file}: {table.num_rows} rows of {', '.join(table.column_names)[:200]}, the manifest says "
-                         f"{shard.rows} of {', '.join(features)}; build the cell again")
+                         f"{shard.rows} of {', '.join(schema.names)}; build the cell again")
     lists = [chunk.values for name, kind in manifest.columns.items() if COLUMN_TYPES[kind].many
              for chunk in table.column(name).chunks]
     if any(column.null_count for column in (*table.columns, *lists)):
@@ -100,7 +128,7 @@ def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> datasets.Da
     if (np.diff(ids) <= 0).any() and len(np.unique(ids)) < len(ids):
         raise InputError(f"{file}: an id occurs twice; build the cell again")
     _check_keys(file, table, manifest)
-    return dataset
+    return table
 
 
 def _check_bounds(file: Path, name: str, column: pa.ChunkedArray | np.ndarray, least: int, largest: int) -> None:

@@ -52,8 +52,7 @@ class Examples(Dataset[Batch]):
         if self.kind.mask is not None and masking is None:
             raise ValueError(f"examples of kind {cells[0].manifest.kind} are masked at random, found no masking")
         self.starts = np.cumsum([0] + [len(cell) for cell in cells])
-        self.tables = [cell.dataset.with_format("arrow") for cell in cells]
-        columns = [cell.dataset.data.column("length").to_numpy() for cell in cells]
+        columns = [cell.table.column("length").to_numpy() for cell in cells]
         self.lengths = np.minimum(np.concatenate(columns).astype(np.int64), max_length)
         if pad_to is not None and pad_to < self.lengths.max():
             raise InputError(f"data.pad_to {pad_to} is shorter than the longest input of {self.lengths.max()} tokens; "
@@ -87,7 +86,7 @@ class Examples(Dataset[Batch]):
         tables, order = [], []
         for owner in np.unique(owners):
             places = np.flatnonzero(owners == owner)
-            tables.append(self.tables[owner][indices[places] - self.starts[owner]])
+            tables.append(self.cells[owner].take(indices[places] - self.starts[owner]))
             keys[places] = (int(owner) << CELL_SHIFT) + tables[-1]["id"].to_numpy()
             order.append(places)
         table = tables[0] if len(tables) == 1 else pa.concat_tables(tables).take(np.argsort(np.concatenate(order)))

@@ -54,7 +54,7 @@ def _sources(cells: Sequence[Cell]) -> np.ndarray:
     numbers: list[np.ndarray] = []
     offset = 0
     for cell in cells:
-        rows = cell.dataset.data.column("id").to_numpy() // (cell.manifest.copies + 1)
+        rows = cell.table.column("id").to_numpy() // (cell.manifest.copies + 1)
         numbers.append(rows + offset)
         offset += int(rows.max()) + 1
     return np.concatenate(numbers)

@@ -299,7 +299,8 @@ def start_distributed(ranks: Ranks, timeout_seconds: float = 1800.0) -> None:
         torch.cuda.set_device(ranks.local_rank)
     if not torch.distributed.is_initialized():
         backend = "nccl" if torch.cuda.is_available() else "gloo"
-        # An operator for inference on CPUs: it has to be compiled, and leaves 64 MB in /dev/shm of a killed rank.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        # The only entry that is read here is an operator for inference on CPUs: it has to be compiled, and leaves 64 MB
+        # in /dev/shm of a killed rank. Left to itself, DeepSpeed fills the table by running a compiler.
+        deepspeed.ops.__compatible_ops__ = {"deepspeed_shm_comm": False}
         deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False,
                                    timeout=timedelta(seconds=timeout_seconds))

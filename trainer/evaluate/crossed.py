@@ -20,7 +20,7 @@ from trainer.evaluate.join import column, join_rows
 
 def first_text_groups(cell: Cell, ids: np.ndarray) -> np.ndarray:
     """(N,) strings: for each row of `ids` the key of the first row of `cell` with the same first text."""
-    keys, first = column(cell, "key"), cell.dataset.data.column("first_ids").combine_chunks()
+    keys, first = column(cell, "key"), cell.table.column("first_ids").combine_chunks()
     values, bounds = first.values.to_numpy(), first.offsets.to_numpy().tolist()
     leaders: dict[bytes, int] = {}
     texts = (values[start:end].tobytes() for start, end in pairwise(bounds))
@@ -48,14 +48,14 @@ class CrossedExamples(Examples):
         self.keys = column(first, "key" if self.join.by == "publisher" else "id")[in_first].astype(str)
         self.excluded = self.join.alone + len(self.join.first) - len(self.ids)
         self._rows = (in_first, in_second)
-        self._tables = (first.dataset.with_format("arrow"), second.dataset.with_format("arrow"))
-        sizes = [pc.list_value_length(cell.dataset.data.column(name)).to_numpy()[rows] for cell, name, rows in
+        self._cells = (first, second)
+        sizes = [pc.list_value_length(cell.table.column(name)).to_numpy()[rows] for cell, name, rows in
                  zip((first, second), ("first_ids", "second_ids"), self._rows, strict=True)]
         specials = self.tokens.template.frames[1].specials
         self.lengths = np.minimum(sizes[0].astype(np.int64) + sizes[1] + specials, max_length)
 
     def rows(self, indices: np.ndarray) -> tuple[pa.Table, np.ndarray]:
         """(rows, ids) of the first cell in the order of `indices`, with the second texts of the other cell."""
-        firsts, seconds = (table[rows[indices]] for table, rows in zip(self._tables, self._rows, strict=True))
+        firsts, seconds = (cell.take(rows[indices]) for cell, rows in zip(self._cells, self._rows, strict=True))
         place = firsts.column_names.index("second_ids")
         return firsts.set_column(place, firsts.schema.field(place), seconds["second_ids"]), self.ids[indices]

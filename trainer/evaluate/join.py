@@ -64,7 +64,7 @@ def join_rows(first: Cell, second: Cell) -> Join:
 
 def column(cell: Cell, name: str) -> npt.NDArray[Any]:
     """A whole column of a cell, shape (rows,)."""
-    values: npt.NDArray[Any] = cell.dataset.data.column(name).to_numpy()
+    values: npt.NDArray[Any] = cell.table.column(name).to_numpy()
     return values
 
 

@@ -9,11 +9,12 @@ import json
 import math
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-from torch.utils.tensorboard import SummaryWriter
+from typing import TYPE_CHECKING, Any
 
 from data_prep.base.files import write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class MetricsLog:
@@ -28,18 +29,22 @@ class MetricsLog:
         if path.exists():
             _drop_after(path, resume_from)
         self._file = path.open("a", encoding="utf-8")
-        # purge_step hides what a killed life had drawn beyond the checkpoint that it is resumed from.
-        self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=resume_from + 1)
+        self._folder, self._resume_from = run_dir / "tensorboard", resume_from
 
     def write(self, update: int, metrics: dict[str, float | None]) -> None:
         """Write `metrics` (name with its group, such as "train/loss" -> value) of this step; None is left out."""
-        if self._file is None or self._board is None:
+        if self._file is None:
             return
         known = {name: value for name, value in metrics.items() if value is not None}
         # JSON has no NaN: it is written as null, so that every line stays readable.
         line = {name: value if math.isfinite(value) else None for name, value in known.items()}
         self._file.write(json.dumps({"update": update, **line}) + "\n")
         self._file.flush()
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter  # after the first step: slow to import
+
+            # purge_step hides what was drawn beyond the checkpoint that the run resumes from.
+            self._board = SummaryWriter(str(self._folder), purge_step=self._resume_from + 1)
         for name, value in known.items():
             self._board.add_scalar(name, value, update)
 
@@ -54,9 +59,9 @@ class MetricsLog:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        if self._file is not None and self._board is not None:
-            self._file.close()
-            self._board.close()
+        for writer in (self._file, self._board):
+            if writer is not None:
+                writer.close()
 
 
 def _drop_after(path: Path, update: int) -> None:

@@ -10,7 +10,7 @@ import pydantic
 import pytest
 
 from data_prep.base.errors import InputError
-from data_prep.shards.columns import COLUMN_TYPES
+from data_prep.shards.columns import COLUMN_TYPES, cell_features, cell_schema
 from data_prep.shards.manifest import Manifest
 from data_prep.shards.read import open_cell
 from data_prep.shards.write import write_cell
@@ -77,3 +77,9 @@ def test_labels_outside_the_label_set(tmp_path: Path) -> None:
 def test_manifests_that_contradict_themselves(changes: dict[str, Any]) -> None:
     with pytest.raises(pydantic.ValidationError):
         draft(**changes)
+
+
+@pytest.mark.parametrize("kind", sorted(COLUMN_TYPES))
+def test_the_arrow_schema_is_that_of_the_features(kind: str) -> None:
+    columns = {"one": kind, "label": "label"}
+    assert cell_schema(columns).equals(cell_features(columns).arrow_schema)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from data_prep.base.errors import InputError
@@ -55,7 +56,9 @@ def test_size_cap_makes_several_shards(tmp_path: Path) -> None:
     path = tmp_path / "xnli" / "dev" / "en"
     written = write_cell(path, draft(), batches(6), max_shard_bytes=1)
     assert [shard.rows for shard in written.shards] == [2] * 6
-    assert open_cell(path).dataset["id"][:] == list(range(12))
+    cell = open_cell(path)
+    assert cell.dataset["id"][:] == list(range(12))
+    assert cell.take(np.array([11, 0, 4, 3])).to_pylist() == [cell.dataset[row] for row in (11, 0, 4, 3)]
 
 
 def test_rows_sha256_is_of_the_rows_alone(tmp_path: Path) -> None:
