@@ -10,6 +10,7 @@ command's module is imported only when the command is chosen, so help and mistyp
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import importlib
@@ -82,7 +83,8 @@ def resolve(command: Command | LazyCommand | Commands) -> Command:
     try:
         found: Command = getattr(importlib.import_module(module), function)
     finally:
-        gc.freeze()  # nor are these objects looked at again
+        gc.freeze()  # nor are these objects looked at again until the process ends: extensions report what is left then
+        atexit.register(gc.unfreeze)
         if collects:
             gc.enable()
     return found
