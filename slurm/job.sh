@@ -150,7 +150,7 @@ said_since() {
 # losses: how often this job has lost a rank since it last came any further; memory that runs out does so each time.
 losses() {
   said_since "[job $job," | awk '
-    /: new run, |: resumed after update / { match($0, /: (new run|resumed after update [0-9]+),/)
+    /: new run, |: resumed after step / { match($0, /: (new run|resumed after step [0-9]+),/)
       here = substr($0, RSTART, RLENGTH); if (here != place) { place = here; count = 0 } }
     /^\[job .* exit code 76: back into the queue$/ { count++ }
     END { print count + 0 }'

@@ -112,16 +112,16 @@ def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mappin
         kind, number = "train", (kept.slurm_job if kept else None) or ""
         stands = in_queue([queue[number]]) if number in queue else Standing("not finished")
     figures = list(_last_figures(run / "metrics.jsonl"))
-    update, updates = max((row["update"] for row in figures), default=None), kept.updates if kept else None
+    done, steps = max((row["step"] for row in figures), default=None), kept.max_steps if kept else None
     if (run / run_dir.DONE).exists():
-        update, stands = updates, Standing("done")
+        done, stands = steps, Standing("done")
     elif stands == Standing("not finished") and figures:
         age = time.time() - (run / "metrics.jsonl").stat().st_mtime
         stands = Standing(f"not finished, last step {_duration(age)} ago")
-    step = f"{update or 0}/{updates}" if updates else ""
+    step = f"{done or 0}/{steps}" if steps else ""
     running = stands.state.startswith("running")
     config = _config(run)
-    eta = _eta(config, figures, update, updates) if running and update is not None and updates else ""
+    eta = _eta(config, figures, done, steps) if running and done is not None and steps else ""
     return Line(run.name, kind, number, stands.state, step, eta, stands.node, _last_metric(config, figures), stands.why)
 
 
@@ -211,7 +211,7 @@ def _last_figures(path: Path) -> Iterator[dict[str, Any]]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and isinstance(row.get("update"), int):
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
             yield row
 
 
@@ -228,11 +228,11 @@ def _last_metric(config: Mapping[str, Any], figures: Sequence[dict[str, Any]]) -
     return f"loss {losses[-1]:.4g}" if losses else ""
 
 
-def _eta(config: Mapping[str, Any], figures: Sequence[dict[str, Any]], update: int, updates: int) -> str:
+def _eta(config: Mapping[str, Any], figures: Sequence[dict[str, Any]], done: int, steps: int) -> str:
     """Remaining time at the last measured speed."""
     speeds = [row["speed/examples_per_second"] for row in figures if row.get("speed/examples_per_second")]
     size = config.get("batch", {}).get("size")
-    return _duration((updates - update) * size / speeds[-1]) if speeds and size else ""
+    return _duration((steps - done) * size / speeds[-1]) if speeds and size else ""
 
 
 def _duration(seconds: float) -> str:

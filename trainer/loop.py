@@ -23,37 +23,37 @@ from trainer.robust.schedule import radius
 from trainer.runs.state import TrainState
 
 
-def run_updates(
-    engine: Engine, recipe: Recipe, batches: Iterator[list[Batch]], state: TrainState, updates: int,
+def run_steps(
+    engine: Engine, recipe: Recipe, batches: Iterator[list[Batch]], state: TrainState, max_steps: int,
     kernels: ModuleType, after_step: Callable[[Meter, StepResult], None],
     context_class: type[StepContext] = StepContext,
 ) -> None:
-    """Do steps `state.update` + 1 .. `updates`; `after_step` is called after each with the open window."""
+    """Do steps `state.step` + 1 .. `max_steps`; `after_step` is called after each with the open window."""
     method = METHODS[recipe.robust.method]
     device = engine.device
     meter = Meter(device)
     if state.windows:
         meter.load_dict(state.windows[engine.ranks.rank])
     engine.module.train()
-    while state.update < updates and not state.out_of_patience:
+    while state.step < max_steps and not state.out_of_patience:
         micro_batches = next(batches)
-        # Dropout masks are a function of seed, update, rank and micro-batch: nothing to save, nothing to restore.
-        # Seeded after the data came in: a loader draws a number when it starts, at another update after a resume.
-        torch.manual_seed(hash((recipe.seed, state.update, engine.ranks.rank)) & (2**63 - 1))
+        # Dropout masks are a function of seed, step, rank and micro-batch: nothing to save, nothing to restore.
+        # Seeded after the data came in: a loader draws a number when it starts, at another step after a resume.
+        torch.manual_seed(hash((recipe.seed, state.step, engine.ranks.rank)) & (2**63 - 1))
         weight = global_weight(engine, recipe, micro_batches)
-        epsilon = radius(recipe.robust, state.update / updates, state.site_norm)
+        epsilon = radius(recipe.robust, state.step / max_steps, state.site_norm)
         losses = []
         for number, batch in enumerate(micro_batches):
             meter.add_batch(batch)
             context = context_class(
                 engine, kernels, recipe.robust, batch.to(device), epsilon=epsilon, seed=recipe.seed,
-                update=state.update, global_weight=weight, ends_update=number == len(micro_batches) - 1)
+                step=state.step, global_weight=weight, ends_step=number == len(micro_batches) - 1)
             metrics = {**method.step(context), **context.metrics()}
             losses.append(metrics["loss"])
             meter.add(metrics)
         learning_rate = engine.learning_rate
         applied = engine.step()
-        state.update += 1
+        state.step += 1
         state.examples += recipe.batch.size
         after_step(meter, StepResult(losses, [batch.example_ids for batch in micro_batches], learning_rate, applied))
 

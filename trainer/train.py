@@ -23,7 +23,7 @@ from trainer.checkpoint.store import Store, refuse_other_data
 from trainer.config import Recipe, load_recipe
 from trainer.data.loader import Examples, TrainingData, cell_name, open_training_data, training_batches
 from trainer.data.partners import partner_choice
-from trainer.data.sampler import updates_per_epoch
+from trainer.data.sampler import steps_per_epoch
 from trainer.distributed.collectives import barrier
 from trainer.distributed.preemption import EXIT_REQUEUE, EXIT_STOPPED, STOP_SIGNALS, Preempted, failures_in_a_line
 from trainer.distributed.ranks import Ranks, find_ranks, is_first_process
@@ -32,7 +32,7 @@ from trainer.engine.ds_config import read_engine_config
 from trainer.engine.engine import Engine, accumulation_steps, check_precision, start_distributed
 from trainer.kernels import dispatch
 from trainer.kinds import KINDS, Masking
-from trainer.loop import run_updates
+from trainer.loop import run_steps
 from trainer.model.build import build_model
 from trainer.model.encoders import FAMILIES
 from trainer.model.norms import measure_site_norm
@@ -98,7 +98,7 @@ def _checked_data(settings: Recipe, ranks: Ranks) -> TrainingData:
 def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     """Train from the beginning or the last checkpoint until the run is done or stopped; returns the exit code."""
     data = _checked_data(settings, ranks)
-    updates = count_updates(settings, data)
+    max_steps = count_steps(settings, data)
     backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
     partners = settings.robust.partner_source
     choose = partner_choice(partners, data.train, settings.seed) if partners is not None else None
@@ -106,7 +106,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     site_model = SiteModel(model, KINDS[data.manifest.kind], site_of(settings.robust))
 
     start_distributed(ranks, settings.engine.timeout_seconds)
-    engine = build_engine(site_model, settings, ranks, updates)
+    engine = build_engine(site_model, settings, ranks, max_steps)
     folder = run_dir.run_dir_of(settings)
     if ranks.is_main:
         run_dir.create(settings)
@@ -122,23 +122,24 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
         state.site_norm = measure_site_norm(
             engine.module, examples, settings.robust, settings.evaluation.batch_size, settings.seed, engine.device)
     if ranks.is_main:
-        _write_record(folder, settings, data, updates, backend_name, origin, engine)
-        announce(folder, settings, data, updates, state, origin, engine)
+        _write_record(folder, settings, data, max_steps, backend_name, origin, engine)
+        announce(folder, settings, data, max_steps, state, origin, engine)
 
-    batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.update, updates,
+    batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.step, max_steps,
                                ranks.rank, ranks.world_size, engine.accumulation, choose)
     save_best = partial(_save_best, engine, folder / run_dir.BEST, _tokenizer_folder(settings, data))
     advice = collapse_advice(settings.optimizer, settings.schedule, settings.robust,
                              random_weights=settings.model.random is not None, hidden_size=model.config.hidden_size)
-    with MetricsLog(folder, active=ranks.is_main, resume_from=state.update) as metrics:
+    with MetricsLog(folder, active=ranks.is_main, resume_from=state.step) as metrics:
         watcher = Watcher(
-            engine, state, updates, settings.robust, settings.evaluation, settings.logging.every_steps,
-            evaluation_interval(settings, updates), dev, data.select_on, data.manifest.metrics, metrics,
-            Saver(store, settings.checkpoint, updates, ranks),
+            engine, state, max_steps, settings.robust, settings.evaluation, settings.logging.every_steps,
+            evaluation_interval(settings, max_steps), dev, data.select_on, data.manifest.metrics, metrics,
+            Saver(store, settings.checkpoint, max_steps, ranks),
             nonfinite_check(settings.engine, settings.logging, settings.robust),
-            CollapseCheck(updates, settings.schedule.warmup_ratio, settings.evaluation.on_collapse, advice), save_best)
+            CollapseCheck(max_steps, settings.schedule.warmup_ratio, settings.evaluation.on_collapse, advice),
+            save_best)
         try:
-            run_updates(engine, settings, batches, state, updates, backend, watcher)
+            run_steps(engine, settings, batches, state, max_steps, backend, watcher)
         except (Collapsed, NonFinite) as error:  # on every rank at once: all see the same numbers
             return _give_up(error, folder, settings, state, engine, data, save_best)
         except Preempted as error:
@@ -146,7 +147,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
             engine.close()
             return EXIT_REQUEUE
     if ranks.is_main:
-        mark_done(folder, state, outcome(settings, state, data, updates), advice)
+        mark_done(folder, state, outcome(settings, state, data, max_steps), advice)
     barrier(ranks)
     engine.close()
     return 0
@@ -156,18 +157,18 @@ def _give_up(error: Collapsed | NonFinite, folder: Path, recipe: Recipe, state: 
              data: TrainingData, save_best: Callable[[], None]) -> int:
     """End a failed run; it keeps a model and a record, to be evaluated as a failed seed. Returns the exit code."""
     if not state.selected:  # nothing could be chosen yet; what there is, is the last step
-        state.selected = {"cell": data.select_on, "metric": data.manifest.metric, "value": None, "step": state.update}
+        state.selected = {"cell": data.select_on, "metric": data.manifest.metric, "value": None, "step": state.step}
         save_best()
     if engine.ranks.is_main:
-        mark_failed(folder, error, outcome(recipe, state, data, count_updates(recipe, data)))
+        mark_failed(folder, error, outcome(recipe, state, data, count_steps(recipe, data)))
     _log.error("%s", error)
     engine.close()
     return EXIT_STOPPED
 
 
-def count_updates(recipe: Recipe, data: TrainingData) -> int:
-    """The length of the run in updates; InputError where the training cells cannot fill one batch."""
-    per_epoch = updates_per_epoch(sum(len(cell) for cell in data.train), recipe.batch.size)
+def count_steps(recipe: Recipe, data: TrainingData) -> int:
+    """The length of the run in steps; InputError where the training cells cannot fill one batch."""
+    per_epoch = steps_per_epoch(sum(len(cell) for cell in data.train), recipe.batch.size)
     if recipe.schedule.max_steps is not None:
         return recipe.schedule.max_steps
     return math.ceil(per_epoch * (recipe.schedule.epochs or 0))
@@ -196,21 +197,21 @@ def _save_best(engine: Engine, folder: Path, tokenizer: Path) -> None:
         write_transformers_folder(model, weights, tokenizer, folder)
 
 
-def determined_by(recipe: Recipe, data: TrainingData, updates: int, kernels: str, config: Any) -> dict[str, Any]:
+def determined_by(recipe: Recipe, data: TrainingData, max_steps: int, kernels: str, config: Any) -> dict[str, Any]:
     """Settings that determine a run on `data` (see `trainer.runs.identity`)."""
     chosen, kind = data.select_on, KINDS[data.manifest.kind]
     dropout, configuration = FAMILIES[config.model_type].describe(config, kind.head)
     return determining_settings(
         recipe, train={cell_name(cell.path): cell.manifest.rows_sha256 for cell in data.train},
         selection=(chosen, data.dev[chosen].manifest.rows_sha256) if chosen else None, max_length=data.max_length,
-        masks_tokens=kind.mask is not None, dropout=dropout, configuration=configuration, updates=updates,
+        masks_tokens=kind.mask is not None, dropout=dropout, configuration=configuration, max_steps=max_steps,
         kernels=kernels)
 
 
-def _write_record(folder: Path, recipe: Recipe, data: TrainingData, updates: int, kernels: str,
+def _write_record(folder: Path, recipe: Recipe, data: TrainingData, max_steps: int, kernels: str,
                   origin: dict[str, Any], engine: Engine) -> None:
     """Write run.json as it stands at the start of training."""
-    determined = determined_by(recipe, data, updates, kernels, engine.module.model.config)
+    determined = determined_by(recipe, data, max_steps, kernels, engine.module.model.config)
     manifest = data.manifest
     update_record(folder, **{
         "status": "running",
@@ -222,7 +223,7 @@ def _write_record(folder: Path, recipe: Recipe, data: TrainingData, updates: int
         "dev_cells": {name: {"rows_sha256": cell.manifest.rows_sha256, "chance": majority_share(cell)}
                       for name, cell in data.dev.items()},
         "max_length": data.max_length, "mask_ratio": recipe.data.mask_ratio,
-        "tokenizer": manifest.tokenizer.model_dump(), "shards_root": recipe.data.shards, "updates": updates,
+        "tokenizer": manifest.tokenizer.model_dump(), "shards_root": recipe.data.shards, "max_steps": max_steps,
         "world_size": engine.ranks.world_size, "zero_stage": engine.stage, "device": str(engine.device),
         "precision": recipe.engine.precision, "kernels": kernels, "weights_from": origin,
         "shards_path": os.path.abspath(recipe.data.shards), "slurm_job": os.environ.get("SLURM_JOB_ID"),

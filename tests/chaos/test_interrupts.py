@@ -19,7 +19,7 @@ from trainer.checkpoint import layout, universal
 from trainer.distributed.ranks import free_port
 from trainer.kernels import build
 
-SAVED = "asked to leave (SIGINT): saved after update "
+SAVED = "asked to leave (SIGINT): saved after step "
 
 
 def test_a_training_saves_and_goes_on(recipe: Path, tmp_path: Path) -> None:
@@ -39,13 +39,13 @@ def test_a_training_saves_and_goes_on(recipe: Path, tmp_path: Path) -> None:
     assert line.endswith(" of 12; the same command goes on from there")
     again = start(2, command(recipe, "asked"), tmp_path)
     assert again.wait() == [0, 0], again.said()
-    assert "resumed after update" in again.said()
+    assert "resumed after step" in again.said()
     assert metrics_of(folder) == metrics_of(recipe.parent / "runs/whole")
 
 
 def test_the_second_one_ends_it_though_the_other_rank_hangs(recipe: Path, tmp_path: Path) -> None:
     """Rank 0 waits for the other's part of a sum, where no Python runs."""
-    ranks = start(2, command(recipe, "hang"), tmp_path, {"hang": {"update": 8, "rank": 1}})
+    ranks = start(2, command(recipe, "hang"), tmp_path, {"hang": {"step": 8, "rank": 1}})
     folder = recipe.parent / "runs/hang"
     end = time.monotonic() + 120
     while len(metrics_of(folder) if (folder / "metrics.jsonl").exists() else []) < 6:
@@ -87,7 +87,7 @@ def test_under_launchers(launcher: str, recipe: Path, tmp_path: Path) -> None:
     again = start(2, command(recipe, launcher), tmp_path)
     assert again.wait() == [0, 0], again.said()
     saved = ranks.said().split(SAVED)[1].split()[0]
-    assert f"resumed after update {saved}," in again.said()
+    assert f"resumed after step {saved}," in again.said()
 
 
 @pytest.mark.parametrize(("program", "module"), [

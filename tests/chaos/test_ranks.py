@@ -25,7 +25,7 @@ def until(there: Path, ranks: Ranks) -> None:
 
 def test_a_rank_that_hangs_ends_the_run_with_a_word(recipe: Path, tmp_path: Path) -> None:
     ranks = start(2, command(recipe, "hang", "--engine.timeout_seconds=8"), tmp_path,
-                  {"hang": {"update": 8, "rank": 1}})
+                  {"hang": {"step": 8, "rank": 1}})
     assert ranks.processes[0].wait(timeout=120) == 76, ranks.said()
     ranks.kill()
     ranks.wait()
@@ -34,7 +34,7 @@ def test_a_rank_that_hangs_ends_the_run_with_a_word(recipe: Path, tmp_path: Path
     assert "Traceback" not in said
     again = start(2, command(recipe, "hang"), tmp_path)
     assert again.wait() == [0, 0], again.said()
-    assert "resumed after update 6" in again.said()
+    assert "resumed after step 6" in again.said()
 
 
 def test_a_full_disk_on_one_rank_ends_both_with_a_line_each(recipe: Path, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_full_disk_on_one_rank_ends_both_with_a_line_each(recipe: Path, tmp_pa
     (*_, kept) = layout.complete_checkpoints(recipe.parent / "runs/full")
     again = start(2, command(recipe, "full"), tmp_path)
     assert again.wait() == [0, 0], again.said()
-    assert f"resumed after update {layout.update_of(kept)}" in again.said()
+    assert f"resumed after step {layout.step_of(kept)}" in again.said()
 
 
 def test_signals_during_a_save_do_not_break_it(recipe: Path, tmp_path: Path) -> None:
@@ -67,12 +67,12 @@ def test_signals_during_a_save_do_not_break_it(recipe: Path, tmp_path: Path) -> 
     assert "the same command goes on from there" in ranks.said()
     again = start(2, command(recipe, "asked"), tmp_path)
     assert again.wait() == [0, 0], again.said()
-    assert "resumed after update" in again.said()
+    assert "resumed after step" in again.said()
     assert metrics_of(folder) == metrics_of(recipe.parent / "runs/whole")
 
 
 def test_of_two_trainings_of_one_run_the_second_leaves(recipe: Path, tmp_path: Path) -> None:
-    first = start(1, command(recipe, "two"), tmp_path, {"hang": {"update": 8, "rank": 0}})
+    first = start(1, command(recipe, "two"), tmp_path, {"hang": {"step": 8, "rank": 0}})
     until(recipe.parent / "runs/two/metrics.jsonl", first)
     second = start(1, command(recipe, "two"), tmp_path)
     assert second.wait() == [2]
@@ -88,5 +88,5 @@ def test_a_nan_on_one_rank_skips_the_update_on_both(recipe: Path, tmp_path: Path
     ranks = start(2, command(recipe, "nan"), tmp_path, {"not_finite": [5, 6]})
     assert ranks.wait() == [0, 0], ranks.said()
     events = [line for line in metrics_of(recipe.parent / "runs/nan") if "event" in line]
-    assert [(event["event"], event["update"]) for event in events] == [("skipped_update", 5), ("skipped_update", 6)]
+    assert [(event["event"], event["step"]) for event in events] == [("skipped_step", 5), ("skipped_step", 6)]
     assert sorted(len(ids) for ids in events[0]["example_ids"]) == [4, 4]

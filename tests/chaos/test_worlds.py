@@ -38,7 +38,7 @@ def command_of(recipe: Path, stage: int, precision: str, name: str) -> list[str]
 
 def kill_after_four_updates(world: int, command: list[str], scratch: Path, folder: Path) -> None:
     """One life of the run, which hangs after its first checkpoint and is killed; its whole state is in `scratch`."""
-    ranks = start(world, command, scratch, {"dump": str(scratch), "hang": {"update": 6, "rank": 0}})
+    ranks = start(world, command, scratch, {"dump": str(scratch), "hang": {"step": 6, "rank": 0}})
     end = time.monotonic() + 120
     while not (folder / "checkpoints/step-00000004/manifest.json").exists():
         assert time.monotonic() < end, ranks.said()
@@ -57,7 +57,7 @@ def test_nothing_is_lost(recipe: Path, undisturbed: list[float], tmp_path: Path,
     kill_after_four_updates(before, command, tmp_path, folder)
     second = start(after, command, tmp_path, {"dump": str(tmp_path)})
     assert second.wait() == [0] * after, second.said()
-    assert "resumed after update 4" in second.said()
+    assert "resumed after step 4" in second.said()
     saved, restored = (torch.load(tmp_path / f"{when}-4.pt", weights_only=False) for when in ("saved", "restored"))
     assert saved.keys() == restored.keys()
     assert saved["learning_rate"] == restored["learning_rate"]

@@ -4,7 +4,7 @@
 
 slow_write: seconds that every file of a checkpoint takes at least. full_disk: {"write": N, "rank": R}: the N-th write
 of that rank's checkpoint files, and all after it, find the disk full. not_finite: [first, last] update with a NaN in
-the loss of rank 0. hang: {"update": U, "rank": R}: that rank stops answering. dump: folder for the whole state, by
+the loss of rank 0. hang: {"step": U, "rank": R}: that rank stops answering. dump: folder for the whole state, by
 name, after every save and after a restore.
 """
 
@@ -72,7 +72,7 @@ def not_finite(updates: list[int]) -> None:
     original = StepContext.backward
 
     def backward(self: StepContext, loss: torch.Tensor, *, last: bool = True) -> None:
-        bad = self._engine.ranks.is_main and updates[0] <= self._update + 1 <= updates[1]
+        bad = self._engine.ranks.is_main and updates[0] <= self._step + 1 <= updates[1]
         original(self, loss * float("nan") if bad else loss, last=last)
 
     StepContext.backward = backward  # type: ignore[method-assign]
@@ -83,7 +83,7 @@ def hang(fault: dict[str, int]) -> None:
     original = Engine.step
 
     def step(self: Engine) -> bool:
-        if self.ranks.rank == fault["rank"] and self._engine.global_steps + 1 == fault["update"]:
+        if self.ranks.rank == fault["rank"] and self._engine.global_steps + 1 == fault["step"]:
             time.sleep(3600)
         return original(self)
 
@@ -118,13 +118,13 @@ def dump(folder: str) -> None:
             torch.save(found, Path(folder) / f"{when}.pt")
 
     def saving(self: Store, state: Any) -> None:
-        write(self, f"saved-{state.update}")
+        write(self, f"saved-{state.step}")
         save(self, state)
 
     def restoring(self: Store) -> Any:
         state = restore(self)
         if state is not None:
-            write(self, f"restored-{state.update}")
+            write(self, f"restored-{state.step}")
         return state
 
     Store.save, Store.restore = saving, restoring  # type: ignore[method-assign]

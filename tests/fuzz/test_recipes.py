@@ -23,7 +23,7 @@ from trainer.config import Recipe, load_recipe
 from trainer.config.load import dump, known_keys
 from trainer.config.schema import Section
 from trainer.data.loader import Examples, open_training_data
-from trainer.data.sampler import updates_per_epoch
+from trainer.data.sampler import steps_per_epoch
 from trainer.evaluate.smoothing import read_settings
 from trainer.kinds import KINDS
 from trainer.model.build import build_model
@@ -79,7 +79,7 @@ def check(folder: Path, content: bytes) -> Recipe | None:
     accepted(lambda: run_dir.inspect(recipe))
     data = accepted(lambda: open_training_data(recipe.data))
     if data is not None and not recipe.model.name:
-        accepted(lambda: updates_per_epoch(len(data.train[0]), recipe.batch.size))
+        accepted(lambda: steps_per_epoch(len(data.train[0]), recipe.batch.size))
         built = accepted(lambda: build_model(recipe, data.manifest, data.max_length))
         if built is not None:
             accepted(lambda: SiteModel(built[0], KINDS[data.manifest.kind], site_of(recipe.robust)))

@@ -138,7 +138,7 @@ def test_a_dead_node(cluster: Cluster, own_cluster: Cluster, jobs: dict[str, str
     end, said = own_cluster.wait(job), own_cluster.said(job)
     assert end["JobState"] == "COMPLETED", said
     # SLURM may deliver to the node that is back what it had to say to the life before, which costs one more life.
-    assert said.count("resumed after update") == int(end["Restarts"]) >= 1, said
+    assert said.count("resumed after step") == int(end["Restarts"]) >= 1, said
     assert_same_numbers(folder, undisturbed(cluster, jobs, recipe))
 
 
@@ -183,13 +183,13 @@ def test_scancel_and_scontrol_requeue(cluster: Cluster, jobs: dict[str, str], re
     job = jobs["cancelled"]
     end, said = cluster.wait(job), cluster.said(job)
     assert (end["JobState"], end["Restarts"]) == ("CANCELLED", "0"), said
-    (saved,) = re.findall(r"asked to leave \(SIGTERM\): saved after update (\d+) of", said)
+    (saved,) = re.findall(r"asked to leave \(SIGTERM\): saved after step (\d+) of", said)
     assert int(saved) < UPDATES
     assert not cluster.left_of(job)
     job = jobs["requeued"]
     end, said = cluster.wait(job), cluster.said(job)
     assert (end["JobState"], end["Restarts"]) == ("COMPLETED", "1"), said
-    first, second = (int(update) for update in re.findall(r"resumed after update (\d+)", said))
+    first, second = (int(update) for update in re.findall(r"resumed after step (\d+)", said))
     assert int(saved) == first < second
     assert_same_numbers(recipe.parent / "runs/disturbed", undisturbed(cluster, jobs, recipe))
 
@@ -200,7 +200,7 @@ def test_a_limit_shorter_than_the_training(cluster: Cluster, jobs: dict[str, str
     assert end["JobState"] == "COMPLETED", said
     lives = int(end["Restarts"]) + 1
     assert lives >= 3
-    saved, resumed = (re.findall(f"{what} after update (\\d+)", said) for what in (r"\(SIGUSR1\): saved", "resumed"))
+    saved, resumed = (re.findall(f"{what} after step (\\d+)", said) for what in (r"\(SIGUSR1\): saved", "resumed"))
     assert saved == resumed
     assert len(saved) == lives - 1
     assert_same_numbers(recipe.parent / "runs/timed", undisturbed(cluster, jobs, recipe))

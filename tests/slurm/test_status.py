@@ -43,15 +43,15 @@ def submitted(runs: Path, kind: str, job: str, *, run: str | None = None, runs_o
 
 
 def trained(runs: Path, name: str, update: int, *, done: bool = False, **kept: Any) -> Path:
-    """A run of 100 updates, `update` of which are done."""
+    """A run of 100 steps, `update` of which are done."""
     folder = runs / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text("batch: {size: 32}\ndata: {select_on: xnli/dev/en}\n")
-    write_json(folder / "run.json", record_of(updates=100, **kept))
+    write_json(folder / "run.json", record_of(max_steps=100, **kept))
     rows: list[dict[str, Any]] = [
-        {"update": update // 2, "dev/accuracy/xnli/dev/de": 0.4, "dev/accuracy/xnli/dev/en": 0.51234},
-        {"update": update, "train/loss": 0.7, "speed/examples_per_second": 16.0}]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"update": 9')
+        {"step": update // 2, "dev/accuracy/xnli/dev/de": 0.4, "dev/accuracy/xnli/dev/en": 0.51234},
+        {"step": update, "train/loss": 0.7, "speed/examples_per_second": 16.0}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 9')
     if done:
         write_json(folder / "done.json", {})
     return folder
@@ -140,7 +140,7 @@ def test_runs_that_were_not_submitted_by_us(runs: Path) -> None:
     assert (found["by_sbatch"].state, found["by_sbatch"].node, found["by_sbatch"].eta) == ("running", "node1", "2 min")
 
 
-@pytest.mark.parametrize("damage", ["", "[1]", '{"update": "x"}', "\x00\xff", "nan"])
+@pytest.mark.parametrize("damage", ["", "[1]", '{"step": "x"}', "\x00\xff", "nan"])
 def test_damaged_files_of_runs_are_passed_over(runs: Path, damage: str) -> None:
     folder = trained(runs, "a", 40)
     for name in ("config.yaml", "run.json", "metrics.jsonl"):

@@ -89,7 +89,7 @@ def test_an_output_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
 
 LOST = "[job 7, life {0}, 2026-11-21 10:00:00] exit code 76: back into the queue\n"
 LEFT = LOST.replace("76", "75")
-NEW, RESUMED = "0: runs/a: new run, 9 updates\n", "0: runs/a: resumed after update {0}, 9 updates\n"
+NEW, RESUMED = "0: runs/a: new run, 9 steps\n", "0: runs/a: resumed after step {0}, 9 steps\n"
 
 
 @pytest.mark.parametrize(("said", "losses"), [

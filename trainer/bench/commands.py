@@ -14,25 +14,25 @@ def bench_claims(*, studies: int = 400, seed: int = 0) -> int:
     return measure_claims(studies, seed)
 
 
-def bench_loader(cell: str, *, size: str = "tiny", batch_size: int = 32, updates: int = 12, rounds: int = 3) -> int:
+def bench_loader(cell: str, *, size: str = "tiny", batch_size: int = 32, steps: int = 12, rounds: int = 3) -> int:
     """Training throughput with batches of like length against padding to the maximum, on the rows of CELL, a folder.
 
-    size: tiny, base or large (random weights). updates: per variant and round; rounds: the median one is printed.
+    size: tiny, base or large (random weights). steps: per variant and round; rounds: the median one is printed.
     """
     from trainer.bench.loader import measure_loader
 
-    return measure_loader(cell, size, batch_size, updates, rounds)
+    return measure_loader(cell, size, batch_size, steps, rounds)
 
 
 def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, vocabulary: int = 20000,
-                updates: int = 8, rounds: int = 3, only: str | None = None) -> int:
+                steps: int = 8, rounds: int = 3, only: str | None = None) -> int:
     """Time of a training step of each method as a ratio to a plain step, beside its bound; and its peak memory.
 
-    updates: steps per line and round; rounds: the median one counts. only: lines whose name holds this word.
+    steps: number per line and round; rounds: the median one counts. only: lines whose name holds this word.
     """
     from trainer.bench.steps import measure_steps
 
-    return measure_steps(size, batch_size, length, vocabulary, updates, rounds, only)
+    return measure_steps(size, batch_size, length, vocabulary, steps, rounds, only)
 
 
 def bench_kernels(*, rounds: int = 30, vocabulary: int = 20_000, compiled: bool = True, size: str = "tiny",
@@ -49,11 +49,11 @@ def bench_kernels(*, rounds: int = 30, vocabulary: int = 20_000, compiled: bool 
 
 
 def bench_overhead(*, size: str = "tiny", batch_size: int = 32, length: int = 48, vocabulary: int = 20000,
-                   updates: int = 20, rounds: int = 9) -> int:
+                   steps: int = 20, rounds: int = 9) -> int:
     """Cost of fault tolerance beside the time of a step: checks for NaN and signals, and checkpoints.
 
-    updates: steps per round, with and without the checks in turn; rounds: the median counts, the first is dropped.
+    steps: number per round, with and without the checks in turn; rounds: the median counts, the first is dropped.
     """
     from trainer.bench.overhead import measure_overhead
 
-    return measure_overhead(size, batch_size, length, vocabulary, updates, rounds)
+    return measure_overhead(size, batch_size, length, vocabulary, steps, rounds)

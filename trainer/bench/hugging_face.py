@@ -1,7 +1,7 @@
 """PGD as usually implemented, in a subclass of Hugging Face's `Trainer`; for comparison only.
 
 Every pass is a full forward and backward pass; weight gradients of the ascent are discarded. Inputs:
-a model, the batches' rows, padded by the collator to the longest of each batch. Output: seconds per update. Weights,
+a model, the batches' rows, padded by the collator to the longest of each batch. Output: seconds per step. Weights,
 batches, optimiser, schedule and clipping are those of the other lines of `trainer bench steps`.
 """
 
@@ -91,11 +91,11 @@ class Comparison:
     """A `Trainer` on a model of its own; `run` may be called repeatedly."""
 
     def __init__(self, model: Any, recipe: Recipe, batches: Sequence[Batch], steps: int, epsilon: float,
-                 updates: int) -> None:
+                 number: int) -> None:
         self._clock = _Clock()
         self._folder = tempfile.TemporaryDirectory()  # Trainer wants one even where it writes nothing
         optimizer = build_optimizer(model, recipe.optimizer)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, LinearWarmupSchedule(recipe.schedule, updates))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, LinearWarmupSchedule(recipe.schedule, number))
         with _launcher_variables_hidden():
             arguments = TrainingArguments(
                 output_dir=self._folder.name, max_steps=len(batches), report_to=[],

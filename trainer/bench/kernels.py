@@ -26,7 +26,7 @@ from trainer.engine.build import build_engine
 from trainer.engine.engine import start_distributed
 from trainer.kernels import cpu, dispatch, reference, triton_ops
 from trainer.kinds import KINDS
-from trainer.loop import run_updates
+from trainer.loop import run_steps
 from trainer.model.encoders import RANDOM
 from trainer.model.site import SiteModel
 from trainer.runs.state import TrainState
@@ -169,24 +169,24 @@ def _shares(size: str, batch_size: int, length: int, vocabulary: int) -> Table:
     ranks = find_ranks()
     start_distributed(ranks)
     model = model_of(size, length, vocabulary, dropout=0.1)
-    updates, names = 6, dispatch.available()
+    steps, names = 6, dispatch.available()
     pgd = Variant("pgd", {"method": "pgd", "ascent_steps": 3, "start": "uniform"}, None)
-    recipe = recipe_of(pgd, batch_size, updates)
-    engine = build_engine(SiteModel(model, KINDS["pair"], "word_embeddings"), recipe, ranks, 4 * updates * len(names))
-    batches = [batch_of(number, batch_size, length, vocabulary) for number in range(updates)]
+    recipe = recipe_of(pgd, batch_size, steps)
+    engine = build_engine(SiteModel(model, KINDS["pair"], "word_embeddings"), recipe, ranks, 4 * steps * len(names))
+    batches = [batch_of(number, batch_size, length, vocabulary) for number in range(steps)]
     title = f"a step of pgd, K=3, {size}, {batch_size} x {length} tokens, epsilon {EPSILON}, {engine.device}"
     table = Table("kernels", "step ms", "of which perturbation ms", "share", title=title)
     best: dict[str, tuple[float, float]] = {}
     for number in range(4):
         for name in names:
             spent: list[float] = []
-            seconds = _wall(lambda name=name, spent=spent: run_updates(  # type: ignore[misc]
-                engine, recipe, iter([[batch] for batch in batches]), TrainState(), updates,
+            seconds = _wall(lambda name=name, spent=spent: run_steps(  # type: ignore[misc]
+                engine, recipe, iter([[batch] for batch in batches]), TrainState(), steps,
                 _timed(dispatch.BACKENDS[name], spent), lambda window, done: None))
             if number:
                 best[name] = min(best.get(name, (seconds, sum(spent))), (seconds, sum(spent)))
     for name, (seconds, inside) in best.items():
-        table.add_row(name, f"{1000 * seconds / updates:.2f}", f"{1000 * inside / updates:.3f}",
+        table.add_row(name, f"{1000 * seconds / steps:.2f}", f"{1000 * inside / steps:.3f}",
                       f"{inside / seconds:.1%}")
     return table
 

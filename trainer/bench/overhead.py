@@ -26,7 +26,7 @@ from trainer.engine.build import build_engine
 from trainer.engine.engine import Engine, start_distributed
 from trainer.kernels import dispatch
 from trainer.kinds import KINDS
-from trainer.loop import run_updates
+from trainer.loop import run_steps
 from trainer.model.encoders import RANDOM
 from trainer.model.site import SiteModel
 from trainer.monitor.meter import Meter
@@ -35,25 +35,25 @@ from trainer.monitor.step_reduction import StepReduction, StepResult
 from trainer.runs.state import TrainState
 
 
-def measure_overhead(size: str, batch_size: int, length: int, vocabulary: int, updates: int, rounds: int) -> int:
+def measure_overhead(size: str, batch_size: int, length: int, vocabulary: int, steps: int, rounds: int) -> int:
     """Print the cost of fault tolerance, as `bench_overhead` says."""
     if size not in RANDOM.sizes or rounds < 2:
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)} and --rounds at least 2, found {size!r}, "
                          f"{rounds}")
     ranks = find_ranks()
-    recipe = recipe_of(Variant("plain", {"method": "plain"}, None), batch_size, updates)
+    recipe = recipe_of(Variant("plain", {"method": "plain"}, None), batch_size, steps)
     site_model = SiteModel(model_of(size, length, vocabulary), KINDS["pair"], "word_embeddings")
     start_distributed(ranks)
-    engine = build_engine(site_model, recipe, ranks, 2 * updates * rounds)
+    engine = build_engine(site_model, recipe, ranks, 2 * steps * rounds)
     _, kernels = dispatch.select("auto", announce=ranks.is_main)
     share = batch_size // ranks.world_size
-    batches = [[batch_of(number, share, length, vocabulary)] for number in range(updates)]
+    batches = [[batch_of(number, share, length, vocabulary)] for number in range(steps)]
 
     open_: list[StepReduction] = []
     nonfinite = NonfiniteCheck(recipe.engine.max_nonfinite_steps, recipe.logging.spike, "")
 
     def careful(meter: Meter, result: StepResult) -> None:
-        open_.append(StepReduction(state.update, result, ranks, engine.device))
+        open_.append(StepReduction(state.step, result, ranks, engine.device))
         if len(open_) > 1:
             one = open_.pop(0)
             nonfinite.check(state, one.step, one.wait()[0], one.applied, list, lambda step, event: None)
@@ -63,10 +63,10 @@ def measure_overhead(size: str, batch_size: int, length: int, vocabulary: int, u
 
     def seconds_of(after_step: Callable[[Meter, StepResult], None]) -> float:
         start = time.perf_counter()
-        run_updates(engine, recipe, iter(batches), state, updates, kernels, after_step)
-        return (time.perf_counter() - start) / updates
+        run_steps(engine, recipe, iter(batches), state, steps, kernels, after_step)
+        return (time.perf_counter() - start) / steps
 
-    steps, bare, stalls, saves = [], [], [], []
+    with_checks, bare, stalls, saves = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         shared = Path(same_on_all(folder, ranks))
         store = Store(engine, shared, CheckpointSection(), "bench", {})
@@ -74,7 +74,7 @@ def measure_overhead(size: str, batch_size: int, length: int, vocabulary: int, u
             state = TrainState()
             bare.append(seconds_of(careless))
             state = TrainState()
-            steps.append(seconds_of(careful))
+            with_checks.append(seconds_of(careful))
             start = time.perf_counter()
             store.save(state)
             stalls.append(time.perf_counter() - start)
@@ -83,7 +83,7 @@ def measure_overhead(size: str, batch_size: int, length: int, vocabulary: int, u
             saves.append(time.perf_counter() - start)
         barrier(ranks)
     if ranks.is_main:
-        step, without, stall, save = (float(np.median(times[1:])) for times in (steps, bare, stalls, saves))
+        step, without, stall, save = (float(np.median(times[1:])) for times in (with_checks, bare, stalls, saves))
         checks = step - without + _guard_seconds(engine)
         title = f"{size}, batch {batch_size} x {length} tokens, {ranks.world_size} rank(s), {engine.device}"
         Console().print(_table(title, step, checks, stall, save))

@@ -36,7 +36,7 @@ from trainer.kernels import dispatch
 from trainer.kinds import KINDS
 from trainer.kinds.batch import Batch
 from trainer.kinds.tokens import Tokens
-from trainer.loop import run_updates
+from trainer.loop import run_steps
 from trainer.model.encoders import RANDOM
 from trainer.model.site import Site, SiteModel
 from trainer.robust import settings_for
@@ -87,7 +87,7 @@ def variants(layers: int) -> Iterator[Variant]:
     yield Variant("pgd K=3, full backward passes", {"method": "pgd", "ascent_steps": 3}, None, FullBackwardContext)
 
 
-def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, updates: int, rounds: int,
+def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, steps: int, rounds: int,
                   only: str | None) -> int:
     """Print time and peak memory of each method's step, as `bench_steps` says."""
     if size not in RANDOM.sizes:
@@ -97,22 +97,22 @@ def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, upda
               if variant.name == "plain" or only is None or only in variant.name]
     ranks = find_ranks()
     model = model_of(size, length, vocabulary)
-    recipes = {variant.name: recipe_of(variant, batch_size, updates) for variant in chosen}
-    batches = [batch_of(number, batch_size, length, vocabulary) for number in range(updates)]
+    recipes = {variant.name: recipe_of(variant, batch_size, steps) for variant in chosen}
+    batches = [batch_of(number, batch_size, length, vocabulary) for number in range(steps)]
     missing = hugging_face.why_left_out(ranks.world_size)
     steps_of = {} if missing else {name: k for name, k in HUGGING_FACE.items() if only is None or only in name}
     others = {name: hugging_face.Comparison(copy.deepcopy(model), recipes["plain"], batches, k, EPSILON,
-                                            (rounds + 1) * updates) for name, k in steps_of.items()}
+                                            (rounds + 1) * steps) for name, k in steps_of.items()}
     start_distributed(ranks)  # after these, which take no part
     site_model = SiteModel(model, KINDS["pair"], "word_embeddings")
-    engine = build_engine(site_model, recipes["plain"], ranks, (rounds + 1) * updates * len(chosen))
+    engine = build_engine(site_model, recipes["plain"], ranks, (rounds + 1) * steps * len(chosen))
     backend, kernels = dispatch.select("auto")
 
     def run(variant: Variant, some: Sequence[Batch], context: type[StepContext]) -> float:
         recipe = recipes[variant.name]
         site_model.site = Site.parse(site_of(recipe.robust), layers)
         start = time.perf_counter()
-        run_updates(engine, recipe, iter([[batch] for batch in some]), TrainState(), len(some), kernels,
+        run_steps(engine, recipe, iter([[batch] for batch in some]), TrainState(), len(some), kernels,
                     lambda window, done: None, context)
         return (time.perf_counter() - start) / len(some)
 
@@ -139,11 +139,11 @@ def model_of(size: str, length: int, vocabulary: int, dropout: float = 0.0) -> A
         RANDOM.random_config(size, vocabulary, length, pad_id=1, **rates))
 
 
-def recipe_of(variant: Variant, batch_size: int, updates: int) -> Recipe:
+def recipe_of(variant: Variant, batch_size: int, steps: int) -> Recipe:
     """Recipe of one line."""
     return Recipe.model_validate({
         "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": batch_size},
-        "schedule": {"max_steps": updates}, "robust": settings_for(
+        "schedule": {"max_steps": steps}, "robust": settings_for(
             str(variant.robust["method"]), {**variant.robust, "epsilon": EPSILON, "relative": False})})
 
 
@@ -173,7 +173,7 @@ def _print_seconds(chosen: list[Variant], medians: dict[str, float], title: str)
 
 
 def _print_memory(
-    chosen: list[Variant], run_update: Callable[[Variant, type[StepContext]], float], device: torch.device, title: str
+    chosen: list[Variant], run_step: Callable[[Variant, type[StepContext]], float], device: torch.device, title: str
 ) -> None:
     """Print peak memory in ascent and update of each variant with an ascent, beyond what was allocated before."""
     if not chosen:
@@ -181,7 +181,7 @@ def _print_memory(
     table = Table("peak memory", "ascent, MB", "update, MB", "ratio", "bound", "", title=title)
     for variant in chosen:
         with peak_bytes(device) as (mark, peaks):
-            run_update(variant, phased_context(mark, variant.context))
+            run_step(variant, phased_context(mark, variant.context))
         ratio = peaks[ASCENT] / peaks[UPDATE]
         bound, verdict = ("", "") if variant.context is not StepContext else ("1.00", _verdict(ratio <= 1.0))
         table.add_row(variant.name, *(f"{peaks[phase] / 1e6:.1f}" for phase in (ASCENT, UPDATE)), f"{ratio:.2f}", bound,

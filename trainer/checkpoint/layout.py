@@ -20,13 +20,13 @@ UNIVERSAL = ".universal-"
 FORMAT_VERSION = 2
 
 
-def checkpoint_name(update: int) -> str:
-    """Folder name of the checkpoint after `update` updates."""
-    return f"{PREFIX}{update:08d}"
+def checkpoint_name(step: int) -> str:
+    """Folder name of the checkpoint after `step` steps."""
+    return f"{PREFIX}{step:08d}"
 
 
-def update_of(path: Path) -> int:
-    """The number of updates in a checkpoint folder's name."""
+def step_of(path: Path) -> int:
+    """Number of steps in a checkpoint folder's name."""
     return int(path.name.removeprefix(PREFIX))
 
 
@@ -73,7 +73,7 @@ def is_complete(path: Path) -> bool:
 def complete_checkpoints(run_dir: Path) -> list[Path]:
     """The whole checkpoints of a run, oldest first."""
     found = [path for path in (run_dir / FOLDER).glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdigit()]
-    return sorted((path for path in found if is_complete(path)), key=update_of)
+    return sorted((path for path in found if is_complete(path)), key=step_of)
 
 
 def damaged_files(path: Path, part: int, parts: int) -> list[str]:

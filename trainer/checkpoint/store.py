@@ -38,20 +38,20 @@ class Store:
         self._rows_sha256 = rows_sha256
 
     def save(self, state: TrainState) -> None:
-        """Start to write the state after step `state.update`; every rank must call it. `wait` returns once it is kept.
+        """Start to write the state after step `state.step`; every rank must call it. `wait` returns once it is kept.
 
         Raises OSError, on the rank where it happened, if the previous checkpoint could not be written.
         """
         self.wait()
         folder = self._run_dir / layout.FOLDER
-        temporary = folder / (layout.TEMPORARY + layout.checkpoint_name(state.update))
+        temporary = folder / (layout.TEMPORARY + layout.checkpoint_name(state.step))
         if self._engine.ranks.is_main:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
         barrier(self._engine.ranks)
         self._engine.collect(folder, temporary.name, state.to_dict())
-        update = state.update
-        self._engine.writer.start(lambda files: self._finish(temporary, files, update))
+        step = state.step
+        self._engine.writer.start(lambda files: self._finish(temporary, files, step))
 
     def check(self) -> None:
         """Raise the error of this rank in a save that is under way, if there is one."""
@@ -61,7 +61,7 @@ class Store:
         """Return once this rank's files, on the main rank those of all ranks, are written; raises as `check` does."""
         self._engine.writer.wait()
 
-    def _finish(self, temporary: Path, files: Files, update: int) -> None:
+    def _finish(self, temporary: Path, files: Files, step: int) -> None:
         """In the writer's thread: list this rank's files; on the main rank wait for all lists and rename."""
         ranks = self._engine.ranks
         write_json(temporary / _list_name(ranks.rank), files)
@@ -74,12 +74,12 @@ class Store:
         for path in lists:
             merged.update(json.loads(path.read_text(encoding="utf-8")))
         write_json(temporary / layout.MANIFEST, {
-            "format_version": layout.FORMAT_VERSION, "update": update, "world_size": ranks.world_size,
+            "format_version": layout.FORMAT_VERSION, "step": step, "world_size": ranks.world_size,
             "zero_stage": self._engine.stage, "recipe": self._digest, "cells": self._rows_sha256,
             "files": merged})
         for path in lists:
             path.unlink()
-        target = temporary.with_name(layout.checkpoint_name(update))
+        target = temporary.with_name(layout.checkpoint_name(step))
         shutil.rmtree(target, ignore_errors=True)
         os.replace(temporary, target)
         _flush_folder(target.parent)
@@ -144,7 +144,7 @@ class Store:
                 "the optimiser's moments")
         first = self._engine.writer.load(str(sorted(path.glob("*mp_rank_00_model_states.pt"))[0]), "cpu")
         weights = consolidate(path) if manifest["zero_stage"] else first["module"]
-        self._engine.take_weights(weights, updates=manifest["update"])
+        self._engine.take_weights(weights, steps=layout.step_of(path))
         if self._engine.ranks.is_main:
             _log.warning("%s: weights only (%s); the optimiser's moments start from zero", path, reason)
         return TrainState.from_dict(first["train_state"]).for_ranks(self._engine.ranks.world_size)

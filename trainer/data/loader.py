@@ -161,17 +161,17 @@ def open_training_data(section: DataSection) -> TrainingData:
 
 
 def training_batches(
-    examples: Examples, section: DataSection, batch_size: int, seed: int, first_update: int, updates: int,
+    examples: Examples, section: DataSection, batch_size: int, seed: int, first_step: int, steps: int,
     rank: int, world_size: int, accumulation: int, choose: sampler.Choice | None = None,
 ) -> Iterator[list[Batch]]:
-    """This rank's `accumulation` micro-batches of each step from `first_update` on; `choose` picks partners."""
+    """This rank's `accumulation` micro-batches of each step from `first_step` on; `choose` picks partners."""
     order = sampler.micro_batches(
-        examples.lengths, batch_size, seed, section.bucket_by_length, first_update, updates,
+        examples.lengths, batch_size, seed, section.bucket_by_length, first_step, steps,
         rank, world_size, accumulation, choose)
     loader = DataLoader(examples, sampler=order, batch_size=None, num_workers=section.workers,
                         pin_memory=torch.cuda.is_available(), persistent_workers=False)
     batches = iter(loader)
-    for _ in range(first_update, updates):
+    for _ in range(first_step, steps):
         yield [next(batches) for _ in range(accumulation)]
 
 

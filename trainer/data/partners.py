@@ -31,19 +31,19 @@ def partner_choice(kind: str, cells: Sequence[Cell], seed: int) -> Choice:
             raise InputError(f"robust.partner copy: {cell.path} holds one copy of each row; train on cells made by "
                              "`python -m data_prep augment`, or set robust.partner to batch")
     if kind == "batch":
-        return lambda batch, update: np.random.default_rng([seed, update, PARTNER_STREAM]).permutation(batch)
+        return lambda batch, step: np.random.default_rng([seed, step, PARTNER_STREAM]).permutation(batch)
     _, row, copies = np.unique(_sources(cells), return_inverse=True, return_counts=True)
     by_row = np.argsort(row, kind="stable")  # copies of a row side by side, from `start` of the row on
     start = np.cumsum(copies) - copies
     place = np.empty_like(by_row)
     place[by_row] = np.arange(len(by_row)) - start[row[by_row]]
 
-    def another_copy(batch: np.ndarray, update: int) -> np.ndarray:
+    def another_copy(batch: np.ndarray, step: int) -> np.ndarray:
         """Uniform draw among the other copies; the only copy of a row is its own partner."""
         size = copies[row[batch]]
-        draw = np.random.default_rng([seed, update, PARTNER_STREAM]).random(len(batch))
-        step = np.where(size > 1, 1 + np.floor(draw * (size - 1)), 0).astype(np.int64)
-        partners: np.ndarray = by_row[start[row[batch]] + (place[batch] + step) % size]
+        draw = np.random.default_rng([seed, step, PARTNER_STREAM]).random(len(batch))
+        offset = np.where(size > 1, 1 + np.floor(draw * (size - 1)), 0).astype(np.int64)
+        partners: np.ndarray = by_row[start[row[batch]] + (place[batch] + offset) % size]
         return partners
 
     return another_copy

@@ -18,7 +18,7 @@ Item = tuple[int, np.ndarray] | tuple[int, np.ndarray, np.ndarray]  # epoch, ind
 WINDOW_BATCHES = 100  # batches per sorting window: long enough for 2 % padding, short enough to stay shuffled
 
 
-def updates_per_epoch(rows: int, batch_size: int) -> int:
+def steps_per_epoch(rows: int, batch_size: int) -> int:
     """Number of full global batches in `rows` examples. Raises InputError if there is none."""
     if rows < batch_size:
         raise InputError(f"the training cells hold {rows} rows, fewer than batch.size {batch_size}; lower batch.size")
@@ -33,38 +33,38 @@ def epoch_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int, b
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths))
-    updates = updates_per_epoch(len(lengths), batch_size)
-    order = order[: updates * batch_size]
+    steps = steps_per_epoch(len(lengths), batch_size)
+    order = order[: steps * batch_size]
     if not bucket_by_length:
-        return order.reshape(updates, batch_size)
+        return order.reshape(steps, batch_size)
     window = WINDOW_BATCHES * batch_size
     parts = [order[start : start + window] for start in range(0, len(order), window)]
     by_length = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
-    batches = by_length.reshape(updates, batch_size)
-    return batches[generator.permutation(updates)]
+    batches = by_length.reshape(steps, batch_size)
+    return batches[generator.permutation(steps)]
 
 
 def micro_batches(
     lengths: np.ndarray, batch_size: int, seed: int, bucket_by_length: bool,
-    first_update: int, updates: int, rank: int, world_size: int, accumulation: int, choose: Choice | None = None,
+    first_step: int, steps: int, rank: int, world_size: int, accumulation: int, choose: Choice | None = None,
 ) -> Iterator[Item]:
-    """(epoch, indices[, partners]) of this rank's micro-batches, in order, for steps first_update .. updates - 1.
+    """(epoch, indices[, partners]) of this rank's micro-batches, in order, for steps first_step .. steps - 1.
 
     choose: (global batch, step) -> a partner for each of its examples.
 
     The global batch is cut into world_size x accumulation equal parts; in each accumulation step the ranks take
     adjacent parts, which are of similar length, so that no rank waits long for another.
     """
-    per_epoch = updates_per_epoch(len(lengths), batch_size)
+    per_epoch = steps_per_epoch(len(lengths), batch_size)
     epoch, batches = -1, np.empty(0)
-    for update in range(first_update, updates):
-        if update // per_epoch != epoch:
-            epoch = update // per_epoch
+    for step in range(first_step, steps):
+        if step // per_epoch != epoch:
+            epoch = step // per_epoch
             batches = epoch_batches(lengths, batch_size, seed, epoch, bucket_by_length)
-        batch = batches[update % per_epoch]
+        batch = batches[step % per_epoch]
         parts = np.split(batch, world_size * accumulation)
         # Chosen for the global batch and cut like it: an example's partner may be on another rank.
-        partners = None if choose is None else np.split(choose(batch, update), world_size * accumulation)
-        for step in range(accumulation):
-            part = step * world_size + rank
+        partners = None if choose is None else np.split(choose(batch, step), world_size * accumulation)
+        for micro_step in range(accumulation):
+            part = micro_step * world_size + rank
             yield (epoch, parts[part]) if partners is None else (epoch, parts[part], partners[part])

@@ -38,7 +38,7 @@ from trainer.model.site import SiteModel
 from trainer.robust import METHODS, MethodSettings, settings_for
 from trainer.robust.settings import ball_of
 
-UPDATES, BATCH, MICRO, LR, EPSILON, SITE = 3, 8, 2, 0.05, 0.5, "embeddings"
+STEPS, BATCH, MICRO, LR, EPSILON, SITE = 3, 8, 2, 0.05, 0.5, "embeddings"
 MAX_LENGTH = 24
 TOKENS = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), pad_id=1, mask_id=59, unk_id=3, vocab_size=60)
 
@@ -46,8 +46,8 @@ TOKENS = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), pad_id=1, mas
 class PlainContext:
     """Context of a method without an engine: one process, the whole batch, plain autograd."""
 
-    def __init__(self, model: SiteModel, settings: MethodSettings, batch: Batch, update: int) -> None:
-        self.model, self.batch, self.update = model, batch, update
+    def __init__(self, model: SiteModel, settings: MethodSettings, batch: Batch, step: int) -> None:
+        self.model, self.batch, self.step = model, batch, step
         self.settings = settings
         self.kernels: ModuleType = reference
         self.epsilon = EPSILON
@@ -102,7 +102,7 @@ class PlainContext:
 
     def uniform(self) -> Tensor:
         """(B,) numbers in (0, 1)."""
-        bits = philox.counter_bits(0, self.update, self.batch.example_ids, 1, 1, philox.STREAM_MIXING)
+        bits = philox.counter_bits(0, self.step, self.batch.example_ids, 1, 1, philox.STREAM_MIXING)
         return philox.uniform(bits).view(-1).double()
 
     @property
@@ -116,7 +116,7 @@ class PlainContext:
         x_BLH, m_BL = self.site()
         s = ball_of(self.settings)
         return reference.perturb_init(
-            x_BLH, m_BL, EPSILON, s.norm, s.scope, kind, 0, self.update, self.batch.example_ids, draw)[1]
+            x_BLH, m_BL, EPSILON, s.norm, s.scope, kind, 0, self.step, self.batch.example_ids, draw)[1]
 
 
 def main(result: str) -> None:
@@ -152,7 +152,7 @@ def recipe_of(method: str, config: str) -> Recipe:
     return Recipe.model_validate({
         "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": BATCH, "micro_batch_size": MICRO},
         "optimizer": {"name": "sgd", "lr": LR, "weight_decay": 0.0, "max_grad_norm": None},
-        "schedule": {"max_steps": UPDATES, "warmup_ratio": 0.0, "decay": "constant"},
+        "schedule": {"max_steps": STEPS, "warmup_ratio": 0.0, "decay": "constant"},
         # Near the clean point the gradient of a divergence is small compared with rounding errors.
         "robust": settings_for(method, {"site": SITE, "epsilon": EPSILON, "relative": False, "ascent_steps": 2,
                                         "start_radius": 0.5}),
@@ -169,9 +169,9 @@ def model() -> SiteModel:
     return SiteModel(network, KINDS["pair"], SITE).train()
 
 
-def batch(update: int, rows: slice) -> Batch:
+def batch(step: int, rows: slice) -> Batch:
     """Some rows of a step's global batch of random ids; every row's partner is the row before it."""
-    generator = np.random.default_rng(update)
+    generator = np.random.default_rng(step)
     pairs = [(generator.integers(4, 59, generator.integers(2, 9)), generator.integers(4, 59, 4)) for _ in range(BATCH)]
     labels = generator.integers(0, 3, BATCH)
     own, before = np.arange(BATCH)[rows], np.roll(np.arange(BATCH), 1)[rows]
@@ -183,14 +183,14 @@ def batch(update: int, rows: slice) -> Batch:
 def engine_loop(method: str, config: str, ranks: Ranks) -> dict[str, Any]:
     """Parameters after a few steps through the engine; complete on the main rank."""
     recipe, site_model = recipe_of(method, config), model()
-    engine = build_engine(site_model, recipe, ranks, UPDATES)
-    for update in range(UPDATES):
-        for step in range(engine.accumulation):
-            start = (step * ranks.world_size + ranks.rank) * MICRO
+    engine = build_engine(site_model, recipe, ranks, STEPS)
+    for step in range(STEPS):
+        for micro_step in range(engine.accumulation):
+            start = (micro_step * ranks.world_size + ranks.rank) * MICRO
             METHODS[method].step(StepContext(
-                engine, reference, recipe.robust, batch(update, slice(start, start + MICRO)).to(engine.device),
-                epsilon=EPSILON, seed=0, update=update, global_weight=BATCH,
-                ends_update=step == engine.accumulation - 1))
+                engine, reference, recipe.robust, batch(step, slice(start, start + MICRO)).to(engine.device),
+                epsilon=EPSILON, seed=0, step=step, global_weight=BATCH,
+                ends_step=micro_step == engine.accumulation - 1))
         engine.step()
     state = engine.full_state(site_model.model)
     engine.close()
@@ -201,9 +201,9 @@ def plain_loop(method: str) -> dict[str, Any]:
     """Parameters after the same steps in one process, without an engine."""
     site_model, settings = model(), recipe_of(method, "zero0").robust
     optimizer = torch.optim.SGD(site_model.parameters(), lr=LR)
-    for update in range(UPDATES):
+    for step in range(STEPS):
         optimizer.zero_grad()
-        METHODS[method].step(PlainContext(site_model, settings, batch(update, slice(0, BATCH)), update))
+        METHODS[method].step(PlainContext(site_model, settings, batch(step, slice(0, BATCH)), step))
         optimizer.step()
     return dict(site_model.model.state_dict())
 

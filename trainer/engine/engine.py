@@ -117,7 +117,7 @@ class Engine:
         # DeepSpeed measures the norm itself everywhere but here.
         self._measures_norm = self.stage == 0 and engine.precision == "fp32"
         self._norm: Tensor | float = float("nan")
-        self._begins_update = True
+        self._begins_step = True
         self.ranks = ranks
         self.device: torch.device = self._engine.device
         if self._ema is not None:
@@ -134,9 +134,9 @@ class Engine:
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add the gradient of `loss`, a share of the global mean times the number of ranks; `last` ends the update."""
-        if self._begins_update:
+        if self._begins_step:
             self._clear_old_gradients()
-        self._begins_update = False
+        self._begins_step = False
         # A loss that is not finite can have a finite gradient: make sure that `step` sees it, at every stage.
         loss = loss * torch.where(torch.isfinite(loss.detach()), 1.0, float("nan"))
         self._engine.set_gradient_accumulation_boundary(last)
@@ -172,7 +172,7 @@ class Engine:
             optimizer.step = lambda: None
         self._engine.step()
         optimizer.step = update
-        self._begins_update = True
+        self._begins_step = True
         if not self._measures_norm and not self._engine.was_step_applied():
             applied = False
             self._engine.lr_scheduler.step()
@@ -262,14 +262,14 @@ class Engine:
             if isinstance(state.get("step"), Tensor):
                 state["step"] = state["step"].clone()
 
-    def take_weights(self, weights: Mapping[str, Tensor], updates: int) -> None:
-        """Replace the module's weights, and set the learning rate to where it is after `updates`."""
+    def take_weights(self, weights: Mapping[str, Tensor], steps: int) -> None:
+        """Replace the module's weights, and set the learning rate to where it is after `steps` steps."""
         for name, parameter in self.module.named_parameters():
             with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=self.stage == 3):
                 parameter.data.copy_(weights[name])
             if self.stage and parameter.requires_grad:
                 safe_set_full_fp32_param(parameter, weights[name].to(self.device))
-        self._engine.lr_scheduler.last_epoch = updates - 1
+        self._engine.lr_scheduler.last_epoch = steps - 1
         with warnings.catch_warnings(action="ignore"):  # it misses the steps of the optimiser that were not taken here
             self._engine.lr_scheduler.step()
 

@@ -1,4 +1,4 @@
-"""The concrete context that a robust method sees: one micro-batch of one update, on the engine.
+"""The concrete context that a robust method sees: one micro-batch of one step, on the engine.
 
 Everything that makes a method exact under ZeRO and accumulation is here, so that methods are equations only.
 """
@@ -22,7 +22,7 @@ class StepContext:
 
     def __init__(
         self, engine: Engine, kernels: ModuleType, settings: MethodSettings, batch: Batch, *,
-        epsilon: float, seed: int, update: int, global_weight: float, ends_update: bool,
+        epsilon: float, seed: int, step: int, global_weight: float, ends_step: bool,
     ) -> None:
         self.settings = settings
         self.kernels = kernels
@@ -32,11 +32,11 @@ class StepContext:
         self._engine = engine
         self._batch = batch
         self._seed = seed
-        self._update = update
+        self._step = step
         # Ranks are averaged by the engine, micro-batches are added: this makes both a mean over the global batch.
         # A global batch without a single prediction (mlm on empty texts) has a loss, and a gradient, of zero.
         self._scale = engine.ranks.world_size / max(1.0, global_weight)
-        self._ends_update = ends_update
+        self._ends_step = ends_step
         self._site: Tensor | None = None
         self._site_grad: Tensor | None = None
         self._not_finite: Tensor | None = None
@@ -83,7 +83,7 @@ class StepContext:
 
     def backward(self, loss: Tensor, *, last: bool = True) -> None:
         """Add the gradient of this share of the global mean."""
-        self._engine.backward(loss * self._scale, last=last and self._ends_update)
+        self._engine.backward(loss * self._scale, last=last and self._ends_step)
 
     def accumulate(self, delta_BLH: Tensor, share: float, *, last: bool) -> tuple[Tensor, Tensor]:
         """Add `share` of the gradient at x + delta to the update; returns (loss sum, d loss / d delta).
@@ -101,7 +101,7 @@ class StepContext:
         if last and self._site_grad is not None and self._site is not None and self._site.requires_grad:
             # In fp32: in fp16 the sum would lose its small entries, since it meets the loss scale only on its way down.
             total = total + (self._site.float() * self._site_grad).sum()
-        self._engine.backward(total, last=last and self._ends_update)
+        self._engine.backward(total, last=last and self._ends_step)
         if point.grad is None:
             raise RuntimeError("the loss does not depend on the perturbation")
         self._count_not_finite(point.grad)
@@ -146,7 +146,7 @@ class StepContext:
     def uniform(self) -> Tensor:
         """(B,) float64 on the CPU: one counter-based number per example."""
         ids_B = self._batch.example_ids.cpu()
-        bits = philox.counter_bits(self._seed, self._update, ids_B, 1, 1, philox.STREAM_MIXING)
+        bits = philox.counter_bits(self._seed, self._step, ids_B, 1, 1, philox.STREAM_MIXING)
         return philox.uniform(bits).view(-1).double()
 
     @property
@@ -156,11 +156,11 @@ class StepContext:
         return self._batch.partner
 
     def noise(self, kind: str, draw: int) -> Tensor:
-        """Counter-based noise in the current ball, keyed by seed, update and example id."""
+        """Counter-based noise in the current ball, keyed by seed, step and example id."""
         x_BLH, m_BL = self.site()
         s = self._ball
         _, delta = self.kernels.perturb_init(
-            x_BLH, m_BL, self.epsilon, s.norm, s.scope, kind, self._seed, self._update, self._batch.example_ids, draw)
+            x_BLH, m_BL, self.epsilon, s.norm, s.scope, kind, self._seed, self._step, self._batch.example_ids, draw)
         noise: Tensor = delta
         return noise
 

@@ -21,8 +21,8 @@ def announce(folder: Path, recipe: Recipe, data: TrainingData, max_steps: int, s
              origin: dict[str, Any], engine: Engine) -> None:
     """Log how the run starts, and warnings on its data and its origin. origin: as `build_model` returns it."""
     shards = recipe.data.shards
-    start = f"resumed after update {state.update}" if state.update else "new run"
-    _log.info("%s: %s, %d updates, %d training rows, %d rank(s), ZeRO %d, %s", folder, start, max_steps,
+    start = f"resumed after step {state.step}" if state.step else "new run"
+    _log.info("%s: %s, %d steps, %d training rows, %d rank(s), ZeRO %d, %s", folder, start, max_steps,
               sum(len(cell) for cell in data.train), engine.ranks.world_size, engine.stage, engine.device)
     if not tokenizer_dir(shards, data.manifest.tokenizer.fingerprint).is_dir():
         _log.warning("no tokenizer beside the shards in %s; %s will not hold one", shards, folder / BEST)

@@ -13,7 +13,7 @@ from trainer.runs.state import TrainState
 def update_best(
     state: TrainState, values: Mapping[str, float], sign: float, select_on: str | None, metric: str
 ) -> bool:
-    """Take an evaluation after step `state.update` into account; returns whether its model is the best so far.
+    """Take an evaluation after step `state.step` into account; returns whether its model is the best so far.
 
     values: dev cell -> value. sign: 1 where higher is better, -1 where lower is. select_on: the selection cell; None
     where there is no dev cell, and every later model counts as better. Of equal values the latest is taken: it has
@@ -22,9 +22,9 @@ def update_best(
     for name, value in values.items():
         best = state.oracle.get(name)
         if best is None or sign * value >= sign * best["value"]:
-            state.oracle[name] = {"value": value, "step": state.update}
-    is_best = select_on is None or state.oracle[select_on]["step"] == state.update
+            state.oracle[name] = {"value": value, "step": state.step}
+    is_best = select_on is None or state.oracle[select_on]["step"] == state.step
     if is_best:
         value_here = state.oracle[select_on]["value"] if select_on else None
-        state.selected = {"cell": select_on, "metric": metric, "value": value_here, "step": state.update}
+        state.selected = {"cell": select_on, "metric": metric, "value": value_here, "step": state.step}
     return is_best

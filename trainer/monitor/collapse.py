@@ -41,11 +41,11 @@ class CollapseCheck:
 
     def check(self, state: TrainState, predictions: Predictions) -> None:
         """Count evaluations at chance in `state`; raise Collapsed, or warn, at the second in a row."""
-        late = state.update >= max(FEWEST_STEPS, WARMUP_AND_MORE * self.max_steps, self.warmup_ratio * self.max_steps)
+        late = state.step >= max(FEWEST_STEPS, WARMUP_AND_MORE * self.max_steps, self.warmup_ratio * self.max_steps)
         state.collapsed_evaluations = state.collapsed_evaluations + 1 if late and is_constant(predictions) else 0
         if state.collapsed_evaluations < EVALUATIONS_IN_A_ROW:
             return
-        message = (f"training has collapsed: at update {state.update} every dev example gets the same class (accuracy "
+        message = (f"training has collapsed: at step {state.step} every dev example gets the same class (accuracy "
                    f"{predictions.metric('accuracy'):.3f}). {self.advice}")
         if self.on_collapse == "stop":
             raise Collapsed(message + "; --evaluation.on_collapse=warn goes on regardless")

@@ -45,11 +45,11 @@ class NonfiniteCheck:
         else:
             state.nonfinite_steps += 1
             state.nonfinite_in_a_row += 1
-            note(step, {"event": "skipped_update", "loss": _plain(loss), "example_ids": example_ids()})
+            note(step, {"event": "skipped_step", "loss": _plain(loss), "example_ids": example_ids()})
             if state.nonfinite_in_a_row > self.max_nonfinite_steps:
                 found = f"the loss is {loss:.3g}, the gradient is not finite" if math.isfinite(loss) else (
                     "the loss is not finite")
-                raise NonFinite(f"NaN or Inf in {state.nonfinite_in_a_row} updates in a row, the last of them {step}: "
+                raise NonFinite(f"NaN or Inf in {state.nonfinite_in_a_row} steps in a row, the last of them {step}: "
                                 f"{found}. Try: {self.remedies}")
         if not math.isfinite(loss):
             return
@@ -61,7 +61,7 @@ class NonfiniteCheck:
 
 def nonfinite_check(engine: EngineSection, logging: LoggingSection, robust: MethodSettings) -> NonfiniteCheck:
     """The check that these sections ask for."""
-    remedies = ["lower optimizer.lr", "look at the example ids of the skipped updates in metrics.jsonl"]
+    remedies = ["lower optimizer.lr", "look at the example ids of the skipped steps in metrics.jsonl"]
     if engine.precision == "fp16":
         remedies.insert(0, "set engine.precision to bf16 or fp32")
     if isinstance(robust, BallSettings):

@@ -28,7 +28,7 @@ def outcome(recipe: Recipe, state: TrainState, data: TrainingData, max_steps: in
     chance = majority_share(data.dev[chosen]) if chosen and has_chance else None
     at_chance = None
     if chosen and value is not None and chance:
-        evaluations = evaluations_to_choose_from(recipe, max_steps, state.update)
+        evaluations = evaluations_to_choose_from(recipe, max_steps, state.step)
         at_chance = is_at_chance(value, chance, len(data.dev[chosen]), evaluations)
     return {"selection": state.selected, "oracle_by_cell": state.oracle, "at_chance": at_chance, "chance": chance,
             "site_norm": state.site_norm, "examples": state.examples, "wall_seconds": round(state.seconds, 3)}
@@ -44,11 +44,11 @@ def mark_done(folder: Path, state: TrainState, found: dict[str, Any], advice: st
     # Told to go on after a collapse (evaluation.on_collapse), the run is a failed seed all the same.
     collapsed = state.collapsed_evaluations >= EVALUATIONS_IN_A_ROW
     update_record(folder, status="collapsed" if collapsed else "done", **found)
-    write_json(folder / DONE, {"update": state.update, **found})
+    write_json(folder / DONE, {"step": state.step, **found})
     value = state.selected.get("value")
-    early = f", out of patience after update {state.update}" if state.out_of_patience else ""
+    early = f", out of patience after step {state.step}" if state.out_of_patience else ""
     best = "" if value is None else (f"; best {state.selected['metric']} on {state.selected['cell']} {value:.4f} at "
-                                     f"update {state.selected['step']}")
+                                     f"step {state.selected['step']}")
     _log.info("%s: done in %.0f s%s%s", folder, state.seconds, early, best)
     if found["at_chance"]:
         _log.warning("the final model is at chance: accuracy %.4f on %s, where always naming the most frequent class "

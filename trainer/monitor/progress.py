@@ -22,10 +22,10 @@ class Progress:
         now = time.monotonic()
         if now - self._last > SECONDS or step == self._max_steps:
             self._last = now
-            _log.info("update %6d/%d  loss %.4f  %.0f examples/s", step, self._max_steps,
+            _log.info("step %6d/%d  loss %.4f  %.0f examples/s", step, self._max_steps,
                       metrics.get("train/loss") or 0, metrics["speed/examples_per_second"] or 0)
 
     def evaluation(self, step: int, metric: str, values: Mapping[str, float]) -> None:
         """Log the values of all dev cells, by language."""
         shown = "  ".join(f"{name.split('/')[-1]} {value:.3f}" for name, value in values.items() if value)
-        _log.info("update %6d/%d  dev %s: %s", step, self._max_steps, metric, shown)
+        _log.info("step %6d/%d  dev %s: %s", step, self._max_steps, metric, shown)

@@ -55,7 +55,7 @@ class Watcher:
     def __call__(self, meter: Meter, result: StepResult) -> None:
         """Raises Preempted, after saving, where a signal asked any rank to stop; NonFinite; Collapsed; OSError where
         writing of a checkpoint has failed."""
-        step, engine = self.state.update, self.engine
+        step, engine = self.state.step, self.engine
         last = step == self.max_steps
         self.saver.store.check()
         self._open.append(StepReduction(step, result, engine.ranks, engine.device))
@@ -74,7 +74,7 @@ class Watcher:
         if last or stop:
             self.saver.wait()
         if stop and not last:
-            raise Preempted(f"asked to leave ({STOP_SIGNALS.received or 'by another rank'}): saved after update "
+            raise Preempted(f"asked to leave ({STOP_SIGNALS.received or 'by another rank'}): saved after step "
                             f"{step} of {self.max_steps}; the same command goes on from there")
         if is_logged:
             meter.clear()  # again: evaluation and saving do not count as time of training
@@ -96,11 +96,11 @@ class Watcher:
         metrics["train/learning_rate"] = learning_rate
         metrics["train/gradient_norm"] = self.engine.gradient_norm
         if isinstance(self.robust, BallSettings):
-            progress = (self.state.update - 1) / self.max_steps
+            progress = (self.state.step - 1) / self.max_steps
             metrics["train/epsilon"] = radius(self.robust, progress, self.state.site_norm)
-        self.log.write(self.state.update, metrics)
+        self.log.write(self.state.step, metrics)
         if self.engine.ranks.is_main:
-            self._progress.training(self.state.update, metrics)
+            self._progress.training(self.state.step, metrics)
 
     def _evaluate(self) -> None:
         state, engine = self.state, self.engine
@@ -108,16 +108,16 @@ class Watcher:
         scores = {metric: {name: predictions.metric(metric) for name, predictions in found.items()}
                   for metric in self.metrics}
         if found:
-            self.log.write(state.update, {f"dev/{metric}/{name}": value for metric, values in scores.items()
+            self.log.write(state.step, {f"dev/{metric}/{name}": value for metric, values in scores.items()
                                           for name, value in values.items()})
         metric = self.metrics[0]
-        counts = counts_for_selection(self.robust, state.update / self.max_steps)
+        counts = counts_for_selection(self.robust, state.step / self.max_steps)
         is_best = counts and update_best(state, scores[metric], METRICS[metric].sign, self.select_on, metric)
         update_patience(state, counts=counts, is_best=is_best, patience=self.evaluation.patience_evaluations)
         if is_best:
             self.save_best()
         if engine.ranks.is_main and found:
             for name, values in scores.items():
-                self._progress.evaluation(state.update, name, values)
+                self._progress.evaluation(state.step, name, values)
         if self.select_on and engine.module.kind.one_class:
             self.collapse.check(state, found[self.select_on])

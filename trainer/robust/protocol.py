@@ -24,7 +24,7 @@ S = TypeVar("S", bound=MethodSettings, covariant=True)
 
 
 class Context(Protocol[S]):
-    """One micro-batch of one update, for a method with settings of class S."""
+    """One micro-batch of one step, for a method with settings of class S."""
 
     kernels: ModuleType
     epsilon: float

@@ -46,28 +46,28 @@ NOT_PART = (
 OF_ADAMW = ("beta1", "beta2", "eps", "fused")
 
 
-def evaluation_interval(recipe: Recipe, updates: int) -> int:
+def evaluation_interval(recipe: Recipe, max_steps: int) -> int:
     """Updates between evaluations of the dev cells."""
-    return recipe.evaluation.every_steps or max(1, updates // 10)
+    return recipe.evaluation.every_steps or max(1, max_steps // 10)
 
 
-def evaluations_to_choose_from(recipe: Recipe, updates: int, done: int) -> int:
-    """Number of evaluations among the first `done` of `updates` updates that may select the checkpoint."""
-    every = evaluation_interval(recipe, updates)
-    evaluated = {*range(every, done + 1, every), *([updates] if done == updates else [])}
-    return sum(counts_for_selection(recipe.robust, step / updates) for step in evaluated)
+def evaluations_to_choose_from(recipe: Recipe, max_steps: int, done: int) -> int:
+    """Number of evaluations among the first `done` of `max_steps` steps that may select the checkpoint."""
+    every = evaluation_interval(recipe, max_steps)
+    evaluated = {*range(every, done + 1, every), *([max_steps] if done == max_steps else [])}
+    return sum(counts_for_selection(recipe.robust, step / max_steps) for step in evaluated)
 
 
 def determining_settings(
     recipe: Recipe, *, train: Mapping[str, str], selection: tuple[str, str] | None, max_length: int,
-    masks_tokens: bool, dropout: float, configuration: Mapping[str, Any], updates: int, kernels: str,
+    masks_tokens: bool, dropout: float, configuration: Mapping[str, Any], max_steps: int, kernels: str,
 ) -> dict[str, bool | int | float | str | None]:
     """Settings that the results of this run depend on, except the seed; all defaults resolved.
 
     train: hash of the rows of each training cell by name. selection: name and hash of the rows of the dev cell that
     picks the checkpoint. masks_tokens: whether training masks tokens. dropout: rate of the model's hidden states.
     configuration: settings of the model as built that shape its outputs or new weights, and its other dropout rates.
-    updates: the length of the run. kernels: the backend that was found. Reads the origin's weights to hash them
+    max_steps: the length of the run. kernels: the backend that was found. Reads the origin's weights to hash them
     (seconds for XLM-R large), or, of `init_from`, that run's record.
     """
     cell, rows = selection or ("", "")
@@ -76,9 +76,9 @@ def determining_settings(
     settings |= {f"robust.{name}": value for name, value in recipe.robust.resolved().items()}
     settings |= {
         "data.train": ", ".join(sorted(train)), "data.rows": _rows_of(train.values()), "data.max_length": max_length,
-        "schedule.max_steps": updates, "evaluation.every_steps": evaluation_interval(recipe, updates),
+        "schedule.max_steps": max_steps, "evaluation.every_steps": evaluation_interval(recipe, max_steps),
         "selection.cell": cell, "selection.rows": _rows_of([rows]) if rows else "",
-        "selection.evaluations": evaluations_to_choose_from(recipe, updates, updates),
+        "selection.evaluations": evaluations_to_choose_from(recipe, max_steps, max_steps),
         "selection.window": 1.0 - selection_starts(recipe.robust),
         "model.origin": _origin(recipe), "model.dropout": dropout,
         "model.config": hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:PREFIX],

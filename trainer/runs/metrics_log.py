@@ -31,14 +31,14 @@ class MetricsLog:
         self._file = path.open("a", encoding="utf-8")
         self._folder, self._resume_from = run_dir / "tensorboard", resume_from
 
-    def write(self, update: int, metrics: dict[str, float | None]) -> None:
+    def write(self, step: int, metrics: dict[str, float | None]) -> None:
         """Write `metrics` (name with its group, such as "train/loss" -> value) of this step; None is left out."""
         if self._file is None:
             return
         known = {name: value for name, value in metrics.items() if value is not None}
         # JSON has no NaN: it is written as null, so that every line stays readable.
         line = {name: value if math.isfinite(value) else None for name, value in known.items()}
-        self._file.write(json.dumps({"update": update, **line}) + "\n")
+        self._file.write(json.dumps({"step": step, **line}) + "\n")
         self._file.flush()
         if self._board is None:
             from torch.utils.tensorboard import SummaryWriter  # after the first step: slow to import
@@ -46,12 +46,12 @@ class MetricsLog:
             # purge_step hides what was drawn beyond the checkpoint that the run resumes from.
             self._board = SummaryWriter(str(self._folder), purge_step=self._resume_from + 1)
         for name, value in known.items():
-            self._board.add_scalar(name, value, update)
+            self._board.add_scalar(name, value, step)
 
-    def note(self, update: int, event: dict[str, Any]) -> None:
+    def note(self, step: int, event: dict[str, Any]) -> None:
         """Write an event of this step, to metrics.jsonl only."""
         if self._file is not None:
-            self._file.write(json.dumps({"update": update, **event}) + "\n")
+            self._file.write(json.dumps({"step": step, **event}) + "\n")
             self._file.flush()
 
     def __enter__(self) -> MetricsLog:
@@ -64,13 +64,18 @@ class MetricsLog:
                 writer.close()
 
 
-def _drop_after(path: Path, update: int) -> None:
-    """Drop lines of updates after `update`, and what is no line of ours: a last one that was cut short, or damage."""
+def _drop_after(path: Path, step: int) -> None:
+    """Drop lines of steps after `step`, and what is no line of ours: a last one that was cut short, or damage."""
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
-            if json.loads(line)["update"] <= update:
+            if _step_of(json.loads(line)) <= step:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
     write_text(path, "".join(kept))
+
+
+def _step_of(line: dict[str, Any]) -> int:
+    step: int = line["step"] if "step" in line else line["update"]  # as earlier releases called it
+    return step

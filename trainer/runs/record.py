@@ -91,7 +91,7 @@ class RunRecord(_Part):
     recipe_digest: str = ""
     origin_run: WeightsHash = ""
     weights_from: dict[str, Any] = {}
-    updates: Count | None = None
+    max_steps: Count | None = Field(default=None, validation_alias=AliasChoices("max_steps", "updates"))
     """Length of the run."""
     world_size: Count | None = None
     zero_stage: Count | None = None

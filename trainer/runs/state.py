@@ -1,6 +1,6 @@
 """Training state: what a checkpoint stores besides the engine's own state.
 
-No random state: weights, data order, noise, masking and dropout are functions of the seed, the update and, dropout
+No random state: weights, data order, noise, masking and dropout are functions of the seed, the step and, dropout
 only, of the rank and the split into micro-batches.
 """
 
@@ -10,15 +10,15 @@ import copy
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-EARLIER_NAMES = {"skipped": "nonfinite_steps", "skipped_in_a_row": "nonfinite_in_a_row"}
+EARLIER_NAMES = {"update": "step", "skipped": "nonfinite_steps", "skipped_in_a_row": "nonfinite_in_a_row"}
 
 
 @dataclass
 class TrainState:
     """State beside weights, optimiser and schedule; anything that is not here is lost on resume."""
 
-    update: int = 0
-    """Updates done; the position in the data is a function of it."""
+    step: int = 0
+    """Steps done; the position in the data is a function of it."""
     examples: int = 0
     """Training examples seen."""
     seconds: float = 0.0
@@ -40,7 +40,7 @@ class TrainState:
     nonfinite_in_a_row: int = 0
     """Those among them since the last step that was applied."""
     usual_loss: float | None = None
-    """Running mean of the loss per update, which a spike is measured against."""
+    """Running mean of the loss per step, which a spike is measured against."""
     windows: list[dict[str, Any]] = field(default_factory=list)
     """Per rank, the open window of the meter: the next line of the log is the same with or without a resume."""
 

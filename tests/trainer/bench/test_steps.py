@@ -73,7 +73,7 @@ def test_lines_bounds_and_memory_of_one_ascent_step(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     with launcher_variables_kept():
-        assert bench_steps(updates=1, rounds=1, only="K=1", vocabulary=2000) == 0
+        assert bench_steps(steps=1, rounds=1, only="K=1", vocabulary=2000) == 0
     printed = capsys.readouterr().out
 
     seconds, memory = printed.split("peak memory")

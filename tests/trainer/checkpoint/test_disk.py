@@ -49,13 +49,13 @@ def test_a_disk_that_is_full_at_any_write(recipe: Path, monkeypatch: pytest.Monk
 
     def call(self: Watcher, meter: Meter, result: StepResult) -> None:
         original(self, meter, result)
-        if self.state.update != 4:
+        if self.state.step != 4:
             return
         store_of_run = self.saver.store
         store_of_run.wait()
         folder = store_of_run._run_dir
         before = {path: sorted(p.name for p in path.iterdir()) for path in layout.complete_checkpoints(folder)}
-        assert [layout.update_of(path) for path in before] == [3]
+        assert [layout.step_of(path) for path in before] == [3]
         writes.count, writes.fails_at = 0, 10**9
         store_of_run.save(self.state)
         store_of_run.wait()
@@ -88,7 +88,7 @@ def test_a_full_disk_ends_the_run_in_a_line_and_it_goes_on(recipe: Path, writes:
         run(recipe, "full", {"schedule.max_steps": "8"})
     writes.fails_at = 10**9
     folder = recipe.parent / "runs/full"
-    assert next(map(layout.update_of, layout.complete_checkpoints(folder))) == 3
+    assert next(map(layout.step_of, layout.complete_checkpoints(folder))) == 3
     assert metrics_of(run(recipe, "full", {"schedule.max_steps": "8"})) == metrics_of(whole)
     assert not list((folder / layout.FOLDER).glob(".*"))
 
@@ -128,7 +128,7 @@ def test_a_damaged_checkpoint_is_told_and_an_older_one_taken(recipe: Path, damag
     capsys.readouterr()
     assert metrics_of(run(recipe, "damaged")) == metrics_of(whole)
     said = capsys.readouterr()
-    assert "resumed after update 3" in said.out
+    assert "resumed after step 3" in said.out
     assert ("is not what was written; an older checkpoint is taken" in said.err) == (
         damage in ("flipped bit", "another's file"))
 

@@ -43,7 +43,7 @@ def trained(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
             original(self)
             self.engine.module.eval()
             with torch.no_grad():
-                seen[self.state.update] = self.engine.module(batch_of(shards, cell)).float()
+                seen[self.state.step] = self.engine.module(batch_of(shards, cell)).float()
             self.engine.module.train()
 
         with pytest.MonkeyPatch.context() as patch:

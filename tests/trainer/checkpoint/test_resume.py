@@ -58,7 +58,7 @@ def whole(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 def last_state(folder: Path, update: int = 10) -> dict[str, torch.Tensor]:
     """The weights after the last update, whether or not they were the best."""
     newest = layout.complete_checkpoints(folder)[-1]
-    assert layout.update_of(newest) == update
+    assert layout.step_of(newest) == update
     files = [torch.load(path, weights_only=False, map_location="cpu") for path in sorted(newest.glob("*.pt"))]
     found: dict[str, torch.Tensor] = {}
 
@@ -120,15 +120,15 @@ def test_patience_ends_a_run_alike_whenever_it_dies(recipe: Path, capsys: pytest
     patient = {"evaluation.every_steps": "1", "evaluation.patience_evaluations": "2", "schedule.max_steps": "40"}
     whole = run(recipe, "whole", patient)
     done = json.loads((whole / "done.json").read_text())
-    assert 3 <= done["update"] < 40
-    assert done["update"] == done["selection"]["step"] + 2
-    assert f"out of patience after update {done['update']}" in capsys.readouterr().out
-    for update in (2, done["update"] - 1):
+    assert 3 <= done["step"] < 40
+    assert done["step"] == done["selection"]["step"] + 2
+    assert f"out of patience after step {done['step']}" in capsys.readouterr().out
+    for update in (2, done["step"] - 1):
         with killed_at(update):
             run(recipe, "killed", patient)
     found = run(recipe, "killed", patient)
     assert metrics_of(found) == metrics_of(whole)
-    assert json.loads((found / "done.json").read_text())["update"] == done["update"]
+    assert json.loads((found / "done.json").read_text())["step"] == done["step"]
 
 
 def test_a_finished_run_says_so_and_changes_nothing(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,7 +146,7 @@ def test_a_half_written_checkpoint_is_never_chosen(recipe: Path, whole: dict[str
         run(recipe, "plain", KINDS["plain"])
     folder = recipe.parent / "runs" / "plain"
     three, six = layout.complete_checkpoints(folder)
-    assert (layout.update_of(three), layout.update_of(six)) == (3, 6)
+    assert (layout.step_of(three), layout.step_of(six)) == (3, 6)
     nine = six.with_name(layout.checkpoint_name(9))  # later, but without a manifest
     shutil.copytree(six, nine)
     (nine / layout.MANIFEST).unlink()
@@ -155,7 +155,7 @@ def test_a_half_written_checkpoint_is_never_chosen(recipe: Path, whole: dict[str
     assert layout.complete_checkpoints(folder) == [three]
     capsys.readouterr()
     assert_same(run(recipe, "plain", KINDS["plain"]), whole["plain"])
-    assert "resumed after update 3" in capsys.readouterr().out
+    assert "resumed after step 3" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", ["missing file", "no manifest", "broken manifest", "another format", "no files"])
@@ -163,7 +163,7 @@ def test_what_counts_as_whole(tmp_path: Path, damage: str) -> None:
     path = tmp_path / layout.FOLDER / layout.checkpoint_name(5)
     path.mkdir(parents=True)
     (path / "a.pt").write_bytes(b"123")
-    manifest = {"format_version": layout.FORMAT_VERSION, "update": 5, "files": {"a.pt": {"size": 3, "sha256": "?"}}}
+    manifest = {"format_version": layout.FORMAT_VERSION, "step": 5, "files": {"a.pt": {"size": 3, "sha256": "?"}}}
     (path / layout.MANIFEST).write_text(json.dumps(manifest))
     assert layout.complete_checkpoints(tmp_path) == [path]
     if damage == "missing file":

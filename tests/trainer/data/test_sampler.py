@@ -13,7 +13,7 @@ LENGTHS = np.random.default_rng(0).integers(5, 60, ROWS)
 
 
 def flat(**changes: int) -> list[tuple[int, np.ndarray]]:
-    settings = {"seed": 3, "first_update": 0, "updates": 20, "rank": 0, "world_size": 1, "accumulation": 1, **changes}
+    settings = {"seed": 3, "first_step": 0, "steps": 20, "rank": 0, "world_size": 1, "accumulation": 1, **changes}
     return list(sampler.micro_batches(LENGTHS, SIZE, bucket_by_length=True, **settings))
 
 
@@ -49,7 +49,7 @@ def test_ranks_and_accumulation_share_out_the_same_global_batches(world: int, ac
 
 
 def test_starting_in_the_middle_gives_the_tail() -> None:
-    for (epoch, one), (other_epoch, other) in zip(flat()[11:], flat(first_update=11), strict=True):
+    for (epoch, one), (other_epoch, other) in zip(flat()[11:], flat(first_step=11), strict=True):
         assert epoch == other_epoch
         assert np.array_equal(one, other)
 
@@ -76,4 +76,4 @@ def test_batches_of_like_length_hold_little_padding() -> None:
 
 def test_too_few_rows_for_one_batch() -> None:
     with pytest.raises(InputError, match=r"5 rows, fewer than batch.size 8"):
-        sampler.updates_per_epoch(5, 8)
+        sampler.steps_per_epoch(5, 8)

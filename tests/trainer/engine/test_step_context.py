@@ -63,7 +63,7 @@ def context(shards: Path, tmp_path: Path, site: str, loss_scale: float = 1.0, dr
     engine: Any = PlainEngine(module, loss_scale)
     settings = settings or SMART()
     return StepContext(engine, reference, settings, Examples([cell], 24)[0, np.arange(4)],
-                       epsilon=1.0, seed=0, update=0, global_weight=4, ends_update=True)
+                       epsilon=1.0, seed=0, step=0, global_weight=4, ends_step=True)
 
 
 @pytest.mark.parametrize("loss_scale", [1.0, 1024.0])
@@ -154,8 +154,8 @@ def test_micro_batches_do_not_share_masks(shards: Path, tmp_path: Path, monkeypa
     settings = PGD(shared_dropout=True)
     torch.manual_seed(3)
     ctx = context(shards, tmp_path, "embeddings", dropout=0.3, settings=settings)
-    again = StepContext(ctx._engine, reference, settings, ctx._batch, epsilon=1.0, seed=0, update=0, global_weight=4,
-                        ends_update=True)
+    again = StepContext(ctx._engine, reference, settings, ctx._batch, epsilon=1.0, seed=0, step=0, global_weight=4,
+                        ends_step=True)
     ctx.epsilon = again.epsilon = 1e-9
     one, two = (logits_of_passes(each, monkeypatch, "pgd")[0] for each in (ctx, again))
     assert float((one - two).abs().max()) > 1e-3

@@ -54,25 +54,25 @@ def test_one_class_for_all_is_constant_whatever_class_it_is() -> None:
 
 
 def test_two_in_a_row_after_the_warm_up_end_the_run() -> None:
-    state = TrainState(update=400)
+    state = TrainState(step=400)
     check().check(state, AT_CHANCE)
     check().check(state, ALIVE)
     check().check(state, AT_CHANCE)
-    with pytest.raises(Collapsed, match=r"update 400.*accuracy 0\.500.*optimizer\.lr.*on_collapse=warn"):
+    with pytest.raises(Collapsed, match=r"step 400.*accuracy 0\.500.*optimizer\.lr.*on_collapse=warn"):
         check().check(state, AT_CHANCE)
 
 
 def test_every_model_may_begin_at_chance() -> None:
-    state = TrainState(update=250)  # a quarter of the run
+    state = TrainState(step=250)  # a quarter of the run
     for _ in range(5):
         check().check(state, AT_CHANCE)
-    state = TrainState(update=FEWEST_STEPS - 1)
+    state = TrainState(step=FEWEST_STEPS - 1)
     for _ in range(5):
         check(FEWEST_STEPS).check(state, AT_CHANCE)
 
 
 def test_told_to_go_on_it_warns_once(capsys: pytest.CaptureFixture[str]) -> None:
-    state = TrainState(update=400)
+    state = TrainState(step=400)
     for _ in range(4):
         check(on_collapse="warn").check(state, AT_CHANCE)
     assert capsys.readouterr().err.count("warning: training has collapsed") == 1
@@ -85,7 +85,7 @@ def test_a_collapsing_run_ends_with_advice(recipe_at_chance: Path, capsys: pytes
     assert not (run / "done.json").exists()
     record = json.loads((run / "run.json").read_text())
     assert (record["status"], record["at_chance"]) == ("collapsed", True)
-    assert record["why"].startswith("training has collapsed: at update")
+    assert record["why"].startswith("training has collapsed: at step")
 
     write_random_cell(recipe_at_chance.parent / "shards", "xnli/test/en", 20, seed=5)
     assert evaluate(str(run), tasks="xnli", shards=str(recipe_at_chance.parent / "shards")) == 0

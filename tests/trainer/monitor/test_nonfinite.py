@@ -70,8 +70,8 @@ def test_an_update_is_skipped_as_if_it_had_not_been(recipe: Path, engine: str, v
     with spoilt(4, 4, value):
         found = run(recipe, "spoilt", {**common, "schedule.max_steps": "4"})
     before = run(recipe, "before", {**common, "schedule.max_steps": "3"})
-    assert (event := events_of(found)[0])["event"] == "skipped_update"
-    assert (event["update"], len(event["example_ids"][0])) == (4, 8)
+    assert (event := events_of(found)[0])["event"] == "skipped_step"
+    assert (event["step"], len(event["example_ids"][0])) == (4, 8)
     one, other = weights_of(found), weights_of(before)
     assert all(torch.equal(one[key], other[key]) for key in one)
 
@@ -91,7 +91,7 @@ def test_after_a_skip_training_goes_on_as_without_that_update(recipe: Path) -> N
 def test_a_finite_loss_with_a_gradient_that_is_not(recipe: Path) -> None:
     with spoilt(4, 5, float("inf"), gradient_only=True):
         found = run(recipe, "gradient", {**ENGINES["zero2"], "evaluation.every_steps": "100"})
-    assert [event["update"] for event in events_of(found)] == [4, 5]
+    assert [event["step"] for event in events_of(found)] == [4, 5]
     assert all(torch.isfinite(weight).all() for weight in weights_of(found).values())
 
 
@@ -99,7 +99,7 @@ def test_too_many_in_a_row_end_the_run_with_a_diagnosis(recipe: Path, capsys: py
     with spoilt(3, 10), launcher_variables_kept():
         assert train(str(recipe), name="lost", **{**PGD, "engine.max_nonfinite_steps": "4"}) == 3
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("error: NaN or Inf in 5 updates in a row, the last of them 7")
+    assert said.startswith("error: NaN or Inf in 5 steps in a row, the last of them 7")
     assert "lower robust.epsilon" in said
     assert not (recipe.parent / "runs/lost/done.json").exists()
 
@@ -114,6 +114,6 @@ def test_spikes_are_noted_with_their_examples() -> None:
     assert 1.0 < event["usual_loss"] < 1.1
     for step, loss, applied in ((16, float("nan"), False), (17, 1.0, True), (17, 1.0, False)):
         check.check(state, step, loss, applied, lambda: [], lambda at, event: None)
-    with pytest.raises(NonFinite, match=r"2 updates in a row, the last .* 18: .*gradient is not finite. Try: this"):
+    with pytest.raises(NonFinite, match=r"2 steps in a row, the last .* 18: .*gradient is not finite. Try: this"):
         check.check(state, 18, 1.0, False, lambda: [], lambda at, event: None)
     assert (state.nonfinite_steps, state.nonfinite_in_a_row) == (3, 2)

@@ -47,7 +47,7 @@ def divergence(model: SiteModel, shards: Path, method: str, **settings: Any) -> 
                          backward=lambda loss, last: None)
     metrics = (METHODS[method].step(StepContext(
         engine, reference, METHODS[method].settings(**settings), batch, epsilon=EPSILON * norm, seed=0,
-        update=draw, global_weight=ROWS, ends_update=True)) for draw in range(DRAWS))
+        step=draw, global_weight=ROWS, ends_step=True)) for draw in range(DRAWS))
     return sum(float(each["smoothness"][0]) for each in metrics)
 
 

@@ -22,14 +22,14 @@ from trainer.results.scores import RESULTS_FILE, read_rows, recipe_digest
 from trainer.robust.random_noise import RandomNoise
 from trainer.runs.identity import evaluations_to_choose_from, majority_share
 from trainer.runs.state import TrainState
-from trainer.train import count_updates, determined_by, train
+from trainer.train import count_steps, determined_by, train
 
 
 def determined(recipe: Path, **overrides: str) -> dict[str, Any]:
     settings = load_recipe(str(recipe), overrides)
     data = open_training_data(settings.data)
     model, _ = build_model(settings, data.manifest, data.max_length)
-    return determined_by(settings, data, count_updates(settings, data), "cpu", model.config)
+    return determined_by(settings, data, count_steps(settings, data), "cpu", model.config)
 
 
 def digest_of(recipe: Path, **overrides: str) -> str:
@@ -209,7 +209,7 @@ def test_chance_at_the_end_of_training_allows_for_the_choice_of_the_best(recipe:
     assert chance is not None
     error = (chance * (1 - chance) / rows) ** 0.5
     for share, update, expected in ((2.5, 20, True), (2.7, 20, False), (2.5, 2, False), (1.6, 2, True)):
-        state = TrainState(update=update, selected={"cell": "xnli/dev/en", "value": chance + share * error})
+        state = TrainState(step=update, selected={"cell": "xnli/dev/en", "value": chance + share * error})
         assert outcome(settings, state, data, 20)["at_chance"] is expected
 
 

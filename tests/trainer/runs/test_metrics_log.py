@@ -24,9 +24,9 @@ def board(folder: Path, name: str) -> list[tuple[int, float]]:
 def test_both_get_the_same_figures(tmp_path: Path) -> None:
     with MetricsLog(tmp_path, active=True, resume_from=0) as metrics:
         metrics.write(1, {"train/loss": 0.5, "train/none": None})
-        assert lines(tmp_path) == [{"update": 1, "train/loss": 0.5}]  # flushed line by line
+        assert lines(tmp_path) == [{"step": 1, "train/loss": 0.5}]  # flushed line by line
         metrics.write(2, {"train/loss": float("nan"), "dev/accuracy/a/b/en": 0.25})
-    assert lines(tmp_path)[1] == {"update": 2, "train/loss": None, "dev/accuracy/a/b/en": 0.25}
+    assert lines(tmp_path)[1] == {"step": 2, "train/loss": None, "dev/accuracy/a/b/en": 0.25}
     assert board(tmp_path, "train/loss")[0] == (1, 0.5)
     assert board(tmp_path, "dev/accuracy/a/b/en") == [(2, 0.25)]
 
@@ -36,10 +36,10 @@ def test_a_resumed_run_drops_what_a_killed_life_wrote_beyond_its_checkpoint(tmp_
         for update in range(1, 6):
             metrics.write(update, {"train/loss": float(update)})
     with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"update": 6, "train/lo')
+        file.write('{"step": 6, "train/lo')
     with MetricsLog(tmp_path, active=True, resume_from=3) as metrics:
         metrics.write(4, {"train/loss": 40.0})
-    assert [(line["update"], line["train/loss"]) for line in lines(tmp_path)] == [(1, 1), (2, 2), (3, 3), (4, 40)]
+    assert [(line["step"], line["train/loss"]) for line in lines(tmp_path)] == [(1, 1), (2, 2), (3, 3), (4, 40)]
     assert board(tmp_path, "train/loss") == [(1, 1), (2, 2), (3, 3), (4, 40)]
 
 
@@ -49,7 +49,7 @@ def test_other_ranks_write_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", [b"5\n", b"{}\n", b"\xff\n", b'{"update": null}\n', b"[" * 100_000 + b"\n", b"\x00"])
+@pytest.mark.parametrize("damage", [b"5\n", b"{}\n", b"\xff\n", b'{"step": null}\n', b"[" * 100_000 + b"\n", b"\x00"])
 def test_lines_that_are_none_of_ours_do_not_stop_a_resume(tmp_path: Path, damage: bytes) -> None:
     with MetricsLog(tmp_path, active=True, resume_from=0) as metrics:
         metrics.write(1, {"train/loss": 1.0})
@@ -57,4 +57,4 @@ def test_lines_that_are_none_of_ours_do_not_stop_a_resume(tmp_path: Path, damage
         file.write(damage)
     with MetricsLog(tmp_path, active=True, resume_from=1) as metrics:
         metrics.write(2, {"train/loss": 2.0})
-    assert [line["update"] for line in lines(tmp_path)] == [1, 2]
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2]

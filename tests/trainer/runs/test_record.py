@@ -26,11 +26,11 @@ def written(folder: Path, record: dict[str, Any], done: bool = True) -> Path:
 
 def test_the_record_is_merged_and_knows_its_versions(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    update_record(tmp_path, **record_of(status="running", updates=5, new_keys=["x"]))
+    update_record(tmp_path, **record_of(status="running", max_steps=5, new_keys=["x"]))
     first = json.loads(path.read_text())
-    update_record(tmp_path, updates=6, **OUTCOME)
+    update_record(tmp_path, max_steps=6, **OUTCOME)
     record = json.loads(path.read_text())
-    assert record == {**first, "updates": 6, **OUTCOME}  # fields that are not the model's, too
+    assert record == {**first, "max_steps": 6, **OUTCOME}  # fields that are not the model's, too
     assert {*PACKAGES, "python", "commit"} <= record["versions"].keys()
     assert "not installed" not in record["versions"].values()
     before = path.read_text()
