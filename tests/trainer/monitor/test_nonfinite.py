@@ -29,7 +29,7 @@ def spoilt(first: int, last: int, value: float = float("nan"), *, gradient_only:
     original = StepContext.backward
 
     def backward(self: StepContext, loss: torch.Tensor, *, last_: int = last, **options: Any) -> None:
-        if first <= self._update + 1 <= last_:
+        if first <= self._step + 1 <= last_:
             loss = loss * (1.0 if gradient_only else value)
             if gradient_only:
                 loss.register_hook(lambda grad: grad * value)
