@@ -167,7 +167,7 @@ def _give_up(error: Collapsed | NonFinite, folder: Path, recipe: Recipe, state: 
 
 
 def count_steps(recipe: Recipe, data: TrainingData) -> int:
-    """The length of the run in steps; InputError where the training cells cannot fill one batch."""
+    """Length of the run in steps; raises InputError if the training cells do not fill one batch."""
     per_epoch = steps_per_epoch(sum(len(cell) for cell in data.train), recipe.batch.size)
     if recipe.schedule.max_steps is not None:
         return recipe.schedule.max_steps
@@ -175,13 +175,13 @@ def count_steps(recipe: Recipe, data: TrainingData) -> int:
 
 
 def training_examples(recipe: Recipe, data: TrainingData) -> Examples:
-    """The training cells under one index, masked anew in every epoch where the kind asks for it."""
+    """All training cells as one data set; kinds that mask do so anew in every epoch."""
     masking = Masking(recipe.data.mask_ratio, recipe.seed)
     return Examples(data.train, data.max_length, recipe.data.pad_to, masking)
 
 
 def _fixed_masking(recipe: Recipe, data: TrainingData) -> Masking | None:
-    """Dev cells are masked alike in every run, so that perplexities can be compared over seeds."""
+    """The same masks of dev cells in every run, so that perplexities are comparable over seeds."""
     return Masking(recipe.data.mask_ratio, 0)
 
 

@@ -1,4 +1,4 @@
-"""The run's best model, `<run>/best/`: a plain transformers folder.
+"""Writer of the best model, `<run>/best/`: a plain transformers folder.
 
 Output: config.json, model.safetensors and the tokenizer's files, loadable without this project through
 `AutoModelForSequenceClassification.from_pretrained` (or `AutoModelForMaskedLM`).
@@ -21,7 +21,7 @@ def write_transformers_folder(
 ) -> None:
     """Write `state` under the names of `model`, with its configuration and a copy of `tokenizer`'s files, to `folder`.
 
-    An earlier folder of that name is replaced only once the new one is whole.
+    An existing folder of that name is replaced only once the new one is complete.
     """
     temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)

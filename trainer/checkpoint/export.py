@@ -21,8 +21,8 @@ def export(run: str, *, out: str, overwrite: bool = False) -> int:
     """Copy a run's best checkpoint to OUT as a plain transformers folder.
 
     A run that is unfinished, collapsed, diverged or at chance is exported with a warning that says so.
-    Raises InputError where the run has none yet or a damaged one, where OUT exists and --overwrite is not given or OUT
-    is no model, and where another process is writing OUT.
+    Raises InputError if the run has no best checkpoint or a damaged one, if OUT exists and --overwrite is not given or
+    OUT is no model, and if another process is writing OUT.
     """
     best, target = Path(run) / BEST, Path(out)
     if not (best / WEIGHTS).is_file():
@@ -43,7 +43,7 @@ def export(run: str, *, out: str, overwrite: bool = False) -> int:
 
 
 def _doubt(run: Path) -> str:
-    """Why the model may not be what its user takes it for; empty for a finished run that has learnt something."""
+    """Warning on an unfinished or failed run, or one at chance; empty for a sound one."""
     record, doubt = read_record(run), doubtful_end(run)
     if doubt in FAILED:
         chosen = record.selection if record is not None else None

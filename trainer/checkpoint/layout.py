@@ -1,7 +1,7 @@
-"""The layout of checkpoints: `<run>/checkpoints/step-00001000/` with `manifest.json`, which is written last.
+"""Layout of checkpoints: `<run>/checkpoints/step-00001000/` with `manifest.json`, which is written last.
 
-A checkpoint counts only if its manifest is there and every file it names has the size it names; `damaged_files` also
-compares the hashes.
+A checkpoint is complete if its manifest exists and every file named there has the recorded size; `damaged_files` also
+compares hashes.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ FORMAT_VERSION = 2
 
 
 def checkpoint_name(step: int) -> str:
-    """Folder name of the checkpoint after `step` steps."""
+    """Folder name of the checkpoint after step `step`."""
     return f"{PREFIX}{step:08d}"
 
 
 def step_of(path: Path) -> int:
-    """Number of steps in a checkpoint folder's name."""
+    """The step in a checkpoint folder's name."""
     return int(path.name.removeprefix(PREFIX))
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """The manifest of the checkpoint at `path`, or None where there is none that can be read."""
+    """The manifest of the checkpoint at `path`, or None if it is missing or unreadable."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -45,8 +45,7 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
 
 
 def changed_data(path: Path, rows_sha256: dict[str, str]) -> str | None:
-    """How the cells of the checkpoint at `path` differ from those of now (hash of the rows by name), None where equal.
-    """
+    """How the cells of the checkpoint at `path` differ from `rows_sha256` (hash of the rows by name); None if equal."""
     before = (read_manifest(path) or {}).get("cells")
     if not isinstance(before, dict):
         return "which rows it was trained on is not recorded"
@@ -62,7 +61,7 @@ def changed_data(path: Path, rows_sha256: dict[str, str]) -> str | None:
 
 
 def is_complete(path: Path) -> bool:
-    """Whether the checkpoint at `path` is whole: manifest there, every file of every rank with its size."""
+    """Whether the checkpoint at `path` has its manifest, and every file of every rank with its recorded size."""
     manifest = read_manifest(path)
     if manifest is None:
         return False
@@ -71,13 +70,13 @@ def is_complete(path: Path) -> bool:
 
 
 def complete_checkpoints(run_dir: Path) -> list[Path]:
-    """The whole checkpoints of a run, oldest first."""
+    """The complete checkpoints of a run, oldest first."""
     found = [path for path in (run_dir / FOLDER).glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdigit()]
     return sorted((path for path in found if is_complete(path)), key=step_of)
 
 
 def damaged_files(path: Path, part: int, parts: int) -> list[str]:
-    """Names of every `parts`-th file, from number `part` on, whose content is not what was written."""
+    """Names of the files whose hash is not the recorded one, among every `parts`-th file from number `part` on."""
     manifest = read_manifest(path) or {"files": {}}
     names = sorted(manifest["files"])[part::parts]
     return [name for name in names if _sha256(path / name) != manifest["files"][name]["sha256"]]

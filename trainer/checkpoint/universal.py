@@ -1,6 +1,6 @@
-"""A checkpoint for another number of ranks, through DeepSpeed's universal format.
+"""Conversion of a checkpoint to DeepSpeed's universal format, for another number of ranks.
 
-Input: a checkpoint folder that this run wrote. DeepSpeed's converter unpickles: never give it another's files.
+Input: a checkpoint folder that this run wrote. DeepSpeed's converter unpickles: never give it files of others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CONVERTER = "deepspeed.checkpoint.ds_to_universal"
 
 
 def convert(source: Path, target: Path) -> str | None:
-    """Write `source` in the universal format to `target`; returns None, or in one line why it cannot be done."""
+    """Convert `source` to `target`; returns None, or the reason of a failure in one line."""
     temporary = target.with_name(f"{target.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     workers = str(min(4, os.cpu_count() or 1))
@@ -37,6 +37,6 @@ def convert(source: Path, target: Path) -> str | None:
 
 
 def _environment() -> dict[str, str]:
-    """Without the launcher's variables: the converter is no rank."""
+    """The environment without the launcher's variables: the converter is no rank."""
     launcher = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     return {key: value for key, value in os.environ.items() if key not in launcher}

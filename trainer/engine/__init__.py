@@ -1,1 +1,1 @@
-"""The DeepSpeed engine and what it owns: optimiser, step context, running average, checkpoint writer."""
+"""The DeepSpeed engine and what it owns: optimiser, step context, EMA, checkpoint writer."""

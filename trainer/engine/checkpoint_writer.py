@@ -1,9 +1,7 @@
-"""Writes a rank's files of a checkpoint behind the back of training.
+"""Asynchronous checkpoint writer, one per rank: a checkpoint engine in DeepSpeed's terms.
 
-`Writer` is what DeepSpeed calls a checkpoint engine: it gives it objects and paths, and asks it to load them again.
-`save` only copies the tensors to the host; a thread then writes, hashes and flushes the files and calls `finish`.
-
-An error while writing is kept, and raised in the training thread by `check` or `wait`.
+`save` only copies the tensors to host memory; a thread then writes, hashes and flushes the files and calls `finish`.
+An error of that thread is kept, and raised in the training thread by `check` or `wait`.
 """
 
 from __future__ import annotations
@@ -25,10 +23,10 @@ Files = dict[str, dict[str, Any]]
 
 
 class Writer:
-    """A rank's writer: at most one checkpoint at a time is on its way to the disk."""
+    """Writer of one rank; at most one checkpoint is being written at a time."""
 
     def __init__(self, safe_types: list[type], *, background: bool) -> None:
-        """safe_types: classes that files may hold beside tensors and plain values; no others are ever unpickled."""
+        """safe_types: classes besides tensors and plain values that `load` accepts; others are never unpickled."""
         self._safe_types = safe_types
         self._background = background
         self._collected: dict[Path, Any] = {}
@@ -36,7 +34,7 @@ class Writer:
         self._error: BaseException | None = None
 
     def start(self, finish: Callable[[Files], None]) -> None:
-        """Write what `save` has collected, then call `finish` with the sizes and hashes of the files."""
+        """Write the objects that `save` collected, then call `finish` with the sizes and hashes of the files."""
         collected, self._collected = self._collected, {}
 
         def write() -> None:
@@ -53,13 +51,13 @@ class Writer:
             self.check()
 
     def check(self) -> None:
-        """Raise what went wrong in the thread, if anything has."""
+        """Raise the error of the thread, if there is one."""
         if self._error is not None:
             error, self._error = self._error, None
             raise error
 
     def wait(self) -> None:
-        """Return once nothing is being written; raise what went wrong."""
+        """Return once nothing is being written; raises as `check` does."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -75,28 +73,28 @@ class Writer:
         os.makedirs(path, exist_ok=exist_ok)
 
     def save(self, state_dict: Any, path: str) -> None:
-        """Copy `state_dict` to the host, to be written to `path`."""
+        """Copy `state_dict` to host memory, to be written to `path`."""
         self._collected[Path(path)] = snapshot(state_dict, {})
 
     def load(self, path: str, map_location: Any = None) -> Any:
-        """What `save` wrote to `path`."""
+        """Load the object that `save` wrote to `path`."""
         with torch.serialization.safe_globals(list(self._safe_types)):
             return torch.load(path, map_location=map_location, weights_only=True)
 
     def commit(self, info: Any) -> bool:
-        """A checkpoint's last object is collected; `start` writes them."""
+        """All objects of a checkpoint are collected; `start` writes them."""
         return True
 
     def is_data_parallel_writer(self, rank: int) -> bool:
-        """Who writes what all ranks have alike."""
+        """Rank 0 writes objects that are the same on all ranks."""
         return rank == 0
 
     def is_decoupled(self) -> bool:
-        """DeepSpeed need not wait for this writer: the store does."""
+        """False: the store waits for this writer, DeepSpeed does not."""
         return False
 
     def preserves_storage_sharing(self) -> bool:
-        """`snapshot` keeps no more than what is asked for, so DeepSpeed need not copy views first."""
+        """False: `snapshot` copies views without their storage, so DeepSpeed need not copy them first."""
         return False
 
     def set_commit_info(self, info: Any) -> None:
@@ -110,7 +108,7 @@ class Writer:
 
 
 def snapshot(value: Any, seen: dict[tuple[Any, ...], Tensor]) -> Any:
-    """A copy of `value` with all tensors on the host; tensors that are one (tied weights) stay one."""
+    """Copy `value` with all tensors to host memory; shared tensors (tied weights) stay shared."""
     if isinstance(value, Tensor):
         place = value.data_ptr() if value.numel() else id(value)
         key = (value.device, place, value.dtype, value.shape, value.stride())
@@ -129,7 +127,7 @@ def snapshot(value: Any, seen: dict[tuple[Any, ...], Tensor]) -> Any:
 def write_file(path: Path, content: Any) -> dict[str, Any]:
     """Write `content` to `path` with torch.save and flush it to the disk; returns its size and hash.
 
-    Raises OSError with the name of the file.
+    Raises OSError that names the file.
     """
     disk = _Disk()
     try:
@@ -146,7 +144,7 @@ def write_file(path: Path, content: Any) -> dict[str, Any]:
 
 
 class _Disk:
-    """The file that torch.save writes to: hashes what passes through, and remembers the error that stopped it."""
+    """File for torch.save that hashes the bytes written, and keeps the error that stopped it."""
 
     def __init__(self) -> None:
         self.file: Any = None

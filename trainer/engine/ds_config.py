@@ -1,8 +1,8 @@
 """DeepSpeed configurations (`ds_configs/*.json`, or a user's own JSON file): read and checked before anything starts.
 
-DeepSpeed checks most sections with pydantic models of its own, but only once a model is built and the ranks have met,
-and passes over what it does not know at the top level: a misspelt `zero_optimisation` would train without ZeRO. Here
-every key is one that this trainer's use of DeepSpeed heeds, with a value that DeepSpeed takes, or it is one line.
+DeepSpeed checks most sections with pydantic models of its own, but only after the model is built and the process group
+initialised, and ignores unknown keys at the top level: a misspelt `zero_optimisation` would train without ZeRO. Here
+every key has an effect in this trainer and a value that DeepSpeed accepts, or the configuration is refused in one line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONFIGS = Path(__file__).parents[2] / "ds_configs"
 AUTO = "auto"
 RECIPE = "the recipe says it"
 NOT_USED = "this trainer makes no use of it; remove it"
-# Keys that DeepSpeed knows and that would change nothing here, or what is learnt: what to do instead.
+# Keys of DeepSpeed that have no effect here, or change what is learned: what to do instead.
 NOT_HERE = {
     "optimizer": "it belongs into the recipe, not into a DeepSpeed configuration",
     "scheduler": "it belongs into the recipe, not into a DeepSpeed configuration",
@@ -44,8 +44,8 @@ NOT_HERE = {
 DataType = Literal["fp32", "fp16", "bf16"]
 CHANGES_LEARNING = "it changes what is learned, not how it runs; this trainer does not use it"
 OWN_CPU_ADAM = "DeepSpeed does so only with a CPU Adam of its own, and the optimizer is the recipe's"
-# Keys that DeepSpeed takes when it reads the file, by section and name: the only values that can run here and learn
-# what the recipe says, and why. The others die in the ranks, or run with other arithmetic and say nothing.
+# Keys that DeepSpeed accepts when it reads the file, by section and name: the only values that run here and train as
+# the recipe says, and why. Others fail later in the ranks, or silently change the arithmetic.
 ONLY_VALUES: dict[tuple[str, ...], tuple[tuple[Any, ...], str]] = {
     ("zero_optimization", "cpu_offload"): ((), 'an old name; write "offload_optimizer": {"device": "cpu"}'),
     **dict.fromkeys((("zero_optimization", "cpu_offload_param"), ("zero_optimization", "cpu_offload_params")),
@@ -103,7 +103,7 @@ class _DataTypes(_Section):
 
 
 class _TopLevel(_Section):
-    """What DeepSpeed reads without a model of its own."""
+    """Top-level keys that DeepSpeed has no pydantic model for."""
 
     steps_per_print: int | None = Field(default=None, ge=1)
     zero_allow_untested_optimizer: Literal[True] = True
@@ -126,8 +126,8 @@ class _TopLevel(_Section):
 def read_engine_config(name: str) -> dict[str, Any]:
     """The DeepSpeed configuration `name`, a file in `ds_configs/` or the path of a JSON file, as written.
 
-    Raises InputError where it is missing, is not JSON, says what belongs into the recipe, or holds a key or a value
-    that DeepSpeed would refuse later or pass over.
+    Raises InputError if it is missing, is not JSON, sets what belongs in the recipe, or holds a key or value that
+    DeepSpeed would refuse later or ignore.
     """
     shipped = CONFIGS / f"{name}.json"
     path = shipped if shipped.is_file() else Path(name)
@@ -156,7 +156,7 @@ def read_engine_config(name: str) -> dict[str, Any]:
 def auto_values(
     micro_batch_size: int, accumulation: int, max_grad_norm: float | None, precision: str
 ) -> dict[str, Any]:
-    """What the recipe puts in place of "auto", by key."""
+    """The recipe's values for keys that are "auto", by key."""
     return {
         "train_micro_batch_size_per_gpu": micro_batch_size,
         "gradient_accumulation_steps": accumulation,
@@ -186,7 +186,7 @@ def _check_recipe_keys(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _check_only_values(path: Path, config: Mapping[str, Any]) -> None:
-    """The keys of ONLY_VALUES; a section that is not an object is left to `_check_keys`."""
+    """Check the keys of ONLY_VALUES; a section that is not an object is left to `_check_keys`."""
     for keys, (values, reason) in ONLY_VALUES.items():
         section: Any = config
         for key in keys[:-1]:
@@ -200,7 +200,7 @@ def _check_only_values(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _check_keys(path: Path, config: Mapping[str, Any]) -> None:
-    """Every key by itself: known here, and with a value of its type."""
+    """Check every key by itself: known here, and with a value of its type."""
     from deepspeed.runtime.config import _REMOVED_TOP_LEVEL_CONFIG_KEYS, _REMOVED_ZERO_CONFIG_KEYS
 
     models = _deepspeed_models()
@@ -228,7 +228,7 @@ def _check_keys(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _deepspeed_models() -> dict[str, type[BaseModel]]:
-    """DeepSpeed's own models of sections, by key."""
+    """DeepSpeed's own pydantic models of sections, by key."""
     # Imported here: `trainer.engine.engine` chooses the accelerator before DeepSpeed is first imported.
     from deepspeed.comm.config import CommsLoggerConfig
     from deepspeed.monitor.config import CometConfig, CSVConfig, TensorBoardConfig, WandbConfig
@@ -251,7 +251,7 @@ def _check_section(path: Path, key: str, value: Any, model: type[BaseModel] | No
 
 
 def _validated(path: Path, key: str, model: type[BaseModel], value: Mapping[str, Any]) -> None:
-    """Raise InputError with the first thing that `model` says against `value`."""
+    """Raise InputError with the first validation error of `model` on `value`."""
     try:
         model(**value)
     except ValidationError as error:
@@ -278,7 +278,7 @@ def _names(model: type[BaseModel], where: Iterable[int | str]) -> list[str]:
 
 
 def _check_sizes(path: Path, config: Mapping[str, Any]) -> None:
-    """Sizes that DeepSpeed would allocate or hand to tensors without a look at them."""
+    """Check sizes that DeepSpeed allocates or passes to tensors unchecked."""
     from deepspeed.runtime.precision_config import DeepSpeedFP16Config
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
@@ -301,13 +301,13 @@ def _check_sizes(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _check_stage(path: Path, config: Mapping[str, Any]) -> None:
-    """What runs without ZeRO only."""
+    """Check keys that work without ZeRO only."""
     if config.get("prescale_gradients") and int(config.get("zero_optimization", {}).get("stage", 0)):
         raise InputError(f"{path}: prescale_gradients: DeepSpeed cannot do it under ZeRO; remove it")
 
 
 def _check_monitors(path: Path, config: Mapping[str, Any]) -> None:
-    """The packages of the monitors that are on, by DeepSpeed's own check of them."""
+    """Check that the packages of enabled monitors are there, by DeepSpeed's own checks."""
     from deepspeed.monitor.utils import check_comet_availability, check_tb_availability, check_wandb_availability
 
     models = _deepspeed_models()
@@ -326,7 +326,7 @@ def _check_monitors(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _check_offload(path: Path, config: Mapping[str, Any]) -> None:
-    """What DeepSpeed's engine refuses only while it is built, or passes over."""
+    """Check offloading, which DeepSpeed's engine refuses only while it is built, or ignores."""
     zero = config.get("zero_optimization", {})
     stage = int(zero.get("stage", 0))
     for name, least in (("offload_optimizer", 1), ("offload_param", 3)):
@@ -358,7 +358,7 @@ def _reads_nvme() -> bool:
 
 
 def _check_as_a_whole(path: Path, config: Mapping[str, Any]) -> None:
-    """Let DeepSpeed read it: what it says against keys that do not go together."""
+    """Let DeepSpeed read the configuration, for keys that contradict each other."""
     from deepspeed.runtime.config import DeepSpeedConfig
 
     try:

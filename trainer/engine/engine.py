@@ -1,4 +1,4 @@
-"""The only file that uses deepspeed: builds the engine and gives the loop the few verbs it needs.
+"""DeepSpeed engine: the only file that uses deepspeed, beside the check of its configurations (`ds_config`).
 
 Inputs: the model, the recipe, `ds_configs/*.json`. The recipe says batch, learning rate and clipping; the JSON says
 how to run and holds "auto" for these. What each ZeRO stage allows is laid down here once:
@@ -52,9 +52,9 @@ SAVED_TYPES: list[Any] = [LossScaler, DynamicLossScaler, fragment_address]
 
 
 def return_freed_memory() -> None:
-    """Make the C library give tensors of 4 MiB and more back to the system when they are freed.
+    """Make the C library return tensors of 4 MiB and more to the system when they are freed.
 
-    glibc begins so, but after some large frees it keeps blocks of up to 32 MiB in its heap, where weights that ZeRO
+    glibc starts out so, but after some large frees it keeps blocks of up to 32 MiB in its heap, where weights that ZeRO
     gathers and releases leave holes: 4 GB of them at ZeRO 3 with two ranks of XLM-R large. It costs time (a sixth of
     a step of two layers of XLM-R base), since fresh pages must be faulted in. No effect with another C library.
     """
@@ -66,7 +66,7 @@ def return_freed_memory() -> None:
 
 
 def check_precision(precision: str, config: Mapping[str, Any]) -> None:
-    """Refuse a precision that would fail halfway or quietly lose digits.
+    """Raise InputError for a precision that would fail during training or silently lose digits.
 
     A CPU has no fp16. Without ZeRO, DeepSpeed's fp32 copies of half-precision weights cannot be read back (bf16), or
     the optimiser does not move them (fp16); ZeRO 1 costs nothing more on one device, and does both.
@@ -114,7 +114,7 @@ class Engine:
         self.writer = Writer(SAVED_TYPES, background=background_writes)
         self._engine.checkpoint_engine = self.writer
         self._engine._copy_recovery_script = lambda path: None  # a script beside every checkpoint that nobody needs
-        # DeepSpeed measures the norm itself everywhere but here.
+        # The only case in which DeepSpeed does not compute the gradient norm.
         self._measures_norm = self.stage == 0 and engine.precision == "fp32"
         self._norm: Tensor | float = float("nan")
         self._begins_step = True
@@ -133,7 +133,7 @@ class Engine:
         return self._engine(*args, **kwargs)
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        """Add the gradient of `loss`, a share of the global mean times the number of ranks; `last` ends the update."""
+        """Add the gradient of `loss`, a share of the global mean times the number of ranks; `last` ends the step."""
         if self._begins_step:
             self._clear_old_gradients()
         self._begins_step = False
@@ -143,7 +143,7 @@ class Engine:
         self._engine.backward(loss, scale_wrt_gas=False)
 
     def _clear_old_gradients(self) -> None:
-        """Forget the last update's gradients where DeepSpeed counts on the next ones to overwrite them.
+        """Clear the last step's gradients where DeepSpeed relies on the next ones to overwrite them.
 
         ZeRO-3, and ZeRO-1 and 2 with an offloaded optimiser, let the first backward of an update copy its gradients
         over the old ones, and later ones add. A parameter that the first does not reach would keep the old ones
@@ -181,7 +181,7 @@ class Engine:
         return applied
 
     def _whole_weights(self) -> Iterator[Tensor]:
-        """The module's parameters one after the other, whole on every rank; every rank must go through all of them."""
+        """The module's parameters one by one, gathered on every rank; every rank must iterate over all of them."""
         for parameter in self.module.parameters():
             with deepspeed.zero.GatheredParameters([parameter], enabled=self.stage == 3):
                 yield parameter.detach()
@@ -199,7 +199,7 @@ class Engine:
 
     @property
     def loss_scale(self) -> float:
-        """What fp16 losses are multiplied by on their way through the backward pass; 1 in fp32 and bf16."""
+        """Factor on fp16 losses in the backward pass; 1 in fp32 and bf16."""
         return float(self._engine.optimizer.loss_scale) if self._engine.fp16_enabled() else 1.0
 
     @property
@@ -228,13 +228,13 @@ class Engine:
         return state
 
     def collect(self, folder: Path, tag: str, state: dict[str, Any]) -> None:
-        """Hand the whole training state, for `folder/tag`, to `writer`, to be started; every rank must call it."""
+        """Pass the whole training state, for `folder/tag`, to `writer`, to be started; every rank must call it."""
         self._engine.save_checkpoint(str(folder), tag=tag, client_state={"train_state": state}, save_latest=False)
         if self._ema is not None and self.ranks.is_main:
             self.writer.save(self._ema.state_dict(), str(folder / tag / EMA_FILE))
 
     def load(self, folder: Path, tag: str, *, universal: bool = False) -> dict[str, Any]:
-        """Restore what `collect` handed over; returns its `state`. Every rank must call it.
+        """Restore the state that `collect` passed on; returns its `state`. Every rank must call it.
 
         universal: `folder/tag` was converted to DeepSpeed's universal format, for any number of ranks.
         """
@@ -253,8 +253,8 @@ class Engine:
         return state
 
     def _mend_universal_load(self) -> None:
-        """Undo what DeepSpeed 0.19.8 gets wrong at ZeRO 3: all groups have the first one's settings, weight decay among
-        them, and one tensor between them that counts steps, so that it counts every update several times."""
+        """Undo a fault of DeepSpeed 0.19.8 at ZeRO 3: all groups get the first one's settings, weight decay among them,
+        and share one step counter, which then counts every step several times."""
         optimizer = self._engine.optimizer.optimizer
         for group, weight_decay in zip(optimizer.param_groups, self._weight_decays, strict=True):
             group["weight_decay"] = weight_decay
@@ -263,14 +263,14 @@ class Engine:
                 state["step"] = state["step"].clone()
 
     def take_weights(self, weights: Mapping[str, Tensor], steps: int) -> None:
-        """Replace the module's weights, and set the learning rate to where it is after `steps` steps."""
+        """Replace the module's weights, and advance the learning-rate schedule to step `steps`."""
         for name, parameter in self.module.named_parameters():
             with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=self.stage == 3):
                 parameter.data.copy_(weights[name])
             if self.stage and parameter.requires_grad:
                 safe_set_full_fp32_param(parameter, weights[name].to(self.device))
         self._engine.lr_scheduler.last_epoch = steps - 1
-        with warnings.catch_warnings(action="ignore"):  # it misses the steps of the optimiser that were not taken here
+        with warnings.catch_warnings(action="ignore"):  # on optimiser steps that were not taken here
             self._engine.lr_scheduler.step()
 
     def close(self) -> None:
@@ -288,13 +288,13 @@ def consolidate(checkpoint: Path) -> dict[str, Tensor]:
 
 
 def _set_collective_timeout(seconds: float) -> None:
-    """Let every process group wait this long; DeepSpeed gives its own torch's default."""
+    """Set the timeout of every process group; DeepSpeed gives its own groups torch's default."""
     for group in list(distributed_c10d._world.pg_map):
         distributed_c10d._set_pg_timeout(timedelta(seconds=seconds), group)
 
 
 def start_distributed(ranks: Ranks, timeout_seconds: float = 1800.0) -> None:
-    """Join the process group, NCCL on GPUs, gloo on CPUs; a rank silent for `timeout_seconds` ends the others."""
+    """Initialise the process group, NCCL on GPUs, gloo on CPUs, with this timeout of collectives."""
     if torch.cuda.is_available():
         torch.cuda.set_device(ranks.local_rank)
     if not torch.distributed.is_initialized():

@@ -1,6 +1,6 @@
-"""A run's folder, `runs/<name>/`: new, partly done or done; never two different recipes in one.
+"""Run folder, `runs/<name>/`: new, partial or done; it never holds runs of two recipes.
 
-    config.yaml  run.json  metrics.jsonl  tensorboard/  checkpoints/  best/  eval/  done.json (written last)
+    config.yaml  run.json  train.log  metrics.jsonl  tensorboard/  checkpoints/  best/  eval/  done.json (written last)
     slurm/ (records of the jobs that were submitted for it, by slurm.submit)
 """
 

@@ -42,7 +42,7 @@ def log_to_terminal() -> None:
 
 
 class RunLog:
-    """Keeps the lines of a run until `open` says where train.log is."""
+    """Handler of train.log; keeps lines in memory until `open`."""
 
     def __init__(self) -> None:
         self._early = MemoryHandler(1000, flushLevel=logging.CRITICAL + 1)
@@ -50,7 +50,7 @@ class RunLog:
         _logger.addHandler(self._early)
 
     def open(self, folder: Path) -> None:
-        """Write what was logged so far to `folder`/train.log, and from now on every line."""
+        """Write the lines so far, and from now on every line, to `folder`/train.log."""
         self._file = logging.FileHandler(folder / FILE, encoding="utf-8")
         self._file.setFormatter(_FileFormat())
         self._early.setTarget(self._file)

@@ -65,7 +65,7 @@ class MetricsLog:
 
 
 def _drop_after(path: Path, step: int) -> None:
-    """Drop lines of steps after `step`, and what is no line of ours: a last one that was cut short, or damage."""
+    """Drop lines of steps after `step`, and lines that cannot be read (the last one may be cut short)."""
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
