@@ -47,11 +47,11 @@ def _library() -> ctypes.CDLL:
 
 def perturb_init(
     x_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, scope: str, kind: str,
-    seed: int, update: int, example_ids_B: Tensor, draw: int,
+    seed: int, step: int, example_ids_B: Tensor, draw: int,
 ) -> tuple[Tensor, Tensor]:
     """Noise in the ball, masked and added to x; returns (x + delta, delta). See `reference.perturb_init`."""
     if not _same_type(x_BLH):
-        return reference.perturb_init(x_BLH, m_BL, epsilon, norm, scope, kind, seed, update, example_ids_B, draw)
+        return reference.perturb_init(x_BLH, m_BL, epsilon, norm, scope, kind, seed, step, example_ids_B, draw)
     _check_shapes(m_BL, x_BLH)
     if example_ids_B.shape != x_BLH.shape[:1]:
         raise ValueError(f"one example id per row of x expected, found {tuple(example_ids_B.shape)}")
@@ -60,7 +60,7 @@ def perturb_init(
     total, delta = buffers.empty_like(x), buffers.empty_like(x)
     _library().perturb_init(
         _TYPES[x.dtype], x.data_ptr(), m.data_ptr(), ids.data_ptr(), total.data_ptr(), delta.data_ptr(), B, L, H,
-        epsilon, norm == "linf", scope == "sequence", kind == "gaussian", seed, update, draw, torch.get_num_threads())
+        epsilon, norm == "linf", scope == "sequence", kind == "gaussian", seed, step, draw, torch.get_num_threads())
     return _with_graph(total, x_BLH, delta), delta
 
 
@@ -95,11 +95,11 @@ def perturb_project(delta_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, 
     return out
 
 
-def counter_bits(seed: int, update: int, ids_B: Tensor, length: int, dims: int, stream: int) -> Tensor:
+def counter_bits(seed: int, step: int, ids_B: Tensor, length: int, dims: int, stream: int) -> Tensor:
     """This backend's random words, (B, L, D), to be compared with `philox.counter_bits`."""
     ids = ids_B.contiguous()
     out = torch.empty(len(ids), length, dims, dtype=torch.int64)
-    _library().counter_bits(ids.data_ptr(), len(ids), length, dims, seed, update, stream, out.data_ptr())
+    _library().counter_bits(ids.data_ptr(), len(ids), length, dims, seed, step, stream, out.data_ptr())
     return out
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_INIT = ("(Tensor x, Tensor mask, float epsilon, str norm, str scope, str kind, int seed, int update, "
+_INIT = ("(Tensor x, Tensor mask, float epsilon, str norm, str scope, str kind, int seed, int step, "
          "Tensor example_ids, int draw) -> (Tensor, Tensor)")
 _ASCEND = ("(Tensor delta, Tensor grad, Tensor x, Tensor mask, float step_size, float epsilon, str norm, str scope)"
            " -> (Tensor, Tensor)")

@@ -4,7 +4,7 @@ A random number is a pure function of its counter, so it does not depend on the 
 or a resume. The counter encodes example, token and dimension:
 
     key     = run seed (64 bit)
-    counter = (token * ceil(dims / 4) + dim // 4,  example id,  update,  stream)
+    counter = (token * ceil(dims / 4) + dim // 4,  example id,  step,  stream)
 
 and the lane dim % 4 picks one of the four 32-bit words. `stream` separates uses: noise, radii, masking, mixing,
 smoothing.
@@ -26,7 +26,7 @@ STREAM_NOISE = 0 << 12
 STREAM_RADIUS = 1 << 12
 STREAM_MASKING = 2 << 12
 STREAM_MIXING = 3 << 12
-STREAM_SMOOTHING = 4 << 12  # randomized smoothing at inference; `update` is the sample index
+STREAM_SMOOTHING = 4 << 12  # randomized smoothing at inference; `step` is the sample index
 
 
 def philox_4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -46,17 +46,17 @@ def philox_4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tup
     return c0, c1, c2, c3
 
 
-def counter_bits(seed: int, update: int, ids_B: Tensor, length: int, dims: int, stream: int) -> Tensor:
+def counter_bits(seed: int, step: int, ids_B: Tensor, length: int, dims: int, stream: int) -> Tensor:
     """Random words for every (example, token, dimension): int64 of shape (B, L, D), values in [0, 2**32).
 
-    ids_B: int64 example ids in [0, 2**48); equal ids get equal words in any batch. update: non-negative; only its low
+    ids_B: int64 example ids in [0, 2**48); equal ids get equal words in any batch. step: non-negative; only its low
     32 bits count.
     """
     blocks = (dims + 3) // 4
     position = torch.arange(length * blocks, dtype=torch.int64, device=ids_B.device).view(1, length, blocks)
     ids = ids_B.view(-1, 1, 1)
-    step = torch.tensor(update & _LOW, dtype=torch.int64, device=ids_B.device)
-    words = philox_4x32((position, ids & _LOW, step, stream | (((ids >> 32) & 0xFFFF) << 16)), seed)
+    low_step = torch.tensor(step & _LOW, dtype=torch.int64, device=ids_B.device)
+    words = philox_4x32((position, ids & _LOW, low_step, stream | (((ids >> 32) & 0xFFFF) << 16)), seed)
     return torch.stack(words, dim=-1).view(ids_B.numel(), length, 4 * blocks)[..., :dims]
 
 
@@ -65,9 +65,9 @@ def uniform(bits: Tensor) -> Tensor:
     return ((bits >> 9).to(torch.float32) + 0.5) * (1.0 / (1 << 23))
 
 
-def gaussian(seed: int, update: int, ids_B: Tensor, length: int, dims: int, stream: int) -> Tensor:
+def gaussian(seed: int, step: int, ids_B: Tensor, length: int, dims: int, stream: int) -> Tensor:
     """Standard normal float32 of shape (B, L, D), two per pair of words (Box and Muller 1958)."""
-    bits = counter_bits(seed, update, ids_B, length, dims + dims % 2, stream)
+    bits = counter_bits(seed, step, ids_B, length, dims + dims % 2, stream)
     u = uniform(bits).unflatten(-1, (-1, 2))
     radius = torch.sqrt(-2.0 * torch.log(u[..., 0]))
     angle = (2.0 * torch.pi) * u[..., 1]

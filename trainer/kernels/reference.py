@@ -30,27 +30,27 @@ def why_not() -> str | None:
 
 def perturb_init(
     x_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, scope: str, kind: str,
-    seed: int, update: int, example_ids_B: Tensor, draw: int,
+    seed: int, step: int, example_ids_B: Tensor, draw: int,
 ) -> tuple[Tensor, Tensor]:
     """Counter-based noise in the ball, masked and added to x; returns (x + delta, delta).
 
     "uniform" is uniform in the ball: for L2 a Gaussian direction with radius epsilon u^(1/d) (Muller 1959), for
     L-infinity each coordinate by itself. "gaussian" is projected onto the ball and has standard deviation
     epsilon / sqrt(d), so that its norm is about epsilon (L-infinity: epsilon, clipped). d is the number of dimensions
-    that share a ball. The noise of an example depends on (seed, update, id, token, dimension, draw) only.
+    that share a ball. The noise of an example depends on (seed, step, id, token, dimension, draw) only.
     """
     _, L, H = x_BLH.shape
     work = torch.promote_types(x_BLH.dtype, torch.float32)
     mask = m_BL.unsqueeze(-1).to(work)
     stream = philox.STREAM_NOISE + draw
     if norm == "linf" and kind == "uniform":
-        bits = philox.counter_bits(seed, update, example_ids_B, L, H, stream)
+        bits = philox.counter_bits(seed, step, example_ids_B, L, H, stream)
         delta = (2.0 * philox.uniform(bits).to(work) - 1.0) * epsilon * mask
     else:
-        delta = philox.gaussian(seed, update, example_ids_B, L, H, stream).to(work) * mask
+        delta = philox.gaussian(seed, step, example_ids_B, L, H, stream).to(work) * mask
         if kind == "uniform":
             radius = philox.uniform(
-                philox.counter_bits(seed, update, example_ids_B, L if scope == "token" else 1, 1,
+                philox.counter_bits(seed, step, example_ids_B, L if scope == "token" else 1, 1,
                                     philox.STREAM_RADIUS + draw)).to(work)
             delta = delta * (epsilon * radius.pow(1.0 / _dims(mask, H, scope)) / _length(delta, "l2", scope))
         elif norm == "linf":

@@ -174,11 +174,11 @@ def project_rows(delta: Any, mask: Any, out: Any, squares: Any, epsilon: Any, ep
 
 
 @triton.jit
-def _philox(c0: Any, id: Any, update: Any, stream: Any, key0: Any, key1: Any) -> Any:
-    """Philox 4x32-10 of the counter (c0, low id, update, stream + high id), as `philox.py` lays it out."""
+def _philox(c0: Any, id: Any, step: Any, stream: Any, key0: Any, key1: Any) -> Any:
+    """Philox 4x32-10 of the counter (c0, low id, step, stream + high id), as `philox.py` lays it out."""
     c0 = c0.to(tl.uint32)
     c1 = c0 * 0 + (id & 0xFFFFFFFF).to(tl.uint32)
-    c2 = c0 * 0 + update.to(tl.uint32)
+    c2 = c0 * 0 + step.to(tl.uint32)
     c3 = c0 * 0 + (stream | (((id >> 32) & 0xFFFF) << 16)).to(tl.uint32)
     k0, k1 = key0.to(tl.uint32), key1.to(tl.uint32)
     m0, m1 = tl.full((), 0xD2511F53, tl.uint32), tl.full((), 0xCD9E8D57, tl.uint32)
@@ -208,23 +208,23 @@ def _in_order(a: Any, b: Any, c: Any, d: Any) -> Any:
 
 
 # Else Triton would recompile for values that are 1 or a multiple of 16.
-_FREE = ["update", "draw", "key0", "key1"]
+_FREE = ["step", "draw", "key0", "key1"]
 
 
 @triton.jit(do_not_specialize=_FREE)
-def counter_bits(ids: Any, out: Any, length: Any, dims: Any, update: Any, draw: Any, key0: Any, key1: Any,
+def counter_bits(ids: Any, out: Any, length: Any, dims: Any, step: Any, draw: Any, key0: Any, key1: Any,
                  BLOCK: tl.constexpr) -> None:
     """Random words of one row, for the bitwise comparison with the reference; `draw` is the whole stream."""
     row = tl.program_id(0).to(tl.int64)
     first = (row % length) * ((dims + 3) // 4)
-    a, b, c, d = _philox(first + tl.arange(0, BLOCK // 4), tl.load(ids + row // length), update, draw, key0, key1)
+    a, b, c, d = _philox(first + tl.arange(0, BLOCK // 4), tl.load(ids + row // length), step, draw, key0, key1)
     column = tl.arange(0, BLOCK)
     tl.store(out + row * dims + column, _in_order(a, b, c, d).to(tl.int64), mask=column < dims)
 
 
 @triton.jit(do_not_specialize=_FREE)
 def noise_rows(x: Any, mask: Any, ids: Any, total: Any, out: Any, squares: Any, contents: Any, epsilon: Any,
-               epsilon_rest: Any, length: Any, width: Any, update: Any, draw: Any, key0: Any, key1: Any,
+               epsilon_rest: Any, length: Any, width: Any, step: Any, draw: Any, key0: Any, key1: Any,
                PHASE: tl.constexpr, LINF: tl.constexpr, NORMAL: tl.constexpr, WORK: tl.constexpr,
                BLOCK: tl.constexpr) -> None:
     """Noise of one row. PHASE 0: a ball of its own; 1: squares[row] only; 2: given its example's squares, contents."""
@@ -233,7 +233,7 @@ def noise_rows(x: Any, mask: Any, ids: Any, total: Any, out: Any, squares: Any, 
     at, inside, token = row * width + column, column < width, row % length
     content, id = _content(mask, row, column), tl.load(ids + row // length)
     bound = _number(epsilon, epsilon_rest, WORK)
-    a, b, c, d = _philox(token * ((width + 3) // 4) + tl.arange(0, BLOCK // 4), id, update, draw, key0, key1)
+    a, b, c, d = _philox(token * ((width + 3) // 4) + tl.arange(0, BLOCK // 4), id, step, draw, key0, key1)
     if LINF and not NORMAL:
         z = 2.0 * _unit(_in_order(a, b, c, d)) - 1.0
     else:
@@ -252,7 +252,7 @@ def noise_rows(x: Any, mask: Any, ids: Any, total: Any, out: Any, squares: Any, 
         elif NORMAL:
             scale = bound / tl.sqrt(dims)
         else:
-            u, _u1, _u2, _u3 = _philox(token * 0 if PHASE == 2 else token, id, update, draw + 4096, key0, key1)
+            u, _u1, _u2, _u3 = _philox(token * 0 if PHASE == 2 else token, id, step, draw + 4096, key0, key1)
             share = tl.exp2(tl.log2(_unit(u)).to(WORK) / dims)
             scale = bound * share / tl.sqrt(tl.where(summed > 0, summed, 1.0))
         scale = scale * _shrink(summed * scale * scale, bound)

@@ -28,11 +28,11 @@ def why_not() -> str | None:
 
 def perturb_init(
     x_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, scope: str, kind: str,
-    seed: int, update: int, example_ids_B: Tensor, draw: int,
+    seed: int, step: int, example_ids_B: Tensor, draw: int,
 ) -> tuple[Tensor, Tensor]:
     """Noise in the ball, masked and added to x; returns (x + delta, delta). See `reference.perturb_init`."""
     if not _same_type(x_BLH):
-        return reference.perturb_init(x_BLH, m_BL, epsilon, norm, scope, kind, seed, update, example_ids_B, draw)
+        return reference.perturb_init(x_BLH, m_BL, epsilon, norm, scope, kind, seed, step, example_ids_B, draw)
     x, m, ids = x_BLH.contiguous(), _bytes(m_BL), example_ids_B.to(torch.int64).contiguous()
     total, delta, (B, L, H) = _empty(x), _empty(x), x.shape
     shared = scope == "sequence" and norm == "l2"
@@ -41,7 +41,7 @@ def perturb_init(
 
     def launch(phase: int, squares: Tensor) -> None:
         _launch("noise_rows", B * L, x, m, ids, total, delta, squares, contents, *_pair(epsilon), L, H,
-                *_place(update, philox.STREAM_NOISE + draw, seed), PHASE=phase, LINF=norm == "linf",
+                *_place(step, philox.STREAM_NOISE + draw, seed), PHASE=phase, LINF=norm == "linf",
                 NORMAL=kind == "gaussian", **_sizes(x, minimum=4))
 
     if x.numel():
@@ -103,10 +103,10 @@ def perturb_project(delta_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, 
     return out
 
 
-def counter_bits(seed: int, update: int, ids_B: Tensor, length: int, dims: int, stream: int) -> Tensor:
+def counter_bits(seed: int, step: int, ids_B: Tensor, length: int, dims: int, stream: int) -> Tensor:
     """This backend's random words, (B, L, D), to be compared with `philox.counter_bits`."""
     out = torch.empty(len(ids_B), length, dims, dtype=torch.int64, device=ids_B.device)
-    _launch("counter_bits", len(ids_B) * length, ids_B.contiguous(), out, length, dims, *_place(update, stream, seed),
+    _launch("counter_bits", len(ids_B) * length, ids_B.contiguous(), out, length, dims, *_place(step, stream, seed),
             BLOCK=_block(dims, 4))
     return out
 
@@ -147,8 +147,8 @@ def _pair(value: float) -> tuple[float, float]:
     return first, value - first
 
 
-def _place(update: int, stream: int, seed: int) -> tuple[int, int, int, int]:
-    return update & 0xFFFFFFFF, stream, seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
+def _place(step: int, stream: int, seed: int) -> tuple[int, int, int, int]:
+    return step & 0xFFFFFFFF, stream, seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
 
 
 def _bytes(m_BL: Tensor) -> Tensor:

@@ -100,9 +100,9 @@ def test_noise(backend: str, shape: tuple[int, int, int], dtype: torch.dtype, no
 @pytest.mark.parametrize("dims", [1, 3, 64, 65, 1024])
 def test_random_words_are_bit_identical(backend: str, dims: int) -> None:
     ids = torch.tensor([0, 7, (1 << 48) - 1], device=DEVICES[backend])
-    for seed, update, stream in ((0, 0, 0), ((1 << 63) - 1, (1 << 32) + 4, philox.STREAM_RADIUS + 11)):
-        expected = philox.counter_bits(seed, update, ids, 5, dims, stream)
-        assert torch.equal(dispatch.BACKENDS[backend].counter_bits(seed, update, ids, 5, dims, stream), expected)
+    for seed, step, stream in ((0, 0, 0), ((1 << 63) - 1, (1 << 32) + 4, philox.STREAM_RADIUS + 11)):
+        expected = philox.counter_bits(seed, step, ids, 5, dims, stream)
+        assert torch.equal(dispatch.BACKENDS[backend].counter_bits(seed, step, ids, 5, dims, stream), expected)
 
 
 @each_fused

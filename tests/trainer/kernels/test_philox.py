@@ -25,9 +25,9 @@ def test_known_answers(counter: tuple[int, ...], key: int, expected: tuple[int, 
 
 
 def test_the_counter_is_the_documented_one() -> None:
-    seed, update, token, dim, stream, example = 5 | 9 << 32, 3, 2, 6, philox.STREAM_RADIUS + 1, 7 | 5 << 32
-    words = philox.counter_bits(seed, update, torch.tensor([example]), 4, 10, stream)
-    counter = (token * 3 + dim // 4, example & ONES, update, stream | 5 << 16)
+    seed, step, token, dim, stream, example = 5 | 9 << 32, 3, 2, 6, philox.STREAM_RADIUS + 1, 7 | 5 << 32
+    words = philox.counter_bits(seed, step, torch.tensor([example]), 4, 10, stream)
+    counter = (token * 3 + dim // 4, example & ONES, step, stream | 5 << 16)
     expected = philox.philox_4x32(tuple(torch.tensor([word]) for word in counter), seed)  # type: ignore[arg-type]
     assert int(words[0, token, dim]) == int(expected[dim % 4])
 
@@ -41,10 +41,10 @@ def test_words_belong_to_the_example_and_not_to_its_batch() -> None:
 
 
 def test_everything_that_names_a_number_changes_it() -> None:
-    def draw(seed: int = 1, update: int = 2, example: int = 3, stream: int = 0) -> torch.Tensor:
-        return philox.counter_bits(seed, update, torch.tensor([example]), 8, 64, stream).flatten()
+    def draw(seed: int = 1, step: int = 2, example: int = 3, stream: int = 0) -> torch.Tensor:
+        return philox.counter_bits(seed, step, torch.tensor([example]), 8, 64, stream).flatten()
 
-    kinds = [draw(), draw(seed=2), draw(seed=1 + (1 << 32)), draw(update=3), draw(example=4),
+    kinds = [draw(), draw(seed=2), draw(seed=1 + (1 << 32)), draw(step=3), draw(example=4),
              draw(example=3 + (1 << 40)), draw(stream=1), draw(stream=philox.STREAM_RADIUS)]
     for one in range(len(kinds)):
         for other in range(one):

@@ -31,10 +31,10 @@ def sizes(delta: Tensor, norm: str, scope: str) -> Tensor:
 
 
 def init(kernels: ModuleType, x: Tensor, m: Tensor, norm: str = "l2", scope: str = "token", kind: str = "uniform",
-         *, epsilon: float = EPSILON, seed: int = 1, update: int = 5, ids: Tensor | None = None,
+         *, epsilon: float = EPSILON, seed: int = 1, step: int = 5, ids: Tensor | None = None,
          draw: int = 0) -> Tensor:
     ids = torch.arange(len(x)) if ids is None else ids
-    return kernels.perturb_init(x, m, epsilon, norm, scope, kind, seed, update, ids, draw)[1]
+    return kernels.perturb_init(x, m, epsilon, norm, scope, kind, seed, step, ids, draw)[1]
 
 
 @each_backend
@@ -68,9 +68,9 @@ def test_noise_is_a_function_of_the_example(kernels: ModuleType, norm: str, scop
 
 
 @each_backend
-def test_noise_changes_with_seed_update_id_and_draw(kernels: ModuleType) -> None:
+def test_noise_changes_with_seed_step_id_and_draw(kernels: ModuleType) -> None:
     x, m = torch.zeros(1, 40, H), torch.ones(1, 40, dtype=torch.bool)
-    kinds = [init(kernels, x, m), init(kernels, x, m, seed=2), init(kernels, x, m, update=6),
+    kinds = [init(kernels, x, m), init(kernels, x, m, seed=2), init(kernels, x, m, step=6),
              init(kernels, x, m, draw=1), init(kernels, x, m, ids=torch.tensor([9]))]
     for one in range(len(kinds)):
         for other in range(one):

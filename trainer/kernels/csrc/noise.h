@@ -10,10 +10,10 @@ namespace robust {
 // Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011); counter layout in philox.py.
 constexpr int64_t kLanes = 64;  // counters per batch: enough for any vector unit, and all in registers or L1
 
-struct Counter { uint32_t id_low, update, stream_and_id_high; uint64_t key; };
+struct Counter { uint32_t id_low, step, stream_and_id_high; uint64_t key; };
 
-inline Counter counter_of(int64_t id, uint64_t seed, int64_t update, uint32_t stream) {
-    return {uint32_t(id), uint32_t(update), stream | (uint32_t(id >> 32) & 0xFFFFu) << 16, seed};
+inline Counter counter_of(int64_t id, uint64_t seed, int64_t step, uint32_t stream) {
+    return {uint32_t(id), uint32_t(step), stream | (uint32_t(id >> 32) & 0xFFFFu) << 16, seed};
 }
 
 struct Words { uint32_t lane[4][kLanes]; };
@@ -22,7 +22,7 @@ inline void philox(const Counter& c, uint64_t first, Words& words) {
     const uint32_t key0 = uint32_t(c.key), key1 = uint32_t(c.key >> 32);
 #pragma omp simd
     for (int64_t b = 0; b < kLanes; ++b) {
-        uint32_t c0 = uint32_t(first) + uint32_t(b), c1 = c.id_low, c2 = c.update, c3 = c.stream_and_id_high;
+        uint32_t c0 = uint32_t(first) + uint32_t(b), c1 = c.id_low, c2 = c.step, c3 = c.stream_and_id_high;
 #pragma GCC unroll 10
         for (uint32_t round = 0; round < 10; ++round) {
             const uint64_t p0 = uint64_t(c0) * 0xD2511F53u, p1 = uint64_t(c2) * 0xCD9E8D57u;
@@ -92,14 +92,14 @@ void random_row(const Counter& c, uint64_t first, int64_t width, bool normal, W*
 
 template <class T> struct Noise {
     const T* x; const uint8_t* mask; const int64_t* ids; T* total; T* out;
-    int64_t length, width; double epsilon; bool linf, sequence, normal; uint64_t seed; int64_t update; uint32_t draw;
+    int64_t length, width; double epsilon; bool linf, sequence, normal; uint64_t seed; int64_t step; uint32_t draw;
 };
 
 template <class T>
 void noise_ball(const Noise<T>& n, int64_t example, int64_t token, int64_t rows, Work<T>* drawn) {
     using W = Work<T>;
     const int64_t first = example * n.length + token, blocks = (n.width + 3) / 4;
-    const Counter counter = counter_of(n.ids[example], n.seed, n.update, n.draw);
+    const Counter counter = counter_of(n.ids[example], n.seed, n.step, n.draw);
     double squares = 0;
     int64_t content = 0;
     for (int64_t r = 0; r < rows; ++r) {
@@ -116,7 +116,7 @@ void noise_ball(const Noise<T>& n, int64_t example, int64_t token, int64_t rows,
             scale = W(n.epsilon) / W(std::sqrt(dims));
         } else {
             Words words;
-            philox(counter_of(n.ids[example], n.seed, n.update, (1u << 12) + n.draw), uint64_t(token), words);
+            philox(counter_of(n.ids[example], n.seed, n.step, (1u << 12) + n.draw), uint64_t(token), words);
             scale = W(n.epsilon * std::pow(double(unit(words.lane[0][0])), 1.0 / dims) / std::sqrt(squares));
         }
         scale *= shrink<W>(squares * double(scale) * double(scale), n.epsilon);

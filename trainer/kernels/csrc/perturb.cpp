@@ -55,21 +55,21 @@ void perturb_project(int type, const void* delta, const uint8_t* mask, void* out
 
 void perturb_init(int type, const void* x, const uint8_t* mask, const int64_t* ids, void* total, void* out,
                   int64_t batch, int64_t length, int64_t width, double epsilon, int linf, int sequence, int normal,
-                  uint64_t seed, int64_t update, int draw, int threads) {
+                  uint64_t seed, int64_t step, int draw, int threads) {
     with_type(type, [&](auto sample) {
         using T = decltype(sample);
         noise(Noise<T>{static_cast<const T*>(x), mask, ids, static_cast<T*>(total), static_cast<T*>(out), length, width,
-                       epsilon, linf != 0, sequence != 0, normal != 0, seed, update, uint32_t(draw)}, batch, threads);
+                       epsilon, linf != 0, sequence != 0, normal != 0, seed, step, uint32_t(draw)}, batch, threads);
     });
 }
 
 // Random words, (batch, length, dims), for the bitwise comparison with the reference.
-void counter_bits(const int64_t* ids, int64_t batch, int64_t length, int64_t dims, uint64_t seed, int64_t update,
+void counter_bits(const int64_t* ids, int64_t batch, int64_t length, int64_t dims, uint64_t seed, int64_t step,
                   int stream, int64_t* out) {
     const int64_t blocks = (dims + 3) / 4;
     Words words;
     for (int64_t row = 0; row < batch * length; ++row) {
-        const Counter counter = counter_of(ids[row / length], seed, update, uint32_t(stream));
+        const Counter counter = counter_of(ids[row / length], seed, step, uint32_t(stream));
         for (int64_t i = 0; i < dims; ++i) {
             if (i % (4 * kLanes) == 0) philox(counter, uint64_t(row % length * blocks + i / 4), words);
             out[row * dims + i] = words.lane[i & 3][i / 4 % kLanes];
