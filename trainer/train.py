@@ -1,4 +1,4 @@
-"""`python -m trainer train RECIPE [--dotted.key=value]`: the story of a run.
+"""`python -m trainer train RECIPE [--dotted.key=value]`: train one run.
 
 Input: a recipe. Output: `runs/<name>/` (see `trainer/runs/folder.py`). Everything is checked before anything is
 written; the same command resumes a partial run and leaves a finished one as it is.
@@ -46,12 +46,7 @@ from trainer.monitor.watcher import Watcher
 from trainer.results.scores import recipe_digest
 from trainer.robust.settings import BallSettings, site_of
 from trainer.runs import folder as run_dir
-from trainer.runs.identity import (
-    determining_settings,
-    evaluation_interval,
-    majority_share,
-    origin_run,
-)
+from trainer.runs.identity import determining_settings, evaluation_interval, majority_share, origin_run
 from trainer.runs.log import RunLog, run_log
 from trainer.runs.metrics_log import MetricsLog
 from trainer.runs.record import update_record
@@ -116,8 +111,8 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     if ranks.is_main:
         log.open(folder)  # not before: a refused resume leaves the folder as it is
     examples = training_examples(settings, data)
-    dev = {name: Examples([cell], data.max_length, masking=_fixed_masking(settings, data))
-           for name, cell in data.dev.items()}
+    masking = Masking(settings.data.mask_ratio, 0)  # the same masks in every run: perplexities compare over seeds
+    dev = {name: Examples([cell], data.max_length, masking=masking) for name, cell in data.dev.items()}
     if isinstance(settings.robust, BallSettings) and settings.robust.relative and state.site_norm is None:
         state.site_norm = measure_site_norm(
             engine.module, examples, settings.robust, settings.evaluation.batch_size, settings.seed, engine.device)
@@ -127,7 +122,8 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
 
     batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.step, max_steps,
                                ranks.rank, ranks.world_size, engine.accumulation, choose)
-    save_best = partial(_save_best, engine, folder / run_dir.BEST, _tokenizer_folder(settings, data))
+    tokenizer = tokenizer_dir(settings.data.shards, data.manifest.tokenizer.fingerprint)
+    save_best = partial(_save_best, engine, folder / run_dir.BEST, tokenizer)
     advice = collapse_advice(settings.optimizer, settings.schedule, settings.robust,
                              random_weights=settings.model.random is not None, hidden_size=model.config.hidden_size)
     with MetricsLog(folder, active=ranks.is_main, resume_from=state.step) as metrics:
@@ -178,15 +174,6 @@ def training_examples(recipe: Recipe, data: TrainingData) -> Examples:
     """All training cells as one data set; kinds that mask do so anew in every epoch."""
     masking = Masking(recipe.data.mask_ratio, recipe.seed)
     return Examples(data.train, data.max_length, recipe.data.pad_to, masking)
-
-
-def _fixed_masking(recipe: Recipe, data: TrainingData) -> Masking | None:
-    """The same masks of dev cells in every run, so that perplexities are comparable over seeds."""
-    return Masking(recipe.data.mask_ratio, 0)
-
-
-def _tokenizer_folder(recipe: Recipe, data: TrainingData) -> Path:
-    return tokenizer_dir(recipe.data.shards, data.manifest.tokenizer.fingerprint)
 
 
 def _save_best(engine: Engine, folder: Path, tokenizer: Path) -> None:

@@ -18,7 +18,6 @@ from transformers import AutoConfig
 
 from trainer.kinds.batch import Batch
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 TokenId = Annotated[int, Field(ge=0, lt=2**24)]
 
 
