@@ -24,7 +24,7 @@ COMMANDS: dict[str, LazyCommand] = {
         "Show the first rows of a cell: gold answers, texts decoded from their ids, and the ids."),
 }
 
-# What an interrupted command leaves behind, and how to continue.
+# Results that an interrupted command keeps, and how to continue.
 NOTHING_WRITTEN = "no tokenizer was written; give the same command again"
 _CELLS = "finished cells are kept; the same command goes on with the others"
 KEPT = {

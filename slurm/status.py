@@ -111,18 +111,18 @@ def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mappin
     else:
         kind, number = "train", (kept.slurm_job if kept else None) or ""
         stands = in_queue([queue[number]]) if number in queue else Standing("not finished")
-    figures = list(_last_figures(run / "metrics.jsonl"))
-    done, steps = max((row["step"] for row in figures), default=None), kept.max_steps if kept else None
+    logged = list(_last_rows(run / "metrics.jsonl"))
+    done, steps = max((row["step"] for row in logged), default=None), kept.max_steps if kept else None
     if (run / run_dir.DONE).exists():
         done, stands = steps, Standing("done")
-    elif stands == Standing("not finished") and figures:
+    elif stands == Standing("not finished") and logged:
         age = time.time() - (run / "metrics.jsonl").stat().st_mtime
         stands = Standing(f"not finished, last step {_duration(age)} ago")
     step = f"{done or 0}/{steps}" if steps else ""
     running = stands.state.startswith("running")
     config = _config(run)
-    eta = _eta(config, figures, done, steps) if running and done is not None and steps else ""
-    return Line(run.name, kind, number, stands.state, step, eta, stands.node, _last_metric(config, figures), stands.why)
+    eta = _eta(config, logged, done, steps) if running and done is not None and steps else ""
+    return Line(run.name, kind, number, stands.state, step, eta, stands.node, _last_metric(config, logged), stands.why)
 
 
 def standing(folder: Path, found: Record, element: int | None, by_id: Mapping[str, tuple[Path, Record]],
@@ -198,7 +198,7 @@ def _element(job: str) -> int | None:
     return int(number) if number.isdigit() else None
 
 
-def _last_figures(path: Path) -> Iterator[dict[str, Any]]:
+def _last_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Last readable lines of metrics.jsonl, oldest first."""
     try:
         with path.open("rb") as file:
@@ -215,22 +215,22 @@ def _last_figures(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _last_metric(config: Mapping[str, Any], figures: Sequence[dict[str, Any]]) -> str:
+def _last_metric(config: Mapping[str, Any], logged: Sequence[dict[str, Any]]) -> str:
     """Latest dev metric of the selection cell, else of the first cell, else the loss."""
-    for row in reversed(figures):
+    for row in reversed(logged):
         dev = {key.removeprefix("dev/"): value for key, value in row.items() if key.startswith("dev/")}
         if dev:
             selected = config.get("data", {}).get("select_on")
             name = next((key for key in dev if selected and key.endswith(selected)),
                         next((key for key in dev if key.endswith("/en")), next(iter(dev))))
             return f"{name.replace('/', ' ', 1)} {dev[name]:.4g}"
-    losses = [row["train/loss"] for row in figures if row.get("train/loss") is not None]
+    losses = [row["train/loss"] for row in logged if row.get("train/loss") is not None]
     return f"loss {losses[-1]:.4g}" if losses else ""
 
 
-def _eta(config: Mapping[str, Any], figures: Sequence[dict[str, Any]], done: int, steps: int) -> str:
+def _eta(config: Mapping[str, Any], logged: Sequence[dict[str, Any]], done: int, steps: int) -> str:
     """Remaining time at the last measured speed."""
-    speeds = [row["speed/examples_per_second"] for row in figures if row.get("speed/examples_per_second")]
+    speeds = [row["speed/examples_per_second"] for row in logged if row.get("speed/examples_per_second")]
     size = config.get("batch", {}).get("size")
     return _duration((steps - done) * size / speeds[-1]) if speeds and size else ""
 

@@ -46,7 +46,7 @@ COMMANDS: Commands = {
         "Pre-train, fine-tune plainly and robustly on artificial languages, and compare; offline, in minutes."),
 }
 
-# What an interrupted command leaves, and what to do. A training saves instead (`trainer.distributed.preemption`).
+# Results that an interrupted command keeps, and the next step. A training saves (`trainer.distributed.preemption`).
 _RUN_KEPT = "the run, and the rows that its eval/ has had, are kept; give the same command again"
 KEPT = {
     "evaluate": _RUN_KEPT,

@@ -42,7 +42,7 @@ class _Lock:
     made: list[Path]
     """Folders that were created for the lock file, the deepest first."""
     depth: int = 0
-    """How often it has been entered."""
+    """Number of contexts that are open on it."""
 
 
 _held: dict[Path, _Lock] = {}

@@ -111,7 +111,7 @@ class Manifest(_Strict):
     source_rows: int = Field(default=0, ge=0, lt=2**40)
     """Rows of the publisher's file for this cell, those left out included."""
     keys: Literal["publisher", "row"] = "row"
-    """Where the column `key` comes from: the publisher, or the row number in the source."""
+    """Source of the column `key`: the publisher, or the row number in the source file."""
     rows_sha256: Sha256OrNone = ""
     """Hash of the content of all rows, see `write_cell`."""
     source_sha256: Sha256OrNone = ""

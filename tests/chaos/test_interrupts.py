@@ -19,7 +19,7 @@ from trainer.checkpoint import layout, universal
 from trainer.distributed.ranks import free_port
 from trainer.kernels import build
 
-SAVED = "asked to leave (SIGINT): saved after step "
+SAVED = "stopped by SIGINT: saved after step "
 
 
 def test_a_training_saves_and_goes_on(recipe: Path, tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_training_saves_and_goes_on(recipe: Path, tmp_path: Path) -> None:
     assert "Traceback" not in said
     (line,) = [line for line in said.splitlines() if "SIGINT" in line or "interrupt" in line]
     assert line.startswith(SAVED)
-    assert line.endswith(" of 12; the same command goes on from there")
+    assert line.endswith(" of 12; the same command resumes from there")
     again = start(2, command(recipe, "asked"), tmp_path)
     assert again.wait() == [0, 0], again.said()
     assert "resumed after step" in again.said()

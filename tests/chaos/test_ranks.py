@@ -64,7 +64,7 @@ def test_signals_during_a_save_do_not_break_it(recipe: Path, tmp_path: Path) -> 
             ranks.kill(number)
         time.sleep(0.05)
     assert ranks.wait() == [75, 75], ranks.said()
-    assert "the same command goes on from there" in ranks.said()
+    assert "the same command resumes from there" in ranks.said()
     again = start(2, command(recipe, "asked"), tmp_path)
     assert again.wait() == [0, 0], again.said()
     assert "resumed after step" in again.said()

@@ -183,7 +183,7 @@ def test_scancel_and_scontrol_requeue(cluster: Cluster, jobs: dict[str, str], re
     job = jobs["cancelled"]
     end, said = cluster.wait(job), cluster.said(job)
     assert (end["JobState"], end["Restarts"]) == ("CANCELLED", "0"), said
-    (saved,) = re.findall(r"asked to leave \(SIGTERM\): saved after step (\d+) of", said)
+    (saved,) = re.findall(r"stopped by SIGTERM: saved after step (\d+) of", said)
     assert int(saved) < UPDATES
     assert not cluster.left_of(job)
     job = jobs["requeued"]

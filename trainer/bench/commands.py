@@ -1,4 +1,4 @@
-"""Commands of `python -m trainer bench`: flags and help. What measures is imported when a command runs."""
+"""Commands of `python -m trainer bench`: flags and help. Measurements are imported when a command runs."""
 
 from __future__ import annotations
 

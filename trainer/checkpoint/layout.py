@@ -45,13 +45,13 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
 
 
 def changed_data(path: Path, rows_sha256: dict[str, str]) -> str | None:
-    """How the cells of the checkpoint at `path` differ from `rows_sha256` (hash of the rows by name); None if equal."""
+    """First difference of the checkpoint's cells from `rows_sha256` (hash of rows by name), in words; None if equal."""
     before = (read_manifest(path) or {}).get("cells")
     if not isinstance(before, dict):
-        return "which rows it was trained on is not recorded"
+        return "the rows that it was trained on are not recorded"
     for name in {**before, **rows_sha256}:
         if name not in rows_sha256:
-            return f"cell {name} is not among the run's cells any more"
+            return f"cell {name} is no longer among the run's cells"
         if name not in before:
             return f"cell {name} was not among the run's cells"
         if before[name] != rows_sha256[name]:

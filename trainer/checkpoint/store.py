@@ -140,8 +140,8 @@ class Store:
         """Load the weights only, where the recipe allows it."""
         if self._settings.resume != "weights":
             raise InputError(
-                f"{path} cannot be taken over whole: {reason}. --checkpoint.resume=weights takes its weights and loses "
-                "the optimiser's moments")
+                f"{path} cannot be restored whole: {reason}. --checkpoint.resume=weights restores its weights and "
+                "loses the optimiser's moments")
         first = self._engine.writer.load(str(sorted(path.glob("*mp_rank_00_model_states.pt"))[0]), "cpu")
         weights = consolidate(path) if manifest["zero_stage"] else first["module"]
         self._engine.take_weights(weights, steps=layout.step_of(path))

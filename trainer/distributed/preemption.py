@@ -100,8 +100,8 @@ def failures_in_a_line(world_size: int, timeout_seconds: float) -> Iterator[None
         if world_size == 1 or not lost:
             raise
         reason = " ".join(str(error).split())
-        raise LostRank(f"another rank has died, or has not answered for {timeout_seconds:g} s; its own last words say "
-                       f"why ({reason[-160:]})") from error
+        raise LostRank(f"another rank has died, or has not answered for {timeout_seconds:g} s; see its own output "
+                       f"({reason[-160:]})") from error
 
 
 def exit_at_once(error: LostRank) -> NoReturn:

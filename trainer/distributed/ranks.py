@@ -68,7 +68,7 @@ def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
 
 
 def visible_devices(environment: Mapping[str, str]) -> int | None:
-    """How many devices `environment` leaves visible to this process; None where it says nothing of that.
+    """Number of devices that `environment` leaves visible to this process; None if it sets no limit.
 
     Devices are named by number, by UUID (`GPU-...`, on NVIDIA's and AMD's cards) or as a MIG slice (`MIG-...`). As the
     drivers read them: an empty list hides all, the first name that is none (-1, `NoDevFiles`) ends a list, and where

@@ -1,4 +1,4 @@
-"""The checks of `doctor`, one line of output each. What a check needs is imported in it, so that help is quick."""
+"""The checks of `doctor`, one line of output each. Checks import inside, so that help is quick."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 SELFTEST_RANKS = 2
 SELFTEST_SECONDS = 300
-TOLERANCE = 1e-5  # relative, on parameters after the self-test's updates; as in tests/distributed
+TOLERANCE = 1e-5  # relative, on parameters after the self-test's steps; as in tests/distributed
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """DeepSpeed engine: the only file that uses deepspeed, beside the check of its configurations (`ds_config`).
 
-Inputs: the model, the recipe, `ds_configs/*.json`. The recipe says batch, learning rate and clipping; the JSON says
-how to run and holds "auto" for these. What each ZeRO stage allows is laid down here once:
+Inputs: the model, sections of the recipe, `ds_configs/*.json`. The recipe says batch, learning rate and clipping; the
+JSON says how to run and holds "auto" for these. Rules that hold at every ZeRO stage:
 
 - ascent gradients come from `autograd.grad` through `module`, which the engine does not see;
 - the update's forward goes through the engine, its backward through `backward(loss, last)`;
@@ -145,7 +145,7 @@ class Engine:
     def _clear_old_gradients(self) -> None:
         """Clear the last step's gradients where DeepSpeed relies on the next ones to overwrite them.
 
-        ZeRO-3, and ZeRO-1 and 2 with an offloaded optimiser, let the first backward of an update copy its gradients
+        ZeRO-3, and ZeRO-1 and 2 with an offloaded optimiser, let the first backward of a step copy its gradients
         over the old ones, and later ones add. A parameter that the first does not reach would keep the old ones
         (FreeLB reaches those below the site with its last backward only).
         """
@@ -194,7 +194,7 @@ class Engine:
 
     @property
     def gradient_norm(self) -> float:
-        """Global L2 norm of the last update's gradient before clipping."""
+        """Global L2 norm of the last step's gradient before clipping."""
         return float(self._norm if self._measures_norm else self._engine.get_global_grad_norm())
 
     @property
@@ -204,7 +204,7 @@ class Engine:
 
     @property
     def learning_rate(self) -> float:
-        """The rate that the next update will use."""
+        """The rate that the next step will use."""
         return float(self._engine.get_lr()[0])
 
     def full_state(self, model: nn.Module) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from trainer.robust.settings import MethodSettings, ball_of
 
 
 class StepContext:
-    """Implements `trainer.robust.protocol.Context`; see there for what each verb means."""
+    """Implements `trainer.robust.protocol.Context`, which defines each method."""
 
     def __init__(
         self, engine: Engine, kernels: ModuleType, settings: MethodSettings, batch: Batch, *,
@@ -88,9 +88,9 @@ class StepContext:
     def accumulate(self, delta_BLH: Tensor, share: float, *, last: bool) -> tuple[Tensor, Tensor]:
         """Add `share` of the gradient at x + delta to the update; returns (loss sum, d loss / d delta).
 
-        All passes but the last have the site cut out of their graph: what they send down is added up there. The last
+        All passes but the last end at the site, where their gradients are summed. The last
         one carries that sum below as the gradient of <x, sum>, so that the layers below are passed once, and the
-        backward that ends an update reaches every parameter (with an offloaded optimiser, ZeRO hands over only what
+        backward that ends a step reaches every parameter (with an offloaded optimiser, ZeRO hands over only what
         that backward reaches).
         """
         x_BLH, _ = self.site()

@@ -40,7 +40,7 @@ from trainer.runs.record import DevCell, FinishedRecord
 
 @dataclass(frozen=True)
 class Source:
-    """What all rows of one evaluation share."""
+    """Fields shared by all rows of one evaluation."""
 
     record: FinishedRecord
     checkpoint: str

@@ -33,7 +33,7 @@ def mask(batch: Batch, tokens: Tokens, masking: Masking, epoch: int) -> Batch:
 
     Of the chosen tokens 80 % become <mask>, 10 % a random token (Devlin et al., section 3.1). Every example predicts
     at least one token where it has any content. The choice is a function of (seed, epoch, example id, token), so that
-    it does not depend on the batch. A <mask> is no content any more: there is nothing to perturb.
+    it does not depend on the batch. A <mask> is no longer content, so it is not perturbed.
     """
     ids_BL, content_BL = batch.input_ids, batch.content_mask
     words = philox.counter_bits(masking.seed, epoch, batch.example_ids, ids_BL.shape[1], 4, philox.STREAM_MASKING)

@@ -1,1 +1,1 @@
-"""Monitoring of a run: meter, evaluation, best checkpoint, early stopping, saving, non-finite steps, collapse."""
+"""Monitoring of a run: log lines, meter, evaluation, best checkpoint, early stopping, saving, faults, outcome."""

@@ -63,7 +63,7 @@ def is_constant(predictions: Predictions) -> bool:
 
 def collapse_advice(optimizer: OptimizerSection, schedule: ScheduleSection, robust: MethodSettings, *,
                     random_weights: bool, hidden_size: int) -> str:
-    """What to try against a model at chance, as far as it applies to these settings and a model of this width."""
+    """Remedies for a model at chance that apply to these settings and a model of this width."""
     lr = f"optimizer.lr (now {optimizer.lr:g})"
     parts = [f"lower {lr} to between 5e-6 and 1e-5" if hidden_size >= LARGE and optimizer.lr > LARGE_LR
              else f"lower {lr}"]

@@ -74,8 +74,8 @@ class Watcher:
         if last or stop:
             self.saver.wait()
         if stop and not last:
-            raise Preempted(f"asked to leave ({STOP_SIGNALS.received or 'by another rank'}): saved after step "
-                            f"{step} of {self.max_steps}; the same command goes on from there")
+            raise Preempted(f"stopped by {STOP_SIGNALS.received or 'a signal to another rank'}: saved after step "
+                            f"{step} of {self.max_steps}; the same command resumes from there")
         if is_logged:
             meter.clear()  # again: evaluation and saving do not count as time of training
 

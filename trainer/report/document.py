@@ -31,7 +31,7 @@ class Table:
     rows: list[list[Entry]]
     notes: list[str] = field(default_factory=list)
     text_columns: int = 1
-    """How many columns from the left hold words rather than numbers."""
+    """Number of columns, from the left, that hold words rather than numbers."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from trainer.statistics.summary import Summary
 
 @dataclass(frozen=True)
 class Scale:
-    """How values and differences of a metric are written."""
+    """Format of values and differences of a metric."""
 
     metric: Metric
 

@@ -2,7 +2,7 @@
 
     min_theta E[ loss(x; theta) + lambda * max_{||delta|| <= epsilon} D(f(x + delta), f(x))
                  + mu * D(f(x; theta), f(x; theta_bar)) ]
-    D(p, q) = KL(p || q) + KL(q || p),   theta_bar <- beta * theta_bar + (1 - beta) * theta  after every update
+    D(p, q) = KL(p || q) + KL(q || p),   theta_bar <- beta * theta_bar + (1 - beta) * theta  after every step
 
 The ascent is on D, with f(x) held fixed, from a random point near zero (`start_radius`), since D has no gradient at
 delta = 0. Here epsilon is a true radius; in the authors' code it only guards a division. The last term

@@ -40,7 +40,7 @@ def run_dir_of(recipe: Recipe) -> Path:
 
 
 def inspect(recipe: Recipe) -> Literal["new", "partial", "done"]:
-    """What `train` will find in the run's folder; writes nothing.
+    """State of the run's folder; writes nothing.
 
     Raises InputError where the folder holds a run of another recipe, or something that is no run.
     """
@@ -84,7 +84,7 @@ def create(recipe: Recipe) -> Path:
 
 
 def digest(recipe: Recipe) -> str:
-    """Of all settings that shape what the run learns; a checkpoint carries that of its run.
+    """Digest of all settings that shape what is learned; a checkpoint carries that of its run.
 
     Taken from the run's `config.yaml` where it has one, which `inspect` has compared with `recipe`: so the checkpoints
     of a run that began under other names of the keys are still its own.

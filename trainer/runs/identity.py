@@ -47,7 +47,7 @@ OF_ADAMW = ("beta1", "beta2", "eps", "fused")
 
 
 def evaluation_interval(recipe: Recipe, max_steps: int) -> int:
-    """Updates between evaluations of the dev cells."""
+    """Steps between evaluations of the dev cells."""
     return recipe.evaluation.every_steps or max(1, max_steps // 10)
 
 

@@ -87,7 +87,7 @@ class RunRecord(_Part):
     """Of every training and dev cell, by name."""
     dev_cells: dict[CellName, DevCell] = {}
     settings: Settings = {}
-    """What the run's numbers depend on but the seed (`trainer.runs.identity`)."""
+    """Settings that determine the run except its seed (`trainer.runs.identity`)."""
     recipe_digest: str = ""
     origin_run: WeightsHash = ""
     weights_from: dict[str, Any] = {}
@@ -106,7 +106,7 @@ class RunRecord(_Part):
     selection: Selection | None = None
     oracle_by_cell: dict[CellName, Best] = {}
     at_chance: bool | None = None
-    """Whether the best model is no better than always naming one class; None where chance is not known."""
+    """Whether the best model is not significantly above chance; None where chance is unknown."""
     chance: float | None = None
     site_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     examples: Count | None = None

@@ -268,7 +268,7 @@ def test_a_run_is_not_resumed_with_more_cells(tmp_path: Path) -> None:
         run(recipe, "partial", {"data.dev": "[xnli/dev/*]"})
     for language in ("sw", "de"):
         shutil.rmtree(tmp_path / "cells/xnli/dev" / language)
-    with pytest.raises(InputError, match="cell xnli/dev/de is not among the run's cells any more"):
+    with pytest.raises(InputError, match="cell xnli/dev/de is no longer among the run's cells"):
         run(recipe, "partial", {"data.dev": "[xnli/dev/*]"})
 
 
@@ -280,7 +280,7 @@ def test_a_checkpoint_that_does_not_say_its_data_is_refused(tmp_path: Path) -> N
     assert content.pop("cells") == {
         name: read_manifest(tmp_path / "cells" / name).rows_sha256 for name in ("xnli/train/en", "xnli/dev/en")}
     manifest.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="which rows it was trained on is not recorded"):
+    with pytest.raises(InputError, match="the rows that it was trained on are not recorded"):
         run(recipe, "partial")
 
 

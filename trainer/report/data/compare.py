@@ -40,7 +40,7 @@ class Comparison:
     dependent: str = ""
     """Reason why the runs are not independent seeds of one recipe, so that nothing is claimed of the method."""
     given: str = ""
-    """What all runs share besides the recipe, which the intervals do not cover; else empty."""
+    """Condition shared by all runs besides the recipe, which the intervals do not cover; else empty."""
 
     @property
     def covers_training(self) -> bool:
