@@ -17,9 +17,9 @@ ABOVE_BOTH = ("trainer.demo", "trainer.studies")
 LAYERS = {
     "data_prep": ("base", "shards", "tasks", "kinds", "sources", "languages", "commands", "tokenizer", "workers",
                   "listing", "build", "augment", "verify", "__main__"),
-    "trainer": ("commands", "statistics", "metrics", "results", "plots", "report", "kernels", "robust", "config",
-                "kinds", "distributed", "data", "runs", "model", "engine", "checkpoint", "evaluate", "diagnose",
-                "monitor", "loop", "train", "bench", "doctor", "demo", "studies", "__main__"),
+    "trainer": ("commands", "settings", "statistics", "metrics", "results", "plots", "report", "kernels", "robust",
+                "config", "kinds", "distributed", "data", "runs", "model", "engine", "checkpoint", "evaluate",
+                "diagnose", "monitor", "loop", "train", "bench", "doctor", "demo", "studies", "__main__"),
     "slurm": ("scheduler", "submission", "jobs", "render", "submit", "status"),
 }
 WITHOUT_TORCH = ("statistics", "metrics", "results", "plots", "report", "commands")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from data_prep.base.settings import Positive, Section, Share, Weight
 from trainer.robust import DEFAULT_METHOD, METHODS, MethodSettings
+from trainer.settings import Positive, Section, Share, Weight
 
 PRINTED = r"^[^\x00-\x1f\x7f]*$"
 

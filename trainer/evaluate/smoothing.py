@@ -33,7 +33,6 @@ from scipy import special
 from torch import Tensor
 
 from data_prep.base.errors import InputError
-from data_prep.base.settings import Section
 from trainer.config.load import from_dotted, known_keys, load_recipe
 from trainer.data.loader import Examples, evaluation_batches
 from trainer.kernels import philox
@@ -42,6 +41,7 @@ from trainer.model.site import SiteModel
 from trainer.robust.settings import site_of
 from trainer.robust.terms import ball_norms
 from trainer.runs.folder import CONFIG
+from trainer.settings import Section
 
 # Draws of the smoothing stream: the samples that choose a class and those that certify it must be independent.
 _SELECTION, _CERTIFICATION = 0, 1

@@ -5,13 +5,12 @@ Input: a loaded model and what its configuration calls its classes. Effect: its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import torch
 from torch import nn
 
-from data_prep.shards.label_order import label_order
 from data_prep.shards.manifest import Manifest
 from trainer.kinds import KINDS
 from trainer.model.encoders import FAMILIES
@@ -44,3 +43,24 @@ def fit_classes(model: Any, names: Mapping[int, str], manifest: Manifest, new: S
             weight = model.get_parameter(key)
             weight.copy_(weight[order])
     return {"classes": classes, "reordered_keys": loaded}
+
+
+def label_order(names: Sequence[str], manifest: Manifest) -> list[int] | None:
+    """For each label of `manifest`, the position in `names` of its name; None where they are not the same classes.
+
+    The labels themselves, in their order, always match. Otherwise case, spaces, `-` and `_` are ignored, and the
+    manifest's `label_aliases` count (`contradictory`).
+    """
+    if list(names) == manifest.labels:
+        return list(range(len(names)))
+    index = {label: at for at, label in enumerate(manifest.labels)}
+    spellings = {_plain(alias): index[label] for alias, label in manifest.label_aliases.items()}
+    spellings |= {_plain(label): at for label, at in index.items()}
+    meant = [spellings.get(_plain(name), -1) for name in names]
+    if sorted(meant) != list(range(len(manifest.labels))):
+        return None
+    return [meant.index(at) for at in index.values()]
+
+
+def _plain(name: str) -> str:
+    return "_".join(name.casefold().replace("-", " ").replace("_", " ").split())

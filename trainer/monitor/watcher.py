@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from trainer.config.schema import EvaluationSection
 from trainer.data.loader import Examples
+from trainer.distributed.collectives import gather_objects
 from trainer.distributed.preemption import STOP_SIGNALS, Preempted
 from trainer.engine.engine import Engine
+from trainer.evaluate.predict import predict
 from trainer.metrics import METRICS
 from trainer.monitor.best_checkpoint import update_best
 from trainer.monitor.collapse import CollapseCheck
 from trainer.monitor.early_stopping import update_patience
-from trainer.monitor.evaluation import evaluate_dev
 from trainer.monitor.meter import Meter
 from trainer.monitor.nonfinite import NonfiniteCheck
 from trainer.monitor.progress import Progress
@@ -104,7 +106,9 @@ class Watcher:
 
     def _evaluate(self) -> None:
         state, engine = self.state, self.engine
-        found = evaluate_dev(engine.module, self.dev, self.evaluation.batch_size, engine.device, engine.ranks)
+        gather = partial(gather_objects, ranks=engine.ranks)
+        found = {name: predict(engine.module, examples, self.evaluation.batch_size, engine.device, engine.ranks, gather)
+                 for name, examples in self.dev.items()}
         scores = {metric: {name: predictions.metric(metric) for name, predictions in found.items()}
                   for metric in self.metrics}
         if found:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from data_prep.base.settings import Weight
 from trainer.robust.ascent import starting_point, zero_perturbation
 from trainer.robust.plain import step as plain_step
 from trainer.robust.protocol import Context, Metrics
 from trainer.robust.settings import AscentSettings, Start
 from trainer.robust.terms import perturbation_metrics
+from trainer.settings import Weight
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from data_prep.base.settings import Positive
 from trainer.robust.plain import step as plain_step
 from trainer.robust.protocol import Context, Metrics
 from trainer.robust.settings import PartnerSource, SiteSettings
+from trainer.settings import Positive
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from data_prep.base.settings import Positive
 from trainer.robust.plain import step as plain_step
 from trainer.robust.protocol import Context, Metrics
 from trainer.robust.settings import NoiseSettings
 from trainer.robust.terms import mean, perturbation_metrics, symmetric_divergence
+from trainer.settings import Positive
 
 
 class R3F(NoiseSettings):

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from data_prep.base.settings import Weight
 from trainer.robust.plain import step as plain_step
 from trainer.robust.protocol import Context, Metrics
 from trainer.robust.settings import NoiseSettings
 from trainer.robust.terms import mean, perturbation_metrics
+from trainer.settings import Weight
 
 
 class RandomNoise(NoiseSettings):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from data_prep.base.settings import Positive, Section, Share
+from trainer.settings import Positive, Section, Share
 
 Start = Literal["zero", "uniform", "gaussian"]
 RandomStart = Literal["uniform", "gaussian"]

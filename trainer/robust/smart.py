@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from data_prep.base.settings import Share, Weight
 from trainer.robust.ascent import ascend, starting_point
 from trainer.robust.plain import step as plain_step
 from trainer.robust.protocol import Context, Metrics
 from trainer.robust.settings import DivergenceAscentSettings
 from trainer.robust.terms import perturbation_metrics, symmetric_divergence
+from trainer.settings import Share, Weight
 
 if TYPE_CHECKING:
     from torch import Tensor

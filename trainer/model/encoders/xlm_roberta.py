@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from transformers.masking_utils import create_bidirectional_mask
 
-from data_prep.base.settings import Share
 from trainer.kinds.batch import Batch
 from trainer.model.encoders.family import ConfigBounds, Family, Head, TokenId
+from trainer.settings import Share
 
 PREFIX = "roberta."
 WORD_TABLE = "embeddings.word_embeddings.weight"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from data_prep.shards.label_order import label_order
 from data_prep.shards.manifest import Manifest, read_manifest
 from data_prep.tasks import TASKS
 from tests.random_cells import write_random_cell
+from trainer.model.classes import label_order
 
 
 @pytest.fixture(scope="module")
