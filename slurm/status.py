@@ -211,7 +211,7 @@ def _last_rows(path: Path) -> Iterator[dict[str, Any]]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
+        if isinstance(row, dict) and isinstance(row.setdefault("step", row.get("update")), int):
             yield row
 
 

@@ -43,13 +43,13 @@ def submitted(runs: Path, kind: str, job: str, *, run: str | None = None, runs_o
 
 
 def trained(runs: Path, name: str, update: int, *, done: bool = False, **kept: Any) -> Path:
-    """A run of 100 steps, `update` of which are done."""
+    """A run of 100 steps, `update` of which are done, the first half of them by an earlier release."""
     folder = runs / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text("batch: {size: 32}\ndata: {select_on: xnli/dev/en}\n")
     write_json(folder / "run.json", record_of(max_steps=100, **kept))
     rows: list[dict[str, Any]] = [
-        {"step": update // 2, "dev/accuracy/xnli/dev/de": 0.4, "dev/accuracy/xnli/dev/en": 0.51234},
+        {"update": update // 2, "dev/accuracy/xnli/dev/de": 0.4, "dev/accuracy/xnli/dev/en": 0.51234},
         {"step": update, "train/loss": 0.7, "speed/examples_per_second": 16.0}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 9')
     if done:

@@ -23,6 +23,8 @@ RENAMED: Mapping[str, str] = {
     "robust.step_size": "robust.ascent_step_size",
 }
 
+# Settings whose null meant the default of the method.
+NULLS = ("ascent_steps", "start", "start_radius")
 
 # One setting each of four methods: together they are in no recipe but the `config.yaml` of an earlier release, which
 # held the settings of all methods, and null for a default that followed from the method.
@@ -48,6 +50,8 @@ def rename_keys(tree: dict[str, Any], source: str) -> set[str]:
     if isinstance(robust, dict) and robust.keys() >= OF_FOUR_METHODS and robust.get("method") in METHODS:
         own = METHODS[robust["method"]].settings.model_fields
         tree["robust"] = {key: value for key, value in robust.items() if key in own and value is not None}
+    elif isinstance(robust, dict):
+        tree["robust"] = {key: value for key, value in robust.items() if key not in NULLS or value is not None}
     return found
 
 

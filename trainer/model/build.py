@@ -29,9 +29,13 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     folder.
     """
     config, origin = _configuration(recipe, manifest, max_length)
+    kind = KINDS[manifest.kind]
+    if kind.head not in FAMILIES[config.model_type].heads:
+        raise InputError(f"model: {config.model_type} has no head for tasks of kind {manifest.kind}; its heads: "
+                         f"{', '.join(FAMILIES[config.model_type].heads)}")
     classes = dict(config.id2label)
     _apply(config, recipe, manifest)
-    auto_class: Any = KINDS[manifest.kind].auto_class
+    auto_class: Any = kind.auto_class
     torch.manual_seed(recipe.seed)
     if recipe.model.name is not None:
         model, new, dropped = _load_weights(auto_class, recipe.model.name, config)

@@ -5,9 +5,12 @@ Inputs: a SiteModel, training examples, a method's ball. Output: a length at the
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
+from data_prep.base.errors import InputError
 from trainer.data.loader import Examples
 from trainer.model.site import SiteModel
 from trainer.robust.settings import BallSettings
@@ -25,6 +28,7 @@ def measure_site_norm(
     A ball is a content token's row (scope "token") or all of an example's (scope "sequence"); its norm is that of
     `settings`, so that a relative epsilon is the same share of the signal in every norm and scope. Every rank must
     call it (ZeRO-3) and computes the same batches, so that all get the same number to the last bit.
+    Raises InputError where it is not positive or not finite.
     """
     model.eval()
     rows = np.sort(np.random.default_rng(seed).permutation(len(examples))[:SITE_NORM_EXAMPLES])
@@ -34,4 +38,8 @@ def measure_site_norm(
         norms = ball_norms(model(batch, only_below=True), batch.content_mask, settings.norm, settings.scope)
         total, count = total + float(norms.double().sum()), count + norms.numel()
     model.train()
-    return total / max(1, count)
+    norm = total / max(1, count)
+    if not 0 < norm < math.inf:
+        raise InputError(f"robust.relative: the mean norm at {settings.site} is {norm:g}, expected a positive number; "
+                         "check the model's weights, or set an absolute epsilon (robust.relative false)")
+    return norm

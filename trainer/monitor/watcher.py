@@ -71,6 +71,8 @@ class Watcher:
         last = last or self.state.out_of_patience
         if last or stop:
             stop |= self._check_steps(keep=0)
+        if is_logged:
+            meter.clear()
         if self.saver.is_due(step) or last or stop:
             self.saver.save(self.state, meter)
         if last or stop:
@@ -79,7 +81,7 @@ class Watcher:
             raise Preempted(f"stopped by {STOP_SIGNALS.received or 'a signal to another rank'}: saved after step "
                             f"{step} of {self.max_steps}; the same command resumes from there")
         if is_logged:
-            meter.clear()  # again: evaluation and saving do not count as time of training
+            meter.clear()  # again: saving does not count as time of training
 
     def _check_steps(self, keep: int) -> bool:
         """Check all open steps but the latest `keep`; returns whether a signal asks the run to stop."""
@@ -94,7 +96,6 @@ class Watcher:
 
     def _log(self, meter: Meter, learning_rate: float) -> None:
         metrics = meter.means(self.engine.ranks)
-        meter.clear()
         metrics["train/learning_rate"] = learning_rate
         metrics["train/gradient_norm"] = self.engine.gradient_norm
         if isinstance(self.robust, BallSettings):

@@ -29,6 +29,7 @@ from trainer.robust.settings import BallSettings
 from trainer.runs.folder import BEST, WEIGHTS, WEIGHTS_INDEX
 from trainer.runs.record import read_record
 
+LONGEST_NAMES = 10_000  # characters of cell names kept, as result rows allow; the rows count by hash
 PREFIX = 16  # hex digits kept of a hash within the settings
 
 # Sections (with a dot at the end) and settings that are excluded, or included in another form.
@@ -75,7 +76,8 @@ def determining_settings(
                 if not any(name == part or (part.endswith(".") and name.startswith(part)) for part in NOT_PART)}
     settings |= {f"robust.{name}": value for name, value in recipe.robust.resolved().items()}
     settings |= {
-        "data.train": ", ".join(sorted(train)), "data.rows": _rows_of(train.values()), "data.max_length": max_length,
+        "data.train": ", ".join(sorted(train))[:LONGEST_NAMES], "data.rows": _rows_of(train.values()),
+        "data.max_length": max_length,
         "schedule.max_steps": max_steps, "evaluation.every_steps": evaluation_interval(recipe, max_steps),
         "selection.cell": cell, "selection.rows": _rows_of([rows]) if rows else "",
         "selection.evaluations": evaluations_to_choose_from(recipe, max_steps, max_steps),

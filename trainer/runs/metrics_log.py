@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.base.files import write_text
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from trainer.plots.events import EventFile
 
 
 class MetricsLog:
@@ -22,7 +22,7 @@ class MetricsLog:
 
     def __init__(self, run_dir: Path, *, active: bool, resume_from: int) -> None:
         self._file: Any = None
-        self._board: SummaryWriter | None = None
+        self._board: EventFile | None = None
         if not active:
             return
         path = run_dir / "metrics.jsonl"
@@ -41,12 +41,12 @@ class MetricsLog:
         self._file.write(json.dumps({"step": step, **line}) + "\n")
         self._file.flush()
         if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter  # after the first step: slow to import
+            from trainer.plots.events import EventFile  # after the first step: slow to import
 
             # purge_step hides what was drawn beyond the checkpoint that the run resumes from.
-            self._board = SummaryWriter(str(self._folder), purge_step=self._resume_from + 1)
+            self._board = EventFile(self._folder, purge_step=self._resume_from + 1)
         for name, value in known.items():
-            self._board.add_scalar(name, value, step)
+            self._board.scalar(name, value, step)
 
     def note(self, step: int, event: dict[str, Any]) -> None:
         """Write an event of this step, to metrics.jsonl only."""

@@ -118,3 +118,10 @@ def test_a_run_that_began_under_old_names_goes_on(
     assert before.items() <= tree_of(folder).items()
     assert metrics_of(folder) == metrics_of(whole)
     assert "renamed" not in capsys.readouterr().err
+
+
+def test_null_still_means_the_method_s_default(tmp_path: Path) -> None:
+    path = tmp_path / "null.yaml"
+    path.write_text(OLD.replace("steps: 2", "steps: null, start: null, start_radius: null"), encoding="utf-8")
+    robust = load_recipe(str(path), announce=False).robust
+    assert robust.model_dump().items() >= {"ascent_steps": 3, "start": "zero", "start_radius": 1.0}.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from data_prep.shards.read import open_cell
 from data_prep.shards.tokenizers import tokenizer_fingerprint
 from tests.trainer.small_runs import PGD, TEXT, run, weights_of, write_recipe
 from trainer.config import load_recipe
+from trainer.kinds import KINDS
 from trainer.model.build import build_model
 
 
@@ -168,3 +170,11 @@ def test_gradient_checkpointing_changes_nothing(recipe: Path) -> None:
     again = weights_of(run(recipe, "recomputed", {**settings, "model.gradient_checkpointing": "true"}))
     for key, value in plain.items():
         torch.testing.assert_close(again[key], value, rtol=1e-6, atol=1e-7)
+
+
+def test_a_kind_whose_head_the_family_lacks_is_refused(
+    recipe: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "pair", replace(KINDS["pair"], head="AutoModelForMultipleChoice"))
+    with pytest.raises(InputError, match="xlm-roberta has no head for tasks of kind pair; its heads: AutoModelFor"):
+        build_model(load_recipe(str(recipe)), manifest, 24)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from data_prep.base.errors import InputError
 from data_prep.shards.read import open_cell
 from tests.trainer.small_runs import write_recipe
 from trainer.config import load_recipe
@@ -35,3 +36,14 @@ def test_the_mean_is_over_clean_balls(shards: Path, tmp_path: Path, norm: str, s
         balls = x_LH if scope == "token" else x_LH.reshape(1, -1)
         sizes += balls.norm(dim=1, p=2 if norm == "l2" else float("inf")).tolist()
     assert found == pytest.approx(sum(sizes) / len(sizes), rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
+def test_a_mean_that_is_no_unit_is_refused(shards: Path, tmp_path: Path, value: float) -> None:
+    cell = open_cell(shards / "xnli/train/en")
+    model = build_model(load_recipe(str(write_recipe(tmp_path, shards))), cell.manifest, 24)[0]
+    with torch.no_grad():
+        model.get_input_embeddings().weight.fill_(value)
+    site_model = SiteModel(model, KINDS["pair"], "word_embeddings")
+    with pytest.raises(InputError, match=r"mean norm at word_embeddings is (0|nan|inf), expected a positive number"):
+        measure_site_norm(site_model, Examples([cell], 24), PGD(), 7, 0, torch.device("cpu"))
