@@ -1,7 +1,8 @@
-"""Base class and number types of settings sections: strict, immutable pydantic models."""
+"""Base class and number types of settings sections (strict, immutable pydantic models), and old names of settings."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -9,6 +10,23 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, le=1e6)]  # the upper bound keeps products of settings finite
 Weight = Annotated[float, Field(ge=0.0, le=1e6)]
+
+# Recipe keys of the release before. Recipes accept them for one release (`trainer.config.renamed`); rows and records of
+# runs that were trained under them are read as if they held the new ones.
+RENAMED: Mapping[str, str] = {
+    "schedule.updates": "schedule.max_steps",
+    "schedule.warmup_share": "schedule.warmup_ratio",
+    "batch.micro_size": "batch.micro_batch_size",
+    "optimizer.clip_norm": "optimizer.max_grad_norm",
+    "data.mask_share": "data.mask_ratio",
+    "logging.every": "logging.every_steps",
+    "evaluation.every": "evaluation.every_steps",
+    "evaluation.patience": "evaluation.patience_evaluations",
+    "checkpoint.every": "checkpoint.every_steps",
+    "engine.skips_allowed": "engine.max_nonfinite_steps",
+    "robust.steps": "robust.ascent_steps",
+    "robust.step_size": "robust.ascent_step_size",
+}
 
 
 class Section(BaseModel):

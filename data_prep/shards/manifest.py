@@ -176,7 +176,8 @@ def read_manifest(path: str | Path) -> Manifest:
         raise InputError(f"{file} is not valid JSON ({error}); build the cell again") from None
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
-        raise InputError(f"{file}: format version {version!r}, this code reads {FORMAT_VERSION}; build the cell again")
+        raise InputError(f"{file}: format version {version!r}, this code reads {FORMAT_VERSION}; build the cell "
+                         "again, with --overwrite")
     try:
         return Manifest.model_validate(content)
     except pydantic.ValidationError as error:

@@ -41,7 +41,8 @@ def load_recipe(source: str, overrides: Mapping[str, str] | None = None, *, anno
             raise InputError("--method and --robust.method: give only one of them")
         robust = tree["robust"] = settings_for(method, robust) if isinstance(robust, dict) else robust
     tree.setdefault("name", f"{path.stem}-seed{tree.get('seed', 0)}")
-    tree.setdefault("label", robust.get("method", DEFAULT_METHOD) if isinstance(robust, dict) else DEFAULT_METHOD)
+    running = robust.get("method") if isinstance(robust, dict) else None
+    tree.setdefault("label", running if isinstance(running, str) and running in METHODS else DEFAULT_METHOD)
     return validate(tree, path)
 
 
@@ -146,7 +147,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
         if method is not None and (owners := methods_with(str(location[-1]))):
             return (f"unknown key {key!r} under robust.method {method}: it belongs to {', '.join(owners)}; remove it, "
-                    f"or set robust.method{more}")
+                    f"or train with --method {owners[0]}{more}")
         known = list(known_keys(model))
         close = get_close_matches(key, known, n=1) or [k for k in known if k.split(".")[-1] == key.split(".")[-1]]
         return f"unknown key {key!r}" + (f", did you mean {close[0]!r}?" if close else "") + more

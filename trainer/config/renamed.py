@@ -7,21 +7,7 @@ from typing import Any
 
 from data_prep.base.errors import InputError
 from trainer.robust import METHODS
-
-RENAMED: Mapping[str, str] = {
-    "schedule.updates": "schedule.max_steps",
-    "schedule.warmup_share": "schedule.warmup_ratio",
-    "batch.micro_size": "batch.micro_batch_size",
-    "optimizer.clip_norm": "optimizer.max_grad_norm",
-    "data.mask_share": "data.mask_ratio",
-    "logging.every": "logging.every_steps",
-    "evaluation.every": "evaluation.every_steps",
-    "evaluation.patience": "evaluation.patience_evaluations",
-    "checkpoint.every": "checkpoint.every_steps",
-    "engine.skips_allowed": "engine.max_nonfinite_steps",
-    "robust.steps": "robust.ascent_steps",
-    "robust.step_size": "robust.ascent_step_size",
-}
+from trainer.settings import RENAMED
 
 # Settings whose null meant the default of the method.
 NULLS = ("ascent_steps", "start", "start_radius")

@@ -27,7 +27,6 @@ from trainer.data.scratch import open_near
 from trainer.kinds import KINDS, Kind, Masking, named_kind
 from trainer.kinds.batch import Batch
 from trainer.kinds.tokens import Tokens, tokens_of
-from trainer.metrics import METRICS
 
 # Letters as in manifests, and `*`; no dots, so that a cell lies below the root.
 CELL_PATTERN = re.compile(r"[A-Za-z0-9_+*-]+(/[A-Za-z0-9_+*-]+){2}")
@@ -221,13 +220,15 @@ def _expand(root: str, patterns: Sequence[str], key: str) -> list[Path]:
 
 
 def check_known(cell: Cell) -> None:
-    """Raise InputError for a cell whose kind or metrics are unknown here, or that lacks columns of its kind."""
+    """Raise InputError for a cell of an unknown kind, with metrics or columns that are not those of its kind."""
     manifest = cell.manifest
-    for what, name, known in (("kind", manifest.kind, tuple(KINDS)),
-                              *(("metric", metric, tuple(METRICS)) for metric in manifest.metrics)):
-        if name not in known:
-            raise InputError(f"{cell.path}: {what} {name!r} is not known to this trainer; known: {', '.join(known)}")
-    if missing := [name for name in KINDS[manifest.kind].columns if name not in manifest.columns]:
+    if manifest.kind not in KINDS:
+        raise InputError(f"{cell.path}: kind {manifest.kind!r} is not known to this trainer; known: {', '.join(KINDS)}")
+    kind = KINDS[manifest.kind]
+    if others := [metric for metric in manifest.metrics if metric not in kind.metrics]:
+        raise InputError(f"{cell.path}: metric {others[0]!r} is none of kind {manifest.kind}; its metrics: "
+                         f"{', '.join(kind.metrics)}")
+    if missing := [name for name in kind.columns if name not in manifest.columns]:
         raise InputError(f"{cell.path}: kind {manifest.kind} without the columns {', '.join(missing)}; build the cell "
                          "again")
 

@@ -37,7 +37,7 @@ COPIES = 3  # per clean row
 RESULTS = Path("eval") / "results.jsonl"  # written when a run's evaluation is whole
 MAX_LENGTH = 32
 VOCABULARY_LIMIT = 2000  # more than the world has words: every word becomes a token
-FORMAT = 2  # 1: English words had no neighbours
+FORMAT = 3  # 1: English words had no neighbours; 2: cells of format 2
 
 
 @dataclass(frozen=True)

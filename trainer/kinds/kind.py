@@ -66,6 +66,8 @@ class Kind:
     """An example has two texts, each of which may be in a language of its own."""
     can_be_mixed: bool = False
     """Labels of two examples can be mixed (mixup), as the loss is linear in them."""
+    metrics: tuple[str, ...] = ()
+    """Metrics of its predictions, by their names in METRICS."""
     columns: tuple[str, ...] = ("first_ids", "second_ids")
     """Columns of a cell that are read."""
 

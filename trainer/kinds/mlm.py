@@ -80,4 +80,5 @@ def gold(batch: Batch) -> Array:
     return (batch.targets["labels"] != IGNORED).sum(dim=1).cpu().numpy().astype(np.float64)
 
 
-KIND = Kind("AutoModelForMaskedLM", targets, logits, losses, loss_count, kl_sum, decode, gold, mask=mask)
+KIND = Kind("AutoModelForMaskedLM", targets, logits, losses, loss_count, kl_sum, decode, gold, mask=mask,
+            metrics=("perplexity",))

@@ -61,4 +61,4 @@ def serialise(predicted_N: Array, ids_N: npt.NDArray[np.int64], manifest: Manife
 KIND = Kind(
     "AutoModelForSequenceClassification", targets, logits, losses, loss_count, kl_sum, decode, gold, serialise,
     one_prediction=True, one_class=True, can_be_crossed=True, can_be_mixed=True,
-    columns=("first_ids", "second_ids", "label"))
+    metrics=("accuracy", "f1"), columns=("first_ids", "second_ids", "label"))

@@ -14,13 +14,14 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import NormalDist
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from data_prep.base.errors import InputError
 from trainer.metrics import METRICS
 from trainer.results.jsonl import merge_keyed, read_keyed
+from trainer.settings import RENAMED
 
 FORMAT_VERSION: Literal[1] = 1
 NO_LABEL = "no label"
@@ -54,6 +55,10 @@ def _is_metric(value: str) -> str:
     return value
 
 
+def _under_new_names(settings: Any) -> Any:
+    return {RENAMED.get(key, key): value for key, value in settings.items()} if isinstance(settings, dict) else settings
+
+
 def _is_inside(value: str) -> str:
     """A path relative to the run's `eval/` folder that stays within it."""
     parts = value.split("/")
@@ -74,7 +79,7 @@ Printed = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=10_000
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 """sha256 in hex; empty if unknown."""
 Setting = bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[float, Field(allow_inf_nan=False)] | Printed
-Settings = Annotated[dict[Printed, Setting | None], Field(max_length=200)]
+Settings = Annotated[dict[Printed, Setting | None], Field(max_length=200), BeforeValidator(_under_new_names)]
 """Settings that determine a run except for its seed, by dotted name; see `trainer.runs.identity`."""
 WeightsHash = Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")]
 Ending = Literal["done", "collapsed", "diverged"]
@@ -85,11 +90,13 @@ FALSE_POSITIVES = 0.05  # probability that a random guesser counts as better tha
 def recipe_digest(settings: Mapping[str, Setting | None]) -> str:
     """Digest (16 hex digits) of the settings, equal for runs that differ in their seed only; empty without settings.
 
-    A setting that is null counts as absent.
+    A setting that is null counts as absent. Renamed settings count under their old names, so that runs of the release
+    before, and chains that begin with them, keep their digests.
     """
     if not settings:
         return ""
-    given = {key: value for key, value in settings.items() if value is not None}
+    old = {new: old for old, new in RENAMED.items()}
+    given = {old.get(key, key): value for key, value in settings.items() if value is not None}
     text = json.dumps(given, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -17,7 +17,7 @@ from data_prep.base.errors import InputError
 from data_prep.base.files import write_text
 from trainer.config import Recipe
 from trainer.config.load import dump, load_recipe, read_yaml
-from trainer.config.renamed import RENAMED
+from trainer.settings import RENAMED
 
 CONFIG = "config.yaml"
 RECORD = "run.json"

@@ -115,7 +115,7 @@ def test_a_cell_of_the_first_format_is_to_be_built_again(tmp_path: Path) -> None
     write_cell(path, draft(), batches(1))
     content = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps(content | {"format_version": 1}))
-    with pytest.raises(InputError, match="format version 1, this code reads 3; build the cell again"):
+    with pytest.raises(InputError, match="format version 1, this code reads 3; build the cell again, with --overwrite"):
         open_cell(path)
 
 

@@ -112,8 +112,10 @@ def test_cells_that_do_not_fit_are_refused(root: Path, changes: dict[str, object
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"kind": "tagging"}, "kind 'tagging' is not known to this trainer; known: pair, mlm"),
-    ({"metric": "bleu"}, "metric 'bleu' is not known to this trainer; known: accuracy"),
-    ({"kind": "pair"}, "kind pair without the columns label"),
+    ({"metric": "bleu"}, "metric 'bleu' is none of kind mlm; its metrics: perplexity"),
+    ({"further_metrics": ["accuracy"]}, "metric 'accuracy' is none of kind mlm; its metrics: perplexity"),
+    ({"kind": "pair"}, "metric 'perplexity' is none of kind pair; its metrics: accuracy, f1"),
+    ({"kind": "pair", "metric": "accuracy"}, "kind pair without the columns label"),
 ])
 def test_kinds_and_metrics_that_the_trainer_does_not_know(
     root: Path, tmp_path: Path, changes: dict[str, str], message: str

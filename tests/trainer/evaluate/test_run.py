@@ -260,8 +260,9 @@ def test_every_metric_of_a_task_has_rows_and_outcomes(pair: Path, root: Path, tm
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"further_metrics": ["bleu"]}, "metric 'bleu' is not known to this trainer; known: accuracy"),
-    ({"metric": "bleu"}, "metric 'bleu' is not known")])
+    ({"further_metrics": ["bleu"]}, "metric 'bleu' is none of kind pair; its metrics: accuracy, f1"),
+    ({"further_metrics": ["perplexity"]}, "metric 'perplexity' is none of kind pair"),
+    ({"metric": "bleu"}, "metric 'bleu' is none of kind pair")])
 def test_an_unknown_metric_is_refused(pair: Path, root: Path, tmp_path: Path, change: Any, message: str) -> None:
     shards = changed_cells(root, tmp_path, "xnli/test/en", **change)
     with pytest.raises(InputError, match=message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from data_prep.base.errors import InputError
-from trainer.results.scores import RESULTS_FILE, ResultRow, checked_name, merge_rows, read_rows
+from trainer.results.scores import RESULTS_FILE, ResultRow, checked_name, merge_rows, read_rows, recipe_digest
 
 
 def make(**fields: object) -> ResultRow:
@@ -152,3 +153,13 @@ def test_names_that_could_leave_a_folder(name: str) -> None:
 
 def test_names_of_languages() -> None:
     assert [checked_name(name) for name in ("en", "zh-Hant", "pt_BR", "d0+5")] == ["en", "zh-Hant", "pt_BR", "d0+5"]
+
+
+def test_settings_of_the_release_before_are_those_of_this_one() -> None:
+    """Digests are those that the release before gave, which stand in records of runs that begin with others."""
+    old = {"schedule.updates": 10, "schedule.warmup_share": 0.1, "robust.steps": 3, "optimizer.lr": 1e-5}
+    row = make(settings=old)
+    assert row.settings == {"schedule.max_steps": 10, "schedule.warmup_ratio": 0.1, "robust.ascent_steps": 3,
+                            "optimizer.lr": 1e-5}
+    text = json.dumps(old, sort_keys=True, ensure_ascii=False)
+    assert row.recipe == recipe_digest(old) == hashlib.sha256(text.encode()).hexdigest()[:16]
