@@ -200,7 +200,8 @@ def test_a_limit_shorter_than_the_training(cluster: Cluster, jobs: dict[str, str
     assert end["JobState"] == "COMPLETED", said
     lives = int(end["Restarts"]) + 1
     assert lives >= 3
-    saved, resumed = (re.findall(f"{what} after step (\\d+)", said) for what in (r"\(SIGUSR1\): saved", "resumed"))
+    saved, resumed = (re.findall(f"{what} after step (\\d+)", said)
+                      for what in ("stopped by SIGUSR1: saved", "resumed"))
     assert saved == resumed
     assert len(saved) == lives - 1
     assert_same_numbers(recipe.parent / "runs/timed", undisturbed(cluster, jobs, recipe))
