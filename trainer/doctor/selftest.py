@@ -24,6 +24,7 @@ from data_prep.base.files import write_json
 from data_prep.shards.template import InputTemplate
 from trainer.config import Recipe
 from trainer.data.collate import collate
+from trainer.distributed.collectives import barrier
 from trainer.distributed.ranks import Ranks, find_ranks
 from trainer.engine.build import build_engine
 from trainer.engine.ds_config import read_engine_config
@@ -135,6 +136,8 @@ def main(result: str) -> None:
                     for name, value in expected.items())
     if ranks.is_main:
         write_json(Path(result), errors)
+    barrier(ranks)
+    torch.distributed.destroy_process_group()  # left to the interpreter's exit, its threads can abort the process
 
 
 def sharding_config(stage: int, result: Path, ranks: Ranks) -> str:
