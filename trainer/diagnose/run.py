@@ -31,7 +31,7 @@ from trainer.diagnose.measure import Ball, Noise, english_norms, measure
 from trainer.diagnose.show import print_rows, write_figures
 from trainer.diagnose.summary import measured_fields
 from trainer.distributed.ranks import find_ranks
-from trainer.evaluate.inputs import DTYPES, load_best, open_cells
+from trainer.evaluate.inputs import DTYPES, comma_list, load_best, open_cells
 from trainer.evaluate.join import Join, describe_joins, join_rows
 from trainer.evaluate.shards_root import find_shards_root
 from trainer.kinds import named_kind
@@ -76,8 +76,8 @@ def diagnose(
     if (written := folder / "eval" / DIAGNOSTICS_FILE).exists():
         read_diagnostics(written)  # refuse a damaged file before measuring
     root = find_shards_root(folder, record, shards)
-    jobs = [job for task in _words(tasks) for split in _words(splits)
-            for job in _jobs(root, task, split, _words(languages or ""), record)]
+    jobs = [job for task in comma_list(tasks) for split in comma_list(splits)
+            for job in _jobs(root, task, split, comma_list(languages or ""), record)]
     for line in _joined(jobs):
         print(line)
     model, device = load_best(folder, record, DTYPES[precision])
@@ -181,7 +181,7 @@ def _ball(folder: Path, settings: MethodSettings, record: FinishedRecord) -> Bal
 def _scales(text: str) -> list[float]:
     """Distinct noise scales, ascending."""
     try:
-        scales = sorted({float(word) for word in _words(text)})
+        scales = sorted({float(word) for word in comma_list(text)})
     except ValueError:
         scales = []
     if not scales or not all(math.isfinite(scale) and scale >= 0 for scale in scales):
@@ -194,7 +194,3 @@ def _fitting(name: str, value: int, limit: int) -> int:
     if not 0 <= value < limit:
         raise InputError(f"--{name} must lie from 0 to {limit - 1}, found {value}")
     return value
-
-
-def _words(text: str) -> list[str]:
-    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))

@@ -22,6 +22,7 @@ from trainer.model.encoders import FAMILIES
 from trainer.model.pretrained import load_model, read_config
 from trainer.model.site import SiteModel
 from trainer.results.predictions import NO_PREDICTION
+from trainer.robust.settings import DEFAULT_SITE
 from trainer.runs.folder import BEST
 from trainer.runs.record import FinishedRecord
 
@@ -122,7 +123,7 @@ def _without_prediction(cells: list[Cell]) -> list[str]:
 
 
 def load_best(
-    folder: Path, record: FinishedRecord, dtype: torch.dtype, site: str = "word_embeddings"
+    folder: Path, record: FinishedRecord, dtype: torch.dtype, site: str = DEFAULT_SITE
 ) -> tuple[SiteModel, torch.device]:
     """The run's best checkpoint with its perturbation site at `site`, on a GPU where there is one.
 
@@ -152,3 +153,8 @@ def load_best(
                          "the run's folder again")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return SiteModel(model, kind, site).to(device), device
+
+
+def comma_list(text: str) -> list[str]:
+    """Words of a comma-separated flag, without repetitions."""
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))

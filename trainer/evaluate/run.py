@@ -14,7 +14,7 @@ from rich.progress import Progress, track
 
 from data_prep.base.errors import InputError
 from trainer.distributed.ranks import find_ranks
-from trainer.evaluate.inputs import DTYPES, Job, describe_jobs, jobs_of, load_best, open_cells
+from trainer.evaluate.inputs import DTYPES, Job, comma_list, describe_jobs, jobs_of, load_best, open_cells
 from trainer.evaluate.predict import predict
 from trainer.evaluate.shards_root import find_shards_root
 from trainer.evaluate.smoothing import Smoothing, count_votes, read_settings
@@ -31,6 +31,7 @@ from trainer.evaluate.submission import (
 from trainer.kinds import named_kind
 from trainer.model.site import SiteModel
 from trainer.results.scores import RESULTS_FILE, merge_rows
+from trainer.robust.settings import DEFAULT_SITE
 from trainer.runs.folder import FAILED
 from trainer.runs.record import read_finished
 
@@ -67,11 +68,11 @@ def evaluate(
     source = Source(record, checkpoint_sha256(folder), precision)
     refuse_other_rows(folder, source)  # now, not after the last prediction
     root = find_shards_root(folder, record, shards)
-    cells = [cell for task in _words(tasks) for split in _words(splits)
-             for cell in open_cells(root, task, split, _words(languages or ""), record)]
+    cells = [cell for task in comma_list(tasks) for split in comma_list(splits)
+             for cell in open_cells(root, task, split, comma_list(languages or ""), record)]
     jobs = list(jobs_of(cells, generalized, record))
     _print(describe_jobs(jobs))
-    site = settings.site if settings and settings.site else "word_embeddings"
+    site = settings.site if settings and settings.site else DEFAULT_SITE
     model, device = load_best(folder, record, DTYPES[precision], site)
     if record.status in FAILED:
         print(f"warning: training of {folder} {record.status}; its rows count as a failed seed in reports")
@@ -109,7 +110,3 @@ def _smooth(folder: Path, jobs: list[Job], model: SiteModel, settings: Smoothing
 def _print(lines: list[str]) -> None:
     for line in lines:
         print(line)
-
-
-def _words(text: str) -> list[str]:
-    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))

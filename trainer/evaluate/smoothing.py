@@ -38,7 +38,7 @@ from trainer.data.loader import Examples, evaluation_batches
 from trainer.kernels import philox
 from trainer.kinds.batch import Batch
 from trainer.model.site import SiteModel
-from trainer.robust.settings import site_of
+from trainer.robust.settings import SITE_PATTERN, site_of
 from trainer.robust.terms import ball_norms
 from trainer.runs.folder import CONFIG
 from trainer.settings import Section
@@ -60,7 +60,7 @@ class Smoothing(Section):
     """Further noisy passes per example, which choose the class to certify, n0."""
     alpha: float = Field(default=0.001, gt=0, lt=1)
     """Upper bound of the probability that a certificate is wrong."""
-    site: str | None = Field(default=None, pattern=r"^(word_embeddings|embeddings|layer:[0-9]{1,4})$")
+    site: str | None = Field(default=None, pattern=f"^({SITE_PATTERN})$")
     """Site of the noise: `word_embeddings`, `embeddings` or `layer:K`; None is the run's robust.site."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of the noise, a function of (seed, number of the sample, example id, token, dimension)."""

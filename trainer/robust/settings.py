@@ -17,11 +17,12 @@ Start = Literal["zero", "uniform", "gaussian"]
 RandomStart = Literal["uniform", "gaussian"]
 PartnerSource = Literal["batch", "copy"]
 DEFAULT_SITE = "word_embeddings"
+SITE_PATTERN = r"word_embeddings|embeddings|layer:[0-9]{1,4}"
 
 
 def check_site(text: str) -> str:
     """Return `text`; ValueError if it is not the name of a site."""
-    if not re.fullmatch(r"word_embeddings|embeddings|layer:[0-9]{1,4}", text):
+    if not re.fullmatch(SITE_PATTERN, text):
         raise ValueError(f"expected word_embeddings, embeddings or layer:K, found {text[:40]!r}")
     return text
 
