@@ -40,7 +40,7 @@ def test_a_demo_of_another_version_is_left_alone(tmp_path: Path) -> None:
     """Models made before English words had neighbours: a message, and not a run that fails halfway."""
     marker = tmp_path / "demo.json"
     marker.write_text('{"format": 1, "seed": 0}\n', encoding="utf-8")
-    with pytest.raises(InputError, match=r"format 1, .* expected 2; choose another --out"):
+    with pytest.raises(InputError, match=r"format 1, .* expected 3; choose another --out"):
         demo(out=str(tmp_path), methods="rs_da")
     marker.write_text('["format"]', encoding="utf-8")
     with pytest.raises(InputError, match="cannot be read"):
