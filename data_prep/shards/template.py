@@ -59,6 +59,13 @@ class InputTemplate(pydantic.BaseModel):
         parts = [part for frame in self.frames for part in (frame.before, frame.between, frame.after)]
         return tuple(np.unique(np.concatenate([ids for ids, _ in parts])).tolist())
 
+    @cached_property
+    def highest_type(self) -> int:
+        """Highest token type of both templates; 0 for a tokenizer without token types."""
+        parts = [part for frame in self.frames for part in (frame.before, frame.between, frame.after)]
+        texts = [kind for frame in self.frames for kind in frame.text_types]
+        return max(*texts, *(int(kind) for _, types in parts for kind in types))
+
 
 def _parsed(template: str) -> Frame:
     groups: list[list[tuple[int, int]]] = [[]]

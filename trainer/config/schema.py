@@ -48,6 +48,8 @@ class ModelSection(Section):
     head is kept if its classes are the task's by name, else dropped with a message."""
     random: Literal["tiny", "base", "large"] | None = None
     """Random weights of this size instead, with the vocabulary of the shards' tokenizer."""
+    family: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,40}$")
+    """Architecture of a `random` model, under transformers' name, e.g. `bert`; None takes `xlm-roberta`."""
     dropout: Share | None = None
     """Dropout of hidden states, attention and head; None keeps the rates of the model's configuration. Masks are
     a function of seed, step, rank and index of the micro-batch: at 0, ranks and micro-batches change a step by rounding
@@ -57,6 +59,12 @@ class ModelSection(Section):
     """Do not train the word-embedding table, so that words of languages unseen in training stay in place."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass (non-reentrant, so that input gradients stay exact)."""
+
+    @model_validator(mode="after")
+    def _family_of_random_only(self) -> ModelSection:
+        if self.family is not None and self.random is None:
+            raise ValueError("model.family is that of a model.random; a folder or hub model says its own")
+        return self
 
 
 class DataSection(Section):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from data_prep.shards.assemble import assemble
+from data_prep.shards.assemble import assemble, token_types
 from trainer.kinds.batch import Batch
 from trainer.kinds.tokens import Tokens
 
@@ -26,13 +26,18 @@ def collate(
     sequences = [assemble(first, second, max_length, tokens.template) for first, second in rows]
     length = pad_to or max(len(s) for s in sequences)
     input_ids = np.full((len(rows), length), tokens.pad_id, dtype=np.int64)
+    types = np.zeros_like(input_ids)
     for row, sequence in enumerate(sequences):
         input_ids[row, : len(sequence)] = sequence
+        if tokens.template.highest_type:
+            first, second = rows[row]
+            types[row, : len(sequence)] = token_types(len(first), len(second), max_length, tokens.template)
     lengths = np.array([len(s) for s in sequences])[:, None]
     real = np.arange(length)[None, :] < lengths
     return Batch(
         input_ids=torch.from_numpy(input_ids),
         attention_mask=torch.from_numpy(real),
+        token_types=torch.from_numpy(types),
         content_mask=torch.from_numpy(real & ~np.isin(input_ids, tokens.special)),
         example_ids=torch.from_numpy(np.asarray(example_ids, dtype=np.int64)),
     )

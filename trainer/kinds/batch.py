@@ -17,7 +17,8 @@ class Batch:
     """One micro-batch on one device."""
 
     input_ids: Tensor  # (B, L) int64
-    attention_mask: Tensor  # (B, L) bool, true on real tokens
+    attention_mask: Tensor  # (B, L) bool, true on real tokens; padding is on the right
+    token_types: Tensor  # (B, L) int64, those of the tokenizer's template, 0 on padding
     content_mask: Tensor  # (B, L) bool, true on tokens that are neither padding nor special: what may be perturbed
     example_ids: Tensor  # (B,) int64, unique in the run; they key the noise
     targets: dict[str, Tensor] = field(default_factory=dict)  # by name, as the task's kind defines them

@@ -12,7 +12,6 @@ Shapes: B batch, L length, H width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -85,5 +84,5 @@ class SiteModel(nn.Module):
 
     def logits(self, hidden_BLH: Tensor, batch: Batch) -> Tensor:
         """Logits from the output of the last layer."""
-        head = partial(self.family.heads[self.kind.head].logits, self.model)
-        return self.kind.logits(head, hidden_BLH, batch)
+        head = self.family.heads[self.kind.head].logits
+        return self.kind.logits(lambda hidden: head(self.model, hidden, batch), hidden_BLH, batch)

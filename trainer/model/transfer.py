@@ -18,6 +18,7 @@ from data_prep.base.errors import InputError
 from data_prep.shards.manifest import Manifest
 from trainer.config.load import read_yaml
 from trainer.config.schema import Recipe
+from trainer.model.encoders import FAMILIES
 from trainer.runs.folder import BEST, CONFIG, DONE, FAILED, RECORD, WEIGHTS, run_dir_of
 from trainer.runs.record import read_record
 
@@ -39,8 +40,10 @@ def check_origin(recipe: Recipe, manifest: Manifest) -> None:
                          "end first")
 
 
-def transfer_encoder(folder: Path, model: PreTrainedModel) -> dict[str, Any]:
-    """Load the encoder weights in `folder` into `model`; its head keeps its fresh weights.
+def transfer_encoder(folder: Path, model: PreTrainedModel, head: str) -> dict[str, Any]:
+    """Load the encoder weights in `folder` into `model`; its `head` keeps its fresh weights.
+
+    Weights of a head inside the encoder (`Head.inside_encoder`) are loaded where both have them.
 
     Returns {"encoder_keys": number of weights loaded, "dropped_keys": the old head's, "new_keys": the new head's}.
     Raises InputError where a weight of the encoder is missing, left over, or of another shape: a partial load would
@@ -53,25 +56,25 @@ def transfer_encoder(folder: Path, model: PreTrainedModel) -> dict[str, Any]:
         old = load_file(str(weights))
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{weights}: not readable ({error}); expected the weights of a finished run") from None
-    prefix = f"{model.base_model_prefix}."
-    encoder = {key: value for key, value in old.items() if key.startswith(prefix)}
-    new = model.state_dict()
-    wanted = {key for key in new if key.startswith(prefix)}
-    if missing := sorted(wanted - encoder.keys()):
+    family, new = FAMILIES[model.config.model_type], model.state_dict()
+    encoder = {key for key in old if key.startswith(family.prefix)}
+    wanted = {key for key in new if key.startswith(family.prefix)}
+    if missing := sorted(key for key in wanted - encoder if family.in_encoder(key, head)):
         raise InputError(f"{weights}: {len(missing)} encoder weights are missing, e.g. {missing[0]}")
-    if left := sorted(encoder.keys() - wanted):
+    if left := sorted(key for key in encoder - wanted if not family.in_a_head(key)):
         raise InputError(f"{weights}: {len(left)} encoder weights have no place here, e.g. {left[0]}")
-    for key in sorted(wanted):
-        if encoder[key].shape != new[key].shape:
-            found, expected = tuple(encoder[key].shape), tuple(new[key].shape)
+    loaded = sorted(encoder & wanted)
+    for key in loaded:
+        if old[key].shape != new[key].shape:
+            found, expected = tuple(old[key].shape), tuple(new[key].shape)
             raise InputError(f"{weights}: {key} has shape {found}, expected {expected}")
     with torch.no_grad():
-        for key, value in encoder.items():
-            new[key].copy_(value)
+        for key in loaded:
+            new[key].copy_(old[key])
     return {
-        "encoder_keys": len(encoder),
-        "dropped_keys": sorted(key for key in old if not key.startswith(prefix)),
-        "new_keys": sorted(key for key in new if not key.startswith(prefix)),
+        "encoder_keys": len(loaded),
+        "dropped_keys": sorted(old.keys() - loaded),
+        "new_keys": sorted(new.keys() - loaded),
     }
 
 

@@ -39,7 +39,7 @@ NOT_PART = (
     "engine.config", "engine.timeout_seconds", "engine.max_nonfinite_steps", "model.gradient_checkpointing",
     "robust.",  # resolved
     "data.shards", "data.dev", "data.select_on",  # as data.rows, selection.cell and selection.rows
-    "model.name", "model.random", "init_from",  # as model.origin
+    "model.name", "model.random", "model.family", "init_from",  # as model.origin
     "schedule.epochs",  # as schedule.max_steps
 )
 
@@ -131,7 +131,7 @@ def _origin(recipe: Recipe) -> str:
                 return recipe.model.name
             folder = kept[0].parent
         return f"weights {_weights_sha256(folder)}"
-    return f"random {recipe.model.random}"
+    return " ".join(filter(None, ("random", recipe.model.family, recipe.model.random)))
 
 
 def _weights_sha256(folder: Path) -> str:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 
 def pairs(labels: list[int]) -> Batch:
     ids = torch.zeros(len(labels), 1, dtype=torch.int64)
-    batch = Batch(ids, ids.bool(), ids.bool(), torch.arange(len(labels)))
+    batch = Batch(ids, ids.bool(), ids, ids.bool(), torch.arange(len(labels)))
     return replace(batch, targets=targets(pa.table({"label": pa.array(labels, pa.int8())}), batch))
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedTokenizerFast
 
 from data_prep.base.errors import InputError
 from data_prep.shards.manifest import Manifest
@@ -53,7 +53,7 @@ def test_random_weights_are_a_function_of_the_seed(recipe: Path, manifest: Manif
     one, origin = build(recipe, manifest)
     torch.rand(5)
     again, other = build(recipe, manifest)[0], build(recipe, manifest, seed="8")[0]
-    assert origin == {"random": "tiny"}
+    assert origin == {"random": "tiny", "family": "xlm-roberta"}
     for key, value in one.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
     assert not torch.equal(one.classifier.dense.weight, other.classifier.dense.weight)
@@ -115,10 +115,10 @@ def test_another_head_is_replaced_and_said(recipe: Path, manifest: Manifest, pre
 def test_folders_that_hold_no_such_model(recipe: Path, manifest: Manifest, pretrained: Path, tmp_path: Path) -> None:
     refused(recipe, manifest, "init_from: .*best holds no model", init_from=str(tmp_path / "nothing"))
     refused(recipe, manifest, "model.name: cannot load", **{"model.name": str(tmp_path / "nothing")})
-    bert = BertForSequenceClassification(BertConfig(vocab_size=60, hidden_size=8, num_hidden_layers=1,
-                                                    num_attention_heads=1, intermediate_size=8))
-    bert.save_pretrained(tmp_path / "bert")
-    refused(recipe, manifest, "a bert model; this trainer takes xlm-roberta", **{"model.name": str(tmp_path / "bert")})
+    other = GPT2ForSequenceClassification(GPT2Config(vocab_size=60, n_embd=8, n_layer=1, n_head=1))
+    other.save_pretrained(tmp_path / "gpt2")
+    refused(recipe, manifest, "a gpt2 model; this trainer takes xlm-roberta, bert",
+            **{"model.name": str(tmp_path / "gpt2")})
     shutil.copytree(pretrained / "best", tmp_path / "empty")
     (tmp_path / "empty" / "model.safetensors").unlink()
     refused(recipe, manifest, "model.name: cannot load", **{"model.name": str(tmp_path / "empty")})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from trainer.model.encoders import xlm_roberta
+from trainer.model.encoders import bert, xlm_roberta
 from trainer.model.encoders.family import Family
 
 FAMILIES: dict[str, Family] = {
     "xlm-roberta": xlm_roberta.FAMILY,
+    "bert": bert.FAMILY,
 }
 RANDOM = FAMILIES["xlm-roberta"]
-"""Family of models with random weights."""
+"""Family of models with random weights, unless a recipe names another."""
 
 __all__ = ["FAMILIES", "RANDOM", "Family"]

@@ -9,7 +9,7 @@ Shapes: B batch, L length, H width, P predictions, C classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,13 +39,16 @@ class ConfigBounds(BaseModel):
 class Head:
     """transformers' own head of a family's models for one task."""
 
-    logits: Callable[[Any, Tensor], Tensor]
-    """(model, hidden states) -> logits: (B, L, H) to (B, C) for a sequence classifier, (P, H) to (P, V) for a masked
-    language model."""
+    logits: Callable[[Any, Tensor, Batch], Tensor]
+    """(model, hidden states, batch) -> logits: (B, L, H) to (B, C) for a sequence classifier, to (B, L, C) for a token
+    classifier, to (B, L, 2), start and end, for question answering; (P, H) to (P, V) for a masked language model."""
     output_layer: str
     """Name of its last linear layer: one row per class, or per token of the vocabulary."""
     dropout: str | None = None
     """Setting of its own dropout rate, whose None means that of hidden states."""
+    inside_encoder: tuple[str, ...] = ()
+    """Starts of the names, after the prefix, of its weights that transformers keeps in the encoder (BERT's pooler). An
+    encoder saved without them is complete, and they are drawn anew."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,11 @@ class Family:
     identity: tuple[str, ...]
     """Settings that shape outputs or new weights, dropout rates apart."""
     dropouts: Mapping[str, str]
-    """Part of the encoder -> setting of its dropout rate; `hidden` among them."""
+    """Part of the encoder -> setting of its dropout rate; `hidden` is that of hidden states, if there is one."""
     max_length: Callable[[Any], int]
     """(config) -> longest input in tokens."""
+    token_types: Callable[[Any], int | None]
+    """(config) -> number of token types; None if the encoder ignores them."""
     shapes: Callable[[Any], dict[str, tuple[int, ...]]]
     """(settings within bounds) -> shapes of some weights, by their names after the prefix, that betray a configuration
     of another model: the vocabulary, the positions, the last layer."""
@@ -83,6 +88,8 @@ class Family:
     """(encoder, x_BLH, batch, first, last) -> (B, L, H) output of layer `last`, where x is that of layer `first`; x if
     they are equal. Owns masks, rotary and relative positions and local windows; a norm after the last layer counts as
     part of that layer."""
+    refused_precisions: Mapping[str, str] = field(default_factory=dict)
+    """`engine.precision` that the architecture does not train in -> reason."""
 
     @property
     def dropout_settings(self) -> tuple[str, ...]:
@@ -94,7 +101,7 @@ class Family:
 
         A rate that equals that of hidden states is None.
         """
-        hidden: float = getattr(config, self.dropouts["hidden"])
+        hidden: float = getattr(config, self.dropouts["hidden"]) if "hidden" in self.dropouts else 0.0
         settings = {part: setting for part, setting in self.dropouts.items() if part != "hidden"}
         if (own := self.heads[head].dropout) is not None:
             settings["classifier"] = own
@@ -110,3 +117,12 @@ class Family:
         given = {"vocab_size": vocab_size, "pad_token_id": pad_id, **self.sizes[size],
                  **self.random_settings(max_length, pad_id), **settings}
         return AutoConfig.for_model(self.model_type, **given)
+
+    def in_a_head(self, name: str) -> bool:
+        """Whether a weight of this name, in the encoder's name space, belongs to one of the heads."""
+        return any(not self.in_encoder(name, head) for head in self.heads)
+
+    def in_encoder(self, name: str, head: str) -> bool:
+        """Whether a weight of this name belongs to the encoder proper of a model with `head`."""
+        bare = name.removeprefix(self.prefix)
+        return bare != name and not bare.startswith(self.heads[head].inside_encoder)

@@ -1,0 +1,54 @@
+"""Modules of transformers' encoders whose outputs are the perturbation sites: the tests' own list, per model type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class SiteModules:
+    """Names below the encoder."""
+
+    words: str
+    embeddings: str
+    layers: str
+    norm: str = ""  # after the last layer
+
+    def module(self, model: Any, site: str) -> nn.Module:
+        """The module of `model` whose output is the site; after the last layer, its norm."""
+        encoder: nn.Module = model.base_model
+        if not site.startswith("layer:"):
+            return encoder.get_submodule(self.words if site == "word_embeddings" else self.embeddings)
+        number = int(site.removeprefix("layer:"))
+        last = number == model.config.num_hidden_layers
+        return encoder.get_submodule(self.norm if last and self.norm else f"{self.layers}.{number - 1}")
+
+
+BERT = SiteModules("embeddings.word_embeddings", "embeddings", "encoder.layer")
+SITES: dict[str, SiteModules] = {
+    "xlm-roberta": BERT,
+    "bert": BERT,
+}
+
+
+def site_module(model: Any, site: str) -> nn.Module:
+    """The module of a transformers model whose output is the site."""
+    return SITES[model.config.model_type].module(model, site)
+
+
+@contextmanager
+def added(module: nn.Module, delta: Tensor) -> Iterator[None]:
+    """Within, the module's output is moved by delta: a perturbation by a hook, independent of the product."""
+    def move(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        return (output[0] + delta, *output[1:]) if isinstance(output, tuple) else output + delta
+
+    handle = module.register_forward_hook(move)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,188 @@
+"""Every family and head, against transformers' own models: logits, input gradients, padding, export, checkpointing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from torch import Tensor
+
+from data_prep.shards.template import InputTemplate
+from tests.encoder_sites import added, site_module
+from trainer.data.collate import collate
+from trainer.kinds import KINDS
+from trainer.kinds.batch import Batch
+from trainer.kinds.tokens import Tokens
+from trainer.model.encoders import FAMILIES
+from trainer.model.site import SiteModel
+
+CLASSIFIER, MASKED = "AutoModelForSequenceClassification", "AutoModelForMaskedLM"
+SITES = ["word_embeddings", "embeddings", "layer:1", "layer:2"]
+VOCABULARY, LONGEST, PAD = 90, 40, 1
+TOLERANCE = {torch.float64: {"rtol": 1e-10, "atol": 1e-10}, torch.float32: {"rtol": 1e-5, "atol": 1e-5}}
+
+heads = pytest.mark.parametrize(("name", "head"), [
+    (name, head) for name, family in FAMILIES.items() for head in family.heads])
+families = pytest.mark.parametrize("name", FAMILIES)
+
+
+@cache
+def template(name: str) -> InputTemplate:
+    """Template with a second token type where the family has one."""
+    types = FAMILIES[name].token_types(FAMILIES[name].random_config("tiny", VOCABULARY, LONGEST, pad_id=PAD))
+    return InputTemplate(single="0 A 2", pair="0 A 2 B:1 2:1" if (types or 0) > 1 else "0 A 2 2 B 2")
+
+
+def batch_of(name: str, rows: int = 5, pad_to: int | None = None) -> Batch:
+    """Pairs and singles of very different lengths, padded on the right; every fifth token is a masked word."""
+    generator = np.random.default_rng(0)
+    texts = [(generator.integers(4, VOCABULARY - 1, 3 + 4 * row),
+              generator.integers(4, VOCABULARY - 1, (0, 2, 9)[row % 3])) for row in range(rows)]
+    tokens = Tokens(template(name), pad_id=PAD, mask_id=VOCABULARY - 1, unk_id=3, vocab_size=VOCABULARY)
+    batch = collate(texts, np.arange(rows), tokens, LONGEST, pad_to)
+    labels = torch.where(batch.content_mask & (torch.arange(batch.input_ids.shape[1]) % 5 == 2), batch.input_ids, -100)
+    return replace(batch, targets={"labels": labels})
+
+
+@cache
+def model_of(name: str, head: str, dtype: torch.dtype = torch.float64) -> Any:
+    """A tiny model in evaluation mode, its weights larger than at the start of training, so that all of them count."""
+    torch.manual_seed(0)
+    config = FAMILIES[name].random_config("tiny", VOCABULARY, LONGEST, pad_id=PAD, num_labels=2 if "Question" in head
+                                          else 3)
+    model = getattr(transformers, head).from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.to(dtype).eval()
+
+
+def ours(name: str, head: str, site: str, dtype: torch.dtype = torch.float64) -> SiteModel:
+    """The product's model; heads without a kind of task yet get their logits for every token."""
+    kind = replace(KINDS["mlm" if head == MASKED else "pair"], head=head)
+    return SiteModel(model_of(name, head, dtype), kind, site).eval()
+
+
+def theirs(model: Any, head: str, batch: Batch) -> Tensor:
+    """transformers' own logits, from ids, mask and, if the model takes them, token types."""
+    given = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask.long()}
+    if FAMILIES[model.config.model_type].token_types(model.config) is not None:
+        given["token_type_ids"] = batch.token_types
+    output = model(**given)
+    if "Question" in head:
+        return torch.stack([output.start_logits, output.end_logits], dim=-1)
+    logits: Tensor = output.logits
+    return logits[batch.targets["labels"] != -100] if head == MASKED else logits
+
+
+def real(logits: Tensor, batch: Batch) -> Tensor:
+    """Logits without those of padding, which mean nothing."""
+    return logits[batch.attention_mask] if logits.shape[:2] == batch.input_ids.shape else logits
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["fp64", "fp32"])
+@heads
+def test_logits_equal_transformers(name: str, head: str, dtype: torch.dtype, site: str) -> None:
+    batch, model = batch_of(name), ours(name, head, site, dtype)
+    with torch.no_grad():
+        logits, expected = model(batch), theirs(model.model, head, batch)
+        torch.testing.assert_close(real(logits, batch), real(expected, batch), **TOLERANCE[dtype])
+        x_BLH = model(batch, only_below=True)
+        assert torch.equal(model(batch, None, x_BLH), logits)
+    assert logits.std() > 0.01
+
+
+@pytest.mark.parametrize("site", SITES)
+@heads
+def test_a_perturbation_enters_at_the_site(name: str, head: str, site: str) -> None:
+    batch, model = batch_of(name), ours(name, head, site)
+    delta = 0.1 * torch.randn(*batch.input_ids.shape, model.model.config.hidden_size, dtype=torch.float64)
+    delta *= batch.attention_mask[..., None]
+    with torch.no_grad():
+        with added(site_module(model.model, site), delta):
+            expected = theirs(model.model, head, batch)
+        logits = model(batch, delta)
+        torch.testing.assert_close(real(logits, batch), real(expected, batch), **TOLERANCE[torch.float64])
+        assert (real(logits, batch) - real(model(batch), batch)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("site", SITES)
+@families
+def test_input_gradients_equal_finite_differences(name: str, site: str) -> None:
+    batch, model = batch_of(name, rows=3), ours(name, CLASSIFIER, site)
+    start = 0.1 * torch.randn(*batch.input_ids.shape, model.model.config.hidden_size, dtype=torch.float64)
+    weights = torch.randn(3, 3, dtype=torch.float64)
+
+    def value(delta: Tensor) -> Tensor:
+        return (weights * model(batch, delta)).sum()
+
+    delta = start.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(value(delta), delta)
+    with torch.no_grad():
+        for direction in (gradient / gradient.norm(), torch.randn_like(start)):
+            slope = (value(start + 1e-5 * direction) - value(start - 1e-5 * direction)) / 2e-5
+            torch.testing.assert_close(slope, (gradient * direction).sum(), rtol=1e-6, atol=1e-8)
+
+
+@heads
+def test_padding_does_not_matter(name: str, head: str) -> None:
+    batch, padded = batch_of(name), batch_of(name, pad_to=LONGEST)
+    assert padded.input_ids.shape[1] > batch.input_ids.shape[1]
+    model = ours(name, head, "embeddings")
+    with torch.no_grad():
+        expected, logits = model(batch), model(padded)
+        torch.testing.assert_close(real(logits, padded), real(expected, batch), **TOLERANCE[torch.float64])
+        padded.input_ids[~padded.attention_mask] = 7  # nothing of it is read
+        torch.testing.assert_close(real(model(padded), padded), real(logits, padded), **TOLERANCE[torch.float64])
+
+
+@families
+def test_token_types_matter_where_there_are_any(name: str) -> None:
+    batch, model = batch_of(name), ours(name, CLASSIFIER, "layer:1")
+    types = FAMILIES[name].token_types(model.model.config)
+    other = replace(batch, token_types=torch.zeros_like(batch.token_types))
+    with torch.no_grad():
+        assert torch.equal(model(batch), model(other)) == (types is None or types == 1)
+
+
+@heads
+def test_an_exported_model_reopens_with_the_same_logits(name: str, head: str, tmp_path: Path) -> None:
+    batch, model = batch_of(name), model_of(name, head, torch.float32)
+    model.save_pretrained(tmp_path)
+    opened = getattr(transformers, head).from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        assert torch.equal(theirs(opened, head, batch), theirs(model, head, batch))
+
+
+@families
+def test_gradient_checkpointing_changes_no_gradient(name: str) -> None:
+    batch, model = batch_of(name), ours(name, CLASSIFIER, "layer:1")
+    found = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            model.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+        calls: list[int] = []
+        part = next(site_module(model.model, "layer:1").children())  # within what is recomputed
+        hook = part.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        model.train()
+        model.model.zero_grad()
+        torch.manual_seed(0)
+        model(batch).square().sum().backward()
+        found.append({key: value.grad.clone() for key, value in model.model.named_parameters()
+                      if value.grad is not None})
+        hook.remove()
+        assert len(calls) == 1 + checkpointing
+        model.eval()
+    model.model.activation_checkpointing_disable()
+    model.model.zero_grad(set_to_none=True)
+    assert found[0].keys() == found[1].keys()
+    for key, value in found[0].items():
+        torch.testing.assert_close(found[1][key], value, msg=key)
+    assert len(found[0]) > 20
