@@ -6,33 +6,21 @@ A tiny model trained for seconds: what is checked is that every door fits and ev
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.real.commands import DATA, run
 from tests.real.rescore import rescore
 from trainer.distributed.ranks import free_port
 
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data"
 LANGUAGES = ("en", "de", "sw", "tr", "zh")
 
 pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(not (DATA / "mnli_15k").is_dir(), reason=f"real benchmark files are not at {DATA}"),
 ]
-
-
-def run(folder: Path, *words: str) -> str:
-    """Run one command of the project from its root, as a user would; returns what it printed."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=400)
-    (folder / "log.txt").open("a", encoding="utf-8").write(done.stdout + done.stderr)
-    assert done.returncode == 0, (words, done.stdout[-2000:], done.stderr[-2000:])
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,7 @@ from data_prep.shards.assemble import assemble
 from data_prep.shards.manifest import read_manifest
 from data_prep.shards.read import find_cells, open_cell
 from data_prep.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
-
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+from tests.real.commands import DATA
 
 pytestmark = [
     pytest.mark.real,
