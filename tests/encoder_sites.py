@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ class SiteModules:
 BERT = SiteModules("embeddings.word_embeddings", "embeddings", "encoder.layer")
 SITES: dict[str, SiteModules] = {
     "xlm-roberta": BERT,
+    "xlm-roberta-xl": replace(BERT, norm="encoder.LayerNorm"),
     "bert": BERT,
 }
 

@@ -14,7 +14,12 @@ from trainer.kinds.batch import Batch
 from trainer.model.encoders import FAMILIES, Family
 
 TRAINER = Path(__file__).parents[3] / "trainer"
-NAMES = {"xlm-roberta": "roberta", "bert": "bert."}  # what betrays a use of the family outside its file
+# What betrays a use of the family outside its file.
+NAMES = {
+    "xlm-roberta": "roberta",
+    "xlm-roberta-xl": "roberta",
+    "bert": "bert.",
+}
 
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 

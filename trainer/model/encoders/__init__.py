@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from trainer.model.encoders import bert, xlm_roberta
+from trainer.model.encoders import bert, xlm_roberta, xlm_roberta_xl
 from trainer.model.encoders.family import Family
 
 FAMILIES: dict[str, Family] = {
     "xlm-roberta": xlm_roberta.FAMILY,
+    "xlm-roberta-xl": xlm_roberta_xl.FAMILY,
     "bert": bert.FAMILY,
 }
 RANDOM = FAMILIES["xlm-roberta"]
