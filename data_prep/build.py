@@ -136,10 +136,7 @@ def build_cells(
         with console.status("checking the source"):
             todo = [_checked(plan, console) for plan in todo]
         keep_tokenizer(root, loaded, described.fingerprint)
-        backend = loaded.backend_tokenizer
-        backend.no_truncation()
-        backend.no_padding()
-        work = Work(declared.kind, backend, max_length, described.template,
+        work = Work(declared.kind, loaded.backend_tokenizer, max_length, described.template,
                     augmentation.augment if augmentation else None)
         counts = [plan.rows for plan in todo]
         rows = None if None in counts else sum(n for n in counts if n is not None)

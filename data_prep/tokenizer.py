@@ -21,6 +21,7 @@ from data_prep.base.errors import InputError
 from data_prep.base.files import working_folder
 from data_prep.base.lock import held_beside
 from data_prep.commands import NOTHING_WRITTEN
+from data_prep.kinds.words import UNKNOWN_CHARACTER
 from data_prep.shards.manifest import TokenizerInfo
 from data_prep.shards.template import derive_template
 from data_prep.shards.tokenizers import read_tokenizer, tokenizer_dir, tokenizer_fingerprint
@@ -122,7 +123,12 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
 
 
 def load_tokenizer(name: str) -> Any:
-    """Load a fast tokenizer from a folder or the hub. Raises InputError if there is none with the special tokens."""
+    """Load a fast tokenizer from a folder or the hub, with truncation and padding off.
+
+    Raises InputError for a python tokenizer (XLM's needs a language with each text, and packages besides), for one
+    without words or padding, for one that drops characters that it does not know, and for one that truncates on the
+    left, which `shards.assemble` never does.
+    """
     where = Path(name)
     if (name.startswith((".", "/", "~")) or where.exists()) and not where.is_dir():
         raise InputError(f"--tokenizer {name}: no such folder; train one with `python -m data_prep tokenizer`")
@@ -130,22 +136,36 @@ def load_tokenizer(name: str) -> Any:
         loaded = read_tokenizer(name)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise InputError(f"--tokenizer {name}: cannot be loaded ({reason}); expected a folder with tokenizer.json or a "
-                         "name on the hub") from None
+        raise InputError(f"--tokenizer {name}: cannot be loaded ({reason}); expected a folder or a name on the hub "
+                         "with a fast tokenizer (tokenizer.json), not a python one such as XLMTokenizer") from None
     if not getattr(loaded, "is_fast", False):
-        raise InputError(f"--tokenizer {name}: not a fast tokenizer (no tokenizer.json); choose one that is")
-    missing = [token for token in ("cls", "sep", "pad", "mask", "unk") if getattr(loaded, f"{token}_token_id") is None]
-    if missing:
-        raise InputError(f"--tokenizer {name}: it has no {', '.join(missing)} token; expected one like XLM-R's")
+        raise InputError(f"--tokenizer {name}: {type(loaded).__name__} is a python tokenizer; expected a fast one "
+                         "(tokenizer.json)")
+    if len(loaded) <= len(set(loaded.all_special_ids)):
+        raise InputError(f"--tokenizer {name}: {len(loaded)} special tokens and no word: transformers made it up where "
+                         "it found no vocabulary; copy the tokenizer's files (tokenizer.json) into the folder")
+    if loaded.pad_token_id is None:
+        raise InputError(f"--tokenizer {name}: it has no padding token; name one (`tokenizer.pad_token = "
+                         "tokenizer.eos_token`), save it with save_pretrained, and give that folder")
+    if loaded.unk_token_id is None and not loaded(UNKNOWN_CHARACTER, add_special_tokens=False)["input_ids"]:
+        raise InputError(f"--tokenizer {name}: it has no unknown token and does not spell bytes, so it would drop "
+                         "characters without a word; expected an unknown token")
+    if loaded.truncation_side != "right":
+        raise InputError(f"--tokenizer {name}: it truncates on the {loaded.truncation_side}; save it with "
+                         "truncation_side=\"right\", and give that folder")
+    loaded.backend_tokenizer.no_truncation()  # tokenizer.json may have switched them on
+    loaded.backend_tokenizer.no_padding()
     return loaded
 
 
 def describe_tokenizer(tokenizer: Any, name: str) -> TokenizerInfo:
     """The manifest's record of a tokenizer."""
+    cls_id, sep_id = tokenizer.cls_token_id, tokenizer.sep_token_id
     return TokenizerInfo(
-        name=name, fingerprint=tokenizer_fingerprint(tokenizer), vocab_size=len(tokenizer),
-        cls_id=tokenizer.cls_token_id, sep_id=tokenizer.sep_token_id, pad_id=tokenizer.pad_token_id,
-        mask_id=tokenizer.mask_token_id, unk_id=tokenizer.unk_token_id,
+        name=name, fingerprint=tokenizer_fingerprint(tokenizer), vocab_size=max(tokenizer.get_vocab().values()) + 1,
+        cls_id=tokenizer.bos_token_id if cls_id is None else cls_id,
+        sep_id=tokenizer.eos_token_id if sep_id is None else sep_id,
+        pad_id=tokenizer.pad_token_id, mask_id=tokenizer.mask_token_id, unk_id=tokenizer.unk_token_id,
         template=derive_template(tokenizer))
 
 

@@ -37,10 +37,13 @@ def encode(batch: TextBatch, tokenizer: Tokenizer, max_length: int, template: In
 
 
 def validate(table: pa.Table, manifest: Manifest) -> None:
-    """Check that there are no labels and that the metric is perplexity."""
+    """Check that there are no labels, that the metric is perplexity, and that the tokenizer has a mask token."""
     if manifest.labels or manifest.metrics != [METRIC]:
         raise InputError(f"{manifest.task}: kind {manifest.kind} with {len(manifest.labels)} labels and metric "
                          f"{', '.join(manifest.metrics)}; expected no labels and {METRIC}")
+    if manifest.tokenizer.mask_id is None:
+        raise InputError(f"{manifest.task}: tokenizer {manifest.tokenizer.name} has no mask token, which kind "
+                         f"{manifest.kind} needs; choose one that has")
 
 
 def show(row: Mapping[str, Any], manifest: Manifest, tokenizer: Any) -> str:

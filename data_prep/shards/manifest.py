@@ -45,21 +45,26 @@ class _Strict(pydantic.BaseModel):
 
 
 class TokenizerInfo(_Strict):
-    """Tokenizer of a cell's ids."""
+    """Tokenizer of a cell's ids. Special tokens that it lacks are None; only padding is always needed."""
 
     name: str
     fingerprint: Sha256
     vocab_size: int = Field(gt=0, lt=2**31)
-    cls_id: TokenId
-    sep_id: TokenId
+    """Largest id + 1; ids below it may be unused."""
+    cls_id: TokenId | None
+    """First token of an input, by the name of cls or bos."""
+    sep_id: TokenId | None
+    """Token after a text, by the name of sep or eos."""
     pad_id: TokenId
-    mask_id: TokenId
-    unk_id: TokenId
+    mask_id: TokenId | None
+    unk_id: TokenId | None
+    """None with byte-level BPE, which can spell anything."""
     template: InputTemplate
 
     @pydantic.model_validator(mode="after")
     def _in_vocabulary(self) -> TokenizerInfo:
-        special = {self.cls_id, self.sep_id, self.pad_id, self.mask_id, self.unk_id, *self.template.special_ids}
+        named = (self.cls_id, self.sep_id, self.pad_id, self.mask_id, self.unk_id)
+        special = {*(token for token in named if token is not None), *self.template.special_ids}
         if max(special) >= self.vocab_size:
             raise ValueError(f"a special token's id lies outside the vocabulary of {self.vocab_size}")
         if len(special) == self.vocab_size:

@@ -2,6 +2,7 @@
 
 Notation, as in the tokenizers library's `TemplateProcessing`: token ids and the texts `A` and `B`, each with `:type`
 where its token type is not 0. XLM-R has `0 A 2` and `0 A 2 2 B 2`, BERT `101 A 102` and `101 A 102 B:1 102:1`.
+Token types are those that the tokenizer passes to its model: all 0 if they are not among its `model_input_names`.
 """
 
 from __future__ import annotations
@@ -92,10 +93,11 @@ def derive_template(tokenizer: Any) -> InputTemplate:
         raise InputError(f"this tokenizer has no token for any of {', '.join(PROBES)}; expected an unknown token")
     found = {}
     for name, texts in (("single", (probe,)), ("pair", (probe, probe))):
-        encoded = tokenizer(*texts, padding=False, truncation=False, return_token_type_ids=True)
+        encoded = tokenizer(*texts, padding=False, truncation=False)
+        ids = encoded["input_ids"]
+        types = encoded.get("token_type_ids", [0] * len(ids))
         items: list[str] = []
-        for token, owner, token_type in zip(
-                encoded["input_ids"], encoded.sequence_ids(0), encoded["token_type_ids"], strict=True):
+        for token, owner, token_type in zip(ids, encoded.sequence_ids(0), types, strict=True):
             item = (str(token) if owner is None else "AB"[owner]) + (f":{token_type}" if token_type else "")
             if owner is None or item not in items:  # a probe may have several tokens
                 items.append(item)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from data_prep.base.errors import InputError
 from trainer.kernels import philox
 from trainer.kinds.batch import Batch
 from trainer.kinds.divergence import at_least_fp32, kl_sum
@@ -35,6 +36,8 @@ def mask(batch: Batch, tokens: Tokens, masking: Masking, epoch: int) -> Batch:
     at least one token where it has any content. The choice is a function of (seed, epoch, example id, token), so that
     it does not depend on the batch. A <mask> is no longer content, so it is not perturbed.
     """
+    if tokens.mask_id is None:
+        raise InputError("the shards' tokenizer has no mask token; build them with one that has")
     ids_BL, content_BL = batch.input_ids, batch.content_mask
     words = philox.counter_bits(masking.seed, epoch, batch.example_ids, ids_BL.shape[1], 4, philox.STREAM_MASKING)
     draw = torch.where(content_BL, philox.uniform(words[..., 0]), 2.0)

@@ -11,23 +11,25 @@ from data_prep.shards.template import InputTemplate
 
 @dataclass(frozen=True)
 class Tokens:
-    """The part of a manifest's tokenizer record that batches are made with."""
+    """The part of a manifest's tokenizer record that batches are made with; tokens that it lacks are None."""
 
     template: InputTemplate
     pad_id: int
-    mask_id: int
-    unk_id: int
+    mask_id: int | None
+    unk_id: int | None
     vocab_size: int
 
     @cached_property
     def special(self) -> tuple[int, ...]:
         """Ids that are never perturbed and never masked; unknown words are content."""
-        return (*self.template.special_ids, self.pad_id, self.mask_id)
+        mask = [] if self.mask_id is None else [self.mask_id]
+        return (*self.template.special_ids, self.pad_id, *mask)
 
     @cached_property
     def not_words(self) -> tuple[int, ...]:
         """Ids that never replace a masked token, sorted: the special ones and the unknown word."""
-        return tuple(sorted({*self.special, self.unk_id}))
+        unknown = set() if self.unk_id is None else {self.unk_id}
+        return tuple(sorted({*self.special, *unknown}))
 
 
 def tokens_of(tokenizer: Any) -> Tokens:

@@ -28,7 +28,7 @@ def tokenizer_with(processor: Any) -> PreTrainedTokenizerFast:
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     if processor is not None:
         backend.post_processor = processor
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **NAMES)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, model_input_names=["input_ids", "token_type_ids"], **NAMES)
 
 
 def templated(single: str, pair: str) -> Any:
@@ -55,7 +55,7 @@ def test_template_and_inputs_equal_the_tokenizers_own(name: str, max_length: int
     for n_first in range(0, 2 * max_length, 3):
         for n_second in range(0, 2 * max_length, 2):
             texts = ["dog " * n_first, *(["cat " * n_second] if n_second else [])]
-            own = tokenizer(*texts, truncation="longest_first", max_length=max_length, return_token_type_ids=True)
+            own = tokenizer(*texts, truncation="longest_first", max_length=max_length)
             assert assemble([5] * n_first, [6] * n_second, max_length, template).tolist() == own["input_ids"]
             assert token_types(n_first, n_second, max_length, template).tolist() == own["token_type_ids"]
 

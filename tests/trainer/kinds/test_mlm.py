@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from data_prep.base.errors import InputError
 from data_prep.shards.template import InputTemplate
 from trainer.data.collate import collate
 from trainer.kinds import Masking
@@ -54,6 +55,16 @@ def test_random_words_are_no_special_tokens_wherever_these_stand() -> None:
     rows = [(np.full(40, 10), EMPTY) for _ in range(400)]
     batch = mask(collate(rows, np.arange(400), bert, 64), bert, Masking(0.5, 0), 0)
     assert batch.input_ids[:, 1:41].unique().tolist() == [1, 2, 3, 4, 5, 9, 10, 11]
+
+
+def test_tokenizers_without_a_mask_or_an_unknown_token() -> None:
+    template = InputTemplate(single="7 A 8", pair="7 A 8 B 8")
+    tokens = Tokens(template, pad_id=9, mask_id=None, unk_id=None, vocab_size=12)
+    assert tokens.not_words == (7, 8, 9)
+    batch = collate([(np.full(3, 10), EMPTY)], np.arange(1), tokens, 64)
+    assert batch.content_mask.tolist() == [[False, True, True, True, False]]
+    with pytest.raises(InputError, match="no mask token"):
+        mask(batch, tokens, Masking(0.5, 0), 0)
 
 
 def test_masking_belongs_to_the_example_and_the_epoch() -> None:
