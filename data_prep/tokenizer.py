@@ -21,9 +21,8 @@ from data_prep.base.errors import InputError
 from data_prep.base.files import working_folder
 from data_prep.base.lock import held_beside
 from data_prep.commands import NOTHING_WRITTEN
-from data_prep.kinds.words import UNKNOWN_CHARACTER
 from data_prep.shards.manifest import TokenizerInfo
-from data_prep.shards.template import derive_template
+from data_prep.shards.template import UNKNOWN_CHARACTER, derive_template
 from data_prep.shards.tokenizers import read_tokenizer, tokenizer_dir, tokenizer_fingerprint
 from data_prep.sources.lines import read_lines
 

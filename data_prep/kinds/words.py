@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from tokenizers import Tokenizer
 
 from data_prep.kinds.segments import token_lists
-
-UNKNOWN_CHARACTER = "\ufffd"  # Unicode's replacement character
+from data_prep.shards.template import UNKNOWN_CHARACTER
 
 
 def word_pieces(

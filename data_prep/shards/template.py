@@ -21,6 +21,7 @@ SPECIAL = r"\d{1,9}(:\d{1,2})?"
 SINGLE = rf"^({SPECIAL} ){{0,4}}A(:\d{{1,2}})?( {SPECIAL}){{0,4}}$"
 PAIR = rf"^({SPECIAL} ){{0,4}}A(:\d{{1,2}})?( {SPECIAL}){{0,4}} B(:\d{{1,2}})?( {SPECIAL}){{0,4}}$"
 PROBES = ("a", "1", ".")  # texts of which any vocabulary has a token, if only the unknown one
+UNKNOWN_CHARACTER = "\ufffd"  # Unicode's replacement character: byte-level BPE spells it
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no one truth value
