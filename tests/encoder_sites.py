@@ -34,6 +34,8 @@ SITES: dict[str, SiteModules] = {
     "xlm-roberta": BERT,
     "xlm-roberta-xl": replace(BERT, norm="encoder.LayerNorm"),
     "bert": BERT,
+    "deberta-v2": BERT,
+    "modernbert": SiteModules("embeddings.tok_embeddings", "embeddings", "layers", norm="final_norm"),
 }
 
 

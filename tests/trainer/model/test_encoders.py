@@ -19,6 +19,8 @@ NAMES = {
     "xlm-roberta": "roberta",
     "xlm-roberta-xl": "roberta",
     "bert": "bert.",
+    "deberta-v2": "deberta",
+    "modernbert": "modernbert",
 }
 
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -79,10 +81,11 @@ def test_other_dropout_rates_count_by_their_difference(family: Family) -> None:
     rates = dict.fromkeys(family.dropout_settings, 0.2)
     config = family.random_config("tiny", 60, 24, pad_id=1, **rates)
     hidden, settings = family.describe(config, classifier)
-    assert hidden == (0.2 if "hidden" in family.dropouts else 0.0)
-    assert settings == family.describe(family.random_config("tiny", 60, 24, pad_id=1), classifier)[1]
+    assert hidden == 0.2
+    lower = family.random_config("tiny", 60, 24, pad_id=1, **dict.fromkeys(family.dropout_settings, 0.1))
+    assert (0.1, settings) == family.describe(lower, classifier)
     assert settings["classifier"] is None
-    for setting in set(family.dropout_settings) - {family.dropouts.get("hidden")}:
+    for setting in set(family.dropout_settings) - {next(iter(family.dropouts.values()))}:
         other = family.random_config("tiny", 60, 24, pad_id=1, **rates | {setting: 0.5})
         assert (family.describe(other, classifier)[1] != settings), setting
         assert (family.describe(other, KINDS["mlm"].head)[1] == family.describe(config, KINDS["mlm"].head)[1]) \

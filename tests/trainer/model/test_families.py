@@ -115,7 +115,9 @@ def test_a_perturbation_enters_at_the_site(name: str, head: str, site: str) -> N
 
 @pytest.mark.parametrize("site", SITES)
 @families
-def test_input_gradients_equal_finite_differences(name: str, site: str) -> None:
+def test_input_gradients_equal_finite_differences(name: str, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Rotary embeddings round to single precision whatever the model's, coarser than the differences.
+    monkeypatch.setattr(Tensor, "float", Tensor.double)
     batch, model = batch_of(name, rows=3), ours(name, CLASSIFIER, site)
     start = 0.1 * torch.randn(*batch.input_ids.shape, model.model.config.hidden_size, dtype=torch.float64)
     weights = torch.randn(3, 3, dtype=torch.float64)
@@ -185,4 +187,4 @@ def test_gradient_checkpointing_changes_no_gradient(name: str) -> None:
     assert found[0].keys() == found[1].keys()
     for key, value in found[0].items():
         torch.testing.assert_close(found[1][key], value, msg=key)
-    assert len(found[0]) > 20
+    assert found[0].keys() == dict(model.model.named_parameters()).keys()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from trainer.model.encoders import bert, xlm_roberta, xlm_roberta_xl
+from trainer.model.encoders import bert, deberta_v2, modernbert, xlm_roberta, xlm_roberta_xl
 from trainer.model.encoders.family import Family
 
 FAMILIES: dict[str, Family] = {
     "xlm-roberta": xlm_roberta.FAMILY,
     "xlm-roberta-xl": xlm_roberta_xl.FAMILY,
     "bert": bert.FAMILY,
+    "deberta-v2": deberta_v2.FAMILY,
+    "modernbert": modernbert.FAMILY,
 }
 RANDOM = FAMILIES["xlm-roberta"]
 """Family of models with random weights, unless a recipe names another."""

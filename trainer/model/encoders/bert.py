@@ -17,6 +17,7 @@ from trainer.model.encoders.family import ConfigBounds, Family, Head, TokenId
 from trainer.settings import Share
 
 WORD_TABLE = "embeddings.word_embeddings.weight"
+POSITION_TABLE = "embeddings.position_embeddings.weight"
 IDENTITY = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
     "max_position_embeddings", "type_vocab_size", "hidden_act", "layer_norm_eps", "initializer_range", "pad_token_id",
@@ -53,12 +54,12 @@ def shape(hidden: int, layers: int, heads: int, intermediate: int) -> dict[str, 
             "intermediate_size": intermediate}
 
 
-def shapes(settings: Bounds) -> dict[str, tuple[int, ...]]:
+def shapes(settings: Any) -> dict[str, tuple[int, ...]]:
     """As in `Family`."""
     width, last = settings.hidden_size, settings.num_hidden_layers - 1
     return {
         WORD_TABLE: (settings.vocab_size, width),
-        "embeddings.position_embeddings.weight": (settings.max_position_embeddings, width),
+        POSITION_TABLE: (settings.max_position_embeddings, width),
         f"encoder.layer.{last}.intermediate.dense.weight": (settings.intermediate_size, width),
     }
 

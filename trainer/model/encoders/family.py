@@ -71,7 +71,7 @@ class Family:
     identity: tuple[str, ...]
     """Settings that shape outputs or new weights, dropout rates apart."""
     dropouts: Mapping[str, str]
-    """Part of the encoder -> setting of its dropout rate; `hidden` is that of hidden states, if there is one."""
+    """Part of the encoder -> setting of its dropout rate; the first is that of hidden states, or of what is nearest."""
     max_length: Callable[[Any], int]
     """(config) -> longest input in tokens."""
     token_types: Callable[[Any], int | None]
@@ -97,15 +97,16 @@ class Family:
         return (*self.dropouts.values(), *(head.dropout for head in self.heads.values() if head.dropout is not None))
 
     def describe(self, config: Any, head: str) -> tuple[float, dict[str, Any]]:
-        """(dropout rate of hidden states, settings in `identity` and other rates) of a model with `head`.
+        """(first dropout rate, settings in `identity` and other rates) of a model with `head`.
 
-        A rate that equals that of hidden states is None.
+        A rate that equals the first is None.
         """
-        hidden: float = getattr(config, self.dropouts["hidden"]) if "hidden" in self.dropouts else 0.0
-        settings = {part: setting for part, setting in self.dropouts.items() if part != "hidden"}
+        first, *others = self.dropouts.items()
+        hidden: float = getattr(config, first[1])
+        settings = dict(others)
         if (own := self.heads[head].dropout) is not None:
             settings["classifier"] = own
-        rates = {part: getattr(config, setting) for part, setting in settings.items()}
+        rates = {part: getattr(config, setting, None) for part, setting in settings.items()}
         return hidden, {name: getattr(config, name) for name in self.identity} | {
             part: None if rate == hidden else rate for part, rate in rates.items()}
 
