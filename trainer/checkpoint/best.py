@@ -32,6 +32,8 @@ def write_transformers_folder(
     # transformers notes the type the model was trained in; from_pretrained would round these weights to it.
     config.dtype = dtype
     config.save_pretrained(temporary)
+    for weights in temporary.glob("*.safetensors"):  # safetensors lets nobody but the owner read them
+        shutil.copymode(temporary / "config.json", weights)
     if tokenizer is not None and tokenizer.is_dir():
         shutil.copytree(tokenizer, temporary, dirs_exist_ok=True)
     old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
