@@ -1,4 +1,5 @@
-"""Modules of transformers' encoders whose outputs are the perturbation sites: the tests' own list, per model type."""
+"""Modules of transformers' encoders whose outputs are the perturbation sites, and the inputs of transformers' own
+forward pass: the tests' own lists, per model type."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
+
+from trainer.kinds.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,20 @@ SITES: dict[str, SiteModules] = {
 def site_module(model: Any, site: str) -> nn.Module:
     """The module of a transformers model whose output is the site."""
     return SITES[model.config.model_type].module(model, site)
+
+
+def inputs_of(model: Any, batch: Batch) -> dict[str, Tensor]:
+    """Arguments of a transformers model's own forward pass: ids, mask and, if it has any, token types."""
+    given = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask.long()}
+    if getattr(model.config, "type_vocab_size", 0):
+        given["token_type_ids"] = batch.token_types
+    return given
+
+
+def output_of(output: Any) -> Tensor:
+    """Hidden states in what a module returns."""
+    hidden: Tensor = output[0] if isinstance(output, tuple) else output
+    return hidden
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Notation: x_BLH word embeddings (the site), delta_BLH perturbation, m_BL true on
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from scipy import stats
 from torch.nn import functional
 
+from tests.encoder_sites import added, inputs_of, output_of, site_module
 from trainer.config import Recipe
 from trainer.data.loader import Examples, open_training_data
 from trainer.data.partners import partner_choice
@@ -72,16 +74,19 @@ class Step:
 
     def logits(self, delta: torch.Tensor | None = None) -> torch.Tensor:
         """transformers' own forward pass, with delta added to the output of the module at the site by a hook."""
-        def add(module: Any, inputs: Any, output: Any) -> Any:
-            return output if delta is None else output + delta
+        module = site_module(self.model, getattr(self.s, "site", "word_embeddings"))
+        with nullcontext() if delta is None else added(module, delta):
+            logits: torch.Tensor = self.model(**inputs_of(self.model, self.batch)).logits
+        return logits
 
-        handle = _site(self.model, getattr(self.s, "site", "word_embeddings")).register_forward_hook(add)
-        try:
-            b = self.batch
-            logits: torch.Tensor = self.model(input_ids=b.input_ids, attention_mask=b.attention_mask.long()).logits
-            return logits
-        finally:
-            handle.remove()
+    def clean(self, site: str) -> torch.Tensor:
+        """Output of the module at `site`, unperturbed."""
+        found: list[torch.Tensor] = []
+        hook = site_module(self.model, site).register_forward_hook(
+            lambda module, inputs, output: found.append(output_of(output)))
+        self.logits()
+        hook.remove()
+        return found[0]
 
     def loss(self, delta: torch.Tensor | None = None) -> torch.Tensor:
         """Mean cross-entropy over the global batch."""
@@ -168,8 +173,7 @@ def _smart(t: Step) -> torch.Tensor:
 
     delta = t.climb(t.start("gaussian"), lambda d: divergence(fixed, t.logits(d)), t.s.ascent_steps)
     with torch.no_grad():
-        averaged = torch.func.functional_call(t.model, t.average, (), {
-            "input_ids": t.batch.input_ids, "attention_mask": t.batch.attention_mask.long()}).logits
+        averaged = torch.func.functional_call(t.model, t.average, (), inputs_of(t.model, t.batch)).logits
     return (functional.cross_entropy(clean, t.gold_B) + t.s.smoothness_weight * divergence(clean, t.logits(delta))
             + t.s.bregman_weight * divergence(averaged, clean))
 
@@ -196,12 +200,7 @@ def _r3f(t: Step) -> torch.Tensor:
 def _mixup(t: Step) -> torch.Tensor:
     """Equation 1 of Zhang et al. 2018 where both sentences have a token, at the site."""
     def seen(batch: Batch) -> torch.Tensor:
-        found = []
-        hook = _site(t.model, t.s.site).register_forward_hook(lambda module, inputs, output: found.append(output))
-        Step(t.model, batch, t.recipe, t.epsilon, t.update).logits()
-        hook.remove()
-        value: torch.Tensor = found[0]
-        return value
+        return Step(t.model, batch, t.recipe, t.epsilon, t.update).clean(t.s.site)
 
     mate = t.batch.partner
     u = ((_words(t.recipe.seed, t.update, t.batch.example_ids.numpy(), 1, 1, 3 * 4096) >> np.uint64(9)) + 0.5) / 2**23
@@ -218,22 +217,12 @@ METHODS = {"plain": _plain, "pgd": _pgd, "fgm": _fgm, "freelb": _freelb, "smart"
            "random_noise": _random_noise, "r3f": _r3f, "mixup": _mixup}
 
 
-def _site(model: Any, site: str) -> Any:
-    """The module whose output is the site."""
-    if site.startswith("layer:"):
-        return model.roberta.encoder.layer[int(site.removeprefix("layer:")) - 1]
-    return model.roberta.embeddings if site == "embeddings" else model.roberta.embeddings.word_embeddings
-
-
 def _mean_norm(model: Any, examples: Examples, recipe: Recipe) -> float:
     """Mean L2 norm of content tokens at the site, over all rows (the tests have fewer than the product samples)."""
     batch = examples[0, np.arange(len(examples))]
-    step, seen = Step(model, batch, recipe, 1.0, 0), []
-    handle = _site(model, recipe.robust.site).register_forward_hook(lambda module, inputs, output: seen.append(output))
     with torch.no_grad():
-        step.logits()
-    handle.remove()
-    return float(seen[0][batch.content_mask].norm(dim=-1).double().mean())
+        x_BLH = Step(model, batch, recipe, 1.0, 0).clean(recipe.robust.site)
+    return float(x_BLH[batch.content_mask].norm(dim=-1).double().mean())
 
 
 def _optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:

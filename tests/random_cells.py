@@ -13,15 +13,19 @@ from data_prep.shards.template import InputTemplate
 from data_prep.shards.write import write_cell
 
 VOCABULARY = 60
+PLAIN = InputTemplate(single="0 A 2", pair="0 A 2 2 B 2")
+TYPED = InputTemplate(single="0 A 2", pair="0 A 2 B:1 2:1")
+"""As of a tokenizer with token types."""
 LABELS = ["contradiction", "entailment", "neutral"]
 ALIASES = {"contradictory": "contradiction", "c": "contradiction", "e": "entailment", "n": "neutral"}
 TOKENIZER = TokenizerInfo(name="random", fingerprint="0" * 64, vocab_size=VOCABULARY, cls_id=0, sep_id=2, pad_id=1,
-                          mask_id=VOCABULARY - 1, unk_id=3, template=InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"))
+                          mask_id=VOCABULARY - 1, unk_id=3, template=PLAIN)
 
 
 def write_random_cell(
     root: Path, name: str, rows: int, *, seed: int = 0, kind: str = "pair", max_length: int = 24,
     labelled: bool = True, fingerprint: str = "0" * 64, first_id: int = 0,
+    template: InputTemplate = PLAIN,
 ) -> Path:
     """Write the cell `task/split/language`; the label of a row follows from its first token."""
     task, split, language = name.split("/")
@@ -29,10 +33,10 @@ def write_random_cell(
     first = [generator.integers(4, VOCABULARY - 1, generator.integers(2, 12)).astype(np.int32) for _ in range(rows)]
     second = [generator.integers(4, VOCABULARY - 1, generator.integers(1, 9)).astype(np.int32) for _ in range(rows)]
     pair = kind == "pair"
-    kept = [kept_tokens(len(a), len(b), max_length, TOKENIZER.template) for a, b in zip(first, second, strict=True)]
+    kept = [kept_tokens(len(a), len(b), max_length, template) for a, b in zip(first, second, strict=True)]
     batch = {
         "id": np.arange(first_id, first_id + rows), "first_ids": first, "second_ids": second,
-        "length": np.array([a + b + 4 for a, b in kept], dtype=np.int32),
+        "length": np.array([a + b + template.frames[1].specials for a, b in kept], dtype=np.int32),
     }
     if pair:
         batch["label"] = np.array([int(a[0]) % 3 if labelled else -1 for a in first])
@@ -40,6 +44,7 @@ def write_random_cell(
         task=task, kind=kind, columns=dict(KINDS[kind].columns), labels=LABELS if pair else [],
         label_aliases=ALIASES if pair else {}, metric="accuracy" if pair else "perplexity",
         language=language, split=split, parallel=split != "train", max_length=max_length,
-        tokenizer=TOKENIZER.model_copy(update={"fingerprint": fingerprint}), source="random", data_prep_version="test")
+        tokenizer=TOKENIZER.model_copy(update={"fingerprint": fingerprint, "template": template}),
+        source="random", data_prep_version="test")
     write_cell(root / task / split / language, draft, [batch])
     return root / task / split / language

@@ -20,8 +20,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from data_prep.shards.template import InputTemplate
 from tests import oracle
-from tests.random_cells import write_random_cell
+from tests.random_cells import PLAIN, write_random_cell
 from trainer.config import load_recipe
 from trainer.distributed.ranks import free_port
 from trainer.robust import settings_for
@@ -133,19 +134,28 @@ ADAMW = [Case(method, "word_embeddings", stage, world, 1, "adamw")
 @pytest.fixture(scope="session")
 def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("exactness")
-    write_random_cell(root / "shards", "xnli/train/en", 60)
+    start, path = write_recipes(root, "random: tiny")
+    run_on_ranks(1, [start], root / "start.json")
+    return path
+
+
+def write_recipes(
+    root: Path, model: str, template: InputTemplate = PLAIN, updates: int = UPDATES,
+) -> tuple[list[object], Path]:
+    """(case that trains the start, recipe of the cases) of the random model that `model` describes, with shards.
+
+    A fresh model says 1/3 to everything and feels no method: the cases start from one that has learnt a little.
+    """
+    write_random_cell(root / "shards", "xnli/train/en", 60, template=template)
     common = (f"output: {root / 'runs'}\nseed: 7\ndata: {{shards: {root / 'shards'}, train: [xnli/train/en]}}\n"
               f"batch: {{size: {BATCH}}}\nlogging: {{every_steps: 1}}\n"
               "evaluation: {every_steps: 100}\ncheckpoint: {every_steps: 100}\n")
-    # A fresh model says 1/3 to everything and feels no method: the cases start from one that has learnt a little.
-    start = root / "start.yaml"
-    start.write_text(common + "model: {random: tiny, dropout: 0.0}\noptimizer: {lr: 0.003}\n"
+    start, path = root / "start.yaml", root / "exact.yaml"
+    start.write_text(common + f"model: {{{model}, dropout: 0.0}}\noptimizer: {{lr: 0.003}}\n"
                      f"schedule: {{max_steps: {START_UPDATES}}}\n", encoding="utf-8")
-    run_on_ranks(1, [[str(start), {"name": "start"}, None]], root / "start.json")
-    path = root / "exact.yaml"
     path.write_text(common + f"model: {{name: {root / 'runs/start/best'}, dropout: 0.0}}\n"
-                    f"schedule: {{max_steps: {UPDATES}}}\n", encoding="utf-8")
-    return path
+                    f"schedule: {{max_steps: {updates}}}\n", encoding="utf-8")
+    return [str(start), {"name": "start"}, None], path
 
 
 class Runs:
@@ -158,9 +168,12 @@ class Runs:
 
     def train(self, cases: list[Case]) -> None:
         for world in sorted({case.world for case in cases}):
-            words = [[str(self.recipe_file), case.overrides() | self.engine_config(case), None]
-                     for case in cases if case.world == world]
+            words = [self.words(case) for case in cases if case.world == world]
             run_on_ranks(world, words, self.recipe_file.with_name(f"cases-{world}-{len(words)}.json"))
+
+    def words(self, case: Case) -> list[object]:
+        """The case for `run_on_ranks`."""
+        return [str(self.recipe_file), case.overrides() | self.engine_config(case), None]
 
     def engine_config(self, case: Case) -> dict[str, str]:
         """The shipped configuration, at ZeRO 3 with every weight taken apart, and as the case asks.

@@ -14,7 +14,7 @@ import transformers
 from torch import Tensor
 
 from data_prep.shards.template import InputTemplate
-from tests.encoder_sites import added, site_module
+from tests.encoder_sites import added, inputs_of, site_module
 from trainer.data.collate import collate
 from trainer.kinds import KINDS
 from trainer.kinds.batch import Batch
@@ -70,11 +70,8 @@ def ours(name: str, head: str, site: str, dtype: torch.dtype = torch.float64) ->
 
 
 def theirs(model: Any, head: str, batch: Batch) -> Tensor:
-    """transformers' own logits, from ids, mask and, if the model takes them, token types."""
-    given = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask.long()}
-    if FAMILIES[model.config.model_type].token_types(model.config) is not None:
-        given["token_type_ids"] = batch.token_types
-    output = model(**given)
+    """transformers' own logits."""
+    output = model(**inputs_of(model, batch))
     if "Question" in head:
         return torch.stack([output.start_logits, output.end_logits], dim=-1)
     logits: Tensor = output.logits
