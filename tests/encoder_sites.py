@@ -39,6 +39,8 @@ SITES: dict[str, SiteModules] = {
     "bert": BERT,
     "deberta-v2": BERT,
     "modernbert": SiteModules("embeddings.tok_embeddings", "embeddings", "layers", norm="final_norm"),
+    "eurobert": SiteModules("embed_tokens", "embed_tokens", "layers", norm="norm"),
+    "gte": SiteModules("embeddings.word_embeddings", "embeddings", "layers"),
 }
 
 

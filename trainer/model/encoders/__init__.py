@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.model.encoders import bert, deberta_v2, modernbert, xlm_roberta, xlm_roberta_xl
+from trainer.model.encoders import bert, deberta_v2, eurobert, gte, modernbert, xlm_roberta, xlm_roberta_xl
 from trainer.model.encoders.family import Family
 
 FAMILIES: dict[str, Family] = {
@@ -11,6 +11,8 @@ FAMILIES: dict[str, Family] = {
     "bert": bert.FAMILY,
     "deberta-v2": deberta_v2.FAMILY,
     "modernbert": modernbert.FAMILY,
+    "eurobert": eurobert.FAMILY,
+    "gte": gte.FAMILY,
 }
 RANDOM = FAMILIES["xlm-roberta"]
 """Family of models with random weights, unless a recipe names another."""
