@@ -27,7 +27,8 @@ def write_transformers_folder(
     shutil.rmtree(temporary, ignore_errors=True)
     dtype = next(iter(state.values())).dtype  # before saving, which empties the dictionary
     logging.disable_progress_bar()  # it would tear the lines of training apart
-    model.save_pretrained(temporary, state_dict=state)
+    # Under the names of `model`, which its loader may have had to translate (`LayerNorm.gamma` in the first BERTs).
+    model.save_pretrained(temporary, state_dict=state, save_original_format=False)
     config = copy.deepcopy(model.config)
     # transformers notes the type the model was trained in; from_pretrained would round these weights to it.
     config.dtype = dtype

@@ -9,7 +9,7 @@ from trainer.config.schema import OptimizerSection, ScheduleSection
 
 
 def build_optimizer(model: nn.Module, section: OptimizerSection) -> torch.optim.Optimizer:
-    """Build AdamW or SGD over the trainable parameters; matrices decay, biases and LayerNorm do not."""
+    """Build AdamW or SGD over the trainable parameters; matrices decay, biases and weights of norms do not."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": section.weight_decay},

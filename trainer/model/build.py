@@ -95,7 +95,7 @@ def _random_configuration(section: ModelSection, manifest: Manifest, max_length:
         raise InputError(f"model.family {section.family}, model.random {section.random}: no such model; known: {known}")
     tokenizer = manifest.tokenizer
     ends = {"bos_token_id": tokenizer.cls_id, "cls_token_id": tokenizer.cls_id,
-            "eos_token_id": tokenizer.sep_id, "sep_token_id": tokenizer.sep_id}
+            "eos_token_id": tokenizer.sep_id, "sep_token_id": tokenizer.sep_id, "mask_token_id": tokenizer.mask_id}
     config = family.random_config(
         str(section.random), tokenizer.vocab_size, max_length, pad_id=tokenizer.pad_id,
         **{name: token for name, token in ends.items() if name in family.config_bounds.model_fields})

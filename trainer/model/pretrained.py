@@ -18,6 +18,8 @@ import torch
 from pydantic import ValidationError
 from safetensors import safe_open
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+from transformers.core_model_loading import WeightRenaming, apply_renamings
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
@@ -45,8 +47,10 @@ def read_config(source: str, key: str) -> Any:
     except Exception as error:  # the hub, the file system and the parser each raise their own
         raise InputError(f"{key}: cannot load {source!r}: {_reason(error)}") from None
     if (family := FAMILIES.get(str(content.get("model_type")))) is None:
-        raise InputError(f"{key}: {source} is a {content.get('model_type')} model; this trainer takes "
-                         f"{', '.join(FAMILIES)}")
+        hint = ("; a model's own code is never run, look for a checkpoint of it in one of these types"
+                if "auto_map" in content else "")
+        raise InputError(f"{key}: {source} is a model of type {str(content.get('model_type'))[:80]!r}; this trainer "
+                         f"takes {', '.join(FAMILIES)}{hint}")
     try:
         settings = family.config_bounds.model_validate(content)
     except ValidationError as error:
@@ -146,13 +150,16 @@ def _check_header(source: str, key: str, family: Family, expected: dict[str, tup
     if not files:
         return
     where = str(files[0] if len(files) == 1 else Path(source) / WEIGHTS_INDEX)
+    # Names of older files, which transformers changes when it loads them.
+    older = [change for change in get_checkpoint_conversion_mapping(family.model_type) or ()
+             if isinstance(change, WeightRenaming)]
     shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
         try:
             with safe_open(str(file), framework="pt") as weights:
                 names = list(weights.keys())
                 shapes |= {bare: tuple(weights.get_slice(name).get_shape()) for name in names
-                           if (bare := name.removeprefix(family.prefix)) in expected}
+                           if (bare := apply_renamings(name, older).removeprefix(family.prefix)) in expected}
         except Exception as error:
             raise InputError(f"{key}: cannot load {str(file)!r}: {_reason(error)}") from None
     for name, shape in expected.items():

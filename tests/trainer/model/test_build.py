@@ -117,7 +117,7 @@ def test_folders_that_hold_no_such_model(recipe: Path, manifest: Manifest, pretr
     refused(recipe, manifest, "model.name: cannot load", **{"model.name": str(tmp_path / "nothing")})
     other = GPT2ForSequenceClassification(GPT2Config(vocab_size=60, n_embd=8, n_layer=1, n_head=1))
     other.save_pretrained(tmp_path / "gpt2")
-    refused(recipe, manifest, "a gpt2 model; this trainer takes xlm-roberta, bert",
+    refused(recipe, manifest, "a model of type 'gpt2'; this trainer takes xlm-roberta, ",
             **{"model.name": str(tmp_path / "gpt2")})
     shutil.copytree(pretrained / "best", tmp_path / "empty")
     (tmp_path / "empty" / "model.safetensors").unlink()

@@ -112,21 +112,21 @@ def test_a_perturbation_enters_at_the_site(name: str, head: str, site: str) -> N
 
 
 @pytest.fixture
-def exact_norms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RMSNorm in the precision of its input; transformers rounds it to fp32, too coarse for finite differences."""
+def double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rotary positions and RMSNorm in double precision, where transformers rounds both to single whatever the model's
+    precision: coarser than finite differences."""
     def norm(self: Any, x: Tensor) -> Tensor:
         scaled: Tensor = self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.variance_epsilon)
         return scaled
 
+    monkeypatch.setattr(Tensor, "float", Tensor.double)
     monkeypatch.setattr(modeling_eurobert.EuroBertRMSNorm, "forward", norm)
 
 
-@pytest.mark.usefixtures("exact_norms")
+@pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize("site", SITES)
 @families
-def test_input_gradients_equal_finite_differences(name: str, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Rotary embeddings round to single precision whatever the model's, coarser than the differences.
-    monkeypatch.setattr(Tensor, "float", Tensor.double)
+def test_input_gradients_equal_finite_differences(name: str, site: str) -> None:
     batch, model = batch_of(name, rows=3), ours(name, CLASSIFIER, site)
     start = 0.1 * torch.randn(*batch.input_ids.shape, model.model.config.hidden_size, dtype=torch.float64)
     weights = torch.randn(3, 3, dtype=torch.float64)

@@ -13,6 +13,22 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from trainer.model.encoders import FAMILIES
 from trainer.model.pretrained import read_config
 
+EUROBERT = {  # as published, with code of its own; the names of special tokens are left out
+    "architectures": ["EuroBertForMaskedLM"], "attention_bias": False, "attention_dropout": 0.0,
+    "auto_map": {"AutoConfig": "configuration_eurobert.EuroBertConfig",
+                 "AutoModelForSequenceClassification": "modeling_eurobert.EuroBertForSequenceClassification"},
+    "bos_token_id": 128000, "eos_token_id": 128001, "pad_token_id": 128001, "mask_token_id": 128002,
+    "hidden_act": "silu", "hidden_dropout": 0.0, "initializer_range": 0.02, "is_decoder": False,
+    "max_position_embeddings": 8192, "model_type": "eurobert", "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+    "rope_scaling": None, "rope_theta": 250000, "tie_word_embeddings": False, "torch_dtype": "bfloat16",
+    "transformers_version": "4.40.0.dev0", "vocab_size": 128256}
+GTE = {  # with the settings of its first code
+    "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0, "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
+    "hidden_size": 768, "initializer_range": 0.02, "intermediate_size": 3072, "layer_norm_eps": 1e-12,
+    "layer_norm_type": "layer_norm", "logn_attention_clip1": False, "logn_attention_scale": False,
+    "max_position_embeddings": 8192, "model_type": "gte", "num_attention_heads": 12, "num_hidden_layers": 12,
+    "pack_qkv": True, "pad_token_id": 1, "position_embedding_type": "rope", "type_vocab_size": 1,
+    "unpad_inputs": "true", "use_memory_efficient_attention": "true", "vocab_size": 250048}
 PUBLISHED: dict[str, dict[str, Any]] = {
     "facebook/xlm-roberta-xl": {
         "architectures": ["XLMRobertaXLForMaskedLM"], "attention_probs_dropout_prob": 0.1, "bos_token_id": 0,
@@ -21,8 +37,30 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "max_position_embeddings": 514, "model_type": "xlm-roberta-xl", "num_attention_heads": 32,
         "num_hidden_layers": 36, "pad_token_id": 1, "position_embedding_type": "absolute",
         "transformers_version": "4.16.0.dev0", "type_vocab_size": 1, "use_cache": True, "vocab_size": 250880},
+    "EuroBERT/EuroBERT-210m": EUROBERT | {
+        "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12,
+        "num_key_value_heads": 12},
+    "EuroBERT/EuroBERT-610m": EUROBERT | {
+        "hidden_size": 1152, "intermediate_size": 4096, "num_attention_heads": 18, "num_hidden_layers": 26,
+        "num_key_value_heads": 6, "head_dim": 64, "clf_pooling": "late", "mlp_bias": False},
+    "EuroBERT/EuroBERT-2.1B": EUROBERT | {
+        "hidden_size": 2304, "intermediate_size": 6144, "num_attention_heads": 18, "num_hidden_layers": 32,
+        "num_key_value_heads": 6},
+    "EuroBERT/EuroBERT-210m saved by transformers 5": {
+        name: value for name, value in EUROBERT.items() if "rope" not in name} | {
+        "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12,
+        "num_key_value_heads": 12, "head_dim": 64, "mlp_bias": False, "classifier_pooling": "mean", "dtype": "float32",
+        "rope_parameters": {"rope_theta": 250000, "rope_type": "default"}, "use_cache": False, "is_causal": False},
+    "gte-multilingual-mlm-base": GTE | {
+        "classifier_dropout": 0.1, "rope_theta": 160000, "rope_scaling": None,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 160000.0}},
+    "gte-multilingual-base": GTE | {  # theta 20000, "ntk" by a factor of 8 in its first code
+        "rope_parameters": {"rope_type": "linear", "factor": 8 ** (2 / 64), "rope_theta": 160000.0}},
+    "Snowflake/snowflake-arctic-embed-m-v2.0": GTE | {
+        "auto_map": {"AutoModel": "modeling_hf_alibaba_nlp_gte.GteModel"}, "classifier_dropout": 0.1,
+        "rope_scaling": None, "rope_theta": 160000, "torch_dtype": "float32"},
 }
-LONGEST = {"facebook/xlm-roberta-xl": 512}
+LONGEST = {"facebook/xlm-roberta-xl": 512} | {name: 8192 for name in PUBLISHED if "xlm" not in name}
 
 
 def shapes(config: Any) -> dict[str, torch.Size]:
@@ -34,7 +72,8 @@ def shapes(config: Any) -> dict[str, torch.Size]:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_configuration_is_read_as_transformers_reads_it(name: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(PUBLISHED[name]), encoding="utf-8")
-    found, expected = read_config(str(tmp_path), "model.name"), AutoConfig.from_pretrained(tmp_path)
+    found = read_config(str(tmp_path), "model.name")
+    expected = AutoConfig.from_pretrained(tmp_path, trust_remote_code=False)
     family = FAMILIES[found.model_type]
     for head in family.heads:
         assert family.describe(found, head) == family.describe(expected, head)

@@ -119,8 +119,9 @@ FAMILY = Family(
         "max_position_embeddings": max(512, max_length), "rope_theta": 250_000.0},
     identity=(
         "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
-        "intermediate_size", "max_position_embeddings", "hidden_act", "rms_norm_eps", "rope_parameters", "initializer_range", "pad_token_id",
-        "attention_bias", "mlp_bias", "classifier_pooling", "tie_word_embeddings"),
+        "intermediate_size", "max_position_embeddings", "hidden_act", "rms_norm_eps", "rope_parameters",
+        "initializer_range", "pad_token_id", "attention_bias", "mlp_bias", "classifier_pooling",
+        "tie_word_embeddings"),
     dropouts={"attention": "attention_dropout"},
     max_length=lambda config: config.max_position_embeddings,
     token_types=lambda config: None,
