@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,7 @@ class Source:
         record = self.record
         return {"run": record.name, "label": record.label, "method": record.method, "seed": record.seed,
                 "kind": record.kind, "train_languages": record.train_languages, "settings": record.settings,
-                "origin_run": record.origin_run,
+                "model": model_name(record.weights_from), "origin_run": record.origin_run,
                 "ended": record.status if record.status in FAILED else "done", "kernels": record.kernels,
                 "chosen_on": record.selection.cell or ""}
 
@@ -63,6 +65,17 @@ class Source:
                 "language_2": job.language_2, "language_info": manifest.language_info.model_dump(), "n": len(job.ids),
                 "step": self.record.selection.step, "checkpoint": self.checkpoint,
                 "cell_sha256": job.rows_sha256, "precision": self.precision}
+
+
+def model_name(origin: Mapping[str, Any]) -> str:
+    """Last part of a hub name or path; of an earlier run that without its seed; of random weights, family and size."""
+    if "random" in origin:
+        name = " ".join(filter(None, ("random", str(origin.get("family", "")), str(origin["random"]))))
+    elif "model.name" in origin:
+        name = Path(str(origin["model.name"])).name
+    else:
+        name = re.sub(r"-seed\d+$", "", Path(str(origin.get("init_from", ""))).name)
+    return name[:200] if name.isprintable() else ""  # a record may be a stranger's
 
 
 def checkpoint_sha256(folder: Path) -> str:

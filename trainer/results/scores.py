@@ -211,6 +211,8 @@ class ResultRow(BaseModel):
     """Name, family, script, resource level and morphology of `language`, or "unknown"."""
     train_languages: list[str] = Field(default_factory=list)
     """Languages of the training cells."""
+    model: Printed = ""
+    """Name of the initial model, for people: moved or renamed, it is the same to `settings`. Empty if unknown."""
     smoothing: SmoothingRecord | None = None
     """Smoothed rows only."""
     settings: Settings = Field(default_factory=dict)
@@ -258,6 +260,11 @@ class ResultRow(BaseModel):
     def recipe(self) -> str:
         """Digest of `settings`: equal for runs that differ in their seed only."""
         return recipe_digest(self.settings)
+
+    @property
+    def named_settings(self) -> Settings:
+        """`settings` with the model's name, for display; empty where no settings are recorded."""
+        return {"model": self.model, **self.settings} if self.model and self.settings else dict(self.settings)
 
     @property
     def failed(self) -> bool:

@@ -21,6 +21,7 @@ from tests.random_cells import LABELS, TOKENIZER, write_random_cell
 from tests.trainer.small_runs import TEXT, run, tree_of, write_recipe
 from trainer.data.loader import Examples
 from trainer.evaluate.run import evaluate
+from trainer.evaluate.submission import model_name
 from trainer.kinds import Masking
 from trainer.metrics import METRICS
 from trainer.results.outcomes import read_outcomes
@@ -169,7 +170,7 @@ def test_a_row_says_by_content_what_its_number_depends_on(pair: Path, root: Path
         assert (row.precision, row.kernels, row.chosen_on) == ("bf16", record["kernels"], "xnli/dev/en")
         assert row.settings == record["settings"]
         assert row.recipe == record["recipe_digest"]
-        assert (row.ended, row.train_languages) == ("done", ["en"])
+        assert (row.ended, row.train_languages, row.model) == ("done", ["en"], "random xlm-roberta tiny")
     hashes = [row.cell_sha256 for row in (*standard.values(), *crossed.values())]
     assert len(set(hashes)) == 4  # two cells, two ordered pairs; the diagonal is the standard setting
     assert all(len(value) == 64 for value in hashes)
@@ -179,6 +180,16 @@ def test_a_row_says_by_content_what_its_number_depends_on(pair: Path, root: Path
     assert (oracle.precision, oracle.checkpoint) == ("fp32", "")
     dev = record["dev_cells"]["xnli/dev/en"]
     assert (oracle.cell_sha256, oracle.chance) == (dev["rows_sha256"], dev["chance"])
+
+
+@pytest.mark.parametrize(("origin", "name"), [
+    ({"model.name": "FacebookAI/xlm-roberta-large"}, "xlm-roberta-large"),
+    ({"model.name": "/models/e5-seed1/"}, "e5-seed1"),
+    ({"init_from": "runs/mnli-seed12"}, "mnli"), ({"random": "tiny", "family": "bert"}, "random bert tiny"),
+    ({"random": "tiny"}, "random tiny"), ({}, ""), ({"model.name": "a\nb"}, ""),
+])
+def test_the_initial_model_has_a_name_for_people(origin: dict[str, str], name: str) -> None:
+    assert model_name(origin) == name
 
 
 def test_other_rows_are_another_cell(pair: Path, root: Path, tmp_path: Path) -> None:

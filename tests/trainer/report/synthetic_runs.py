@@ -88,6 +88,7 @@ def row(label: str, seed: int, language: str, **fields: object) -> ResultRow:
         "task": "xnli", "kind": "pair", "metric": "accuracy", "split": "test", "language": language,
         "language_2": language, "value": 0.5, "n": EXAMPLES, "step": 1200,
         "language_info": language_info(language), "train_languages": ["en"], "settings": settings(label),
+        "model": "xlm-roberta-base",
         "chosen_on": "xnli/dev/en", "checkpoint": digest(f"{label} {seed}"), "precision": "fp32", "chance": CHANCE,
         "kernels": "" if label == "plain" else "cpu",
     }

@@ -20,9 +20,9 @@ POOL_BY_LABEL = "label"
 UNKNOWN_RECIPE = "unknown recipe"
 # Short names of settings, the most important first; others are named by the last part of their key.
 SHORT_NAMES = {
-    "optimizer.lr": "lr", "batch.size": "batch", "schedule.max_steps": "steps", "robust.epsilon": "epsilon",
-    "robust.ascent_steps": "ascent steps", "model.dropout": "dropout", "engine.precision": "precision",
-    "data.max_length": "length",
+    "model": "model", "optimizer.lr": "lr", "batch.size": "batch", "schedule.max_steps": "steps",
+    "robust.epsilon": "epsilon", "robust.ascent_steps": "ascent steps", "model.dropout": "dropout",
+    "engine.precision": "precision", "data.max_length": "length",
     "kernels": "kernels", "robust.method": "method", "optimizer.name": "optimiser", "robust.start": "start",
     "data.train": "training cells", "data.rows": "training data", "selection.cell": "dev cell",
     "selection.rows": "dev data", "selection.window": "selection window",
@@ -68,6 +68,11 @@ class Run:
     def settings(self) -> Settings:
         """Everything that determined the run but the seed; empty where its rows do not record it."""
         return next((row.settings for row in self.rows if row.settings), {})
+
+    @property
+    def named_settings(self) -> Settings:
+        """`settings` with the model's name, for display."""
+        return next((row.named_settings for row in self.rows if row.settings), {})
 
     @property
     def ended(self) -> str:
@@ -144,7 +149,7 @@ def _told_apart(runs: Sequence[Run]) -> list[Run]:
     names: dict[tuple[str, str], str] = {}
     taken = {run.given_label for run in runs}
     for label, members in by_given_label(runs).items():
-        known = {_recipe(run): run.settings for run in members if run.settings}
+        known = {_recipe(run): run.named_settings for run in members if run.settings}
         named = {recipe: f"{label} ({what})" for recipe, what in _recipe_names(known).items()} if len(known) > 1 else {}
         named |= {_recipe(run): f"{label} ({UNKNOWN_RECIPE}, {run.name})" for run in members if not run.settings}
         for recipe, name in named.items():

@@ -12,8 +12,8 @@ from trainer.report.document import Entry, Table
 from trainer.results.numbers import counted, listed
 from trainer.results.scores import Settings, recipe_digest
 
-COLUMNS = ("optimizer.lr", "batch.size", "schedule.max_steps", "robust.epsilon", "robust.ascent_steps", "model.dropout",
-           "engine.precision")
+COLUMNS = ("model", "optimizer.lr", "batch.size", "schedule.max_steps", "robust.epsilon", "robust.ascent_steps",
+           "model.dropout", "engine.precision")
 OWN = ("robust.", "kernels")  # settings of the method, the subject of the comparison
 WINDOW = ("selection.window", "selection.evaluations", "evaluation.every_steps")
 LENGTH = "schedule.max_steps"
@@ -23,14 +23,14 @@ def runs_table(runs: Sequence[Run]) -> Table:
     """Table of the runs and their settings; those in which runs of one label differ are marked."""
     names = ["run", "label", "method", "seed", "ended", "trained on", *map(short_name, COLUMNS), "chosen on",
              "checkpoint", "evaluated in", "cells"]
-    unlike = {label: set(differing([run.settings for run in runs if run.given_label == label and run.settings]))
-              for label in {run.given_label for run in runs}}
+    unlike = {label: set(differing(_distinct(members))) for label, members in by_given_label(runs).items()}
     precisions = {label: {evaluated_in(run) for run in runs if run.given_label == label} for label in unlike}
     rows = []
     for run in runs:
         steps = sorted({row.step for row in run.rows if row.selection == "best"})
-        settings = [Entry("–", tone="muted") if run.settings.get(key) is None else
-                    Entry(shown(key, run.settings[key]), tone="differs" if key in unlike[run.given_label] else "")
+        named = run.named_settings
+        settings = [Entry("–", tone="muted") if named.get(key) is None else
+                    Entry(shown(key, named[key]), tone="differs" if key in unlike[run.given_label] else "")
                     for key in COLUMNS]
         chosen = Entry(chosen_on(run), tone="differs" if "selection.cell" in unlike[run.given_label] else "")
         rows.append([
@@ -43,7 +43,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
     notes = ["Settings with – belong to a method that has none, or are not recorded."]
     if any(unlike.values()) or any(len(found) > 1 for found in precisions.values()):
         notes.append("Marked: settings in which runs of one label differ.")
-    return Table("Runs", [Entry(name) for name in names], rows, [*notes, *recipe_lines(runs)], text_columns=6)
+    return Table("Runs", [Entry(name) for name in names], rows, [*notes, *recipe_lines(runs)], text_columns=7)
 
 
 def chosen_on(run: Run) -> str:
@@ -119,7 +119,7 @@ def _formats(grid: Grid, label: str, seeds: Sequence[int], cell: Cell) -> frozen
 
 def _recipes(grid: Grid, label: str, seeds: Sequence[int]) -> list[Settings]:
     """Distinct settings of the runs of a label with these seeds."""
-    found = {row.recipe: dict(row.settings) for (name, seed, _), (_, row) in grid.entries.items()
+    found = {row.recipe: row.named_settings for (name, seed, _), (_, row) in grid.entries.items()
              if name == label and seed in seeds and row.settings}
     return list(found.values())
 
@@ -143,7 +143,7 @@ def recipe_lines(runs: Sequence[Run]) -> list[str]:
         pooled = len(members) > 1 and len({run.label for run in members}) == 1
         known = [run for run in members if run.settings]
         unknown = [run.name for run in members if not run.settings]
-        recipes = list({recipe_digest(run.settings): run.settings for run in known}.values())
+        recipes = _distinct(known)
         what = listed([_difference(key, recipes) for key in differing(recipes)])
         if len(recipes) > 1 and pooled:
             pooled_over.setdefault(what, {})[label] = len(known)
@@ -160,6 +160,11 @@ def recipe_lines(runs: Sequence[Run]) -> list[str]:
         of = listed([f"the {counted(count, 'run')} of {label}" for label, count in labels.items()])
         lines.append(f"Pooled by label: {of} differ in {what}, so their mean and ± are not over seeds alone.")
     return lines
+
+
+def _distinct(runs: Sequence[Run]) -> list[Settings]:
+    """Settings of the runs that record them, once per recipe."""
+    return list({recipe_digest(run.settings): run.named_settings for run in runs if run.settings}.values())
 
 
 def _difference(key: str, recipes: Sequence[Settings]) -> str:

@@ -81,6 +81,19 @@ def test_variants_of_plain_stand_first_and_one_of_them_is_the_base(tmp_path: Pat
     assert base_label(grid) == "plain (lr 2e-5)"
 
 
+def test_encoders_are_told_apart_by_name(tmp_path: Path) -> None:
+    paths = make_runs(tmp_path, labels=("plain",), generalized=False, oracle=False)
+    change(paths[1], lambda _: {"model": "mmBERT-base"})  # the same weights, from a folder of another name
+    assert {run.label for run in read_runs(paths)} == {"plain"}
+    assert "Marked" not in document(paths)
+    set_recipe(paths[1], model__origin="weights " + "2c3d" * 4)
+    text = document(paths)
+    for name, seeds in (("xlm-roberta-base", "2"), ("mmBERT-base", "one seed")):
+        assert f"| plain (model {name}) | {seeds} |" in text
+        assert f"| **{name}** | 2e-5 |" in text
+    assert "they differ in model (xlm-roberta-base, mmBERT-base) and initial model." in text
+
+
 def test_content_names_a_run_only_where_nothing_else_does(tmp_path: Path) -> None:
     paths = make_runs(tmp_path, labels=("plain",), seeds=(1, 2), generalized=False, oracle=False)
     set_recipe(paths[1], data__rows="77aa88" + "0" * 10, optimizer__lr=1e-5)
