@@ -31,7 +31,7 @@ from trainer.diagnose.measure import Ball, Noise, english_norms, measure
 from trainer.diagnose.show import print_rows, write_figures
 from trainer.diagnose.summary import measured_fields
 from trainer.distributed.ranks import find_ranks
-from trainer.evaluate.inputs import DTYPES, comma_list, load_best, open_cells
+from trainer.evaluate.inputs import check_precision, comma_list, load_best, open_cells
 from trainer.evaluate.join import Join, describe_joins, join_rows
 from trainer.evaluate.shards_root import find_shards_root
 from trainer.kinds import named_kind
@@ -61,8 +61,7 @@ def diagnose(
     record = read_finished(folder)
     if not named_kind(record.kind).one_class:
         raise InputError(f"{folder}: diagnose needs a kind with one class per example, found {record.kind!r}")
-    if precision not in DTYPES:
-        raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}")
+    check_precision(precision)
     for name, value in (("batch_size", batch_size), ("noise_draws", noise_draws)):
         if value < 1:
             raise InputError(f"--{name} must be at least 1, found {value}")
@@ -80,7 +79,7 @@ def diagnose(
             for job in _jobs(root, task, split, comma_list(languages or ""), record)]
     for line in _joined(jobs):
         print(line)
-    model, device = load_best(folder, record, DTYPES[precision])
+    model, device = load_best(folder, record, precision)
     model.site = Site.parse(site_of(settings), model.model.config.num_hidden_layers)
     model.eval()
     rows: list[DiagnosticRow] = []

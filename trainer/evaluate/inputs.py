@@ -122,18 +122,26 @@ def _without_prediction(cells: list[Cell]) -> list[str]:
     return lines
 
 
+def check_precision(precision: str) -> None:
+    """Raise InputError unless `precision` is one that models can be loaded in."""
+    if precision not in DTYPES:
+        raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}")
+
+
 def load_best(
-    folder: Path, record: FinishedRecord, dtype: torch.dtype, site: str = DEFAULT_SITE
+    folder: Path, record: FinishedRecord, precision: str, site: str = DEFAULT_SITE
 ) -> tuple[SiteModel, torch.device]:
     """The run's best checkpoint with its perturbation site at `site`, on a GPU where there is one.
 
-    Raises InputError where it is damaged or does not fit the record.
+    precision: a key of DTYPES. Raises InputError where the model is damaged, does not fit the record, or is of a family
+    that does not work in this precision.
     """
     kind = named_kind(record.kind)
     source = str(folder / BEST)
     if not (folder / BEST / "config.json").is_file():
         raise InputError(f"{folder / BEST} holds no model; expected the folder of a finished run")
     config = read_config(source, "run")
+    FAMILIES[config.model_type].check_precision(precision, "--precision")
     if record.labels and config.num_labels != len(record.labels):
         raise InputError(f"{folder}: the model has {config.num_labels} classes, the record names "
                          f"{len(record.labels)}; copy the run's folder again")
@@ -147,7 +155,7 @@ def load_best(
     if config.vocab_size < record.tokenizer.vocab_size:
         raise InputError(f"{folder}: the model has {config.vocab_size} word embeddings, the record says "
                          f"{record.tokenizer.vocab_size}; copy the run's folder again")
-    model, info = load_model(kind.auto_class, source, config, "run", dtype, local_files_only=True)
+    model, info = load_model(kind.auto_class, source, config, "run", DTYPES[precision], local_files_only=True)
     if wrong := sorted((*info["missing_keys"], *info["unexpected_keys"])):
         raise InputError(f"{folder / BEST}: {len(wrong)} weights are missing or have no place, e.g. {wrong[0]}; copy "
                          "the run's folder again")

@@ -14,7 +14,15 @@ from rich.progress import Progress, track
 
 from data_prep.base.errors import InputError
 from trainer.distributed.ranks import find_ranks
-from trainer.evaluate.inputs import DTYPES, Job, comma_list, describe_jobs, jobs_of, load_best, open_cells
+from trainer.evaluate.inputs import (
+    Job,
+    check_precision,
+    comma_list,
+    describe_jobs,
+    jobs_of,
+    load_best,
+    open_cells,
+)
 from trainer.evaluate.predict import predict
 from trainer.evaluate.shards_root import find_shards_root
 from trainer.evaluate.smoothing import Smoothing, count_votes, read_settings
@@ -53,8 +61,7 @@ def evaluate(
     """
     folder = Path(run)
     record = read_finished(folder, failed=True)
-    if precision not in DTYPES:
-        raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}")
+    check_precision(precision)
     if batch_size < 1:
         raise InputError(f"--batch_size must be at least 1, found {batch_size}")
     if (ranks := find_ranks()).world_size > 1:
@@ -73,7 +80,7 @@ def evaluate(
     jobs = list(jobs_of(cells, generalized, record))
     _print(describe_jobs(jobs))
     site = settings.site if settings and settings.site else DEFAULT_SITE
-    model, device = load_best(folder, record, DTYPES[precision], site)
+    model, device = load_best(folder, record, precision, site)
     if record.status in FAILED:
         print(f"warning: training of {folder} {record.status}; its rows count as a failed seed in reports")
     rows = []

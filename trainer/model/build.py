@@ -111,9 +111,7 @@ def _check_family(family: Family, config: Any, recipe: Recipe, manifest: Manifes
     if types is not None and highest >= types:
         raise InputError(f"model: {family.model_type} with {types} token types, but the shards' tokenizer gives the "
                          f"second text type {highest}; build the shards with the model's own tokenizer")
-    if (precision := recipe.engine.precision) in family.refused_precisions:
-        raise InputError(f"engine.precision {precision}: {family.model_type} {family.refused_precisions[precision]}; "
-                         "choose another")
+    family.check_precision(recipe.engine.precision, "engine.precision")
 
 
 def _apply(config: Any, recipe: Recipe, manifest: Manifest, family: Family) -> None:

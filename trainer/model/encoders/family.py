@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from transformers import AutoConfig
 
+from data_prep.base.errors import InputError
 from trainer.kinds.batch import Batch
 
 TokenId = Annotated[int, Field(ge=0, lt=2**24)]
@@ -89,7 +90,7 @@ class Family:
     they are equal. Owns masks, rotary and relative positions and local windows; a norm after the last layer counts as
     part of that layer."""
     refused_precisions: Mapping[str, str] = field(default_factory=dict)
-    """`engine.precision` that the architecture does not train in -> reason."""
+    """Precision that the architecture does not work in -> reason."""
 
     @property
     def dropout_settings(self) -> tuple[str, ...]:
@@ -118,6 +119,12 @@ class Family:
         given = {"vocab_size": vocab_size, "pad_token_id": pad_id, **self.sizes[size],
                  **self.random_settings(max_length, pad_id), **settings}
         return AutoConfig.for_model(self.model_type, **given)
+
+    def check_precision(self, precision: str, key: str) -> None:
+        """Raise InputError for a precision that the architecture does not work in; `key` names it in the message."""
+        if precision in self.refused_precisions:
+            raise InputError(f"{key} {precision}: {self.model_type} {self.refused_precisions[precision]}; "
+                             "choose another")
 
     def in_a_head(self, name: str) -> bool:
         """Whether a weight of this name, in the encoder's name space, belongs to one of the heads."""
