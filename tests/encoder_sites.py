@@ -21,6 +21,7 @@ class SiteModules:
     embeddings: str
     layers: str
     norm: str = ""  # after the last layer
+    convolution: str = ""  # after the first, in models that have one
 
     def module(self, model: Any, site: str) -> nn.Module:
         """The module of `model` whose output is the site; after the last layer, its norm."""
@@ -28,6 +29,8 @@ class SiteModules:
         if not site.startswith("layer:"):
             return encoder.get_submodule(self.words if site == "word_embeddings" else self.embeddings)
         number = int(site.removeprefix("layer:"))
+        if number == 1 and self.convolution and getattr(model.config, "conv_kernel_size", 0):
+            return encoder.get_submodule(self.convolution)
         last = number == model.config.num_hidden_layers
         return encoder.get_submodule(self.norm if last and self.norm else f"{self.layers}.{number - 1}")
 
@@ -37,7 +40,7 @@ SITES: dict[str, SiteModules] = {
     "xlm-roberta": BERT,
     "xlm-roberta-xl": replace(BERT, norm="encoder.LayerNorm"),
     "bert": BERT,
-    "deberta-v2": BERT,
+    "deberta-v2": replace(BERT, convolution="encoder.conv"),
     "modernbert": SiteModules("embeddings.tok_embeddings", "embeddings", "layers", norm="final_norm"),
     "eurobert": SiteModules("embed_tokens", "embed_tokens", "layers", norm="norm"),
     "gte": SiteModules("embeddings.word_embeddings", "embeddings", "layers"),

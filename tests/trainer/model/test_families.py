@@ -28,6 +28,22 @@ SITES = ["word_embeddings", "embeddings", "layer:1", "layer:2"]
 VOCABULARY, LONGEST, PAD = 90, 40, 1
 TOLERANCE = {torch.float64: {"rtol": 1e-10, "atol": 1e-10}, torch.float32: {"rtol": 1e-5, "atol": 1e-5}}
 
+# Settings in which published models differ from the random ones, several at once.
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("deberta-v2", {"relative_attention": False, "position_biased_input": True, "type_vocab_size": 2,
+                    "pos_att_type": [], "norm_rel_ebd": "none", "hidden_act": "relu"}),
+    ("deberta-v2", {"share_att_key": False, "pos_att_type": ["c2p"], "position_buckets": -1,
+                    "max_relative_positions": 6, "norm_rel_ebd": "none", "legacy": False}),
+    ("deberta-v2", {"share_att_key": False, "conv_kernel_size": 3, "conv_groups": 2, "conv_act": "gelu",
+                    "pooler_hidden_act": "tanh", "max_relative_positions": 20}),
+    ("modernbert", {"layer_types": ["sliding_attention"] * 2, "local_attention": 5, "classifier_pooling": "mean",
+                    "norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True,
+                    "decoder_bias": False, "hidden_activation": "silu", "classifier_activation": "relu",
+                    "local_rope_theta": 50.0}),
+    ("modernbert", {"layer_types": ["sliding_attention", "full_attention"], "global_rope_theta": 20.0,
+                    "tie_word_embeddings": False, "sparse_prediction": True}),
+]
+
 heads = pytest.mark.parametrize(("name", "head"), [
     (name, head) for name, family in FAMILIES.items() for head in family.heads])
 families = pytest.mark.parametrize("name", FAMILIES)
@@ -51,12 +67,11 @@ def batch_of(name: str, rows: int = 5, pad_to: int | None = None) -> Batch:
     return replace(batch, targets={"labels": labels})
 
 
-@cache
-def model_of(name: str, head: str, dtype: torch.dtype = torch.float64) -> Any:
+def new_model(name: str, head: str, dtype: torch.dtype = torch.float64, **settings: Any) -> Any:
     """A tiny model in evaluation mode, its weights larger than at the start of training, so that all of them count."""
     torch.manual_seed(0)
     config = FAMILIES[name].random_config("tiny", VOCABULARY, LONGEST, pad_id=PAD, num_labels=2 if "Question" in head
-                                          else 3)
+                                          else 3, **settings)
     model = getattr(transformers, head).from_config(config)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -64,10 +79,21 @@ def model_of(name: str, head: str, dtype: torch.dtype = torch.float64) -> Any:
     return model.to(dtype).eval()
 
 
-def ours(name: str, head: str, site: str, dtype: torch.dtype = torch.float64) -> SiteModel:
+@cache
+def model_of(name: str, head: str, dtype: torch.dtype = torch.float64) -> Any:
+    """`new_model` of the random models' own settings; shared between tests."""
+    return new_model(name, head, dtype)
+
+
+def around(model: Any, head: str, site: str) -> SiteModel:
     """The product's model; heads without a kind of task yet get their logits for every token."""
     kind = replace(KINDS["mlm" if head == MASKED else "pair"], head=head)
-    return SiteModel(model_of(name, head, dtype), kind, site).eval()
+    return SiteModel(model, kind, site).eval()
+
+
+def ours(name: str, head: str, site: str, dtype: torch.dtype = torch.float64) -> SiteModel:
+    """`around` the shared model."""
+    return around(model_of(name, head, dtype), head, site)
 
 
 def theirs(model: Any, head: str, batch: Batch) -> Tensor:
@@ -109,6 +135,26 @@ def test_a_perturbation_enters_at_the_site(name: str, head: str, site: str) -> N
         logits = model(batch, delta)
         torch.testing.assert_close(real(logits, batch), real(expected, batch), **TOLERANCE[torch.float64])
         assert (real(logits, batch) - real(model(batch), batch)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("head", [CLASSIFIER, MASKED])
+@pytest.mark.parametrize(("name", "settings"), VARIANTS)
+def test_other_settings(name: str, settings: dict[str, Any], head: str) -> None:
+    """Logits and input gradients equal transformers' with a perturbation at every site."""
+    model = new_model(name, head, **settings)
+    batch = batch_of(name)
+    batch = replace(batch, token_types=(batch.token_types + batch.content_mask) % 2)
+    delta = 0.1 * torch.randn(*batch.input_ids.shape, model.config.hidden_size, dtype=torch.float64)
+    delta = (delta * batch.attention_mask[..., None]).requires_grad_(True)
+    for site in SITES:
+        with added(site_module(model, site), delta):
+            expected = theirs(model, head, batch)
+        logits = around(model, head, site)(batch, delta)
+        torch.testing.assert_close(logits, expected, **TOLERANCE[torch.float64])
+        found, right = (torch.autograd.grad(value.square().sum(), delta)[0] * batch.attention_mask[..., None]
+                        for value in (logits, expected))
+        torch.testing.assert_close(found, right, rtol=1e-8, atol=1e-8, msg=site)
+        assert right.abs().max() > 1e-4
 
 
 @pytest.fixture

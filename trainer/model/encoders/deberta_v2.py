@@ -31,7 +31,7 @@ class Bounds(ConfigBounds):
     max_position_embeddings: int = Field(default=512, ge=3, le=2**20)
     type_vocab_size: int = Field(default=0, ge=0, le=100)
     hidden_act: Activation = "gelu"
-    layer_norm_eps: float = Field(default=1e-7, gt=0, le=1)
+    layer_norm_eps: float = Field(default=1e-7, ge=1e-30, le=1)  # padding's zeros are normalised, too
     initializer_range: float = Field(default=0.02, gt=0, le=10)
     hidden_dropout_prob: Share = 0.1
     attention_probs_dropout_prob: Share = 0.1
@@ -47,9 +47,9 @@ class Bounds(ConfigBounds):
     conv_kernel_size: int = Field(default=0, ge=0, le=99)
     conv_groups: int = Field(default=1, ge=1)
     conv_act: Activation = "tanh"
-    attention_head_size: int | None = None
-    embedding_size: int | None = None
-    pooler_hidden_size: int | None = None
+    attention_head_size: int | None = Field(default=None, ge=1)
+    embedding_size: int | None = Field(default=None, ge=1)
+    pooler_hidden_size: int | None = Field(default=None, ge=1)
     pooler_hidden_act: Activation = "gelu"
     pooler_dropout: Share = 0.0
     cls_dropout: Share | None = None

@@ -57,7 +57,7 @@ class Bounds(ConfigBounds):
     intermediate_size: int = Field(ge=1, le=2**18)
     max_position_embeddings: int = Field(default=8192, ge=3, le=2**20)
     hidden_activation: Activation = "gelu"
-    norm_eps: float = Field(default=1e-5, gt=0, le=1)
+    norm_eps: float = Field(default=1e-5, ge=1e-30, le=1)  # padding's zeros are normalised, too
     norm_bias: bool = False
     initializer_range: float = Field(default=0.02, gt=0, le=10)
     initializer_cutoff_factor: float = Field(default=2.0, gt=0, le=100)
@@ -166,7 +166,10 @@ FAMILY = Family(
         "small": bert.shape(384, 22, 6, 1152),
         "base": bert.shape(768, 22, 12, 1152),
     },
-    random_settings=lambda max_length, pad_id: {"max_position_embeddings": max(512, max_length)},
+    # transformers' own token ids are those of a vocabulary of 50,368.
+    random_settings=lambda max_length, pad_id: {
+        "max_position_embeddings": max(512, max_length),
+        **dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"))},
     identity=IDENTITY,
     dropouts={"mlp": "mlp_dropout", "attention": "attention_dropout", "embeddings": "embedding_dropout"},
     max_length=lambda config: config.max_position_embeddings,
