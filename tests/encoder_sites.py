@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from trainer.kinds.batch import Batch
@@ -36,6 +37,8 @@ class SiteModules:
 
 
 BERT = SiteModules("embeddings.word_embeddings", "embeddings", "encoder.layer")
+NOT_CHECKPOINTED = {"xlm"}
+"""Model types without gradient checkpointing in transformers."""
 SITES: dict[str, SiteModules] = {
     "xlm-roberta": BERT,
     "xlm-roberta-xl": replace(BERT, norm="encoder.LayerNorm"),
@@ -44,6 +47,7 @@ SITES: dict[str, SiteModules] = {
     "modernbert": SiteModules("embeddings.tok_embeddings", "embeddings", "layers", norm="final_norm"),
     "eurobert": SiteModules("embed_tokens", "embed_tokens", "layers", norm="norm"),
     "gte": SiteModules("embeddings.word_embeddings", "embeddings", "layers"),
+    "xlm": SiteModules("embeddings", "layer_norm_emb", "layer_norm2"),
 }
 
 
@@ -53,11 +57,20 @@ def site_module(model: Any, site: str) -> nn.Module:
 
 
 def inputs_of(model: Any, batch: Batch) -> dict[str, Tensor]:
-    """Arguments of a transformers model's own forward pass: ids, mask and, if it has any, token types."""
+    """Arguments of a transformers model's own forward pass: ids, mask and, if it has any, token types and languages."""
     given = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask.long()}
     if getattr(model.config, "type_vocab_size", 0):
         given["token_type_ids"] = batch.token_types
+    if getattr(model.config, "use_lang_emb", False):
+        given["langs"] = language_ids(model.config.lang2id, batch)
     return given
+
+
+def language_ids(lang2id: dict[str, int], batch: Batch) -> Tensor:
+    """(B, L) ids of the languages, whose codes are read back from their numbers; 0 on padding."""
+    assert batch.languages is not None
+    codes = [[number.to_bytes(7, "big").strip(b"\0").decode() for number in row] for row in batch.languages.tolist()]
+    return torch.tensor([[lang2id[code] if code else 0 for code in row] for row in codes])
 
 
 def output_of(output: Any) -> Tensor:

@@ -35,6 +35,7 @@ from trainer.kinds import KINDS, Masking
 from trainer.loop import run_steps
 from trainer.model.build import build_model
 from trainer.model.encoders import FAMILIES
+from trainer.model.languages import check_languages
 from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
 from trainer.monitor.announce import announce
@@ -98,6 +99,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     partners = settings.robust.partner_source
     choose = partner_choice(partners, data.train, settings.seed) if partners is not None else None
     model, origin = build_model(settings, data.manifest, data.max_length)
+    check_languages(model.config, (cell.manifest.language for cell in (*data.train, *data.dev.values())))
     site_model = SiteModel(model, KINDS[data.manifest.kind], site_of(settings.robust))
 
     start_distributed(ranks, settings.engine.timeout_seconds)

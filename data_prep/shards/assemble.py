@@ -45,6 +45,13 @@ def assemble(
     return np.concatenate(parts, dtype=np.int64, casting="unsafe")  # unsafe: an empty list is float
 
 
+def first_end(n_first: int, n_second: int, max_length: int, template: InputTemplate) -> int:
+    """Position behind the first of two texts in the model input; of one text, behind all of it."""
+    kept_first, kept_second = kept_tokens(n_first, n_second, max_length, template)
+    single, pair = template.frames
+    return len(pair.before[0]) + kept_first if kept_second else kept_first + single.specials
+
+
 def token_types(n_first: int, n_second: int, max_length: int, template: InputTemplate) -> np.ndarray:
     """Token types of the model input of texts with these numbers of tokens, int64, of the shape of `assemble`'s."""
     kept = kept_tokens(n_first, n_second, max_length, template)

@@ -268,7 +268,7 @@ def test_the_export_opens_with_transformers(runs: Path) -> None:
     exported = AutoModelForSequenceClassification.from_pretrained(runs / "exported").eval()
     tokenizer = AutoTokenizer.from_pretrained(runs / "exported")
     record = read_finished(runs / "pgd")
-    site_model, _ = load_best(runs / "pgd", record, torch.float32)
+    site_model, _ = load_best(runs / "pgd", record, "fp32", ["en"])
     for language in ("en", "sw"):
         with torch.no_grad():
             logits = exported(**own_inputs(tokenizer, pairs(language, 8))).logits

@@ -10,18 +10,19 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from data_prep.shards.assemble import assemble, token_types
+from data_prep.shards.assemble import assemble, first_end, token_types
 from trainer.kinds.batch import Batch
 from trainer.kinds.tokens import Tokens
 
 
 def collate(
     rows: Sequence[tuple[np.ndarray, np.ndarray]], example_ids: np.ndarray, tokens: Tokens, max_length: int,
-    pad_to: int | None = None,
+    pad_to: int | None = None, languages: np.ndarray | None = None,
 ) -> Batch:
     """A Batch of `rows`, each (first_ids, second_ids) without special tokens; targets are left to the task's kind.
 
-    example_ids: (B,) int64. `pad_to` None pads to the longest row.
+    example_ids: (B,) int64. `pad_to` None pads to the longest row. languages: (B, 2) int64, `language_number` of the
+    first and the second text.
     """
     sequences = [assemble(first, second, max_length, tokens.template) for first, second in rows]
     length = pad_to or max(len(s) for s in sequences)
@@ -40,4 +41,17 @@ def collate(
         token_types=torch.from_numpy(types),
         content_mask=torch.from_numpy(real & ~np.isin(input_ids, tokens.special)),
         example_ids=torch.from_numpy(np.asarray(example_ids, dtype=np.int64)),
+        languages=None if languages is None else torch.from_numpy(
+            np.where(real, _of_tokens(languages, rows, length, max_length, tokens), 0)),
     )
+
+
+def _of_tokens(
+    languages: np.ndarray, rows: Sequence[tuple[np.ndarray, np.ndarray]], length: int, max_length: int, tokens: Tokens,
+) -> np.ndarray:
+    """Languages of tokens, of a shape that broadcasts to (B, L): the second text's from behind the first text on."""
+    first_B1, second_B1 = languages[:, :1], languages[:, 1:]
+    if np.array_equal(first_B1, second_B1):
+        return first_B1
+    ends = np.array([first_end(len(first), len(second), max_length, tokens.template) for first, second in rows])
+    return np.where(np.arange(length) < ends[:, None], first_B1, second_B1)

@@ -26,6 +26,7 @@ from trainer.data.collate import collate
 from trainer.data.scratch import open_near
 from trainer.kinds import KINDS, Kind, Masking, named_kind
 from trainer.kinds.batch import Batch
+from trainer.kinds.languages import language_number
 from trainer.kinds.tokens import Tokens, tokens_of
 
 # Letters as in manifests, and `*`; no dots, so that a cell lies below the root.
@@ -48,6 +49,8 @@ class Examples(Dataset[Batch]):
         self.pad_to = pad_to
         self.kind: Kind = named_kind(cells[0].manifest.kind)
         self.masking = masking
+        numbers = np.array([language_number(cell.manifest.language) for cell in cells], dtype=np.int64)
+        self.languages = np.stack([numbers, numbers], axis=1)  # of first and second texts, by cell
         if self.kind.mask is not None and masking is None:
             raise ValueError(f"examples of kind {cells[0].manifest.kind} are masked at random, found no masking")
         self.starts = np.cumsum([0] + [len(cell) for cell in cells])
@@ -71,7 +74,8 @@ class Examples(Dataset[Batch]):
 
     def _collate(self, epoch: int, indices: np.ndarray, pad_to: int | None) -> Batch:
         table, keys = self.rows(indices)
-        batch = collate(segments(table), keys, self.tokens, self.max_length, pad_to)
+        languages = self.languages[keys >> CELL_SHIFT]
+        batch = collate(segments(table), keys, self.tokens, self.max_length, pad_to, languages)
         batch = replace(batch, targets=self.kind.targets(table, batch))
         if self.kind.mask is not None and self.masking is not None:
             batch = self.kind.mask(batch, self.tokens, self.masking, epoch)

@@ -79,7 +79,8 @@ def diagnose(
             for job in _jobs(root, task, split, comma_list(languages or ""), record)]
     for line in _joined(jobs):
         print(line)
-    model, device = load_best(folder, record, precision)
+    measured = [cell.manifest.language for job in jobs for cell in (job.cell, job.english)]
+    model, device = load_best(folder, record, precision, measured)
     model.site = Site.parse(site_of(settings), model.model.config.num_hidden_layers)
     model.eval()
     rows: list[DiagnosticRow] = []

@@ -16,6 +16,7 @@ from data_prep.base.errors import InputError
 from data_prep.shards.read import Cell
 from trainer.data.loader import Examples
 from trainer.evaluate.join import column, join_rows
+from trainer.kinds.languages import language_number
 
 
 def first_text_groups(cell: Cell, ids: np.ndarray) -> np.ndarray:
@@ -38,6 +39,7 @@ class CrossedExamples(Examples):
 
     def __init__(self, first: Cell, second: Cell, max_length: int) -> None:
         super().__init__([first], max_length)
+        self.languages = np.array([[language_number(cell.manifest.language) for cell in (first, second)]])
         self.join = join_rows(first, second)
         agree = column(first, "label")[self.join.first] == column(second, "label")[self.join.second]
         if not agree.any():

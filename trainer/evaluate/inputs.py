@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from trainer.evaluate.crossed import CrossedExamples
 from trainer.evaluate.join import Join, column, describe_joins
 from trainer.kinds import KINDS, Masking, named_kind
 from trainer.model.encoders import FAMILIES
+from trainer.model.languages import check_languages
 from trainer.model.pretrained import load_model, read_config
 from trainer.model.site import SiteModel
 from trainer.results.predictions import NO_PREDICTION
@@ -129,12 +130,12 @@ def check_precision(precision: str) -> None:
 
 
 def load_best(
-    folder: Path, record: FinishedRecord, precision: str, site: str = DEFAULT_SITE
+    folder: Path, record: FinishedRecord, precision: str, languages: Iterable[str], site: str = DEFAULT_SITE,
 ) -> tuple[SiteModel, torch.device]:
     """The run's best checkpoint with its perturbation site at `site`, on a GPU where there is one.
 
     precision: a key of DTYPES. Raises InputError where the model is damaged, does not fit the record, or is of a family
-    that does not work in this precision.
+    that does not work in this precision or has no embedding of one of `languages`.
     """
     kind = named_kind(record.kind)
     source = str(folder / BEST)
@@ -155,6 +156,7 @@ def load_best(
     if config.vocab_size < record.tokenizer.vocab_size:
         raise InputError(f"{folder}: the model has {config.vocab_size} word embeddings, the record says "
                          f"{record.tokenizer.vocab_size}; copy the run's folder again")
+    check_languages(config, languages)
     model, info = load_model(kind.auto_class, source, config, "run", DTYPES[precision], local_files_only=True)
     if wrong := sorted((*info["missing_keys"], *info["unexpected_keys"])):
         raise InputError(f"{folder / BEST}: {len(wrong)} weights are missing or have no place, e.g. {wrong[0]}; copy "

@@ -80,7 +80,7 @@ def evaluate(
     jobs = list(jobs_of(cells, generalized, record))
     _print(describe_jobs(jobs))
     site = settings.site if settings and settings.site else DEFAULT_SITE
-    model, device = load_best(folder, record, precision, site)
+    model, device = load_best(folder, record, precision, [cell.manifest.language for cell in cells], site)
     if record.status in FAILED:
         print(f"warning: training of {folder} {record.status}; its rows count as a failed seed in reports")
     rows = []

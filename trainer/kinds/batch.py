@@ -22,6 +22,7 @@ class Batch:
     content_mask: Tensor  # (B, L) bool, true on tokens that are neither padding nor special: what may be perturbed
     example_ids: Tensor  # (B,) int64, unique in the run; they key the noise
     targets: dict[str, Tensor] = field(default_factory=dict)  # by name, as the task's kind defines them
+    languages: Tensor | None = None  # (B, L) int64, `language_number` of a token's language, 0 on padding; if known
     partner: Batch | None = None  # row by row the example's partner in mixup; of the same length L
 
     def to(self, device: torch.device) -> Batch:
@@ -30,6 +31,6 @@ class Batch:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """A batch of the changed tensors, including targets and partners."""
-        inputs = {f.name: change(getattr(self, f.name)) for f in fields(self) if f.name not in ("targets", "partner")}
+        inputs = {f.name: change(tensor) for f in fields(self) if isinstance(tensor := getattr(self, f.name), Tensor)}
         return Batch(**inputs, targets={name: change(tensor) for name, tensor in self.targets.items()},
                      partner=None if self.partner is None else self.partner.map(change))

@@ -47,6 +47,9 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     if recipe.model.freeze_word_embeddings:
         model.get_input_embeddings().weight.requires_grad_(False)
     if recipe.model.gradient_checkpointing:
+        if not model.supports_gradient_checkpointing:
+            raise InputError(f"model.gradient_checkpointing: transformers has none for {config.model_type}; set it to "
+                             "false")
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     return model, origin
 

@@ -15,6 +15,7 @@ from data_prep.shards.read import open_cell
 from tests.random_cells import write_random_cell
 from trainer.config.schema import DataSection
 from trainer.data.loader import CELL_SHIFT, Examples, evaluation_batches, open_training_data, training_batches
+from trainer.kinds.languages import language_number
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,13 @@ def test_several_cells_are_one_index(root: Path) -> None:
         assert int(batch.example_ids[place]) == (cell << CELL_SHIFT) + source["id"]
     everything = examples[0, np.arange(47)].example_ids
     assert len(everything.unique()) == 47
+
+
+def test_the_language_of_every_token_is_its_cells(root: Path) -> None:
+    batch = Examples([open_cell(root / f"xnli/dev/{code}") for code in ("en", "de")], 24)[0, np.array([22, 40, 23, 3])]
+    assert batch.languages is not None
+    numbers = torch.tensor([language_number(code) for code in ("en", "de", "de", "en")])
+    assert torch.equal(batch.languages, numbers[:, None] * batch.attention_mask)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])

@@ -23,6 +23,7 @@ NAMES = {
     "modernbert": "modernbert",
     "eurobert": "eurobert",
     "gte": "gte.",
+    "xlm": "lang_emb",
 }
 
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)

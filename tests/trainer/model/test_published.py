@@ -29,6 +29,21 @@ GTE = {  # with the settings of its first code
     "max_position_embeddings": 8192, "model_type": "gte", "num_attention_heads": 12, "num_hidden_layers": 12,
     "pack_qkv": True, "pad_token_id": 1, "position_embedding_type": "rope", "type_vocab_size": 1,
     "unpad_inputs": "true", "use_memory_efficient_attention": "true", "vocab_size": 250048}
+XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh"
+
+
+def numbered(languages: str) -> dict[str, int]:
+    return {language: number for number, language in enumerate(languages.split())}
+
+
+XLM = {
+    "architectures": ["XLMWithLMHeadModel"], "asm": False, "attention_dropout": 0.1, "bos_index": 0, "bos_token_id": 0,
+    "causal": False, "dropout": 0.1, "end_n_top": 5, "eos_index": 1, "gelu_activation": True, "init_std": 0.02,
+    "is_encoder": True, "layer_norm_eps": 1e-12, "mask_index": 5, "mask_token_id": 0, "max_position_embeddings": 512,
+    "min_count": 0, "model_type": "xlm", "pad_index": 2, "pad_token_id": 2, "same_enc_dec": True,
+    "share_inout_emb": True, "sinusoidal_embeddings": False, "start_n_top": 5, "summary_activation": None,
+    "summary_first_dropout": 0.1, "summary_proj_to_labels": True, "summary_type": "first", "summary_use_proj": True,
+    "unk_index": 3}
 PUBLISHED: dict[str, dict[str, Any]] = {
     "facebook/xlm-roberta-xl": {
         "architectures": ["XLMRobertaXLForMaskedLM"], "attention_probs_dropout_prob": 0.1, "bos_token_id": 0,
@@ -111,10 +126,22 @@ PUBLISHED: dict[str, dict[str, Any]] = {
                             "sliding_attention": {"rope_theta": 160000.0, "rope_type": "default"}},
         "sep_token_id": 1, "sparse_pred_ignore_index": -100, "sparse_prediction": False, "tie_word_embeddings": True,
         "transformers_version": "5.23.0", "vocab_size": 256000},
+    "FacebookAI/xlm-mlm-tlm-xnli15-1024": {
+        **XLM, "emb_dim": 1024, "embed_init_std": 1024**-0.5, "lang2id": numbered(XNLI), "max_vocab": 95000,
+        "n_heads": 8, "n_langs": 15, "n_layers": 12, "use_lang_emb": True, "vocab_size": 95000},
+    "FacebookAI/xlm-mlm-17-1280": {
+        **XLM, "emb_dim": 1280, "embed_init_std": 1280**-0.5, "lang2id": numbered(
+            "ar de en es fr hi it ja ko nl pl pt ru sv tr vi zh"),
+        "max_vocab": 200000, "n_heads": 16, "n_langs": 17, "n_layers": 16, "use_lang_emb": False, "vocab_size": 200000},
+    "FacebookAI/xlm-mlm-100-1280": {
+        **XLM, "emb_dim": 1280, "embed_init_std": 1280**-0.5, "lang2id": numbered(XNLI + " als ang zh_min_nan zh_yue"),
+        "max_vocab": 200000, "n_heads": 16, "n_langs": 100, "n_layers": 16, "use_lang_emb": False,
+        "vocab_size": 200000},
 }
 LONGEST = {name: 512 if "xlm" in name or "eberta" in name.lower() else 8192 for name in PUBLISHED}
 # What is left unsaid, where transformers' configuration has no value, or one that does not fit the published weights.
 UNSAID = {"deberta-v2": {"conv_kernel_size": 0, "conv_groups": 1, "conv_act": "tanh", "legacy": False}}
+LANGUAGES = {"FacebookAI/xlm-mlm-tlm-xnli15-1024": set(XNLI.split())}
 
 
 def shapes(config: Any) -> dict[str, torch.Size]:
@@ -135,4 +162,5 @@ def test_a_published_configuration_is_read_as_transformers_reads_it(name: str, t
     for head in family.heads:
         assert family.describe(found, head) == family.describe(expected, head)
     assert family.max_length(found) == LONGEST[name]
+    assert set(family.languages(found) or ()) == LANGUAGES.get(name, set())
     assert shapes(found) == shapes(expected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.model.encoders import bert, deberta_v2, eurobert, gte, modernbert, xlm_roberta, xlm_roberta_xl
+from trainer.model.encoders import bert, deberta_v2, eurobert, gte, modernbert, xlm, xlm_roberta, xlm_roberta_xl
 from trainer.model.encoders.family import Family
 
 FAMILIES: dict[str, Family] = {
@@ -13,6 +13,7 @@ FAMILIES: dict[str, Family] = {
     "modernbert": modernbert.FAMILY,
     "eurobert": eurobert.FAMILY,
     "gte": gte.FAMILY,
+    "xlm": xlm.FAMILY,
 }
 RANDOM = FAMILIES["xlm-roberta"]
 """Family of models with random weights, unless a recipe names another."""

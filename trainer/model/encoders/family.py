@@ -89,6 +89,8 @@ class Family:
     """(encoder, x_BLH, batch, first, last) -> (B, L, H) output of layer `last`, where x is that of layer `first`; x if
     they are equal. Owns masks, rotary and relative positions and local windows; a norm after the last layer counts as
     part of that layer."""
+    languages: Callable[[Any], Mapping[str, int] | None] = lambda config: None
+    """(config) -> row of its language embeddings by language, ISO code without script; None if it has none."""
     refused_precisions: Mapping[str, str] = field(default_factory=dict)
     """Precision that the architecture does not work in -> reason."""
 

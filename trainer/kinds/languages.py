@@ -1,0 +1,15 @@
+"""Languages of tokens in a batch, as numbers: of use to encoders with language embeddings (XLM)."""
+
+from __future__ import annotations
+
+import re
+
+
+def base_code(language: str) -> str:
+    """A language's code without script or region: `zh` of `zh_Hans` and of `zh-CN`."""
+    return re.split("[_-]", language, maxsplit=1)[0]
+
+
+def language_number(language: str) -> int:
+    """Number of a language in `Batch.languages`: the first 7 bytes of its base code, which fit into an int64."""
+    return int.from_bytes(base_code(language).encode()[:7], "big")
