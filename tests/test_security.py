@@ -17,12 +17,15 @@ from tests.trainer.small_runs import launcher_variables_kept, run, write_cells, 
 from trainer.__main__ import main
 from trainer.runs.record import update_record
 
-# The places that may unpickle: a run's own checkpoints, which DeepSpeed pickles.
+# The places that may unpickle: a run's own checkpoints, which DeepSpeed pickles; and, tensors only, the conversion to
+# safetensors.
 UNPICKLE = ("trainer.checkpoint", "trainer.engine")
+UNPICKLE_TENSORS = (*UNPICKLE, "trainer.model.convert")
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "jsonpickle"}
 YAML_CODE = {"load", "load_all", "full_load", "full_load_all", "unsafe_load", "unsafe_load_all", "Loader", "FullLoader",
              "UnsafeLoader", "CLoader", "CFullLoader", "CUnsafeLoader"}
-CODE_FROM_TEXT = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "torch.hub.load"}
+CODE_FROM_TEXT = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "torch.hub.load",
+                  "torch.serialization.load", "torch.serialization.add_safe_globals"}
 
 
 def dotted(node: ast.expr) -> str:
@@ -53,7 +56,7 @@ def faults(module: str) -> list[str]:
             found += [f"{node.lineno}: imports {name}" for name in names if name.split(".")[0] in PICKLES]
         if isinstance(node, ast.Call) and (what := fault_of(node)):
             name = dotted(node.func)
-            if not (name == "torch.load" and within(module, *UNPICKLE)):
+            if not (name == "torch.load" and within(module, *UNPICKLE_TENSORS) and "weights_only" not in what):
                 found.append(f"{node.lineno}: {name} {what}")
     return found
 
@@ -74,6 +77,8 @@ def fault_of(call: ast.Call) -> str:
         return "through a shell"
     if last in ("extractall", "unpack_archive"):
         return "unpacks an archive"
+    if name == "torch.load" and not is_constant(keyword(call, "weights_only"), True):
+        return "without weights_only=True"
     if name in CODE_FROM_TEXT or (first == "yaml" and last in YAML_CODE):
         return "runs what it reads"
     return ""
@@ -87,6 +92,7 @@ def test_no_data_is_run_as_code(module: str) -> None:
 @pytest.mark.parametrize("line", [
     "AutoModel.from_pretrained(x)", "AutoModel.from_pretrained(x, trust_remote_code=True, use_safetensors=True)",
     "AutoModel.from_pretrained(x, trust_remote_code=False)", "f(trust_remote_code=flag)", "torch.load(x)",
+    "torch.load(x, weights_only=True)",
     "import pickle", "from pickle import loads", "np.load(x)", "numpy.load(x, allow_pickle=True)", "os.system(x)",
     "yaml.load(x, yaml.Loader)", "yaml.unsafe_load(x)", "eval(x)", "subprocess.run(x, shell=True)",
     "archive.extractall()"])
@@ -94,6 +100,17 @@ def test_the_rules_find_what_they_are_for(line: str, tmp_path: Path, monkeypatch
     (tmp_path / "bad.py").write_text(line + "\n")
     monkeypatch.setitem(MODULES, "bad", tmp_path / "bad.py")
     assert faults("bad")
+
+
+@pytest.mark.parametrize(("line", "allowed"), [
+    ("torch.load(x, weights_only=True)", True), ("torch.load(x)", False), ("torch.load(x, weights_only=False)", False),
+    ("torch.load(x, weights_only=safe)", False), ("import pickle", False), ("torch.serialization.load(x)", False),
+    ("torch.serialization.add_safe_globals([x])", False)])
+def test_the_conversion_of_pickles_reads_tensors_only(line: str, allowed: bool, tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "convert.py").write_text(line + "\n")
+    monkeypatch.setitem(MODULES, "trainer.model.convert", tmp_path / "convert.py")
+    assert bool(faults("trainer.model.convert")) != allowed
 
 
 # --- secrets --------------------------------------------------------------------------------------------------------

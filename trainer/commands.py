@@ -18,6 +18,9 @@ COMMANDS: Commands = {
         "trainer.report:report", "Compare evaluated runs: tables, intervals and figures in --out."),
     "export": LazyCommand(
         "trainer.checkpoint.export:export", "Copy a run's best checkpoint to OUT as a plain transformers folder."),
+    "convert": LazyCommand(
+        "trainer.model.convert:convert",
+        "Write the model at SOURCE, a folder or a name on the hub with weights in a pickle, to OUT in safetensors."),
     "bench": {
         "claims": LazyCommand(
             "trainer.bench.commands:bench_claims",
@@ -53,6 +56,7 @@ KEPT = {
     "diagnose": _RUN_KEPT,
     "report": "an earlier report is kept, or made again by the same command",
     "export": "no model was written; give the same command again",
+    "convert": "no model was written; give the same command again",
     "bench": "nothing was kept",
     "doctor": "nothing was found out yet",
     "demo": "what is finished is kept; the same command goes on from there",

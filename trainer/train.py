@@ -194,7 +194,7 @@ def determined_by(recipe: Recipe, data: TrainingData, max_steps: int, kernels: s
         recipe, train={cell_name(cell.path): cell.manifest.rows_sha256 for cell in data.train},
         selection=(chosen, data.dev[chosen].manifest.rows_sha256) if chosen else None, max_length=data.max_length,
         masks_tokens=kind.mask is not None, dropout=dropout, configuration=configuration, max_steps=max_steps,
-        kernels=kernels)
+        kernels=kernels, weights=Path(config.name_or_path) if recipe.model.name is not None else None)
 
 
 def _write_record(folder: Path, recipe: Recipe, data: TrainingData, max_steps: int, kernels: str,

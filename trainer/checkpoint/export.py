@@ -12,6 +12,7 @@ from pathlib import Path
 from data_prep.base.errors import InputError
 from data_prep.base.files import put_in_place
 from data_prep.base.lock import working_path
+from trainer.model.folder import refuse_to_replace
 from trainer.model.pretrained import read_config
 from trainer.runs.folder import BEST, DONE, FAILED, WEIGHTS
 from trainer.runs.record import doubtful_end, read_record
@@ -28,9 +29,9 @@ def export(run: str, *, out: str, overwrite: bool = False) -> int:
     if not (best / WEIGHTS).is_file():
         raise InputError(f"{best} holds no model; expected the folder of a run that has been evaluated at least once")
     read_config(str(best), "export")  # which also looks at the weights beside it
-    _refuse_to_replace(target, overwrite)
+    refuse_to_replace(target, overwrite)
     with working_path(target, "export") as temporary:
-        _refuse_to_replace(target, overwrite)  # another process may have finished it meanwhile
+        refuse_to_replace(target, overwrite)  # another process may have finished it meanwhile
         temporary.mkdir()
         for file in sorted(best.iterdir()):
             if file.is_file() and not file.is_symlink():  # a link may lead to what was never meant to be given away
@@ -53,10 +54,3 @@ def _doubt(run: Path) -> str:
         return (f"{run} is unfinished (no {DONE}): this is the best model so far, not that of the whole training; "
                 "train it to its end and export it again")
     return f"{run} {doubt}: this model is no better than always naming one class" if doubt else ""
-
-
-def _refuse_to_replace(target: Path, overwrite: bool) -> None:
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists; choose another --out, or pass --overwrite")
-    if target.exists() and not (target / "config.json").is_file():
-        raise InputError(f"{target} exists and is no model; --overwrite replaces models only: choose another --out")

@@ -46,6 +46,9 @@ class ModelSection(Section):
     name: PathText | None = None
     """Hub name or local folder of an XLM-R model with weights, e.g. `xlm-roberta-large`. A classifier's
     head is kept if its classes are the task's by name, else dropped with a message."""
+    revision: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=200)
+    """Commit, tag or branch of a hub name; None takes the main branch. The run's record names the commit, and a resumed
+    run takes that one again."""
     random: Literal["tiny", "base", "large"] | None = None
     """Random weights of this size instead, with the vocabulary of the shards' tokenizer."""
     family: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,40}$")
@@ -61,9 +64,11 @@ class ModelSection(Section):
     """Recompute activations in the backward pass (non-reentrant, so that input gradients stay exact)."""
 
     @model_validator(mode="after")
-    def _family_of_random_only(self) -> ModelSection:
+    def _of_their_origin_only(self) -> ModelSection:
         if self.family is not None and self.random is None:
             raise ValueError("model.family is that of a model.random; a folder or hub model says its own")
+        if self.revision is not None and self.name is None:
+            raise ValueError("model.revision is that of a model.name on the hub; remove it, or give the name")
         return self
 
 

@@ -20,29 +20,36 @@ def fit_classes(model: Any, names: Mapping[int, str], manifest: Manifest, new: S
     """Put the rows of `model`'s output layer into the order of the labels of `manifest`.
 
     names: class names of the loaded model; new: keys of `model` that were not loaded. Where the names are not the
-    task's labels (`LABEL_0` is not), the meaning of the rows is unknown, and the layer is drawn anew from torch's
-    generator, as transformers draws it. Returns {} for an unchanged layer, else the model's classes as `classes` and
-    the keys as `reordered_keys` or `redrawn_keys`.
+    task's labels (`LABEL_0` is not), or part of the layer is new, the meaning of the rows is unknown, and the layer is
+    drawn anew from torch's generator, as transformers draws it. Returns {} for an unchanged layer, else the model's
+    classes as `classes` and the keys as `reordered_keys` or `redrawn_keys`.
     """
     output = FAMILIES[model.config.model_type].heads[KINDS[manifest.kind].head].output_layer
-    keys = sorted(f"{output}.{part}" for part in ("weight", "bias"))
-    loaded = [key for key in keys if key not in new]
-    if not manifest.labels or not loaded:
-        return {}
     layer: nn.Linear = model.get_submodule(output)
+    keys = sorted(f"{output}.{part}" for part, _ in layer.named_parameters())
+    if not manifest.labels or new.issuperset(keys):
+        return {}
     classes = [names.get(row, "") for row in range(len(names))]
-    order = label_order(classes, manifest)
+    order = None if new.intersection(keys) else label_order(classes, manifest)
     if order == list(range(layer.out_features)):
         return {}
+    if order is None:
+        _redraw(model, output)
+        return {"classes": classes, "redrawn_keys": keys}
     with torch.no_grad():
-        if order is None:
-            layer.weight.normal_(0.0, model.config.initializer_range)
-            layer.bias.zero_()
-            return {"classes": classes, "redrawn_keys": keys}
-        for key in loaded:
-            weight = model.get_parameter(key)
+        for weight in layer.parameters():
             weight.copy_(weight[order])
-    return {"classes": classes, "reordered_keys": loaded}
+    return {"classes": classes, "reordered_keys": keys}
+
+
+def _redraw(model: Any, name: str) -> None:
+    """Draw the layer `name` of a loaded model anew, as transformers draws a head that a file lacks."""
+    for weight in model.get_submodule(name).parameters():
+        weight._is_hf_initialized = False
+    parts = name.split(".")
+    for depth in range(len(parts) + 1):  # some architectures initialise a layer where they do the model around it
+        model.get_submodule(".".join(parts[:depth]))._is_hf_initialized = False
+    model.initialize_weights()  # of what is not marked as initialised
 
 
 def label_order(names: Sequence[str], manifest: Manifest) -> list[int] | None:

@@ -39,7 +39,8 @@ def _origin_line(origin: dict[str, Any], labels: list[str]) -> str:
     """One line on which weights were taken from another model, dropped, reordered or new."""
     took = f"{origin['encoder_keys']} encoder weights" if "encoder_keys" in origin else "the encoder"
     reordered = f"reordered {', '.join(origin['reordered_keys'])}; " if "reordered_keys" in origin else ""
-    line = (f"took {took} from {origin.get('init_from') or origin['model.name']}; dropped "
+    at = f" at commit {origin['commit']}" if "commit" in origin else ""
+    line = (f"took {took} from {origin.get('init_from') or origin['model.name']}{at}; dropped "
             f"{', '.join(origin['dropped_keys']) or 'nothing'}; {reordered}new "
             f"{', '.join(origin['new_keys']) or 'nothing'}")
     if "classes" in origin:

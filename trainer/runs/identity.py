@@ -18,15 +18,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import try_to_load_from_cache
-
 from data_prep.base.files import file_sha256
 from data_prep.shards.read import Cell
 from trainer.config.schema import Recipe
 from trainer.results.scores import recipe_digest
 from trainer.robust.schedule import counts_for_selection, selection_starts
 from trainer.robust.settings import BallSettings
-from trainer.runs.folder import BEST, WEIGHTS, WEIGHTS_INDEX
+from trainer.runs.folder import BEST, WEIGHTS
 from trainer.runs.record import read_record
 
 LONGEST_NAMES = 10_000  # characters of cell names kept, as result rows allow; the rows count by hash
@@ -39,7 +37,7 @@ NOT_PART = (
     "engine.config", "engine.timeout_seconds", "engine.max_nonfinite_steps", "model.gradient_checkpointing",
     "robust.",  # resolved
     "data.shards", "data.dev", "data.select_on",  # as data.rows, selection.cell and selection.rows
-    "model.name", "model.random", "model.family", "init_from",  # as model.origin
+    "model.name", "model.revision", "model.random", "model.family", "init_from",  # as model.origin
     "schedule.epochs",  # as schedule.max_steps
 )
 
@@ -62,14 +60,15 @@ def evaluations_to_choose_from(recipe: Recipe, max_steps: int, done: int) -> int
 def determining_settings(
     recipe: Recipe, *, train: Mapping[str, str], selection: tuple[str, str] | None, max_length: int,
     masks_tokens: bool, dropout: float, configuration: Mapping[str, Any], max_steps: int, kernels: str,
+    weights: Path | None = None,
 ) -> dict[str, bool | int | float | str | None]:
     """Settings that the results of this run depend on, except the seed; all defaults resolved.
 
     train: hash of the rows of each training cell by name. selection: name and hash of the rows of the dev cell that
     picks the checkpoint. masks_tokens: whether training masks tokens. dropout: rate of the model's hidden states.
     configuration: settings of the model as built that shape its outputs or new weights, and its other dropout rates.
-    max_steps: the length of the run. kernels: the backend that was found. Reads the origin's weights to hash them
-    (seconds for XLM-R large), or, of `init_from`, that run's record.
+    max_steps: the length of the run. kernels: the backend that was found. weights: folder that `model.name` led to,
+    whose weights are hashed (seconds for XLM-R large). Of `init_from`, that run's record is read.
     """
     cell, rows = selection or ("", "")
     settings = {name: value for name, value in _flat(recipe.model_dump(mode="json"))
@@ -82,7 +81,7 @@ def determining_settings(
         "selection.cell": cell, "selection.rows": _rows_of([rows]) if rows else "",
         "selection.evaluations": evaluations_to_choose_from(recipe, max_steps, max_steps),
         "selection.window": 1.0 - selection_starts(recipe.robust),
-        "model.origin": _origin(recipe), "model.dropout": dropout,
+        "model.origin": _origin(recipe, weights), "model.dropout": dropout,
         "model.config": hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:PREFIX],
     }
     if isinstance(recipe.robust, BallSettings):
@@ -111,7 +110,7 @@ def _rows_of(hashes: Iterable[str]) -> str:
     return hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()[:PREFIX]
 
 
-def _origin(recipe: Recipe) -> str:
+def _origin(recipe: Recipe, weights: Path | None) -> str:
     """Origin of the model by content.
 
     An earlier run enters as its recipe, not its weights: in a chain, seed s starts from seed s of the stage before, and
@@ -123,19 +122,13 @@ def _origin(recipe: Recipe) -> str:
             return f"recipe {recipe_digest(record.settings)}"
         return f"weights {_weights_sha256(Path(recipe.init_from) / BEST)}"
     if recipe.model.name is not None:
-        folder = Path(recipe.model.name)
-        if not folder.is_dir():
-            found = [try_to_load_from_cache(recipe.model.name, name) for name in (WEIGHTS, WEIGHTS_INDEX)]
-            kept = [Path(path) for path in found if isinstance(path, str)]
-            if not kept:
-                return recipe.model.name
-            folder = kept[0].parent
-        return f"weights {_weights_sha256(folder)}"
+        return f"weights {_weights_sha256(weights or Path(recipe.model.name))}"
     return " ".join(filter(None, ("random", recipe.model.family, recipe.model.random)))
 
 
 def _weights_sha256(folder: Path) -> str:
-    files = sorted(folder.glob("*.safetensors"))
+    single = folder / WEIGHTS  # of which transformers takes no notice of others
+    files = [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
     return hashlib.sha256("".join(file_sha256(file) for file in files).encode()).hexdigest()[:PREFIX]
 
 

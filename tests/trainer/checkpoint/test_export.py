@@ -100,7 +100,7 @@ def test_export_copies_best(trained: Any, shards: Path, tmp_path: Path) -> None:
     assert export(str(folder), out=str(target)) == 0
     torch.testing.assert_close(logits_of(target, shards, "pair"), expected, rtol=1e-5, atol=1e-6)
     before = tree_of(tmp_path)
-    with pytest.raises(InputError, match="exists; choose another --out, or pass --overwrite"):
+    with pytest.raises(InputError, match="exists; choose another place, or pass --overwrite"):
         export(str(folder), out=str(target))
     with pytest.raises(InputError, match="holds no model"):
         export(str(tmp_path), out=str(tmp_path / "other"))
