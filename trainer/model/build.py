@@ -17,9 +17,11 @@ from trainer.config.schema import ModelSection, Recipe
 from trainer.kinds import KINDS
 from trainer.model.classes import fit_classes
 from trainer.model.encoders import FAMILIES, RANDOM, Family
+from trainer.model.folder import Found, check_not_a_pickle, locate
 from trainer.model.pretrained import check_tokenizer, load_model, read_config
 from trainer.model.transfer import check_origin, transfer_encoder
-from trainer.runs.folder import BEST
+from trainer.runs.folder import BEST, run_dir_of
+from trainer.runs.record import read_record
 
 
 def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[PreTrainedModel, dict[str, Any]]:
@@ -28,22 +30,26 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     Raises InputError for a model of an unknown family, another tokenizer or vocabulary than the shards', or a missing
     folder.
     """
-    config, origin = _configuration(recipe, manifest, max_length)
+    found = _find(recipe, manifest)
+    if found is None:
+        config, origin = _random_configuration(recipe.model, manifest, max_length)
+    else:
+        config, origin = _configuration(recipe, manifest, max_length, found)
     kind, family = KINDS[manifest.kind], FAMILIES[config.model_type]
     _check_family(family, config, recipe, manifest)
     classes = dict(config.id2label)
     _apply(config, recipe, manifest, family)
     auto_class: Any = kind.auto_class
     torch.manual_seed(recipe.seed)
-    if recipe.model.name is not None:
-        model, new, dropped = _load_weights(auto_class, recipe.model.name, config, kind.head)
+    if found is not None and recipe.model.name is not None:
+        model, new, dropped = _load_weights(auto_class, found.folder, config, kind.head)
         fitted = fit_classes(model, classes, manifest, new)
         redrawn = fitted.pop("redrawn_keys", [])
         origin |= {"new_keys": sorted(new | set(redrawn)), "dropped_keys": sorted(dropped | set(redrawn)), **fitted}
     else:
         model = auto_class.from_config(config)
-        if recipe.init_from is not None:
-            origin |= transfer_encoder(Path(recipe.init_from) / BEST, model, kind.head)
+        if found is not None:
+            origin |= transfer_encoder(found.folder, model, kind.head)
     if recipe.model.freeze_word_embeddings:
         model.get_input_embeddings().weight.requires_grad_(False)
     if recipe.model.gradient_checkpointing:
@@ -54,42 +60,54 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     return model, origin
 
 
-def _load_weights(auto_class: Any, name: str, config: Any, head: str) -> tuple[PreTrainedModel, set[str], set[str]]:
+def _load_weights(auto_class: Any, folder: Path, config: Any, head: str) -> tuple[PreTrainedModel, set[str], set[str]]:
     """(model, new keys, dropped keys); a head of another shape is dropped, an incomplete encoder is refused."""
-    model, info = load_model(auto_class, name, config, "model.name", ignore_mismatched_sizes=True)
+    model, info = load_model(auto_class, str(folder), config, "model.name", ignore_mismatched_sizes=True)
     family = FAMILIES[config.model_type]
     misshaped = {key for key, *_ in info["mismatched_keys"]}
     new, dropped = misshaped | set(info["missing_keys"]), misshaped | set(info["unexpected_keys"])
     if broken := sorted(key for key in new if family.in_encoder(key, head)):
-        raise InputError(f"model.name: {len(broken)} encoder weights of {name} are missing or misshaped, "
+        raise InputError(f"model.name: {len(broken)} encoder weights of {folder} are missing or misshaped, "
                          f"e.g. {broken[0]}")
     # Poolers and stored position numbers are often left over; a layer is not: the configuration would cut the encoder.
     if left := sorted(key for key in dropped if key.removeprefix(family.prefix).startswith(family.layers)):
-        raise InputError(f"model.name: {len(left)} encoder weights of {name} have no place in a model of its "
+        raise InputError(f"model.name: {len(left)} encoder weights of {folder} have no place in a model of its "
                          f"config.json, e.g. {left[0]}")
     return model, new, dropped
 
 
-def _configuration(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Any, dict[str, Any]]:
-    """(configuration, origin by its key in the recipe)."""
-    tokenizer = manifest.tokenizer
-    if recipe.model.random is not None:
-        return _random_configuration(recipe.model, manifest, max_length)
+def _find(recipe: Recipe, manifest: Manifest) -> Found | None:
+    """The model that training begins with; None with random weights.
+
+    A name on the hub leads to the commit that the run began with, whatever its branch has come to since.
+    """
     if recipe.init_from is not None:
         check_origin(recipe, manifest)
-        source, key = str(Path(recipe.init_from) / BEST), "init_from"
-    else:
-        source, key = str(recipe.model.name), "model.name"
-    config = read_config(source, key)
+        return Found(Path(recipe.init_from) / BEST)
+    if (name := recipe.model.name) is None:
+        return None
+    record, revision = read_record(run_dir_of(recipe)), recipe.model.revision
+    if record is not None and record.weights_from.get("model.name") == name and not Path(name).is_dir():
+        revision = record.weights_from.get("commit", revision)
+    found = locate(name, "model.name", revision)
+    check_not_a_pickle(found, name, "model.name", recipe.model.revision)
+    return found
+
+
+def _configuration(recipe: Recipe, manifest: Manifest, max_length: int, found: Found) -> tuple[Any, dict[str, Any]]:
+    """(configuration, origin by its key in the recipe)."""
+    tokenizer = manifest.tokenizer
+    source, key = recipe.model.name or str(found.folder), "init_from" if recipe.model.name is None else "model.name"
+    config = read_config(found.folder, key)
     if recipe.model.name is not None:
-        check_tokenizer(source, manifest)
+        check_tokenizer(str(found.folder), manifest)
     if config.vocab_size < tokenizer.vocab_size:
         raise InputError(f"{key}: {source} has {config.vocab_size} word embeddings, the shards' tokenizer "
                          f"{tokenizer.vocab_size} entries; build the shards with the model's own tokenizer")
     if (longest := FAMILIES[config.model_type].max_length(config)) < max_length:
         raise InputError(f"{key}: {source} takes inputs of {longest} tokens, max_length is {max_length}; set "
                          "data.max_length lower")
-    return config, {key: source}
+    return config, {key: source} | ({"commit": found.commit} if found.commit is not None else {})
 
 
 def _random_configuration(section: ModelSection, manifest: Manifest, max_length: int) -> tuple[Any, dict[str, Any]]:
@@ -122,6 +140,8 @@ def _apply(config: Any, recipe: Recipe, manifest: Manifest, family: Family) -> N
     if manifest.labels:
         config.id2label = dict(enumerate(manifest.labels))
         config.label2id = {label: index for index, label in enumerate(manifest.labels)}
+    else:
+        config.num_labels = 2  # start and end of an answer; not the classes of the model that was loaded
     if recipe.model.dropout is not None:
         for setting in family.dropout_settings:
             setattr(config, setting, recipe.model.dropout)

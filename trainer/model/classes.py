@@ -27,10 +27,10 @@ def fit_classes(model: Any, names: Mapping[int, str], manifest: Manifest, new: S
     output = FAMILIES[model.config.model_type].heads[KINDS[manifest.kind].head].output_layer
     layer: nn.Linear = model.get_submodule(output)
     keys = sorted(f"{output}.{part}" for part, _ in layer.named_parameters())
-    if not manifest.labels or new.issuperset(keys):
+    if not manifest.labels or new >= set(keys):
         return {}
     classes = [names.get(row, "") for row in range(len(names))]
-    order = None if new.intersection(keys) else label_order(classes, manifest)
+    order = None if new & set(keys) else label_order(classes, manifest)
     if order == list(range(layer.out_features)):
         return {}
     if order is None:

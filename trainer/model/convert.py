@@ -75,6 +75,8 @@ def convert(source: str, out: str, *, revision: str | None = None, overwrite: bo
         temporary.mkdir()
         save_torch_state_dict(tensors, temporary)
         config.save_pretrained(temporary)
+        for weights in temporary.glob("*.safetensors"):  # safetensors lets nobody but the owner read them
+            shutil.copymode(temporary / "config.json", weights)
         tokenizer = _copy_tokenizer(found.folder, temporary)
         read_config(temporary, f"{KEY}: {source}")  # whose weights must have the shapes that config.json says
         put_in_place(temporary, target, overwrite)

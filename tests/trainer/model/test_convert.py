@@ -70,9 +70,9 @@ def test_the_same_model_comes_out(family: Family, auto_class: Any, parts: int, z
         assert torch.equal(new.state_dict()[name], value), name
     said = capsys.readouterr().out
     assert f"{parts} pickled file(s) with {len(old.state_dict())} tensors of float32" in said
-    for name, kept in (old._tied_weights_keys or {}).items():
+    for name, kept in (old._tied_weights_keys or {}).items() if old.config.tie_word_embeddings else ():
         assert f"dropped {name}: transformers ties it to {kept}\n" in said
-    assert "auto_map" not in (tmp_path / "new" / "config.json").read_text()
+    assert len({path.stat().st_mode for path in (tmp_path / "new").iterdir()}) == 1, "others may read them too"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"], "nothing is left over"
 
 
@@ -253,7 +253,7 @@ def test_an_index_names_files_of_its_folder_only(tmp_path: Path, name: str, mess
 
 def test_a_configuration_out_of_bounds(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = json.loads((source / "config.json").read_text())
-    for change, message in [({"hidden_size": -1}, "hidden_size"), ({"model_type": "x"}, "is a x model"),
+    for change, message in [({"hidden_size": -1}, "hidden_size"), ({"model_type": "x"}, "of type 'x'"),
                             ({"vocab_size": 61}, "expected shape (61, 64) by its config.json")]:
         (source / "config.json").write_text(json.dumps(content | change))
         assert main(["convert", str(source), str(tmp_path / "new")]) == 2

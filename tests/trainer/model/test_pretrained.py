@@ -9,10 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 import torch
-import transformers.utils.hub
 from safetensors.torch import load_file, save_file
 from transformers import XLMRobertaModel
 from transformers.utils import logging
@@ -20,10 +18,10 @@ from transformers.utils import logging
 from data_prep.base.errors import InputError
 from data_prep.shards.manifest import Manifest
 from data_prep.shards.read import open_cell
+from tests.trainer.model.hub import FIRST, offline
 from trainer.checkpoint.best import write_transformers_folder
 from trainer.config import load_recipe
 from trainer.model.build import build_model
-from trainer.model.pretrained import read_config
 
 INDEX = "model.safetensors.index.json"
 WORDS = "embeddings.word_embeddings.weight"
@@ -164,18 +162,11 @@ def test_an_index_names_files_of_its_folder_only(recipe: Path, manifest: Manifes
     assert "\n" not in str(caught.value)
 
 
-def test_an_index_on_the_hub_is_looked_at_too(full: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_on_the_hub_is_looked_at_too(recipe: Path, manifest: Manifest, full: Any, tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
     """In the hub's cache a name with dots would be looked up beside the repository's own files, and found."""
-    cache = tmp_path / "hub"
-    snapshot = cache / "models--some--encoder" / "snapshots" / ("1" * 40)
-    parts(bare(full), snapshot)
-    (snapshot.parents[1] / "refs").mkdir()
-    (snapshot.parents[1] / "refs" / "main").write_text("1" * 40)
-    for module in (transformers.utils.hub.constants, huggingface_hub.constants):
-        monkeypatch.setattr(module, "HF_HUB_CACHE", str(cache))
-        monkeypatch.setattr(module, "HF_HUB_OFFLINE", True)
-    assert read_config("some/encoder", "model.name").hidden_size == 64
+    snapshot = parts(bare(full), offline(monkeypatch, tmp_path / "hub")("some/encoder", FIRST))
     content = json.loads((snapshot / INDEX).read_text())
     (snapshot / INDEX).write_text(json.dumps(first_file("../../../outside.safetensors")(content)))
     with pytest.raises(InputError, match=r"names '../../../outside.safetensors'"):
-        read_config("some/encoder", "model.name")
+        build_model(load_recipe(str(recipe), {"model.random": "null", "model.name": "some/encoder"}), manifest, 24)
