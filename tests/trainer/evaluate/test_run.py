@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from data_prep.shards.write import write_cell
 from tests.random_cells import LABELS, TOKENIZER, write_random_cell
 from tests.trainer.small_runs import TEXT, run, tree_of, write_recipe
 from trainer.data.loader import Examples
+from trainer.diagnose.run import diagnose
 from trainer.evaluate.run import evaluate
 from trainer.evaluate.submission import model_name
 from trainer.kinds import Masking
 from trainer.metrics import METRICS
+from trainer.model.encoders import FAMILIES
 from trainer.results.outcomes import read_outcomes
 from trainer.results.predictions import read_predictions
 from trainer.results.scores import ResultRow, read_rows
@@ -152,6 +155,18 @@ def test_what_was_joined_and_left_out_is_said(pair: Path, capsys: pytest.Capture
     assert lines[1] == ("xnli/test/de: 3 of 14 lines of the prediction file hold '-': these rows were left out when "
                         "the cell was built (2 blank line, 1 no consensus)")
     assert len([line for line in lines if "rows joined" in line or "'-'" in line]) == 2
+
+
+def test_a_precision_that_the_family_does_not_work_in_is_refused(
+    pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = FAMILIES["xlm-roberta"]
+    monkeypatch.setitem(FAMILIES, "xlm-roberta", replace(family, refused_precisions={"fp16": "overflows"}))
+    before = tree_of(pair)
+    for command in (evaluate, diagnose):
+        with pytest.raises(InputError, match="--precision fp16: xlm-roberta overflows; choose another"):
+            command(str(pair), tasks="xnli", languages="en", precision="fp16")
+    assert tree_of(pair) == before
 
 
 def test_the_oracle_row_comes_from_training(pair: Path) -> None:
