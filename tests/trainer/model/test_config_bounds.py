@@ -35,9 +35,26 @@ OTHERS: dict[str, dict[str, Any]] = {
         "deterministic_flash_attn": True, "sparse_prediction": True, "sparse_pred_ignore_index": -1,
         "pad_token_id": 5, "bos_token_id": 6, "eos_token_id": 7, "cls_token_id": 8, "sep_token_id": 9,
         "tie_word_embeddings": False, "id2label": {0: "a", 1: "b", 2: "c"}},
+    "eurobert": {
+        "vocab_size": 70, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 6, "intermediate_size": 40,
+        "num_key_value_heads": 2, "head_dim": 10, "max_position_embeddings": 300, "hidden_act": "relu",
+        "rms_norm_eps": 1e-6, "initializer_range": 0.03, "attention_dropout": 0.2, "attention_bias": True,
+        "mlp_bias": True, "classifier_pooling": "mean", "bos_token_id": 6, "eos_token_id": 7, "mask_token_id": 8,
+        "rope_parameters": {"rope_type": "linear", "rope_theta": 50.0, "factor": 2.0}, "pad_token_id": 5,
+        "tie_word_embeddings": True, "id2label": {0: "a", 1: "b", 2: "c"}},
+    "gte": {
+        "vocab_size": 70, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 40,
+        "max_position_embeddings": 300, "type_vocab_size": 2, "hidden_act": "relu", "layer_norm_eps": 1e-6,
+        "initializer_range": 0.03, "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3,
+        "classifier_dropout": 0.4, "rope_parameters": {"rope_type": "linear", "rope_theta": 50.0, "factor": 2.0},
+        "pad_token_id": 5, "tie_word_embeddings": False, "id2label": {0: "a", 1: "b", 2: "c"}},
 }
 # Settings with one value only, and older names of others.
-ELSEWHERE = {"modernbert": {"rope_scaling", "global_rope_theta", "local_rope_theta", "global_attn_every_n_layers"}}
+ELSEWHERE = {
+    "modernbert": {"rope_scaling", "global_rope_theta", "local_rope_theta", "global_attn_every_n_layers"},
+    "eurobert": {"rope_scaling", "rope_theta"},
+    "gte": {"rope_scaling", "rope_theta", "position_embedding_type", "layer_norm_type", "logn_attention_scale"},
+}
 SOUND = {"vocab_size": 70, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 40,
          "pad_token_id": 0}
 
@@ -69,6 +86,11 @@ def test_settings_of_older_files(tmp_path: Path) -> None:
     assert {kind: one["rope_theta"] for kind, one in half.rope_parameters.items()} == {
         "full_attention": 70.0, "sliding_attention": 80.0}
     assert read(tmp_path, "deberta-v2", SOUND | {"pos_att_type": "P2C | c2p"}).pos_att_type == ["p2c", "c2p"]
+    for name in ("eurobert", "gte"):
+        assert read(tmp_path, name, SOUND | {"rope_theta": 50, "rope_scaling": None}).rope_parameters == {
+            "rope_type": "default", "rope_theta": 50.0}
+        scaled = read(tmp_path, name, SOUND | {"rope_theta": 50, "rope_scaling": {"type": "linear", "factor": 2}})
+        assert scaled.rope_parameters == {"rope_type": "linear", "rope_theta": 50.0, "factor": 2.0}
 
 
 @pytest.mark.parametrize(("name", "change"), [

@@ -26,9 +26,9 @@ class Bounds(rotary.RopeBounds):
     num_key_value_heads: int | None = Field(default=None, ge=1, le=1000)
     head_dim: int | None = Field(default=None, ge=2, le=2**16)
     intermediate_size: int = Field(ge=1, le=2**18)
-    max_position_embeddings: int = Field(ge=3, le=2**20)
+    max_position_embeddings: int = Field(default=8192, ge=3, le=2**20)
     hidden_act: Literal["silu", "gelu", "gelu_new", "relu"] = "silu"
-    rms_norm_eps: float = Field(default=1e-5, gt=0, le=1)
+    rms_norm_eps: float = Field(default=1e-5, ge=1e-30, le=1)  # padding's zeros are normalised, too
     initializer_range: float = Field(default=0.02, gt=0, le=10)
     attention_dropout: Share = 0.0
     attention_bias: bool = False

@@ -18,6 +18,7 @@ from trainer.settings import Share
 class Bounds(bert.Bounds, rotary.RopeBounds):
     """Bounds of a GTE configuration. Variants that only the code on the hub has are refused."""
 
+    max_position_embeddings: int = Field(default=8192, ge=3, le=2**20)
     type_vocab_size: int = Field(default=1, ge=0, le=100)
     attention_probs_dropout_prob: Share = 0.0
     pad_token_id: TokenId = 1
