@@ -24,10 +24,12 @@ def fit_classes(model: Any, names: Mapping[int, str], manifest: Manifest, new: S
     drawn anew from torch's generator, as transformers draws it. Returns {} for an unchanged layer, else the model's
     classes as `classes` and the keys as `reordered_keys` or `redrawn_keys`.
     """
+    if not manifest.labels:
+        return {}
     output = FAMILIES[model.config.model_type].heads[KINDS[manifest.kind].head].output_layer
     layer: nn.Linear = model.get_submodule(output)
     keys = sorted(f"{output}.{part}" for part, _ in layer.named_parameters())
-    if not manifest.labels or new >= set(keys):
+    if new >= set(keys):
         return {}
     classes = [names.get(row, "") for row in range(len(names))]
     order = None if new & set(keys) else label_order(classes, manifest)
