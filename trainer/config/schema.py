@@ -44,8 +44,9 @@ class ModelSection(Section):
     """Encoder, its origin and its memory use."""
 
     name: PathText | None = None
-    """Hub name or local folder of an XLM-R model with weights, e.g. `xlm-roberta-large`. A classifier's
-    head is kept if its classes are the task's by name, else dropped with a message."""
+    """Hub name or local folder of a model with weights in safetensors, e.g. `xlm-roberta-large` (`trainer convert`
+    makes one of a pickle). A classifier's head is kept if its classes are the task's by name, else dropped with a
+    message."""
     revision: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=200)
     """Commit, tag or branch of a hub name; None takes the main branch. The run's record names the commit, and a resumed
     run takes that one again."""

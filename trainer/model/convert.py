@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 
@@ -56,6 +57,8 @@ def convert(source: str, out: str, *, revision: str | None = None, overwrite: bo
     target = Path(out)
     refuse_to_replace(target, overwrite)
     found = locate(source, KEY, revision)
+    if target.resolve() in (found.folder.resolve(), *found.folder.resolve().parents):
+        raise InputError(f"{KEY}: {out} would replace {source}, all of it; choose another place")
     if weight_files(found.folder, KEY):
         raise InputError(f"{KEY}: {source} has weights in safetensors already; give {source} as model.name")
     if found.commit is not None:
@@ -65,15 +68,18 @@ def convert(source: str, out: str, *, revision: str | None = None, overwrite: bo
         raise InputError(f"{KEY}: {source} has no weights; expected {PICKLE} or {PICKLE_INDEX}")
     config = read_config(found.folder, KEY, check_weights=False)
     tensors = _read_pickles(files)
-    ties = _untie(tensors, config)
     if (total := _bytes(tensors)) > 2 * sum(file.stat().st_size for file in files):  # many views of one memory
         raise InputError(f"{KEY}: {files[0]}: its tensors take {total:,} bytes, more than twice the file; expected a "
                          "model's weights")
+    ties = _untie(tensors, config)
     config.dtype = next(value.dtype for value in tensors.values() if value.is_floating_point())
     with working_path(target, KEY) as temporary:
         refuse_to_replace(target, overwrite)  # another process may have finished it meanwhile
         temporary.mkdir()
-        save_torch_state_dict(tensors, temporary)
+        try:
+            save_torch_state_dict(tensors, temporary)
+        except SafetensorError as error:  # of the file system
+            raise InputError(f"{KEY}: {out} cannot be written ({reason(error)})") from None
         config.save_pretrained(temporary)
         for weights in temporary.glob("*.safetensors"):  # safetensors lets nobody but the owner read them
             shutil.copymode(temporary / "config.json", weights)
@@ -102,8 +108,8 @@ def _load(file: Path) -> dict[str, Tensor]:
     try:
         with file.open("rb") as stream:
             is_zip = stream.read(len(ZIP)) == ZIP
-        if is_zip and any(part.compress_type for part in zipfile.ZipFile(file).infolist()):
-            raise ValueError("compressed")  # torch writes none; mapped, it would be taken for numbers
+        if is_zip:
+            _check_archive(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on pickles that are refused all the same
             content: Any = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zip)
@@ -119,6 +125,15 @@ def _load(file: Path) -> dict[str, Tensor]:
         if why := _fault(name, value):
             raise InputError(f"{KEY}: {file}: {str(name)[:80]!r} {why}")
     return {name: value.detach() for name, value in content.items()}
+
+
+def _check_archive(file: Path) -> None:
+    """Refuse what torch takes for numbers when it maps a file: compressed parts, and parts that are damaged."""
+    with zipfile.ZipFile(file) as archive:
+        if any(part.compress_type for part in archive.infolist()):
+            raise ValueError("compressed")
+        if (part := archive.testzip()) is not None:
+            raise ValueError(f"{part} is damaged")
 
 
 def _why_refused(error: Exception) -> str:
@@ -196,5 +211,5 @@ def _say(source: str, found: Found, files: list[Path], target: Path, tensors: di
         print(f"dropped {name}: transformers ties it to {kept}")
     if (found.folder / MODULES).is_file() or (found.folder.parent / MODULES).is_file():
         print("left out what sentence-transformers puts behind the encoder (pooling, dense layers)")
-    print(f"tokenizer: {', '.join(tokenizer) or 'none; copy one into OUT, or train without'}")
+    print(f"tokenizer: {', '.join(tokenizer) or 'none beside the weights'}")
     print(f"{target}: {len(tensors)} tensors, {_bytes(tensors):,} bytes in safetensors; give it as model.name")

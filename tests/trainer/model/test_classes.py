@@ -99,7 +99,9 @@ def test_an_encoder_without_a_head_has_no_classes(recipe: Path, manifest: Manife
     assert not {"classes", "reordered_keys"} & origin.keys()
     assert {WEIGHT, BIAS} < set(origin["new_keys"])
     classifier(recipe, manifest, tmp_path / "pair", ["x", "y", "z"])
-    assert "classes" not in build(recipe, text, tmp_path / "pair")[1]
+    model, origin = build(recipe, text, tmp_path / "pair")
+    assert "classes" not in origin
+    assert model.config.num_labels == 2, "none of the classifier's: a head for spans would have one output for each"
 
 
 def test_init_from_drops_the_head_whatever_its_classes(recipe: Path, manifest: Manifest, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import random
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -225,6 +226,30 @@ def test_a_file_cut_short(source: Path, tmp_path: Path, zipped: bool, share: flo
     assert "expected a pickle of tensors only" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_changed_bit_gives_no_traceback(source: Path, tmp_path: Path, zipped: bool,
+                                          capsys: pytest.CaptureFixture[str]) -> None:
+    state = torch.load(source / BIN, weights_only=True)
+    torch.save(state, source / BIN, _use_new_zipfile_serialization=zipped)
+    whole, draw = (source / BIN).read_bytes(), random.Random(5)
+    for place in (*draw.choices(range(2000), k=12), *draw.choices(range(len(whole)), k=12)):
+        changed = bytes([whole[place] ^ (1 << draw.randrange(8))])
+        (source / BIN).write_bytes(whole[:place] + changed + whole[place + 1 :])
+        code = main(["convert", str(source), str(tmp_path / "new"), "--overwrite"])
+        assert code in (0, 2), place
+        assert capsys.readouterr().err.count("\n") == (code == 2)
+
+
+def test_a_changed_weight_is_found(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the checksums of the archive, which torch does not look at."""
+    whole = bytearray((source / BIN).read_bytes())
+    words = torch.load(source / BIN, weights_only=True)["embeddings.word_embeddings.weight"]
+    whole[whole.index(words.numpy().tobytes()) + 400] ^= 1
+    (source / BIN).write_bytes(whole)
+    assert main(["convert", str(source), str(tmp_path / "new")]) == 2
+    assert "is damaged" in capsys.readouterr().err
+
+
 def test_a_compressed_archive(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with zipfile.ZipFile(source / BIN) as old:
         parts = {part.filename: old.read(part) for part in old.infolist()}
@@ -272,6 +297,10 @@ def test_what_stands_there_is_replaced_on_demand_only(source: Path, tmp_path: Pa
     assert main(["convert", str(source), str(new), "--overwrite"]) == 0
     (tmp_path / "other").mkdir()
     assert main(["convert", str(source), str(tmp_path / "other"), "--overwrite"]) == 2
+    (tmp_path / "config.json").write_text("{}")
+    for place in (source, tmp_path):
+        assert main(["convert", str(source), str(place), "--overwrite"]) == 2
+        assert "would replace" in capsys.readouterr().err.splitlines()[-1]
     assert main(["convert", str(new), str(tmp_path / "again")]) == 2
     assert "has weights in safetensors already" in capsys.readouterr().err
     assert main(["convert", str(source), str(tmp_path / "third"), "--revision", "main"]) == 2

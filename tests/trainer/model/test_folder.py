@@ -218,7 +218,8 @@ def test_an_incomplete_or_doubled_encoder_is_refused(family: Family, bare: bool,
 
 # --- heads ----------------------------------------------------------------------------------------------------------
 @families
-@pytest.mark.parametrize("auto_class", [AutoModelForQuestionAnswering, AutoModelForTokenClassification])
+@pytest.mark.parametrize("auto_class", [
+    AutoModelForQuestionAnswering, AutoModelForTokenClassification, AutoModelForSequenceClassification])
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_head_of_another_task_is_dropped(family: Family, auto_class: Any, count: int, recipe: Path,
                                            manifest: Manifest, tmp_path: Path) -> None:
