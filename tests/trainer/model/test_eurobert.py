@@ -11,9 +11,12 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from data_prep.base.errors import InputError
+from data_prep.shards.read import open_cell
 from tests.encoder_sites import added, site_module
 from tests.trainer.model.test_families import batch_of
+from trainer.config import load_recipe
 from trainer.kinds import KINDS
+from trainer.model.build import build_model
 from trainer.model.encoders import FAMILIES
 from trainer.model.pretrained import read_config
 from trainer.model.site import SiteModel
@@ -108,3 +111,12 @@ def test_settings_left_out_are_those_of_transformers(tmp_path: Path) -> None:
 def test_settings_out_of_bounds(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_config(str(write(tmp_path, **changes)), "model.name")
+
+
+def test_a_random_model_has_the_special_tokens_of_its_tokenizer(recipe: Path, shards: Path) -> None:
+    """transformers warns of the defaults, which are beyond a smaller vocabulary."""
+    manifest = open_cell(shards / "xnli/train/en").manifest
+    config = build_model(load_recipe(str(recipe), {"model.family": NAME}), manifest, 24)[0].config
+    tokenizer = manifest.tokenizer
+    assert (config.bos_token_id, config.eos_token_id, config.pad_token_id, config.mask_token_id) == (
+        tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id, tokenizer.mask_id)
