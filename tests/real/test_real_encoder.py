@@ -22,6 +22,7 @@ from torch.nn import functional
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from data_prep.__main__ import main as data_prep
+from data_prep.base.errors import InputError
 from data_prep.shards.read import Cell, open_cell
 from tests.real.commands import DATA, SHARED, run
 from tests.trainer.small_runs import killed_at, metrics_of, weights_of
@@ -203,6 +204,7 @@ SAVED: dict[str, dict[str, Any]] = {
     "bf16": {"dtype": torch.bfloat16},
     "in several files": {"max_shard_size": "50MB"},
     "with a head and a prefix": {"auto_class": AutoModelForMaskedLM},
+    "in a pickle": {"pickled": True},
 }
 
 
@@ -210,11 +212,19 @@ SAVED: dict[str, dict[str, Any]] = {
 def test_the_same_weights_however_they_were_saved(
     shards: Path, encoder: Path, tokenizer: Any, model: Any, folder: Path, how: str
 ) -> None:
-    settings = {"auto_class": AutoModel, "dtype": torch.float32, "max_shard_size": "5GB"} | SAVED[how]
+    settings = {"auto_class": AutoModel, "dtype": torch.float32, "max_shard_size": "5GB", "pickled": False} | SAVED[how]
     loaded = settings["auto_class"].from_pretrained(encoder, dtype=settings["dtype"])
     loaded.save_pretrained(folder / how, max_shard_size=settings["max_shard_size"])
     tokenizer.save_pretrained(folder / how)
-    found, origin = built(shards, folder / how)
+    source = folder / how
+    if settings["pickled"]:
+        (source / "model.safetensors").unlink()
+        torch.save(loaded.state_dict(), source / "pytorch_model.bin")
+        with pytest.raises(InputError, match="python -m trainer convert"):
+            built(shards, source)
+        assert trainer(["convert", str(source), str(folder / "converted")]) == 0
+        source = folder / "converted"
+    found, origin = built(shards, source)
     assert all(key.startswith("classifier.") for key in origin["new_keys"])
     assert all(key.startswith(("lm_head.", "pooler.")) for key in origin["dropped_keys"])
     for (name, weight), (_, expected) in zip(
