@@ -10,17 +10,20 @@ import pydantic
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, XLMModel
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import first_error
 from data_prep.shards.read import open_cell
-from tests.random_cells import LABELS, write_random_cell
+from tests.encoder_sites import inputs_of
+from tests.random_cells import LABELS, TOKENIZER, write_random_cell
 from tests.trainer.small_runs import PGD, run, write_recipe
+from trainer.data.collate import collate
 from trainer.diagnose.run import diagnose
 from trainer.evaluate.crossed import CrossedExamples
 from trainer.evaluate.run import evaluate
 from trainer.kinds.languages import language_number
+from trainer.kinds.tokens import tokens_of
 from trainer.model.encoders import FAMILIES
 from trainer.results.predictions import read_predictions
 
@@ -73,6 +76,25 @@ def test_first_and_second_texts_of_a_pair_of_languages(root: Path) -> None:
     for ids, languages in zip(batch.input_ids.tolist(), batch.languages.tolist(), strict=True):
         end, length = ids.index(2), len(ids) - ids.count(1)
         assert languages == [first] * end + [second] * (length - end) + [0] * (len(ids) - length)
+
+
+def test_hidden_states_are_transformers_own_on_padding_too() -> None:
+    """With languages in no order, in codes of two and three letters."""
+    family, lang2id = FAMILIES["xlm"], {"zh": 0, "ceb": 1, "en": 2, "ast": 3, "zh_yue": 4}
+    torch.manual_seed(0)
+    model = XLMModel(family.random_config("tiny", 60, 24, pad_id=1, n_langs=5, lang2id=lang2id)).eval()
+    torch.nn.init.normal_(model.lang_embeddings.weight)
+    generator = np.random.default_rng(0)
+    texts = [(generator.integers(4, 59, row), generator.integers(4, 59, 9 - row)) for row in range(2, 7)]
+    codes = ["ceb", "zh", "en", "ast", "zh"]
+    languages = np.array([[language_number(code), language_number(codes[-row])] for row, code in enumerate(codes)])
+    batch = collate(texts, np.arange(5), tokens_of(TOKENIZER), 24, 20, languages)
+    with torch.no_grad():
+        expected = model(**inputs_of(model, batch), output_hidden_states=True).hidden_states
+        x_BLH = family.embed(model, family.words(model, batch), batch)
+        for layer in range(3):
+            torch.testing.assert_close(x_BLH, expected[layer])
+            x_BLH = family.run(model, x_BLH, batch, layer, min(layer + 1, 2))
 
 
 @pytest.mark.parametrize("cells", [{"data.train": "[xnli/train/en, xnli/train/xx]"}, {"data.dev": "[xnli/dev/xx]"}])

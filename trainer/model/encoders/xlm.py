@@ -4,8 +4,10 @@ Absolute positions from 0 on; some models add a vector per language (`use_lang_e
 second text and the separator before it have the language of the second, as in XLM's `concat_batches`. Hidden states of
 padding are zero. transformers has no modules of layers, no fast attention and no gradient checkpointing here.
 
-XLM's own tokenizer is in Python only and needs sacremoses: `data_prep` builds shards with fast tokenizers, so with one
-in which a user rebuilt XLM's vocabulary, ids and special tokens. Shapes: B batch, L length, H width.
+XLM's own tokenizer (`vocab.json`, `merges.txt`) is in Python only, needs sacremoses and the language of each text;
+`data_prep` refuses it. Shards need a fast tokenizer with XLM's vocabulary, ids and special tokens, which a user makes
+(BPE of the tokenizers library with `</w>` at the end of words, over texts in Moses' tokenisation and XLM's lower case)
+and puts as `tokenizer.json` into a local folder with the model. Shapes: B batch, L length, H width.
 """
 
 from __future__ import annotations
@@ -142,6 +144,7 @@ def _language_rows(rows_by_language: dict[str, int], languages_BL: Tensor) -> Te
 
 
 def _embed(encoder: Any, words_BLH: Tensor, batch: Batch) -> Tensor:
+    """As in `Family`; without languages in the batch, as transformers without `langs`."""
     positions = torch.arange(words_BLH.shape[1], device=words_BLH.device)
     x_BLH: Tensor = words_BLH + encoder.position_embeddings(positions)
     if (languages := _languages(encoder.config)) is not None and batch.languages is not None:
