@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from trainer.kernels import dispatch
 from trainer.kinds import KINDS, Masking
 from trainer.loop import run_steps
 from trainer.model.build import build_model
-from trainer.model.encoders import FAMILIES
+from trainer.model.encoders import FAMILIES, RANDOM
 from trainer.model.languages import check_languages
 from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
@@ -186,21 +186,25 @@ def _save_best(engine: Engine, folder: Path, tokenizer: Path) -> None:
         write_transformers_folder(model, weights, tokenizer, folder)
 
 
-def determined_by(recipe: Recipe, data: TrainingData, max_steps: int, kernels: str, config: Any) -> dict[str, Any]:
+def determined_by(
+    recipe: Recipe, data: TrainingData, max_steps: int, kernels: str, config: Any, origin: Mapping[str, Any],
+) -> dict[str, Any]:
     """Settings that determine a run on `data` (see `trainer.runs.identity`)."""
     chosen, kind = data.select_on, KINDS[data.manifest.kind]
+    family = "" if config.model_type == RANDOM.model_type else config.model_type
     dropout, configuration = FAMILIES[config.model_type].describe(config, kind.head)
     return determining_settings(
         recipe, train={cell_name(cell.path): cell.manifest.rows_sha256 for cell in data.train},
         selection=(chosen, data.dev[chosen].manifest.rows_sha256) if chosen else None, max_length=data.max_length,
         masks_tokens=kind.mask is not None, dropout=dropout, configuration=configuration, max_steps=max_steps,
-        kernels=kernels, weights=Path(config.name_or_path) if recipe.model.name is not None else None)
+        kernels=kernels, weights=Path(config.name_or_path) if recipe.model.name is not None else None,
+        family=family, head_rows=origin.get("head_rows"))
 
 
 def _write_record(folder: Path, recipe: Recipe, data: TrainingData, max_steps: int, kernels: str,
                   origin: dict[str, Any], engine: Engine) -> None:
     """Write run.json as it stands at the start of training."""
-    determined = determined_by(recipe, data, max_steps, kernels, engine.module.model.config)
+    determined = determined_by(recipe, data, max_steps, kernels, engine.module.model.config, origin)
     manifest = data.manifest
     update_record(folder, **{
         "status": "running",

@@ -50,9 +50,9 @@ class ModelSection(Section):
     revision: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=200)
     """Commit, tag or branch of a hub name; None takes the main branch. The run's record names the commit, and a resumed
     run takes that one again."""
-    random: Literal["tiny", "base", "large"] | None = None
+    random: Literal["tiny", "small", "base", "large"] | None = None
     """Random weights of this size instead, with the vocabulary of the shards' tokenizer."""
-    family: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,40}$")
+    family: str | None = Field(default=None, pattern=PRINTED, max_length=40)
     """Architecture of a `random` model, under transformers' name, e.g. `bert`; None takes `xlm-roberta`."""
     dropout: Share | None = None
     """Dropout of hidden states, attention and head; None keeps the rates of the model's configuration. Masks are

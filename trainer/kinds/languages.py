@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+LONGEST_CODE = 7  # bytes, which fit into an int64
+
 
 def base_code(language: str) -> str:
     """A language's code without script or region: `zh` of `zh_Hans` and of `zh-CN`."""
@@ -11,5 +13,5 @@ def base_code(language: str) -> str:
 
 
 def language_number(language: str) -> int:
-    """Number of a language in `Batch.languages`: the first 7 bytes of its base code, which fit into an int64."""
-    return int.from_bytes(base_code(language).encode()[:7], "big")
+    """Number of a language in `Batch.languages`: the first bytes of its base code."""
+    return int.from_bytes(base_code(language).encode()[:LONGEST_CODE], "big")

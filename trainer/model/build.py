@@ -120,6 +120,9 @@ def _random_configuration(section: ModelSection, manifest: Manifest, max_length:
     config = family.random_config(
         str(section.random), tokenizer.vocab_size, max_length, pad_id=tokenizer.pad_id,
         **{name: token for name, token in ends.items() if name in family.config_bounds.model_fields})
+    types, highest = family.token_types(config), tokenizer.template.highest_type
+    if types is not None and types <= highest:  # of the shards' tokenizer, which the model has no other
+        config.type_vocab_size = highest + 1
     return config, {"random": section.random, "family": family.model_type}
 
 
@@ -141,7 +144,7 @@ def _apply(config: Any, recipe: Recipe, manifest: Manifest, family: Family) -> N
         config.id2label = dict(enumerate(manifest.labels))
         config.label2id = {label: index for index, label in enumerate(manifest.labels)}
     else:
-        config.num_labels = 2  # start and end of an answer; not the classes of the model that was loaded
+        config.num_labels = 2  # transformers' default, not the number of classes of the model that was loaded
     if recipe.model.dropout is not None:
         for setting in family.dropout_settings:
             setattr(config, setting, recipe.model.dropout)

@@ -16,13 +16,14 @@ from trainer.kinds import KINDS
 from trainer.model.encoders import FAMILIES
 
 
-def fit_classes(model: Any, names: Mapping[int, str], manifest: Manifest, new: Set[str]) -> dict[str, list[str]]:
+def fit_classes(model: Any, names: Mapping[int, str], manifest: Manifest, new: Set[str]) -> dict[str, Any]:
     """Put the rows of `model`'s output layer into the order of the labels of `manifest`.
 
     names: class names of the loaded model; new: keys of `model` that were not loaded. Where the names are not the
     task's labels (`LABEL_0` is not), or part of the layer is new, the meaning of the rows is unknown, and the layer is
-    drawn anew from torch's generator, as transformers draws it. Returns {} for an unchanged layer, else the model's
-    classes as `classes` and the keys as `reordered_keys` or `redrawn_keys`.
+    drawn anew from torch's generator, as transformers draws it. Returns, of a layer that is kept, the loaded row of
+    each label as `head_rows`; of one that is changed, the model's classes as `classes` and the keys as `reordered_keys`
+    or `redrawn_keys`; {} for a new one.
     """
     if not manifest.labels:
         return {}
@@ -34,14 +35,14 @@ def fit_classes(model: Any, names: Mapping[int, str], manifest: Manifest, new: S
     classes = [names.get(row, "") for row in range(len(names))]
     order = None if new & set(keys) else label_order(classes, manifest)
     if order == list(range(layer.out_features)):
-        return {}
+        return {"head_rows": order}
     if order is None:
         _redraw(model, output)
         return {"classes": classes, "redrawn_keys": keys}
     with torch.no_grad():
         for weight in layer.parameters():
             weight.copy_(weight[order])
-    return {"classes": classes, "reordered_keys": keys}
+    return {"head_rows": order, "classes": classes, "reordered_keys": keys}
 
 
 def _redraw(model: Any, name: str) -> None:

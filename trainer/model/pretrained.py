@@ -54,9 +54,11 @@ def read_config(folder: str | Path, key: str, check_weights: bool = True) -> Any
         settings = family.config_bounds.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{key}: {folder}: config.json: {first_error(error, quote=True)}") from None
-    if check_weights:
-        _check_header(Path(folder), key, family, family.shapes(settings))
+    names = _check_header(Path(folder), key, family, family.shapes(settings)) if check_weights else set()
     given = settings.model_dump(exclude_none=True)
+    for start, told in family.told_by_weights.items():
+        if any(name.startswith(start) for name in names):
+            given |= {name: value for name, value in told.items() if name not in content}
     if settings.id2label is not None:
         given["label2id"] = {label: index for index, label in settings.id2label.items()}
     return AutoConfig.for_model(family.model_type, **given)
@@ -98,15 +100,15 @@ def check_tokenizer(source: str, manifest: Manifest) -> None:
                          f"{manifest.tokenizer.fingerprint[:12]} ({manifest.tokenizer.name}); build them again")
 
 
-def _check_header(folder: Path, key: str, family: Family, expected: dict[str, tuple[int, ...]]) -> None:
+def _check_header(folder: Path, key: str, family: Family, expected: dict[str, tuple[int, ...]]) -> set[str]:
     """Refuse a configuration that the weights beside it contradict, before a model of that size is built.
 
-    Refused too: a weight that is there twice, in two files or with and without the family's prefix, of which
-    transformers would take either.
+    Returns the names of the weights, without the family's prefix; empty without weights. Refused too: a weight that is
+    there twice, in two files or with and without the family's prefix, of which transformers would take either.
     """
     files = weight_files(folder, key)
     if not files:
-        return
+        return set()
     where = files[0] if len(files) == 1 else folder / WEIGHTS_INDEX
     # Names of older files, which transformers changes when it loads them.
     older = [change for change in get_checkpoint_conversion_mapping(family.model_type) or ()
@@ -131,3 +133,4 @@ def _check_header(folder: Path, key: str, family: Family, expected: dict[str, tu
         if shapes.get(name) != shape:
             found = f"shape {shapes[name]}" if name in shapes else "missing"
             raise InputError(f"{key}: {where}: {name}: {found}, expected shape {shape} by its config.json")
+    return names

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def evaluations_to_choose_from(recipe: Recipe, max_steps: int, done: int) -> int
 def determining_settings(
     recipe: Recipe, *, train: Mapping[str, str], selection: tuple[str, str] | None, max_length: int,
     masks_tokens: bool, dropout: float, configuration: Mapping[str, Any], max_steps: int, kernels: str,
-    weights: Path | None = None,
+    weights: Path | None = None, family: str = "", head_rows: Sequence[int] | None = None,
 ) -> dict[str, bool | int | float | str | None]:
     """Settings that the results of this run depend on, except the seed; all defaults resolved.
 
@@ -68,7 +68,9 @@ def determining_settings(
     picks the checkpoint. masks_tokens: whether training masks tokens. dropout: rate of the model's hidden states.
     configuration: settings of the model as built that shape its outputs or new weights, and its other dropout rates.
     max_steps: the length of the run. kernels: the backend that was found. weights: folder that `model.name` led to,
-    whose weights are hashed (seconds for XLM-R large). Of `init_from`, that run's record is read.
+    whose weights are hashed (seconds for XLM-R large). Of `init_from`, that run's record is read. family: architecture
+    of random weights, unless it is the default one. head_rows: for each label, the row of a finished classifier that it
+    was given; equal weights under other class names are another start.
     """
     cell, rows = selection or ("", "")
     settings = {name: value for name, value in _flat(recipe.model_dump(mode="json"))
@@ -81,9 +83,11 @@ def determining_settings(
         "selection.cell": cell, "selection.rows": _rows_of([rows]) if rows else "",
         "selection.evaluations": evaluations_to_choose_from(recipe, max_steps, max_steps),
         "selection.window": 1.0 - selection_starts(recipe.robust),
-        "model.origin": _origin(recipe, weights), "model.dropout": dropout,
+        "model.origin": _origin(recipe, weights, family), "model.dropout": dropout,
         "model.config": hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:PREFIX],
     }
+    if head_rows is not None:
+        settings["model.head"] = f"rows {', '.join(map(str, head_rows))}"[:LONGEST_NAMES]
     if isinstance(recipe.robust, BallSettings):
         settings["kernels"] = kernels
     else:  # kernels compute perturbations in a ball
@@ -110,7 +114,7 @@ def _rows_of(hashes: Iterable[str]) -> str:
     return hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()[:PREFIX]
 
 
-def _origin(recipe: Recipe, weights: Path | None) -> str:
+def _origin(recipe: Recipe, weights: Path | None, family: str) -> str:
     """Origin of the model by content.
 
     An earlier run enters as its recipe, not its weights: in a chain, seed s starts from seed s of the stage before, and
@@ -123,7 +127,7 @@ def _origin(recipe: Recipe, weights: Path | None) -> str:
         return f"weights {_weights_sha256(Path(recipe.init_from) / BEST)}"
     if recipe.model.name is not None:
         return f"weights {_weights_sha256(weights or Path(recipe.model.name))}"
-    return " ".join(filter(None, ("random", recipe.model.family, recipe.model.random)))
+    return " ".join(filter(None, ("random", family, recipe.model.random)))
 
 
 def _weights_sha256(folder: Path) -> str:

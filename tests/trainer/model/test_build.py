@@ -17,6 +17,7 @@ from data_prep.base.errors import InputError
 from data_prep.shards.manifest import Manifest
 from data_prep.shards.read import open_cell
 from data_prep.shards.tokenizers import tokenizer_fingerprint
+from tests.random_cells import TYPED
 from tests.trainer.small_runs import PGD, TEXT, run, weights_of, write_recipe
 from trainer.config import load_recipe
 from trainer.kinds import KINDS
@@ -147,6 +148,13 @@ def test_another_tokenizer_is_refused(recipe: Path, manifest: Manifest, pretrain
     loaded = PreTrainedTokenizerFast.from_pretrained(tmp_path / "named")
     same = manifest.tokenizer.model_copy(update={"fingerprint": tokenizer_fingerprint(loaded)})
     build(recipe, manifest.model_copy(update={"tokenizer": same}), **{"model.name": str(tmp_path / "named")})
+
+
+def test_random_weights_have_the_token_types_of_the_shards(recipe: Path, manifest: Manifest) -> None:
+    typed = manifest.tokenizer.model_copy(update={"template": TYPED})
+    model, _ = build(recipe, manifest.model_copy(update={"tokenizer": typed}))
+    assert model.config.type_vocab_size == len(model.roberta.embeddings.token_type_embeddings.weight) == 2
+    assert build(recipe, manifest)[0].config.type_vocab_size == 1
 
 
 def test_too_small_a_table_is_refused(recipe: Path, manifest: Manifest, pretrained: Path) -> None:

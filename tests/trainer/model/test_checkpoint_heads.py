@@ -58,6 +58,18 @@ def test_deberta_as_its_authors_store_it(recipe: Path, shards: Path, tmp_path: P
     assert torch.equal(pairs.deberta.encoder.rel_embeddings.weight, weights["deberta.encoder.rel_embeddings.weight"])
 
 
+def test_deberta_as_early_releases_of_transformers_stored_it(recipe: Path, shards: Path, tmp_path: Path) -> None:
+    """A masked language model of their own, and a config.json without a word on it."""
+    model = saved(tmp_path, "deberta-v2", legacy=True)
+    content = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    del content["legacy"]
+    (tmp_path / "config.json").write_text(json.dumps(content), encoding="utf-8")
+    words, origin = build(recipe, shards, "mlm", tmp_path)
+    assert origin["new_keys"] == origin["dropped_keys"] == []
+    for name, value in model.state_dict().items():
+        assert torch.equal(words.state_dict()[name], value), name
+
+
 def test_modernbert_keeps_the_dense_layer_of_its_head(recipe: Path, shards: Path, tmp_path: Path) -> None:
     model = saved(tmp_path, "modernbert")
     assert "decoder.weight" not in load_file(tmp_path / "model.safetensors"), "tied"

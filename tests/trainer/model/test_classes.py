@@ -65,7 +65,7 @@ def test_the_same_order_is_left_alone(recipe: Path, manifest: Manifest, tmp_path
         folder, _ = classifier(recipe, manifest, tmp_path / names[1], names)
         model, origin = build(recipe, manifest, folder)
         assert model.classifier.out_proj.bias.tolist() == [20.0, 21.0, 22.0]
-        assert origin == {"model.name": str(folder), "new_keys": [], "dropped_keys": []}
+        assert origin == {"model.name": str(folder), "new_keys": [], "dropped_keys": [], "head_rows": [0, 1, 2]}
 
 
 @pytest.mark.parametrize("names", [["positive", "negative", "neutral"], ["LABEL_0", "LABEL_1", "LABEL_2"]], ids=str)

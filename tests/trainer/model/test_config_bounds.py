@@ -53,7 +53,8 @@ OTHERS: dict[str, dict[str, Any]] = {
 ELSEWHERE = {
     "modernbert": {"rope_scaling", "global_rope_theta", "local_rope_theta", "global_attn_every_n_layers"},
     "eurobert": {"rope_scaling", "rope_theta"},
-    "gte": {"rope_scaling", "rope_theta", "position_embedding_type", "layer_norm_type", "logn_attention_scale"},
+    "gte": {"rope_scaling", "rope_theta", "position_embedding_type", "layer_norm_type", "logn_attention_scale",
+            "is_decoder", "add_cross_attention"},
 }
 SOUND = {"vocab_size": 70, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 40,
          "pad_token_id": 0}
@@ -109,10 +110,12 @@ def test_settings_of_older_files(tmp_path: Path) -> None:
     ("modernbert", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
     ("modernbert", {"rope_parameters": {"full_attention": {"rope_type": "yarn", "factor": 4.0}}}),
     ("modernbert", {"rope_parameters": {"rope_theta": 10000.0}}), ("modernbert", {"global_rope_theta": 0}),
+    ("bert", {"is_decoder": True}), ("xlm-roberta", {"is_decoder": True}), ("gte", {"add_cross_attention": True}),
     ("modernbert", {"classifier_pooling": "max"}), ("modernbert", {"hidden_activation": "os.system"}),
 ], ids=str)
 def test_contradictions_are_refused(name: str, change: dict[str, Any], tmp_path: Path) -> None:
-    read(tmp_path, name, SOUND)
+    sound = {"max_position_embeddings": 300, "type_vocab_size": 1} | SOUND
+    read(tmp_path, name, sound)
     with pytest.raises(InputError, match=r"model.name: .*config\.json: ") as caught:
-        read(tmp_path, name, SOUND | change)
+        read(tmp_path, name, sound | change)
     assert "\n" not in str(caught.value)

@@ -28,8 +28,8 @@ from trainer.train import count_steps, determined_by, train
 def determined(recipe: Path, **overrides: str) -> dict[str, Any]:
     settings = load_recipe(str(recipe), overrides)
     data = open_training_data(settings.data)
-    model, _ = build_model(settings, data.manifest, data.max_length)
-    return determined_by(settings, data, count_steps(settings, data), "cpu", model.config)
+    model, origin = build_model(settings, data.manifest, data.max_length)
+    return determined_by(settings, data, count_steps(settings, data), "cpu", model.config, origin)
 
 
 def digest_of(recipe: Path, **overrides: str) -> str:
@@ -52,6 +52,27 @@ def test_the_seed_and_how_a_run_executes_are_no_part_of_it(recipe: Path) -> None
 ])
 def test_all_else_is(recipe: Path, key: str, value: str) -> None:
     assert digest_of(recipe, **{key: value}) != digest_of(recipe)
+
+
+def test_equal_weights_under_other_class_names_are_another_start(recipe: Path, tmp_path: Path) -> None:
+    """A head that is kept, kept in another order, or drawn anew."""
+    settings = load_recipe(str(recipe), {})
+    data = open_training_data(settings.data)
+    model, _ = build_model(settings, data.manifest, data.max_length)
+    labels = data.manifest.labels
+    digests = set()
+    for number, names in enumerate((labels, labels[1:] + labels[:1], ["LABEL_0", "LABEL_1", "LABEL_2"])):
+        model.config.id2label = dict(enumerate(names))
+        model.config.label2id = {name: row for row, name in enumerate(names)}
+        model.save_pretrained(tmp_path / str(number))
+        digests.add(digest_of(recipe, **{"model.random": "null", "model.name": str(tmp_path / str(number))}))
+    assert len(digests) == 3
+
+
+def test_the_family_of_random_weights_counts(recipe: Path) -> None:
+    assert digest_of(recipe, **{"model.family": "xlm-roberta"}) == digest_of(recipe)
+    assert determined(recipe, **{"model.family": "bert"})["model.origin"] == "random bert tiny"
+    assert determined(recipe)["model.origin"] == "random tiny"
 
 
 SGD, PGD, FGM, NOISE = ({"optimizer.name": "sgd"}, {"robust.method": "pgd"}, {"robust.method": "fgm"},

@@ -39,6 +39,9 @@ class Bounds(ConfigBounds):
     classifier_dropout: Share | None = None
     pad_token_id: TokenId = 0
     tie_word_embeddings: bool = True
+    # Attention to the tokens before only, or to another model's: not an encoder.
+    is_decoder: Literal[False] = Field(default=False, exclude=True)
+    add_cross_attention: Literal[False] = Field(default=False, exclude=True)
 
     @model_validator(mode="after")
     def _agree(self) -> Bounds:

@@ -53,7 +53,8 @@ class Bounds(ConfigBounds):
     pooler_hidden_act: Activation = "gelu"
     pooler_dropout: Share = 0.0
     cls_dropout: Share | None = None
-    # Microsoft's folders do not say; their masked language model is the one that transformers calls not legacy.
+    # Microsoft's folders do not say; their masked language model is the one that transformers calls not legacy. Nor do
+    # folders of early releases of transformers, whose one is (`told_by_weights`).
     legacy: bool = False
 
     @field_validator("pos_att_type", mode="before")
@@ -166,5 +167,6 @@ FAMILY = Family(
     words=bert.words,
     embed=_embed,
     run=_run,
+    told_by_weights={"cls.predictions.": {"legacy": True}},
     refused_precisions={"fp16": "overflows"},
 )

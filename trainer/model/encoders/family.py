@@ -91,6 +91,8 @@ class Family:
     part of that layer."""
     languages: Callable[[Any], Mapping[str, int] | None] = lambda config: None
     """(config) -> row of its language embeddings by language, ISO code without script; None if it has none."""
+    told_by_weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Start of a weight's name -> settings of a config.json that leaves them out and has such a weight beside it."""
     refused_precisions: Mapping[str, str] = field(default_factory=dict)
     """Precision that the architecture does not work in -> reason."""
 

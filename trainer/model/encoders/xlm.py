@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer.kinds.batch import Batch
-from trainer.kinds.languages import base_code, language_number
+from trainer.kinds.languages import LONGEST_CODE, base_code, language_number
 from trainer.model.encoders import bert
 from trainer.model.encoders.family import ConfigBounds, Family, Head, TokenId
 from trainer.settings import Share
@@ -106,10 +106,12 @@ def _has_languages(config: Any) -> bool:
 
 
 def _languages(config: Any) -> dict[str, int] | None:
-    """As in `Family`; `zh_classical` beside `zh` is another language, not a script, and left out."""
+    """As in `Family`; `zh_classical` beside `zh` is another language, not a script, and left out, as are codes that
+    `language_number` cuts."""
     if not _has_languages(config):
         return None
-    return {language: row for language, row in config.lang2id.items() if language == base_code(language)}
+    return {language: row for language, row in config.lang2id.items()
+            if language == base_code(language) and len(language.encode()) <= LONGEST_CODE}
 
 
 def _shape(hidden: int, layers: int, heads: int) -> dict[str, int]:

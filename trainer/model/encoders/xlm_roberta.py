@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from trainer.kinds.batch import Batch
@@ -26,7 +25,6 @@ TOKEN_BIASES = ("lm_head.bias", "lm_head.decoder.bias")
 class Bounds(bert.Bounds):
     """Bounds of an XLM-R configuration."""
 
-    layer_norm_eps: float = Field(default=1e-5, gt=0, le=1)
     pad_token_id: TokenId = 1
     bos_token_id: TokenId = 0
     eos_token_id: TokenId = 2

@@ -9,10 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from pydantic import Field
 from torch import Tensor
 
 from trainer.kinds.batch import Batch
 from trainer.model.encoders import bert, xlm_roberta
+
+
+class Bounds(xlm_roberta.Bounds):
+    """Bounds of an XLM-R XL configuration."""
+
+    layer_norm_eps: float = Field(default=1e-5, gt=0, le=1)
 
 
 def run(encoder: Any, x_BLH: Tensor, batch: Batch, first: int, last: int) -> Tensor:
@@ -25,6 +32,7 @@ def run(encoder: Any, x_BLH: Tensor, batch: Batch, first: int, last: int) -> Ten
 FAMILY = replace(
     xlm_roberta.FAMILY,
     model_type="xlm-roberta-xl",
+    config_bounds=Bounds,
     sizes={"tiny": bert.shape(64, 2, 4, 128), "base": bert.shape(768, 12, 12, 3072),
            "large": bert.shape(2560, 36, 32, 10240)},
     run=run,
