@@ -11,7 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from data_prep.shards.template import InputTemplate
+from tests.random_cells import PLAIN, TYPED, VOCABULARY
 from trainer.kinds.batch import Batch
+from trainer.model.encoders import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,12 @@ SITES: dict[str, SiteModules] = {
 def site_module(model: Any, site: str) -> nn.Module:
     """The module of a transformers model whose output is the site."""
     return SITES[model.config.model_type].module(model, site)
+
+
+def template_of(family: str) -> InputTemplate:
+    """A template as of the family's tokenizers: with a second token type if its models have one."""
+    types = FAMILIES[family].token_types(FAMILIES[family].random_config("tiny", VOCABULARY, 24, pad_id=1))
+    return TYPED if (types or 0) > 1 else PLAIN
 
 
 def inputs_of(model: Any, batch: Batch) -> dict[str, Tensor]:

@@ -6,16 +6,27 @@ Each pair of method, stage, ranks and site occurs once or more; `test_exactness.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 
-from tests.distributed.test_exactness import RTOL, Case, Runs, largest_error, run_on_ranks, write_recipes
-from tests.encoder_sites import NOT_CHECKPOINTED
-from tests.random_cells import PLAIN, TYPED
+from tests import oracle
+from tests.distributed.test_exactness import (
+    RTOL,
+    Case,
+    Runs,
+    largest_error,
+    relative_error,
+    run_on_ranks,
+    write_recipes,
+)
+from tests.encoder_sites import NOT_CHECKPOINTED, template_of
+from trainer.config import load_recipe
 from trainer.model.encoders import FAMILIES
 
 pytestmark = pytest.mark.timeout(1200)  # all families train before the first test
@@ -34,12 +45,10 @@ CASES = [Case(method, site, stage, world, accumulation, "sgd", variant)
 
 
 def prepare(root: Path, name: str) -> tuple[list[object], Runs]:
-    """(case that trains the start, the family's runs) below `root`, with token types where the family has any."""
-    types = FAMILIES[name].token_types(FAMILIES[name].random_config("tiny", 60, 24, pad_id=1)) or 0
+    """(case that trains the start, the family's runs) below `root`."""
     folder = root / name
     folder.mkdir()
-    start, recipe = write_recipes(
-        folder, f"family: {name}, random: tiny", TYPED if types > 1 else PLAIN, updates=UPDATES)
+    start, recipe = write_recipes(folder, f"family: {name}, random: tiny", template_of(name), updates=UPDATES)
     return start, Runs(recipe)
 
 
@@ -62,17 +71,40 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Runs]:
     return found
 
 
+def rounding(family: Runs, case: Case) -> float:
+    """Error of the plain loop itself from starts whose weights were changed in the last digit; the largest of three.
+
+    A token of which the divergence has almost no gradient goes where rounding says: some case of smart at layer 1
+    meets one, of DeBERTa at this radius, of ModernBERT and EuroBERT at others.
+    """
+    expected, losses = family.oracle(case)
+    start, errors = family.folder / "start" / "best", []
+    for seed in range(3):
+        changed = family.folder / f"changed-{seed}"
+        shutil.copytree(start, changed, dirs_exist_ok=True)
+        generator = torch.Generator().manual_seed(seed)
+        weights = {key: value * (1 + 2**-24 * torch.randn(value.shape, generator=generator))
+                   for key, value in load_file(start / "model.safetensors").items()}
+        save_file(weights, changed / "model.safetensors", metadata={"format": "pt"})
+        found, other = oracle.train(load_recipe(
+            str(family.recipe_file), case.oracle.overrides() | {"model.name": str(changed)}))
+        errors += [largest_error(found, expected), relative_error(other, losses)]
+    return max(errors)
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_parameters_equal_the_plain_loop(runs: dict[str, Runs], name: str, case: Case) -> None:
-    runs[name].check_parameters(fitting(name, case))
+    family, case = runs[name], fitting(name, case)
+    error = family.error(case)
+    assert error <= RTOL or error <= min(3 * rounding(family, case), 10 * RTOL)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_methods_and_training_move_the_parameters(runs: dict[str, Runs], name: str) -> None:
     """The comparison could not fail if methods made no difference or training stood still."""
     one = runs[name]
-    found = [one.oracle(case)[0] for case in {case.oracle: case for case in CASES}.values()]
+    found = [one.oracle(case)[0] for case in {case.oracle for case in CASES}]
     found.append(load_file(one.folder / "start" / "best" / "model.safetensors"))
     for this, other in combinations(found, 2):
         assert largest_error(this, other) > 30 * RTOL
@@ -81,7 +113,7 @@ def test_methods_and_training_move_the_parameters(runs: dict[str, Runs], name: s
 def test_each_pair_occurs() -> None:
     aspects = [(case.method, case.site if case.method != "plain" else "", case.stage, case.world) for case in CASES]
     for one, other in combinations(range(4), 2):
-        found = {(aspect[one], aspect[other]) for aspect in aspects if aspect[1]}
+        found = {(aspect[one], aspect[other]) for aspect in aspects if aspect[1] or 1 not in (one, other)}
         assert len(found) == len({pair[0] for pair in found}) * len({pair[1] for pair in found})
-    assert {(case.method, case.stage) for case in CASES} == {
-        (method, stage) for method in ("plain", "pgd", "smart") for stage in (0, 2, 3)}
+    assert {case.method for case in CASES} == {"plain", "pgd", "smart"}
+    assert {case.stage for case in CASES} == {0, 2, 3}

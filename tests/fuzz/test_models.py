@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+import resource
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from transformers import XLMRobertaModel
+from transformers import AutoModelForSequenceClassification, XLMRobertaModel
 
 from data_prep.shards.manifest import Manifest
 from data_prep.shards.read import open_cell
@@ -25,6 +27,7 @@ from trainer.data.collate import collate
 from trainer.kinds import KINDS
 from trainer.kinds.tokens import tokens_of
 from trainer.model.build import build_model
+from trainer.model.encoders import FAMILIES
 from trainer.model.site import SiteModel
 
 ORIGINS = st.sampled_from(["init_from", "model.name"])
@@ -180,6 +183,65 @@ def test_damaged_tokenizers(finished: Path, tokenizer_folder: Path, manifest: Ma
         other = ({"tokenizer.json", "tokenizer_config.json"} - {file}).pop()
         shutil.copy(tokenizer_folder / other, run / "best" / other)
         check(run, "model.name", manifest)
+
+
+# --- every encoder family -------------------------------------------------------------------------------------------
+families = pytest.mark.parametrize("name", FAMILIES)
+SETTINGS = [None, True, 0, 1, -1, 2, 3, 7, 64, 2**16, 2**20, 2**24, 2**31, 10**30, 0.5, -0.5, 1e-320, 1e308,
+            float("nan"), "", "gelu", "os.system", "x" * 5000, [], [1, 2], {}, {"a": 1}]
+MOST_MEMORY = 500 * 2**20  # bytes
+
+
+@pytest.fixture(scope="module")
+def classifiers(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of `<family>/best`, a tiny classifier each, as transformers saves it; read only."""
+    place = tmp_path_factory.mktemp("families")
+    for name, family in FAMILIES.items():
+        config = family.random_config("tiny", manifest.tokenizer.vocab_size, 24, pad_id=manifest.tokenizer.pad_id,
+                                      id2label=dict(enumerate(manifest.labels)))
+        AutoModelForSequenceClassification.from_config(config).save_pretrained(place / name / "best")
+    return place
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MOST_MEMORY
+
+
+@families
+def test_a_sound_model_of_every_family_is_taken(classifiers: Path, manifest: Manifest, name: str) -> None:
+    assert check(classifiers / name, "model.name", manifest)
+
+
+@families
+@fuzzed(30)
+@given(data=st.data())
+def test_damaged_configurations_of_every_family(
+    classifiers: Path, manifest: Manifest, name: str, data: st.DataObject
+) -> None:
+    """Most damage is done to settings that are read."""
+    good = json.loads((classifiers / name / "best" / "config.json").read_bytes())
+    read = st.sampled_from(sorted(FAMILIES[name].config_bounds.model_fields))
+    changed = st.dictionaries(read, st.sampled_from(SETTINGS), min_size=1, max_size=2).map(lambda some: good | some)
+    content = json.dumps(data.draw(st.one_of(changed, changed, damaged_tree(good)))).encode()
+    with scratch() as folder, within_memory():
+        check(damage(classifiers / name, folder, "best/config.json", content), "model.name", manifest)
+
+
+@families
+@fuzzed(8)
+@given(data=st.data())
+def test_damaged_headers_of_every_family(
+    classifiers: Path, manifest: Manifest, name: str, data: st.DataObject
+) -> None:
+    good = (classifiers / name / "best" / "model.safetensors").read_bytes()
+    (size,) = struct.unpack("<Q", good[:8])
+    header = json.dumps(data.draw(damaged_tree(json.loads(good[8 : 8 + size])))).encode()
+    with scratch() as folder, within_memory():
+        content = struct.pack("<Q", len(header)) + header + good[8 + size :]
+        check(damage(classifiers / name, folder, "best/model.safetensors", content), "model.name", manifest)
 
 
 # --- folders made to harm -------------------------------------------------------------------------------------------

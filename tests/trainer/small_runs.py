@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.random_cells import write_random_cell
+from data_prep.shards.template import InputTemplate
+from tests.random_cells import PLAIN, write_random_cell
 from trainer.monitor.meter import Meter
 from trainer.monitor.step_reduction import StepResult
 from trainer.monitor.watcher import Watcher
@@ -31,11 +32,11 @@ class Interrupted(Exception):
     """Stands for a process that dies."""
 
 
-def write_cells(root: Path) -> None:
+def write_cells(root: Path, template: InputTemplate = PLAIN) -> None:
     """Cells for pair and mlm runs below `root`."""
     for name, rows, kind in (("xnli/train/en", 60, "pair"), ("xnli/dev/en", 20, "pair"), ("xnli/dev/de", 20, "pair"),
                              ("text/train/en", 60, "mlm"), ("text/dev/en", 20, "mlm")):
-        write_random_cell(root, name, rows, kind=kind, seed=len(name) + rows)
+        write_random_cell(root, name, rows, kind=kind, seed=len(name) + rows, template=template)
 
 
 def write_recipe(folder: Path, shards: Path) -> Path:

@@ -14,8 +14,7 @@ import transformers
 from torch import Tensor
 from transformers.models.eurobert import modeling_eurobert
 
-from data_prep.shards.template import InputTemplate
-from tests.encoder_sites import NOT_CHECKPOINTED, added, inputs_of, site_module
+from tests.encoder_sites import NOT_CHECKPOINTED, added, inputs_of, site_module, template_of
 from trainer.data.collate import collate
 from trainer.kinds import KINDS
 from trainer.kinds.batch import Batch
@@ -50,13 +49,6 @@ heads = pytest.mark.parametrize(("name", "head"), [
 families = pytest.mark.parametrize("name", FAMILIES)
 
 
-@cache
-def template(name: str) -> InputTemplate:
-    """Template with a second token type where the family has one."""
-    types = FAMILIES[name].token_types(FAMILIES[name].random_config("tiny", VOCABULARY, LONGEST, pad_id=PAD))
-    return InputTemplate(single="0 A 2", pair="0 A 2 B:1 2:1" if (types or 0) > 1 else "0 A 2 2 B 2")
-
-
 def batch_of(name: str, rows: int = 5, pad_to: int | None = None) -> Batch:
     """Pairs and singles of very different lengths, padded on the right; every fifth token is a masked word.
 
@@ -65,7 +57,7 @@ def batch_of(name: str, rows: int = 5, pad_to: int | None = None) -> Batch:
     generator = np.random.default_rng(0)
     texts = [(generator.integers(4, VOCABULARY - 1, 3 + 4 * row),
               generator.integers(4, VOCABULARY - 1, (0, 2, 9)[row % 3])) for row in range(rows)]
-    tokens = Tokens(template(name), pad_id=PAD, mask_id=VOCABULARY - 1, unk_id=3, vocab_size=VOCABULARY)
+    tokens = Tokens(template_of(name), pad_id=PAD, mask_id=VOCABULARY - 1, unk_id=3, vocab_size=VOCABULARY)
     languages = np.tile([language_number(code) for code in ("de", "sw")], (rows, 1))
     batch = collate(texts, np.arange(rows), tokens, LONGEST, pad_to, languages)
     labels = torch.where(batch.content_mask & (torch.arange(batch.input_ids.shape[1]) % 5 == 2), batch.input_ids, -100)
