@@ -43,7 +43,8 @@ def check_origin(recipe: Recipe, manifest: Manifest) -> None:
 def transfer_encoder(folder: Path, model: PreTrainedModel, head: str) -> dict[str, Any]:
     """Load the encoder weights in `folder` into `model`; its `head` keeps its fresh weights.
 
-    Weights of a head inside the encoder (`Head.inside_encoder`) are loaded where both have them.
+    Weights of a head inside the encoder (`Head.inside_encoder`), and those of pre-training beside it
+    (`Family.pretrained_head`), are loaded where both have them.
 
     Returns {"encoder_keys": number of weights loaded, "dropped_keys": the old head's, "new_keys": the new head's}.
     Raises InputError where a weight of the encoder is missing, left over, or of another shape: a partial load would
@@ -63,7 +64,8 @@ def transfer_encoder(folder: Path, model: PreTrainedModel, head: str) -> dict[st
         raise InputError(f"{weights}: {len(missing)} encoder weights are missing, e.g. {missing[0]}")
     if left := sorted(key for key in encoder - wanted if not family.in_a_head(key)):
         raise InputError(f"{weights}: {len(left)} encoder weights have no place here, e.g. {left[0]}")
-    loaded = sorted(encoder & wanted)
+    trained = {key for key in old.keys() & new.keys() if key.startswith(family.pretrained_head)}
+    loaded = sorted(encoder & wanted | trained)
     for key in loaded:
         if old[key].shape != new[key].shape:
             found, expected = tuple(old[key].shape), tuple(new[key].shape)

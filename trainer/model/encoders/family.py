@@ -93,6 +93,9 @@ class Family:
     """(config) -> row of its language embeddings by language, ISO code without script; None if it has none."""
     told_by_weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Start of a weight's name -> settings of a config.json that leaves them out and has such a weight beside it."""
+    pretrained_head: tuple[str, ...] = ()
+    """Starts of the names of weights beside the encoder that every head has and pre-training has trained (ModernBERT's
+    dense layer and norm); a run from an earlier one takes them over, as loading a pre-trained model does."""
     refused_precisions: Mapping[str, str] = field(default_factory=dict)
     """Precision that the architecture does not work in -> reason."""
 

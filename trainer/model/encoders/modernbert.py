@@ -174,6 +174,7 @@ FAMILY = Family(
     dropouts={"mlp": "mlp_dropout", "attention": "attention_dropout", "embeddings": "embedding_dropout"},
     max_length=lambda config: config.max_position_embeddings,
     token_types=lambda config: None,
+    pretrained_head=("head.",),
     shapes=_shapes,
     words=_words,
     embed=_embed,
