@@ -26,6 +26,9 @@ if [ "$code" != . ]; then
   export PYTHONPATH="$code${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1
 fi
 
+# Variables of another launcher, passed on from the shell that submitted the job, would tell each task that it is alone.
+unset RANK WORLD_SIZE LOCAL_RANK
+
 # Ranks find each other at the first node of the job, on a port that no other job of the node has, and below those that
 # the kernel gives out by itself.
 MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)

@@ -1,12 +1,14 @@
-"""Which tests are slow: not in the default suite (`pytest`), run besides by `.ci/run` (`pytest -m slow`)."""
+"""Slow tests, which are not in the default suite (`pytest`), run besides by `.ci/run` (`pytest -m slow`)."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
+LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 SLOW = (
     "chaos",  # commands and ranks killed and started again
     "distributed",  # several ranks at every ZeRO stage against the plain loop
@@ -24,3 +26,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(HERE).as_posix().startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Remove the launcher variables that a command in this process has set: later tests start processes of their own,
+    a SLURM job among them, that would take themselves for its only rank."""
+    for name in LAUNCHER:
+        os.environ.pop(name, None)

@@ -83,7 +83,8 @@ def jobs(cluster: Cluster, recipe: Path) -> dict[str, str]:
     found = {
         # The signal comes on the first tick of SLURM's clock of 30 s that finds the job more than 15 s old.
         "timed": submit(cluster, recipe, "timed", BESIDE, "--time=1", "--signal=USR1@15", PACE="2 4"),
-        "whole": submit(cluster, recipe, "whole", ALONE),
+        # As from a shell that another launcher has set up: its variables must not reach the ranks.
+        "whole": submit(cluster, recipe, "whole", ALONE, RANK="0", WORLD_SIZE="1", LOCAL_RANK="0"),
         "cancelled": submit(cluster, recipe, "disturbed", ALONE, PACE="1 1", ACT="scancel"),
     }
     after = f"--dependency=afterany:{found['cancelled']}"

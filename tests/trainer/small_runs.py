@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from data_prep.shards.template import InputTemplate
+from tests.conftest import LAUNCHER
 from tests.random_cells import PLAIN, write_random_cell
 from trainer.monitor.meter import Meter
 from trainer.monitor.step_reduction import StepResult
 from trainer.monitor.watcher import Watcher
 from trainer.train import train
 
-LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # At ZeRO 3 DeepSpeed leaves weights as small as those of the tests whole on every rank, unless it is told not to.
 ZERO3 = {"engine.config": str(Path(__file__).with_name("zero3_sharded.json"))}
 TEXT = {"data.train": "[text/train/en]", "data.dev": "[text/dev/en]"}
