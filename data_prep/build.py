@@ -335,9 +335,15 @@ def _with_keys(plan: Plan, batches: Iterable[TextBatch]) -> Iterator[TextBatch]:
         yield batch if plan.draft.keys == "publisher" else replace(batch, keys=[])
 
 
+def _rows(manifest: Manifest) -> str:
+    """Number of rows in words; windows are told apart from the rows that they are cut from."""
+    windows = f" in {manifest.rows:,} windows" if manifest.further_windows else ""
+    return f"{manifest.examples:,} rows{windows}"
+
+
 def _report(plan: Plan, manifest: Manifest, console: Console) -> None:
     """Print a line per finished cell, and a line per note on it."""
-    console.print(f"written  {plan.path} ({manifest.rows:,} rows)", soft_wrap=True)
+    console.print(f"written  {plan.path} ({_rows(manifest)})", soft_wrap=True)
     for reason, n in sorted(manifest.skipped.items()):
         console.print(f"         {n:,} rows left out: {reason}", soft_wrap=True)
     for reason, n in sorted(manifest.kept.items()):

@@ -34,22 +34,25 @@ class Synonyms:
     neighbours: Neighbours
     copies: int
     seed: int
+    texts: tuple[str, ...] = ("first", "second")
+    """Names of the plain texts of a row."""
 
     def __call__(self, batch: TextBatch) -> tuple[TextBatch, dict[str, int]]:
         result = TextBatch()
         counts = {"words": 0, "words_with_neighbour": 0}
         keys = batch.keys or [str(row) for row in batch.ids]
-        rows = zip(batch.ids, batch.first, batch.second, batch.labels, keys, strict=True)
-        for row, first, second, label, key in rows:
-            for text in (first, second):
+        texts = [name for name in self.texts if name in batch.columns]
+        for at, (row, key) in enumerate(zip(batch.ids, keys, strict=True)):
+            values = {name: column[at] for name, column in batch.columns.items()}
+            for text in (values[name] for name in texts):
                 words = WORD.findall(text)
                 counts["words"] += len(words)
                 counts["words_with_neighbour"] += sum(bool(self._choices(word)) for word in words)
-            result.add(row * (self.copies + 1), first, second, label, f"{key}#0")
+            result.add(row * (self.copies + 1), values, f"{key}#0")
             for copy in range(1, self.copies + 1):
                 draw = random.Random(f"{self.seed}/{row}/{copy}")
-                result.add(row * (self.copies + 1) + copy, self.perturb(first, draw), self.perturb(second, draw), label,
-                           f"{key}#{copy}")
+                perturbed = {name: self.perturb(values[name], draw) for name in texts}
+                result.add(row * (self.copies + 1) + copy, values | perturbed, f"{key}#{copy}")
         return result, counts
 
     def perturb(self, text: str, draw: random.Random) -> str:

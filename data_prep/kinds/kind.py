@@ -17,7 +17,7 @@ from data_prep.tasks.task import Task
 
 @dataclass(frozen=True)
 class Encoded:
-    """One batch as columns of a cell; `counts` are numbers for the manifest: `rows`, `truncated`."""
+    """One batch as columns of a cell; `counts` are numbers for the manifest: `rows` of the source, `truncated`."""
 
     table: pa.Table
     counts: dict[str, int]
@@ -27,7 +27,12 @@ class Kind(Protocol):
     """See the parts of the protocol."""
 
     columns: Mapping[str, str]
-    """Columns beside `id`, `key` and `length`: name -> type, see `shards.columns`."""
+    """Columns beside `id`, `key` and `length`: name -> type, see `shards.columns`. A kind whose rows may yield several
+    windows has the column `window`, their number within the row from 0."""
+    fields: Mapping[str, tuple[str, ...]]
+    """Fields of a record, and other names that people give them (for columns of their own files)."""
+    texts: tuple[str, ...]
+    """Fields of plain text, which an augmentation may rewrite; empty where it may not."""
 
     def read(self, record: Record, task: Task) -> Row | str:
         """Turn a raw record into a row, or return the reason to leave it out.

@@ -18,17 +18,19 @@ from data_prep.tasks.task import Task
 
 METRIC = "perplexity"
 columns: Mapping[str, str] = {"first_ids": "token_ids", "second_ids": "token_ids"}
+fields: Mapping[str, tuple[str, ...]] = {"texts": ("text",)}
+texts: tuple[str, ...] = ("first", "second")
 
 
 def read(record: Record, task: Task) -> Row | str:
     """One text or two; of two, a blank one is dropped. Left out: blank lines, and more than two texts."""
-    texts = [text or "" for text in record.texts]
+    texts = [text or "" for text in record.values["texts"]]
     if not any(text.strip() for text in texts):
         return BLANK
     if len(texts) > 2:
         return MORE_TEXTS
     first, *more = [text for text in texts if text.strip()]
-    return Row(record.row, first, more[0] if more else "", key=record.key)
+    return Row(record.row, {"first": first, "second": more[0] if more else ""}, record.key)
 
 
 def encode(batch: TextBatch, tokenizer: Tokenizer, max_length: int, template: InputTemplate) -> Encoded:

@@ -19,12 +19,17 @@ from data_prep.tasks.task import Task
 
 METRICS = ("accuracy", "f1")
 columns: Mapping[str, str] = {"first_ids": "token_ids", "second_ids": "token_ids", "label": "label"}
+fields: Mapping[str, tuple[str, ...]] = {
+    "first": ("premise", "text", "sentence", "sentence1", "text1"), "second": ("hypothesis", "sentence2", "text2"),
+    "label": ("class", "category")}
+texts: tuple[str, ...] = ("first", "second")
 
 
 def read(record: Record, task: Task) -> Row | str:
-    """Both texts and the index of the label. Left out: no text, no label among labelled rows, no consensus."""
-    first, second = record.texts
-    label = record.label.lower()
+    """The texts and the index of the label. Left out: no text, no label among labelled rows, no consensus."""
+    first, second = record.values["first"], record.values.get("second", "")
+    spelt = record.values.get("label", "")
+    label = spelt.lower()
     if first is None or second is None:
         return NO_TEXT
     if label in task.no_consensus:
@@ -36,16 +41,17 @@ def read(record: Record, task: Task) -> Row | str:
     if label and label not in task.label_index:
         others = [other.name for other in TASKS.values() if label in other.label_index]
         hint = f", but of {', '.join(others)}" if others else ""
-        raise InputError(f"label {record.label!r} is not one of {', '.join(task.labels)} ({task.name}){hint}; correct "
+        raise InputError(f"label {spelt!r} is not one of {', '.join(task.labels)} ({task.name}){hint}; correct "
                          "it, remove the row, or name the task of the file")
     if not first.strip() and not second.strip():
         return EMPTY
-    return Row(record.row, first, second, task.label_index[label] if label else NO_LABEL, record.key)
+    index = task.label_index[label] if label else NO_LABEL
+    return Row(record.row, {"first": first, "second": second, "label": index}, record.key)
 
 
 def encode(batch: TextBatch, tokenizer: Tokenizer, max_length: int, template: InputTemplate) -> Encoded:
     """Token ids of both texts of each row, and its label index."""
-    return encode_texts(batch, tokenizer, max_length, template, {"label": pa.array(batch.labels, pa.int64())})
+    return encode_texts(batch, tokenizer, max_length, template, {"label": pa.array(batch["label"], pa.int64())})
 
 
 def validate(table: pa.Table, manifest: Manifest) -> None:

@@ -1,12 +1,14 @@
-"""Records as sources read them, and rows of text as they are augmented and encoded."""
+"""Records as sources read them, and rows as they are augmented and encoded: values by field of the kind."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 NO_LABEL = -1
+GOLD_FIELDS = frozenset({"label", "score", "tags", "answers"})
+"""Fields that hold gold answers, whatever the kind. Test files may lack them."""
 
 
 class Record(NamedTuple):
@@ -14,10 +16,9 @@ class Record(NamedTuple):
 
     row: int
     """Number in the source, records that are left out included."""
-    texts: Sequence[str | None]
-    """Columns of text in the order of the layout; None for a missing text."""
-    label: str = ""
-    """Label as the source spells it, "" for none."""
+    values: Mapping[str, Any]
+    """Values by field of the kind: texts, None for a missing one; labels as spelt, "" for none; lists as the source has
+    them."""
     labelled: bool = False
     """Whether the source gives labels."""
     key: str | None = None
@@ -25,12 +26,10 @@ class Record(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One row of text. `second` may be empty; `label` is the gold answer as the kind encodes it."""
+    """One row, checked: values by the names that the kind's encoder reads."""
 
     row: int
-    first: str
-    second: str
-    label: Any = NO_LABEL
+    values: Mapping[str, Any]
     key: str | None = None
 
 
@@ -39,24 +38,26 @@ class TextBatch:
     """Rows in columns."""
 
     ids: list[int] = field(default_factory=list)
-    first: list[str] = field(default_factory=list)
-    second: list[str] = field(default_factory=list)
-    labels: list[Any] = field(default_factory=list)
+    columns: dict[str, list[Any]] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
     """Empty if the source has no keys."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def add(self, row: int, first: str, second: str, label: Any, key: str | None = None) -> None:
-        """Append one row."""
+    def __getitem__(self, name: str) -> list[Any]:
+        return self.columns[name]
+
+    def add(self, row: int, values: Mapping[str, Any], key: str | None = None) -> None:
+        """Append one row; all rows have the same names."""
         self.ids.append(row)
-        self.first.append(first)
-        self.second.append(second)
-        self.labels.append(label)
+        for name, value in values.items():
+            self.columns.setdefault(name, []).append(value)
         if key is not None:
             self.keys.append(key)
 
     def pick(self, places: Sequence[int]) -> TextBatch:
         """The rows at these places of the batch."""
-        return TextBatch(*([column[at] for at in places] if column else [] for column in vars(self).values()))
+        return TextBatch([self.ids[at] for at in places],
+                         {name: [column[at] for at in places] for name, column in self.columns.items()},
+                         [self.keys[at] for at in places] if self.keys else [])

@@ -29,10 +29,10 @@ def encode_texts(
     An empty second text means a single text. The cut keeps the order of the two lengths, so that truncating the
     kept texts gives the same input as truncating the whole ones (`shards.assemble.kept_tokens`).
     """
-    firsts = token_lists(tokenizer, batch.first)
-    paired = [i for i, text in enumerate(batch.second) if text]
-    seconds: list[list[int]] = [[] for _ in batch.second]
-    for i, tokens in zip(paired, token_lists(tokenizer, [batch.second[i] for i in paired]), strict=True):
+    firsts = token_lists(tokenizer, batch["first"])
+    paired = [i for i, text in enumerate(batch["second"]) if text]
+    seconds: list[list[int]] = [[] for _ in firsts]
+    for i, tokens in zip(paired, token_lists(tokenizer, [batch["second"][i] for i in paired]), strict=True):
         seconds[i] = tokens
     n_first, n_second = _lengths(firsts), _lengths(seconds)
     single, pair = (frame.specials for frame in template.frames)
@@ -48,7 +48,7 @@ def encode_texts(
     ids = pa.array(batch.ids, pa.int64())
     table = pa.table({
         "id": ids, "key": pa.array(batch.keys) if batch.keys else ids.cast(pa.string()),
-        "first_ids": _list_column(firsts), "second_ids": _list_column(seconds), **more,
+        "first_ids": list_column(firsts), "second_ids": list_column(seconds), **more,
         "length": pa.array(np.minimum(whole, max_length).astype(np.int32))})
     return Encoded(table, {"rows": len(firsts), "truncated": int((whole > max_length).sum())})
 
@@ -72,7 +72,8 @@ def _lengths(rows: Sequence[Sequence[int]]) -> np.ndarray:
     return np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
 
 
-def _list_column(rows: Sequence[Sequence[int]]) -> pa.ListArray:
+def list_column(rows: Sequence[Sequence[int]]) -> pa.ListArray:
+    """Column of lists of int32."""
     offsets = np.zeros(len(rows) + 1, dtype=np.int32)
     np.cumsum(_lengths(rows), out=offsets[1:])
     values = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(offsets[-1]))

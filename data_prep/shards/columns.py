@@ -37,7 +37,9 @@ COLUMN_TYPES: dict[str, ColumnType] = {
     "token_ids": ColumnType("int32", many=True),  # without special tokens
     "label": ColumnType("int64", gold=True, holds_labels=True),
     "labels": ColumnType("int32", many=True, gold=True, holds_labels=True),
+    "choice": ColumnType("int64", gold=True),  # index of the right one of a row's choices
     "number": ColumnType("float64", gold=True),
+    "texts": ColumnType("string", many=True, gold=True),
     "integer": ColumnType("int64"),
     "integers": ColumnType("int32", many=True),
     "text": ColumnType("string"),

@@ -22,6 +22,9 @@ from data_prep.shards.template import InputTemplate
 FORMAT_VERSION = 3
 MANIFEST_FILE = "manifest.json"
 LONGEST_KEY = 200  # bytes
+WINDOW = "window"
+"""Column of the number of a window within its row, from 0, of kinds whose rows may yield several."""
+MOST_WINDOWS = 1024
 KEY_CANNOT_HOLD = r"[\t\n\r\x00]"  # keys stand in tab-separated files
 
 # reasons to leave out a row of the source, the keys of `skipped`
@@ -113,6 +116,8 @@ class Manifest(_Strict):
     language: Name
     split: Name
     rows: Count = 0
+    further_windows: Count = 0
+    """Rows that are a second or later window of a row of the source, which is too long for one input."""
     source_rows: int = Field(default=0, ge=0, lt=2**40)
     """Rows of the publisher's file for this cell, those left out included."""
     keys: Literal["publisher", "row"] = "row"
@@ -142,6 +147,11 @@ class Manifest(_Strict):
     data_prep_version: str
 
     @property
+    def examples(self) -> int:
+        """Rows with all windows of one counted once."""
+        return self.rows - self.further_windows
+
+    @property
     def metrics(self) -> list[str]:
         """All metrics, the one that selects checkpoints first."""
         return list(dict.fromkeys([self.metric, *self.further_metrics]))
@@ -161,8 +171,10 @@ class Manifest(_Strict):
             raise ValueError(f"labels {self.labels} with the columns {self.columns}")
         if self.rows and not self.rows_sha256:
             raise ValueError("rows without their rows_sha256")
-        if self.rows > self.source_rows * (self.copies + 1):
-            raise ValueError(f"{self.rows} rows from {self.source_rows} source_rows")
+        if self.examples > self.source_rows * (self.copies + 1):
+            raise ValueError(f"{self.examples} rows from {self.source_rows} source_rows")
+        if self.further_windows and WINDOW not in self.columns:
+            raise ValueError(f"{self.further_windows} further_windows without a column {WINDOW}")
         all_labelled = sum(self.label_counts.values()) == self.rows
         if self.rows and "label" in self.columns.values() and self.has_labels != all_labelled:
             raise ValueError(f"has_labels {self.has_labels}, but of {self.rows} rows {self.label_counts} have a label")

@@ -19,7 +19,16 @@ import pyarrow.compute as pc
 from data_prep.base.errors import InputError
 from data_prep.base.files import file_sha256
 from data_prep.shards.columns import COLUMN_TYPES, cell_schema, flat_values
-from data_prep.shards.manifest import KEY_CANNOT_HOLD, LONGEST_KEY, MANIFEST_FILE, Manifest, ShardInfo, read_manifest
+from data_prep.shards.manifest import (
+    KEY_CANNOT_HOLD,
+    LONGEST_KEY,
+    MANIFEST_FILE,
+    MOST_WINDOWS,
+    WINDOW,
+    Manifest,
+    ShardInfo,
+    read_manifest,
+)
 from data_prep.shards.tokenizers import TOKENIZERS_FOLDER
 
 if TYPE_CHECKING:
@@ -125,6 +134,9 @@ def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> pa.Table:
                 values = flat_values(table, name, COLUMN_TYPES[kind].many)
                 _check_bounds(file, name, values, 0 if manifest.has_labels else -1, len(manifest.labels) - 1)
     ids = table.column("id").to_numpy()
+    if WINDOW in manifest.columns and table.num_rows:
+        _check_bounds(file, WINDOW, table[WINDOW], 0, MOST_WINDOWS - 1)
+        ids = ids * MOST_WINDOWS + table[WINDOW].to_numpy()
     if (np.diff(ids) <= 0).any() and len(np.unique(ids)) < len(ids):
         raise InputError(f"{file}: an id occurs twice; build the cell again")
     _check_keys(file, table, manifest)
@@ -149,7 +161,7 @@ def _check_keys(file: Path, table: pa.Table, manifest: Manifest) -> None:
     if odd or pc.max(pc.binary_length(keys)).as_py() > LONGEST_KEY:
         raise InputError(f"{file}: a key is empty, longer than {LONGEST_KEY} bytes, or holds a tab or a line break; "
                          "build the cell again")
-    if pc.count_distinct(keys).as_py() < table.num_rows:
+    if pc.count_distinct(keys).as_py() < pc.count_distinct(ids).as_py():
         raise InputError(f"{file}: a key occurs twice; build the cell again")
 
 

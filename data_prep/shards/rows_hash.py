@@ -25,16 +25,21 @@ class RowsHash:
         self._lists = [name for name, kind in types.items() if kind.many]
         self._texts = [*(name for name, kind in types.items() if kind.dtype == "string"), "key"]
         numbers = ["id", *(name for name in types if name not in (*self._lists, *self._texts))]
-        self._streams = {name: hashlib.sha256() for name in (*numbers, *self._lists, *self._texts)}
-        self._sizes = {name: hashlib.sha256() for name in (*self._lists, *self._texts)}
+        self._many_texts = {name: hashlib.sha256() for name in self._lists if name in self._texts}
+        names = dict.fromkeys((*self._lists, *self._texts))
+        self._streams = {name: hashlib.sha256() for name in (*numbers, *names)}
+        self._sizes = {name: hashlib.sha256() for name in names}
 
     def update(self, table: pa.Table) -> None:
         """Add the rows of `table`, which has the columns of a cell."""
         for name, stream in self._streams.items():
             for chunk in table.column(name).chunks:
+                if name in self._many_texts:  # their number by row, then each as a row of its own
+                    self._many_texts[name].update(_bytes(pc.list_value_length(chunk)))
+                    chunk = chunk.flatten()
                 if name in self._sizes:
                     size = pc.binary_length(chunk) if name in self._texts else pc.list_value_length(chunk)
-                    self._sizes[name].update(size.to_numpy().astype("<i4", copy=False).tobytes())
+                    self._sizes[name].update(_bytes(size))
                 if name in self._texts:
                     stream.update("".join(chunk.to_pylist()).encode())
                 else:
@@ -43,5 +48,9 @@ class RowsHash:
 
     def hexdigest(self) -> str:
         """Hash of all rows so far, 64 hex digits."""
-        digests = [one.digest() for one in (*self._streams.values(), *self._sizes.values())]
-        return hashlib.sha256(b"".join(digests)).hexdigest()
+        streams = (*self._streams.values(), *self._sizes.values(), *self._many_texts.values())
+        return hashlib.sha256(b"".join(one.digest() for one in streams)).hexdigest()
+
+
+def _bytes(sizes: pa.Array) -> bytes:
+    return bytes(sizes.to_numpy().astype("<i4", copy=False).tobytes())

@@ -21,7 +21,7 @@ from datasets.arrow_writer import ArrowWriter
 from data_prep.base.errors import InputError
 from data_prep.base.files import file_sha256, put_in_place, working_folder, write_json
 from data_prep.shards.columns import cell_features, label_values, rows_with_gold
-from data_prep.shards.manifest import MANIFEST_FILE, Manifest, ShardInfo
+from data_prep.shards.manifest import MANIFEST_FILE, WINDOW, Manifest, ShardInfo
 from data_prep.shards.rows_hash import RowsHash
 
 MAX_SHARD_BYTES = 256 * 1024 * 1024
@@ -69,7 +69,7 @@ class _Counts:
     def __init__(self, draft: Manifest) -> None:
         self.draft = draft
         self.schema = cell_features(draft.columns).arrow_schema
-        self.rows = self.tokens = self.with_gold = 0
+        self.rows = self.tokens = self.with_gold = self.further_windows = 0
         self.largest_id = -1
         self.content = RowsHash(draft.columns)
         self.per_label = np.zeros(len(draft.labels), dtype=np.int64)
@@ -87,6 +87,8 @@ class _Counts:
             self.content.update(table)
             self.largest_id = max(self.largest_id, int(table["id"].to_numpy().max(initial=-1)))
             self.rows += table.num_rows
+            if WINDOW in table.column_names:
+                self.further_windows += int((table[WINDOW].to_numpy() > 0).sum())
             self.tokens += int(table["length"].to_numpy().sum(dtype=np.int64))
             self.with_gold += rows_with_gold(table, self.draft.columns)
             self.per_label += np.bincount(label[label >= 0], minlength=len(self.draft.labels))
@@ -94,8 +96,9 @@ class _Counts:
 
     def fields(self) -> dict[str, Any]:
         counts = {name: int(n) for name, n in zip(self.draft.labels, self.per_label, strict=True)}
-        return {"rows": self.rows, "tokens": self.tokens, "label_counts": counts,
-                "rows_sha256": self.content.hexdigest(), "has_labels": self.with_gold == self.rows}
+        return {"rows": self.rows, "further_windows": self.further_windows, "tokens": self.tokens,
+                "label_counts": counts, "rows_sha256": self.content.hexdigest(),
+                "has_labels": self.with_gold == self.rows}
 
 
 def _write_shards(

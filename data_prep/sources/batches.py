@@ -52,6 +52,8 @@ def read_batches(
     read, batch = named_kind(task.kind).read, TextBatch()
     for number, record in records:
         try:
+            if task.adapt is not None:
+                record = record._replace(values=task.adapt(dict(record.values)))
             row = read(record, task)
         except InputError as error:
             raise InputError(f"{where} {number}: {error}") from None
@@ -71,8 +73,8 @@ def without_placeholders(
 ) -> Iterator[TextBatch]:
     """`batches`, with rows of a placeholder text counted: in `skipped` and left out if `drop`, else in `kept`."""
     for batch in batches:
-        marked = [first.strip() in task.placeholders or second.strip() in task.placeholders
-                  for first, second in zip(batch.first, batch.second, strict=True)]
+        marked = [any(value.strip() in task.placeholders for value in row if isinstance(value, str))
+                  for row in zip(*batch.columns.values(), strict=True)] if task.placeholders else []
         if any(marked):
             (skipped if drop else kept)[PLACEHOLDER] += sum(marked)
         if drop and any(marked):

@@ -7,12 +7,12 @@ inside, text that is not NFC. Blank lines before a row count as rows, which are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 from data_prep.base.errors import InputError
-from data_prep.kinds.rows import Record, TextBatch
+from data_prep.kinds.rows import GOLD_FIELDS, Record, TextBatch
 from data_prep.shards.manifest import BLANK, WRONG_COLUMNS
 from data_prep.sources.batches import Content, read_batches
 from data_prep.sources.columns import Columns
@@ -32,16 +32,18 @@ def read_cell(
     that the task's kind refuses (a label outside the label set).
     """
     content = content or Content()
-    records = _lines(source, content) if source.layout.lines else _table_rows(source, task, skipped, content)
+    records = FORMATS[source.layout.format](source, task, skipped, content)
     yield from read_batches(records, task, skipped, f"{source.files[0]}, line")
 
 
-def _lines(source: CellSource, content: Content) -> Iterator[tuple[int, Record]]:
+def _lines(
+    source: CellSource, task: Task, skipped: Counter[str], content: Content
+) -> Iterator[tuple[int, Record]]:
     """(line number, record) of unlabelled text, TAB between texts; rows are numbered through all files."""
     lines = chain.from_iterable(read_rows(file, content.new_hash()) for file in source.files)
     for row, line in enumerate(lines):
         content.rows = row + 1
-        yield row + 1, Record(row, line.split("\t"))
+        yield row + 1, Record(row, {"texts": line.split("\t")})
 
 
 def _table_rows(
@@ -50,23 +52,27 @@ def _table_rows(
     """(line number, record) of a table. The first row tells the number of columns and whether labels are given."""
     file, layout = source.files[0], source.layout
     columns, offset, rows = open_table(file, layout, source.split, content.new_hash())
-    n_columns, label, key = columns.count, columns.label, columns.key
+    n_columns, key = columns.count, columns.key
+    gold = [name for name in columns.at if name in GOLD_FIELDS]
     labelled: bool | None = None
     for line, (row, fields) in _own_rows(rows, columns, source, offset):
         content.rows = row + 1
-        if len(fields) == 1 and not fields[0].strip():
+        if len(fields) == 1 and isinstance(fields[0], str) and not fields[0].strip():
             skipped[BLANK] += 1
             continue
         if not n_columns:
-            n_columns = _first_row_columns(fields, file, line, task)
+            n_columns = _first_row_columns(fields, columns, file, line, task)
         if len(fields) != n_columns:
             skipped[WRONG_COLUMNS] += 1
             continue
-        name = fields[label].strip(f" {BYTE_ORDER_MARK}") if 0 <= label < n_columns else ""
+        values = {name: fields[at] if 0 <= at < n_columns else "" for name, at in columns.at.items()}
+        for name in gold:
+            if isinstance(values[name], str):
+                values[name] = values[name].strip(f" {BYTE_ORDER_MARK}")
         if labelled is None:
-            labelled = bool(name)
+            labelled = any(values[name] for name in gold)
         named = fields[key].strip(f" {BYTE_ORDER_MARK}") if 0 <= key < n_columns else None
-        yield line, Record(row, (fields[columns.first], fields[columns.second]), name, labelled, named)
+        yield line, Record(row, values, labelled, named)
 
 
 def _own_rows(
@@ -81,11 +87,24 @@ def _own_rows(
             yield line, (row, fields)
 
 
-def _first_row_columns(fields: Sequence[str], file: Path, line: int, task: Task) -> int:
+def _first_row_columns(fields: Sequence[str], columns: Columns, file: Path, line: int, task: Task) -> int:
+    """Number of columns, after a check against those of the layout, of which gold answers may be missing."""
+    names = ["text" if name in ("first", "second") else name for name in columns.at]
     if is_header(fields):
         raise InputError(f"{file}, line {line}: a header ({', '.join(fields)[:120]}) in a file that should have none; "
-                         f"remove the line ({task.name}'s files of this name hold text, text, label from the start)")
-    if len(fields) not in (2, 3):
-        raise InputError(f"{file}, line {line}: {len(fields)} columns, expected 2 or 3 (text, text, label) with TAB "
-                         "between them")
+                         f"remove the line ({task.name}'s files of this name hold {', '.join(names)} from the start)")
+    most = 1 + max(columns.at.values())
+    least = 1 + max(at for name, at in columns.at.items() if name not in GOLD_FIELDS)
+    if not least <= len(fields) <= most:
+        numbers = f"{least} or {most}" if least < most else f"{most}"
+        raise InputError(f"{file}, line {line}: {len(fields)} columns, expected {numbers} ({', '.join(names)}) with "
+                         "TAB between them")
     return len(fields)
+
+
+FORMATS: dict[str, Callable[[CellSource, Task, Counter[str], Content], Iterator[tuple[int, Record]]]] = {
+    "lines": _lines,
+    "tsv": _table_rows,
+    "jsonl": _table_rows,
+}
+"""Readers by the `format` of a layout: (cell, task, counter of skipped rows, content) -> (line number, record)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from data_prep.tasks.task import Layout
@@ -12,9 +12,8 @@ from data_prep.tasks.task import Layout
 class Columns:
     """Positions in a row, -1 for an absent column; `count` is the number of columns, 0 if the first row tells it."""
 
-    first: int
-    second: int
-    label: int
+    at: Mapping[str, int]
+    """Position by field."""
     language: int = -1
     key: int = -1
     count: int = 0
@@ -32,5 +31,5 @@ def position(header: Sequence[str], names: tuple[str, ...] | int | None) -> int:
 
 def expected_columns(layout: Layout) -> str:
     """The columns that are read, for messages: alternatives joined by "or"."""
-    wanted = [layout.language_column, layout.first, layout.second, layout.label]
+    wanted = [layout.language_column, *layout.columns.values()]
     return ", ".join(" or ".join(alternatives(names)) for names in wanted if names)

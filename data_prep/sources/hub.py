@@ -17,7 +17,8 @@ from typing import Any
 import datasets
 
 from data_prep.base.errors import InputError
-from data_prep.kinds.rows import Record, TextBatch
+from data_prep.kinds import named_kind
+from data_prep.kinds.rows import GOLD_FIELDS, Record, TextBatch
 from data_prep.sources.batches import BATCH_ROWS, Content, read_batches
 from data_prep.tasks.task import LANGUAGE, Hub, Task
 
@@ -116,10 +117,11 @@ def load_hub_split(task: Task, repo: str, split: str, language: str) -> datasets
         data = datasets.load_dataset(repo, config, split=hub.splits[split], revision=revision, cache_dir=_cache(repo))
     except Exception as error:  # as in `_listed`
         raise _cannot_load(repo, f"{config or 'default'}, {hub.splits[split]}", error) from None
-    missing = [name for name in (hub.first, hub.second) if name not in data.column_names]
+    given = {field: column for field, column in hub.columns.items() if field not in GOLD_FIELDS}
+    missing = [name for name in given.values() if name not in data.column_names]
     if missing:
         raise InputError(f"hub:{repo} has no column {', '.join(missing)}; it has {', '.join(data.column_names)}")
-    for name in (hub.first, hub.second):
+    for name in (column for field, column in given.items() if field in named_kind(task.kind).texts):
         kind = data.features[name]
         if not (isinstance(kind, datasets.Value) and kind.dtype in ("string", "large_string")):
             raise InputError(f"hub:{repo}: column {name} holds {kind}, expected text")
@@ -157,23 +159,29 @@ def _records(data: datasets.Dataset, hub: Hub, content: Content) -> Iterator[tup
     sha256 = content.new_hash()
     sha256.update(json.dumps(list(names)).encode())
     key_column = hub.key if hub.key in data.column_names else None
-    wanted = (hub.first, hub.second, hub.label, key_column)
-    used = [column for column in wanted if column is not None and column in data.column_names]
-    labelled = hub.label in data.column_names and any(_spelling(label, names) for label in data[hub.label])
+    wanted = {field: column for field, column in hub.columns.items() if column in data.column_names}
+    used = [*wanted.values(), *([key_column] if key_column else [])]
+    gold = [field for field in wanted if field in GOLD_FIELDS]
+    labelled = any(_gold(value, names) for field in gold for value in data[wanted[field]])
     for start in range(0, len(data), BATCH_ROWS):
         rows: dict[str, list[Any]] = data[start : start + BATCH_ROWS]
-        content.rows += len(rows[hub.first])
+        size = len(rows[used[0]])
+        content.rows += size
         for values in zip(*(rows[column] for column in used), strict=True):
             sha256.update(json.dumps(values, default=str).encode())
-        given = rows.get(hub.label, [None] * len(rows[hub.first]))
-        keys = [_key(value) for value in rows[key_column]] if key_column else [None] * len(given)
-        columns = zip(rows[hub.first], rows[hub.second], given, keys, strict=True)
-        for row, (first, second, label, key) in enumerate(columns, start):
-            yield row, Record(row, (first, second), _spelling(label, names), labelled, key)
+        keys = [_key(value) for value in rows[key_column]] if key_column else [None] * size
+        for at in range(size):
+            row = {field: _gold(rows[column][at], names) if field in gold else rows[column][at]
+                      for field, column in wanted.items()}
+            yield start + at, Record(start + at, row, labelled, keys[at])
 
 
-def _spelling(label: Any, names: Sequence[str]) -> str:
-    """A label as text, "" for none (-1 on the hub)."""
+def _gold(label: Any, names: Sequence[str]) -> Any:
+    """A label as text, "" for none (-1 on the hub); of a list each."""
+    if isinstance(label, list):
+        return [_gold(one, names) for one in label]
+    if isinstance(label, dict):
+        return label
     if label is None or label == -1 or label == "":
         return ""
     if isinstance(label, int):
@@ -186,7 +194,8 @@ def _key(value: Any) -> str:
 
 
 def _label_names(data: datasets.Dataset, hub: Hub) -> Sequence[str]:
-    feature = data.features.get(hub.label)
+    feature = data.features.get(hub.columns.get("label", hub.columns.get("tags")))
+    feature = getattr(feature, "feature", feature)  # of a list of labels
     return feature.names if isinstance(feature, datasets.ClassLabel) else hub.label_names
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.base.errors import InputError
+from data_prep.kinds.rows import GOLD_FIELDS
 from data_prep.sources.columns import Columns, alternatives, expected_columns
 from data_prep.sources.lines import read_rows
 from data_prep.tasks.task import Layout
@@ -16,17 +17,18 @@ from data_prep.tasks.task import Layout
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
-def open_jsonl(file: Path, layout: Layout, split: str, sha256: Any = None) -> tuple[Columns, int, Iterator[list[str]]]:
+def open_jsonl(file: Path, layout: Layout, split: str, sha256: Any = None) -> tuple[Columns, int, Iterator[list[Any]]]:
     """Columns of `file`, the number of its first line, and its rows; a blank line is a row of one field.
 
     Iterating raises InputError, naming file and line, for a line that is not a JSON object with the keys.
     """
-    language, key = 3 if layout.language_column else -1, 4 if layout.key is not None else -1
-    return Columns(0, 1, 2, language, key, 5), 1, _objects(file, layout, split, sha256)
+    at = {field: number for number, field in enumerate(layout.columns)}
+    language, key = len(at) if layout.language_column else -1, len(at) + 1 if layout.key is not None else -1
+    return Columns(at, language, key, len(at) + 2), 1, _objects(file, layout, split, sha256)
 
 
-def _objects(file: Path, layout: Layout, split: str, sha256: Any) -> Iterator[list[str]]:
-    """First text, second text, label, language and key of each object."""
+def _objects(file: Path, layout: Layout, split: str, sha256: Any) -> Iterator[list[Any]]:
+    """The fields of the layout, language and key of each object; lists and objects as they are."""
     for number, line in enumerate(read_rows(file, sha256), start=1):
         if not line.strip():
             yield [""]
@@ -40,17 +42,17 @@ def _objects(file: Path, layout: Layout, split: str, sha256: Any) -> Iterator[li
             raise InputError(f"{where}: not a JSON object; expected one per line with the keys "
                              f"{expected_columns(layout)}")
         fields = []
-        for names in (layout.first, layout.second, layout.label, layout.language_column, layout.key):
+        for field, names in [*layout.columns.items(), ("language", layout.language_column), ("key", layout.key)]:
             key = next((name for name in alternatives(names) if name in found), None)
             value = found[key] if key is not None else None
-            optional = not names or names is layout.key or (
-                names is layout.label and (split == "test" or key is not None))
-            if names in (layout.label, layout.key) and type(value) is int:
+            gold = field in GOLD_FIELDS
+            optional = not names or field == "key" or (gold and (split == "test" or key is not None))
+            if (gold or field == "key") and type(value) in (int, float):
                 value = str(value)
-            if not (isinstance(value, str) or (value is None and optional)):
+            if not (isinstance(value, str | list | dict) or (value is None and optional)):
                 what = f"{key} is not text" if key is not None else f"no key {' or '.join(alternatives(names))}"
                 raise InputError(f"{where}: {what}; expected the keys {expected_columns(layout)}")
-            if value and SURROGATE.search(value):
+            if value and SURROGATE.search(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)):
                 raise InputError(f"{where}: {key} holds half of a surrogate pair, which is not a character; correct it")
             fields.append(value or "")
         yield fields

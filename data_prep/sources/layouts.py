@@ -72,7 +72,7 @@ def find_sources(task: Task, folder: str | Path) -> list[CellSource]:
     cells: dict[tuple[str, str], tuple[Layout, list[Path]]] = {}
     for file, layout, split, language in _fitting(task, folder, there):
         for key in [(split, one) for one in ([language] if language else languages_in(file, layout, split))]:
-            if key in cells and not (layout.lines and cells[key][0] is layout and file.parent != folder):
+            if key in cells and not (layout.format == "lines" and cells[key][0] is layout and file.parent != folder):
                 raise InputError(f"two files for {task.name} {key[0]} {key[1]}: {cells[key][1][0]} and {file}; "
                                  "keep one")
             cells.setdefault(key, (layout, []))[1].append(file)
@@ -137,8 +137,8 @@ def _fitting(task: Task, folder: Path, files: Iterable[Path]) -> list[tuple[Path
         layout, key = next(((one, key) for one in task.layouts if (key := one.match(path))), (None, None))
         if layout and key and file.is_file():
             found.append((file, layout, *key))
-    tables = {file.with_suffix("") for file, layout, _, _ in found if not layout.json_lines}
-    return [one for one in found if not (one[1].json_lines and one[0].with_suffix("") in tables)]
+    tables = {file.with_suffix("") for file, layout, _, _ in found if layout.format != "jsonl"}
+    return [one for one in found if not (one[1].format == "jsonl" and one[0].with_suffix("") in tables)]
 
 
 def _named(task: Task, folder: Path, files: Iterable[Path], read: Iterable[Path] = ()) -> str:

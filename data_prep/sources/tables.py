@@ -6,11 +6,12 @@ Rows are lists of fields, one per line of the file, so that row numbers are thos
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from data_prep.base.errors import InputError
+from data_prep.kinds.rows import GOLD_FIELDS
 from data_prep.sources.columns import Columns, alternatives, position
 from data_prep.sources.jsonl import open_jsonl
 from data_prep.sources.lines import BYTE_ORDER_MARK
@@ -18,15 +19,17 @@ from data_prep.sources.tsv import open_tsv
 from data_prep.tasks.task import LANGUAGE, Layout, Task
 
 LONGEST_PEEK = 1 << 16
+TABLES: dict[str, Callable[..., tuple[Columns, int, Iterator[list[Any]]]]] = {"tsv": open_tsv, "jsonl": open_jsonl}
+"""Openers by the `format` of a layout."""
 
 
-def open_table(file: Path, layout: Layout, split: str, sha256: Any = None) -> tuple[Columns, int, Iterator[list[str]]]:
+def open_table(file: Path, layout: Layout, split: str, sha256: Any = None) -> tuple[Columns, int, Iterator[list[Any]]]:
     """Columns of `file`, the number of the line of its first row, and its rows; a blank line is a row of one field.
 
     `sha256`, if given, is updated with the file's bytes as they are read. Raises InputError, naming file and line, for
     bytes that are not UTF-8, a wrong or missing header, or a line that is not a JSON object with the keys.
     """
-    return (open_jsonl if layout.json_lines else open_tsv)(file, layout, split, sha256)
+    return TABLES[layout.format](file, layout, split, sha256)
 
 
 def languages_in(file: Path, layout: Layout, split: str) -> list[str]:
@@ -77,10 +80,11 @@ def looks_like(file: Path, layout: Layout, task: Task) -> bool:
     except OSError:
         return False
     fields = line.removeprefix(BYTE_ORDER_MARK).rstrip("\r\n").split("\t")
-    if layout.lines:
+    given = [names for field, names in layout.columns.items() if field not in GOLD_FIELDS]
+    if layout.format not in TABLES:
         return True
-    if layout.json_lines:
-        return all(any(f'"{name}"' in line for name in alternatives(names)) for names in (layout.first, layout.second))
+    if layout.format == "jsonl":
+        return all(any(f'"{name}"' in line for name in alternatives(names)) for names in given)
     if layout.header:
-        return all(position(fields, names) >= 0 for names in (layout.first, layout.second))
+        return all(position(fields, names) >= 0 for names in given)
     return len(fields) == 2 or (len(fields) == 3 and fields[2].strip().lower() in task.label_index)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.base.errors import InputError
+from data_prep.kinds.rows import GOLD_FIELDS
 from data_prep.sources.columns import Columns, alternatives, expected_columns, position
 from data_prep.sources.lines import BYTE_ORDER_MARK, read_rows
 from data_prep.tasks import TASKS
@@ -20,11 +21,11 @@ def open_tsv(file: Path, layout: Layout, split: str, sha256: Any = None) -> tupl
     """
     lines = read_rows(file, sha256)
     if not layout.header:
-        first, second, label = layout.first, layout.second, layout.label
-        if not (isinstance(first, int) and isinstance(second, int) and isinstance(label, int)):
+        positions = {name: at for name, at in layout.columns.items() if isinstance(at, int)}
+        if len(positions) < len(layout.columns):
             raise TypeError(f"layout {layout.pattern!r} has no header, so its columns must be positions")
         key = layout.key if isinstance(layout.key, int) else -1
-        return Columns(first, second, label, key=key), 1, (line.split("\t") for line in lines)
+        return Columns(positions, key=key), 1, (line.split("\t") for line in lines)
     header = next(lines, "").split("\t")
     return _columns(header, layout, split, file), 2, (line.split("\t") for line in lines)
 
@@ -41,25 +42,26 @@ def is_header(fields: Sequence[str]) -> bool:
 
 def _columns(header: list[str], layout: Layout, split: str, file: Path) -> Columns:
     """Positions of the columns by name; -1 for a label column that a test file lacks."""
-    found = [position(header, names) for names in (layout.first, layout.second, layout.label, layout.language_column)]
+    found = {field: position(header, names) for field, names in layout.columns.items()}
+    language = position(header, layout.language_column)
     wanted = expected_columns(layout)
     quoted = ", ".join(header)[:120]
-    if not is_header(header) and max(found) < 0:
+    if not is_header(header) and max(*found.values(), language) < 0:
         raise InputError(f"{file}, line 1: expected a header with the columns {wanted}; found {quoted!r}")
-    for names, at in zip((layout.first, layout.second, layout.label, layout.language_column), found, strict=True):
+    for field, at in (found | {"": language}).items():
+        names = layout.columns[field] if field else layout.language_column
         absent = at < 0 and bool(names)
-        if absent and names is layout.label and split == "test" and not any("label" in name.lower() for name in header):
+        if field in GOLD_FIELDS and split == "test" and not any(field in name.lower() for name in header):
             absent = False
         if absent:
             raise InputError(f"{file}, line 1: no column {' or '.join(alternatives(names))} in the header ({quoted}); "
                              f"expected columns: {wanted}")
-    first, second, label, language = found
-    return Columns(first, second, label, language, position(header, layout.key), len(header))
+    return Columns(found, language, position(header, layout.key), len(header))
 
 
 # lower-case names that mark a header: those of all layouts, and other common names of the same columns
 COLUMN_NAMES = frozenset(
     name.lower() for task in TASKS.values() for layout in task.layouts
-    for names in (layout.first, layout.second, layout.label, layout.language_column) for name in alternatives(names)
+    for names in (*layout.columns.values(), layout.language_column) for name in alternatives(names)
 ) | {"id", "index", "idx", "guid", "pairid", "pair_id", "promptid", "genre", "lang", "labels", "score", "text", "text1",
      "text2", "text_a", "text_b", "sentence_1", "sentence_2", "question1", "question2"}

@@ -17,9 +17,9 @@ MRPC = Task(
         Layout(r"msr[-_]para(?:phrase)?[-_](?P<split>train|val|test)\.(?:tsv|txt)", "msr_paraphrase_train.txt",
                language="en", header=True,
                splits={"train": "train", "val": "dev", "test": "test"},
-               first=("#1 String",), second=("#2 String",), label=("Quality",)),
+               columns={"first": ("#1 String",), "second": ("#2 String",), "label": ("Quality",)}),
     ),
     hub=Hub(repo="nyu-mll/glue", config="mrpc",
             splits={"train": "train", "dev": "validation", "test": "test"},
-            first="sentence1", second="sentence2", label="label", label_names=("0", "1")),
+            columns={"first": "sentence1", "second": "sentence2", "label": "label"}, label_names=("0", "1")),
 )

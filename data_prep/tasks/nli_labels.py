@@ -10,6 +10,7 @@ ALIASES = {"contradictory": "contradiction", "c": "contradiction", "e": "entailm
 NO_CONSENSUS = ("-",)
 HUB_LABEL_NAMES = ("entailment", "neutral", "contradiction")
 
-# names of the columns in the files of MultiNLI, SNLI, XNLI and their translations
-FIRST, SECOND = ("premise", "sentence1"), ("hypo", "hypothesis", "sentence2")
-LABEL = ("gold_label", "label")
+# columns in the files of MultiNLI, SNLI, XNLI and their translations, and on the hub
+COLUMNS = {"first": ("premise", "sentence1"), "second": ("hypo", "hypothesis", "sentence2"),
+           "label": ("gold_label", "label")}
+HUB_COLUMNS = {"first": "premise", "second": "hypothesis", "label": "label"}

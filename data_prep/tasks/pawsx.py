@@ -23,10 +23,10 @@ PAWSX = Task(
         Layout(rf"(?:x-final/)?{LANGUAGE}/(?P<split>train|translated_train|dev_2k|test_2k)\.tsv",
                "x-final/de/dev_2k.tsv", header=True,
                splits={"train": "train", "translated_train": "train", "dev_2k": "dev", "test_2k": "test"},
-               first=("sentence1",), second=("sentence2",), label=("label",), key=("id",)),
+               columns={"first": ("sentence1",), "second": ("sentence2",), "label": ("label",)}, key=("id",)),
     ),
     hub=Hub(repo="google-research-datasets/paws-x", config="{language}",
             splits={"train": "train", "dev": "validation", "test": "test"},
-            first="sentence1", second="sentence2", label="label", label_names=("0", "1"),
-            key="id"),
+            columns={"first": "sentence1", "second": "sentence2", "label": "label"},
+            label_names=("0", "1"), key="id"),
 )

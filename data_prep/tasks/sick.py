@@ -18,11 +18,11 @@ SICK = Task(
         prefixed_pair("sick"),
         Layout(r"SICK_(?P<split>train|trial|test_annotated)\.txt", "SICK_train.txt", language="en", header=True,
                splits={"train": "train", "trial": "dev", "test_annotated": "test"},
-               first=("sentence_A",), second=("sentence_B",), label=("entailment_judgment",),
+               columns={"first": ("sentence_A",), "second": ("sentence_B",), "label": ("entailment_judgment",)},
                key=("pair_ID",)),
     ),
     # the repository itself holds a loading script, which we never run; the hub's own conversion holds the tables
     hub=Hub(repo="RobZamp/sick", revision="refs/convert/parquet", config=None,
             splits={"train": "train", "dev": "validation", "test": "test"},
-            first="sentence_A", second="sentence_B", label="label", label_names=HUB_LABEL_NAMES),
+            columns={"first": "sentence_A", "second": "sentence_B", "label": "label"}, label_names=HUB_LABEL_NAMES),
 )

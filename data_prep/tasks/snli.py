@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.tasks.nli_labels import ALIASES, FIRST, HUB_LABEL_NAMES, LABEL, LABELS, NO_CONSENSUS, SECOND
+from data_prep.tasks.nli_labels import ALIASES, COLUMNS, HUB_COLUMNS, HUB_LABEL_NAMES, LABELS, NO_CONSENSUS
 from data_prep.tasks.task import LANGUAGE, Hub, Layout, Task, prefixed_pair
 
 SNLI = Task(
@@ -19,13 +19,13 @@ SNLI = Task(
         prefixed_pair("snli"),
         # SNLI 1.0, one content in two formats: label `-` where the annotators did not agree
         Layout(r"(?:snli_1\.0/)?snli_1\.0_(?P<split>train|dev|test)\.txt", "snli_1.0_train.txt", language="en",
-               header=True, first=FIRST, second=SECOND, label=LABEL),
+               header=True, columns=COLUMNS),
         Layout(r"(?:snli_1\.0/)?snli_1\.0_(?P<split>train|dev|test)\.jsonl", "snli_1.0_train.jsonl", language="en",
-               json_lines=True, first=FIRST, second=SECOND, label=LABEL),
+               format="jsonl", columns=COLUMNS),
         Layout(rf"snli_1\.0_(?P<split>train|dev|test)\.{LANGUAGE}\.tsv", "snli_1.0_train.ko.tsv", header=True,
-               first=FIRST, second=SECOND, label=LABEL),
+               columns=COLUMNS),
     ),
     hub=Hub(repo="stanfordnlp/snli", config=None,
             splits={"train": "train", "dev": "validation", "test": "test"},
-            first="premise", second="hypothesis", label="label", label_names=HUB_LABEL_NAMES),
+            columns=HUB_COLUMNS, label_names=HUB_LABEL_NAMES),
 )

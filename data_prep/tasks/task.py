@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 SPLITS = ("train", "dev", "test")
 # a code with an optional script or region: sw, d030, eng_Latn, zh-Hans, pt-BR
 LANGUAGE = r"(?P<language>[A-Za-z][A-Za-z0-9_]*(?:-(?:[A-Z][a-z]{3}|[A-Z]{2}|[0-9]{3}))*)"
+
+
+PAIR: Mapping[str, int] = {"first": 0, "second": 1, "label": 2}  # XTREME's columns of pairs, without a header
 
 
 @dataclass(frozen=True)
@@ -20,11 +24,11 @@ class Layout:
     """File naming and column scheme.
 
     `pattern` is matched against the whole path below the source folder and may capture `split` and `language`;
-    `splits` translates the publisher's split names; `example` is one such path, for messages. Columns are positions
-    if there is no header line, else alternatives of header names. `key` is the column with the publisher's name of a
-    row, the same in every language; it may be missing. `language_column` holds the language of each row, if one file
-    has the rows of all. `json_lines` marks files of one JSON object per line, whose keys are the columns. `lines` marks
-    unlabelled text: one text per line, or two with a TAB between them.
+    `splits` translates the publisher's split names; `example` is one such path, for messages. `format` names an entry
+    of `data_prep.sources.cells.FORMATS`. `columns` maps fields of the kind to columns of a table: positions if there is
+    no header line, else alternatives of header names, or of keys of a JSON object (dots lead into nested ones). `key`
+    is the column with the publisher's name of a row, the same in every language; it may be missing. `language_column`
+    holds the language of each row, if one file has the rows of all.
     """
 
     pattern: str
@@ -32,14 +36,11 @@ class Layout:
     splits: Mapping[str, str] = field(default_factory=lambda: {name: name for name in SPLITS})
     split: str | None = None
     language: str | None = None
+    format: str = "tsv"
     header: bool = False
-    first: tuple[str, ...] | int = 0
-    second: tuple[str, ...] | int = 1
-    label: tuple[str, ...] | int = 2
+    columns: Mapping[str, tuple[str, ...] | int] = field(default_factory=lambda: dict(PAIR))
     key: tuple[str, ...] | int | None = None
     language_column: tuple[str, ...] = ()
-    json_lines: bool = False
-    lines: bool = False
 
     def match(self, path: str) -> tuple[str, str] | None:
         """(split, language) of a file with this layout, None for any other file.
@@ -58,15 +59,13 @@ class Layout:
 
 @dataclass(frozen=True)
 class Hub:
-    """Location on the hub: repository, configuration (`{language}` is filled in), splits and columns."""
+    """Location on the hub: repository, configuration (`{language}` is filled in), splits and columns by field."""
 
     repo: str
     config: str | None
     splits: Mapping[str, str]
-    first: str
-    second: str
-    label: str
-    label_names: tuple[str, ...]  # names of integer labels, unless the data set has its own
+    columns: Mapping[str, str]
+    label_names: tuple[str, ...] = ()  # names of integer labels, unless the data set has its own
     revision: str | None = None
     key: str | None = None  # column with the publisher's name of a row, the same in every language
 
@@ -79,7 +78,8 @@ class Task:
     `parallel` names the splits in which rows of equal key (without keys: of equal number) are translations of each
     other, and `label_tolerance` is the largest share of them whose published labels differ between two languages.
     `no_consensus` lists spellings for rows without agreement among annotators, which are left out and counted.
-    `placeholders` lists texts that stand for a missing sentence.
+    `placeholders` lists texts that stand for a missing sentence. `adapt` turns the values of a record, as the columns
+    of a layout or of the hub give them, into the fields of the kind, where they differ.
     """
 
     name: str
@@ -96,6 +96,7 @@ class Task:
     placeholders: tuple[str, ...] = ()
     further_metrics: tuple[str, ...] = ()
     hub: Hub | None = None
+    adapt: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
     @cached_property
     def label_index(self) -> dict[str, int]:

@@ -15,9 +15,9 @@ TEXT = Task(
     labels=(),
     languages=(),
     layouts=(
-        Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}\.txt", "train-en.txt", lines=True),
-        Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}/[^/]+\.txt", "train-en/part.txt", lines=True),
-        Layout(rf"{CODE}\.txt", "en.txt", split="train", lines=True),
-        Layout(rf"{CODE}/[^/]+\.txt", "en/part.txt", split="train", lines=True),
+        Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}\.txt", "train-en.txt", format="lines", columns={}),
+        Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}/[^/]+\.txt", "train-en/part.txt", format="lines", columns={}),
+        Layout(rf"{CODE}\.txt", "en.txt", split="train", format="lines", columns={}),
+        Layout(rf"{CODE}/[^/]+\.txt", "en/part.txt", split="train", format="lines", columns={}),
     ),
 )

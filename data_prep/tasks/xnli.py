@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.tasks.nli_labels import ALIASES, FIRST, HUB_LABEL_NAMES, LABEL, LABELS, NO_CONSENSUS, SECOND
+from data_prep.tasks.nli_labels import ALIASES, COLUMNS, HUB_COLUMNS, HUB_LABEL_NAMES, LABELS, NO_CONSENSUS
 from data_prep.tasks.task import LANGUAGE, XTREME_PAIR, Hub, Layout, Task
 
 XNLI = Task(
@@ -19,16 +19,16 @@ XNLI = Task(
         XTREME_PAIR,
         # XNLI 1.0: one dev and one test file with the rows of all languages, each language in the same order
         Layout(r"(?:XNLI-1\.0/)?xnli\.(?P<split>dev|test)\.tsv", "xnli.dev.tsv", header=True,
-               language_column=("language",), first=FIRST, second=SECOND, label=LABEL, key=("pairID",)),
-        Layout(r"(?:XNLI-1\.0/)?xnli\.(?P<split>dev|test)\.jsonl", "xnli.dev.jsonl", json_lines=True,
-               language_column=("language",), first=FIRST, second=SECOND, label=LABEL, key=("pairID",)),
+               language_column=("language",), columns=COLUMNS, key=("pairID",)),
+        Layout(r"(?:XNLI-1\.0/)?xnli\.(?P<split>dev|test)\.jsonl", "xnli.dev.jsonl", format="jsonl",
+               language_column=("language",), columns=COLUMNS, key=("pairID",)),
         # XNLI-MT 1.0: MultiNLI's training set in every language; KorNLI names its files in the same way
         Layout(rf"(?:(?:XNLI-MT-1\.0/)?multinli/)?multinli\.(?P<split>train)\.{LANGUAGE}\.tsv",
-               "multinli.train.en.tsv", header=True, first=FIRST, second=SECOND, label=LABEL),
+               "multinli.train.en.tsv", header=True, columns=COLUMNS),
         Layout(rf"xnli\.(?P<split>dev|test)\.{LANGUAGE}\.tsv", "xnli.dev.ko.tsv", header=True,
-               first=FIRST, second=SECOND, label=LABEL),
+               columns=COLUMNS),
     ),
     hub=Hub(repo="facebook/xnli", config="{language}",
             splits={"train": "train", "dev": "validation", "test": "test"},
-            first="premise", second="hypothesis", label="label", label_names=HUB_LABEL_NAMES),
+            columns=HUB_COLUMNS, label_names=HUB_LABEL_NAMES),
 )

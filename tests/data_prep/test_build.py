@@ -23,6 +23,7 @@ from data_prep.shards.template import derive_template
 from data_prep.shards.tokenizers import tokenizer_dir, tokenizer_fingerprint
 from data_prep.tokenizer import load_tokenizer
 from tests.data_prep.conftest import sentences
+from tests.data_prep.pairs import pair_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ("neutral", "contradiction", "entailment")
@@ -276,7 +277,7 @@ def test_batches_under_way_are_bounded(tokenizer_folder: Path, monkeypatch: pyte
         nonlocal drawn
         while True:
             drawn += 1
-            yield TextBatch([drawn], ["the dog"], ["a cat"], [0])
+            yield pair_batch([drawn], ["the dog"], ["a cat"], [0])
 
     tokenizer = load_tokenizer(str(tokenizer_folder))
     work = workers.Work("pair", tokenizer.backend_tokenizer, 16, derive_template(tokenizer))

@@ -14,13 +14,13 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from data_prep.__main__ import main
 from data_prep.base.errors import InputError
 from data_prep.kinds import KINDS
-from data_prep.kinds.rows import TextBatch
 from data_prep.shards.assemble import assemble, token_types
 from data_prep.shards.manifest import TokenizerInfo, read_manifest
 from data_prep.shards.read import find_cells, open_cell
 from data_prep.shards.template import InputTemplate
 from data_prep.shards.tokenizers import tokenizer_dir
 from data_prep.tokenizer import describe_tokenizer, load_tokenizer
+from tests.data_prep.pairs import pair_batch
 from tests.tokenizer_folders import FOLDERS, SENTENCES, eurobert
 from tests.tokenizer_folders import bert as write_bert
 
@@ -68,7 +68,7 @@ def test_inputs_equal_the_tokenizers_own(families: dict[str, Path], family: str)
     template = describe_tokenizer(tokenizer, family).template
     for max_length in (8, 9, 33):
         first, second = random_texts(60, max_length), random_texts(60, -max_length)
-        batch = TextBatch(list(range(60)), first, second, [0] * 60)
+        batch = pair_batch(range(60), first, second, [0] * 60)
         rows = KINDS["pair"].encode(batch, tokenizer.backend_tokenizer, max_length, template).table.to_pylist()
         for row, a, b in zip(rows, first, second, strict=True):
             texts = [a, b] if own_ids(own, b) else [a]  # a second text without a single token is no text
@@ -86,7 +86,7 @@ def test_texts_that_spell_special_tokens_get_their_ids(families: dict[str, Path]
     tokenizer = load_tokenizer(str(families[family]))
     template = describe_tokenizer(tokenizer, family).template
     for name in filter(None, EXPECTED[family][0]):
-        batch = TextBatch([0], [f"the{name}dog"], [""], [0])
+        batch = pair_batch([0], [f"the{name}dog"], [""], [0])
         row = KINDS["pair"].encode(batch, tokenizer.backend_tokenizer, 64, template).table.to_pylist()[0]
         assert row["first_ids"].count(tokenizer.get_vocab()[name]) == 1, name
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 import data_prep.__main__
 from data_prep.augment.synonyms import Synonyms, load_neighbours
 from data_prep.kinds import KINDS
-from data_prep.kinds.rows import TextBatch
 from data_prep.shards.read import find_cells, open_cell
 from data_prep.shards.template import InputTemplate
 from data_prep.sources.cells import read_cell
 from data_prep.sources.layouts import find_sources
 from data_prep.tasks import TASKS
 from data_prep.tokenizer import load_tokenizer
+from tests.data_prep.pairs import pair_batch
 from tests.fuzz.budget import fuzzed
 from tests.fuzz.damage import accepted, damaged_bytes, run_command, scratch
 
@@ -172,7 +172,7 @@ def test_lists_of_neighbours(tokenizer_folder: Path, case: tuple[str, bytes]) ->
         found = accepted(lambda: load_neighbours(folder / name))
     if found is not None:
         assert all(others and word not in others for word, others in found.items())
-        batch, _ = Synonyms(found, copies=2, seed=0)(TextBatch([0], ["the Dog DOG cat"], ["dog x"], [0]))
+        batch, _ = Synonyms(found, copies=2, seed=0)(pair_batch([0], ["the Dog DOG cat"], ["dog x"], [0]))
         backend = BACKEND.setdefault("", load_tokenizer(str(tokenizer_folder)).backend_tokenizer)
         KINDS["pair"].encode(batch, backend, 16, InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"))
 

@@ -6,7 +6,6 @@ iterators of `Batch`. Cells are memory-mapped Arrow files; only the rows of a ba
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data_prep.base.errors import InputError
-from data_prep.shards.manifest import Manifest
+from data_prep.shards.manifest import WINDOW, Manifest
 from data_prep.shards.read import Cell, find_cells
 from trainer.config.schema import DataSection
 from trainer.data import sampler
@@ -32,7 +31,9 @@ from trainer.kinds.tokens import Tokens, tokens_of
 # Letters as in manifests, and `*`; no dots, so that a cell lies below the root.
 CELL_PATTERN = re.compile(r"[A-Za-z0-9_+*-]+(/[A-Za-z0-9_+*-]+){2}")
 BUILD_OR_NAME = "build it with `python -m data_prep build`, or name another folder of shards with --data.shards"
-CELL_SHIFT = 40  # an example's key is (cell number << 40) + row id: unique in a run, the same in every process
+# An example's key is (cell number << 40) + row id, and of the windows or choices of a row + (their number << 30):
+# unique in a run, the same in every process.
+CELL_SHIFT, PART_SHIFT = 40, 30
 
 
 class Examples(Dataset[Batch]):
@@ -74,8 +75,11 @@ class Examples(Dataset[Batch]):
 
     def _collate(self, epoch: int, indices: np.ndarray, pad_to: int | None) -> Batch:
         table, keys = self.rows(indices)
+        texts, owners = self.kind.sequences(table)
+        if len(owners) > len(keys):  # each has a number of its own
+            keys = keys[owners] + ((np.arange(len(owners)) - np.searchsorted(owners, owners)) << PART_SHIFT)
         languages = self.languages[keys >> CELL_SHIFT]
-        batch = collate(segments(table), keys, self.tokens, self.max_length, pad_to, languages)
+        batch = collate(texts, keys, self.tokens, self.max_length, pad_to, languages)
         batch = replace(batch, targets=self.kind.targets(table, batch))
         if self.kind.mask is not None and self.masking is not None:
             batch = self.kind.mask(batch, self.tokens, self.masking, epoch)
@@ -91,6 +95,8 @@ class Examples(Dataset[Batch]):
             places = np.flatnonzero(owners == owner)
             tables.append(self.cells[owner].take(indices[places] - self.starts[owner]))
             keys[places] = (int(owner) << CELL_SHIFT) + tables[-1]["id"].to_numpy()
+            if self.kind.has_windows:
+                keys[places] += tables[-1][WINDOW].to_numpy() << PART_SHIFT
             order.append(places)
         table = tables[0] if len(tables) == 1 else pa.concat_tables(tables).take(np.argsort(np.concatenate(order)))
         return table, keys
@@ -103,17 +109,6 @@ class Examples(Dataset[Batch]):
             cells = ", ".join(str(cell.path) for cell in self.cells)[:300]
             raise InputError(f"{cells}: token ids {low}..{high} outside a vocabulary of {self.tokens.vocab_size}; find "
                              "the damage with `python -m data_prep verify`")
-
-
-def segments(table: pa.Table) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(first_ids, second_ids) of every row of a cell's table, as views without copies."""
-    columns = []
-    for name in ("first_ids", "second_ids"):
-        ids = table[name].combine_chunks()
-        offsets = ids.offsets.to_numpy()
-        values = ids.values.to_numpy()
-        columns.append([values[a:b] for a, b in itertools.pairwise(offsets)])
-    return list(zip(*columns, strict=True))
 
 
 @dataclass(frozen=True)
@@ -156,6 +151,8 @@ def open_training_data(section: DataSection) -> TrainingData:
     for cell in [*train, *dev.values()]:
         if cell.manifest.labels and not cell.manifest.has_labels:
             raise InputError(f"{cell.path}: no labels in this cell; it can be predicted on, not trained or selected on")
+    for cell in [*train, *dev.values()]:
+        check_windows(cell, section.max_length or first.max_length, "data.max_length")
     longest = min(cell.manifest.max_length for cell in train)
     if section.max_length and section.max_length > longest:
         raise InputError(f"data.max_length {section.max_length}, but {train[0].path} was built with max_length "
@@ -235,6 +232,13 @@ def check_known(cell: Cell) -> None:
     if missing := [name for name in kind.columns if name not in manifest.columns]:
         raise InputError(f"{cell.path}: kind {manifest.kind} without the columns {', '.join(missing)}; build the cell "
                          "again")
+
+
+def check_windows(cell: Cell, max_length: int, key: str) -> None:
+    """Raise InputError for windows longer than an input of `max_length` tokens: cut, they would lose predictions."""
+    if KINDS[cell.manifest.kind].has_windows and cell.manifest.max_length > max_length:
+        raise InputError(f"{cell.path}: built in windows of {cell.manifest.max_length} tokens, {key} is {max_length}; "
+                         f"build it again with --max_length {max_length}")
 
 
 def _check_alike(first: Manifest, cell: Cell) -> None:

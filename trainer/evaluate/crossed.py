@@ -6,7 +6,7 @@ missing in one language, and rows whose labels differ (1.6 % in PAWS-X), are lef
 
 from __future__ import annotations
 
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,17 +16,21 @@ from data_prep.base.errors import InputError
 from data_prep.shards.read import Cell
 from trainer.data.loader import Examples
 from trainer.evaluate.join import column, join_rows
+from trainer.kinds import named_kind
 from trainer.kinds.languages import language_number
+from trainer.kinds.sequences import lists
 
 
-def first_text_groups(cell: Cell, ids: np.ndarray) -> np.ndarray:
-    """(N,) strings: for each row of `ids` the key of the first row of `cell` with the same first text."""
-    keys, first = column(cell, "key"), cell.table.column("first_ids").combine_chunks()
-    values, bounds = first.values.to_numpy(), first.offsets.to_numpy().tolist()
-    leaders: dict[bytes, int] = {}
-    texts = (values[start:end].tobytes() for start, end in pairwise(bounds))
+def groups_of(cell: Cell, ids: np.ndarray) -> np.ndarray:
+    """(N,) strings: for each row of `ids` the key of the first row of `cell` with the same value in the column that its
+    kind groups by, such as the same first text."""
+    name = named_kind(cell.manifest.kind).group_column
+    keys, values = column(cell, "key"), cell.table.column(name)
+    texts = (one.tobytes() for one in lists(cell.table, name)) if pa.types.is_list(values.type) else values.to_pylist()
+    leaders: dict[Any, int] = {}
     leader_by_row = [leaders.setdefault(text, row) for row, text in enumerate(texts)]
-    group_by_id = dict(zip(column(cell, "id").tolist(), (keys[row] for row in leader_by_row), strict=True))
+    rows = list(zip(column(cell, "id").tolist(), (keys[row] for row in leader_by_row), strict=True))
+    group_by_id = dict(reversed(rows))  # of several windows of a row, the first one's
     return np.array([group_by_id[i] for i in ids.tolist()], dtype=np.str_)
 
 

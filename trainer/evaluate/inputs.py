@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from data_prep.base.errors import InputError
+from data_prep.shards.manifest import WINDOW
 from data_prep.shards.read import Cell, find_cells
-from trainer.data.loader import Examples, check_known
+from trainer.data.loader import Examples, check_known, check_windows
 from trainer.data.scratch import open_near
 from trainer.evaluate.crossed import CrossedExamples
 from trainer.evaluate.join import Join, column, describe_joins
@@ -63,6 +64,7 @@ def open_cells(root: Path, task: str, split: str, languages: list[str], record: 
     cells = [open_near(built[language]) for language in wanted]
     for cell in cells:
         check_known(cell)
+        check_windows(cell, record.max_length, "the run's max_length")
         for what in ("kind", "labels"):
             if getattr(cell.manifest, what) != getattr(record, what):
                 raise InputError(f"{cell.path}: {what} {getattr(cell.manifest, what)}, the run was trained with "
@@ -81,8 +83,9 @@ def jobs_of(cells: list[Cell], generalized: bool, record: FinishedRecord) -> Ite
     masking = Masking(record.mask_ratio, 0)
     for cell in cells:
         examples = Examples([cell], record.max_length, masking=masking)
-        yield Job(cell, cell.manifest.language, "standard", examples, column(cell, "id"), column(cell, "key"),
-                  cell.manifest.rows_sha256)
+        starts = first_windows(cell)
+        yield Job(cell, cell.manifest.language, "standard", examples, column(cell, "id")[starts],
+                  column(cell, "key")[starts], cell.manifest.rows_sha256)
     if not generalized:
         return
     if not named_kind(record.kind).can_be_crossed:
@@ -95,6 +98,11 @@ def jobs_of(cells: list[Cell], generalized: bool, record: FinishedRecord) -> Ite
                 both = hashlib.sha256((first.manifest.rows_sha256 + second.manifest.rows_sha256).encode()).hexdigest()
                 yield Job(first, second.manifest.language, "generalized", crossed, crossed.ids, crossed.keys, both,
                           crossed.excluded, crossed.join)
+
+
+def first_windows(cell: Cell) -> np.ndarray:
+    """(rows,) bool: rows that stand for their example, which are all but further windows of one."""
+    return column(cell, WINDOW) == 0 if WINDOW in cell.manifest.columns else np.ones(len(cell), dtype=bool)
 
 
 def describe_jobs(jobs: list[Job]) -> list[str]:
@@ -115,7 +123,7 @@ def _without_prediction(cells: list[Cell]) -> list[str]:
     lines = []
     for manifest in (cell.manifest for cell in cells if KINDS[cell.manifest.kind].serialise is not None):
         rows = manifest.source_rows * (manifest.copies + 1)
-        if missing := rows - manifest.rows:
+        if missing := rows - manifest.examples:
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(manifest.skipped.items())) or "not known why"
             lines.append(f"{manifest.task}/{manifest.split}/{manifest.language}: {missing:,} of {rows:,} lines of the "
                          f"prediction file hold {NO_PREDICTION!r}: these rows were left out when the cell was built "
@@ -143,11 +151,11 @@ def load_best(
         raise InputError(f"{folder / BEST} holds no model; expected the folder of a finished run")
     config = read_config(source, "run")
     FAMILIES[config.model_type].check_precision(precision, "--precision")
-    if record.labels and config.num_labels != len(record.labels):
+    if record.labels and kind.outputs is None and config.num_labels != len(record.labels):
         raise InputError(f"{folder}: the model has {config.num_labels} classes, the record names "
                          f"{len(record.labels)}; copy the run's folder again")
     classes = [config.id2label.get(row, "") for row in range(config.num_labels)]
-    if record.labels and classes != record.labels:
+    if record.labels and kind.outputs is None and classes != record.labels:
         raise InputError(f"{folder}: the model's classes are {', '.join(classes)}, the record's "
                          f"{', '.join(record.labels)}; copy the run's folder again")
     if (longest := FAMILIES[config.model_type].max_length(config)) < record.max_length:
@@ -157,7 +165,8 @@ def load_best(
         raise InputError(f"{folder}: the model has {config.vocab_size} word embeddings, the record says "
                          f"{record.tokenizer.vocab_size}; copy the run's folder again")
     check_languages(config, languages)
-    model, info = load_model(kind.auto_class, source, config, "run", DTYPES[precision], local_files_only=True)
+    auto_class = FAMILIES[config.model_type].auto_class(kind.head)
+    model, info = load_model(auto_class, source, config, "run", DTYPES[precision], local_files_only=True)
     if wrong := sorted((*info["missing_keys"], *info["unexpected_keys"])):
         raise InputError(f"{folder / BEST}: {len(wrong)} weights are missing or have no place, e.g. {wrong[0]}; copy "
                          "the run's folder again")

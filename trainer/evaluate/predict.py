@@ -21,7 +21,8 @@ from trainer.model.site import SiteModel
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions on the N rows of a cell beside their gold labels, as the kind of task decodes them; in row order."""
+    """Predictions on the N examples of a cell beside their gold labels, as the kind of task decodes them; in row order.
+    """
 
     predicted: np.ndarray
     gold: np.ndarray
@@ -40,7 +41,7 @@ def predict(
     model: SiteModel, examples: Examples, batch_size: int, device: torch.device, ranks: Ranks,
     gather: Callable[[Any], list[Any]] = lambda value: [value],
 ) -> Predictions:
-    """Predictions of `model`, in evaluation mode, on all rows. Collective: every rank must call it and gets all rows.
+    """Predictions of `model`, in evaluation mode, on all examples. Collective: every rank must call it and gets all.
 
     gather: collects one object per rank (a process group's all-gather); the identity for one process.
     """
@@ -56,4 +57,7 @@ def predict(
     parts = [part for of_rank in gather(found) for part in of_rank]
     rows, predicted, gold = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(rows)
-    return Predictions(predicted[order], gold[order])
+    predicted, gold = predicted[order], gold[order]
+    if model.kind.join is not None:
+        predicted, gold = model.kind.join(predicted, gold, examples.cells[0].table)
+    return Predictions(predicted, gold)

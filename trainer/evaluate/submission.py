@@ -12,12 +12,13 @@ import numpy as np
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import file_sha256
-from trainer.evaluate.crossed import first_text_groups
+from trainer.evaluate.crossed import groups_of
 from trainer.evaluate.inputs import Job
 from trainer.evaluate.join import column
 from trainer.evaluate.predict import Predictions
 from trainer.evaluate.smoothing import Smoothing, Votes, certify, vote
 from trainer.kinds import KINDS
+from trainer.kinds.kind import Rows
 from trainer.metrics import METRICS
 from trainer.results.outcomes import outcomes_path, write_outcomes
 from trainer.results.predictions import (
@@ -106,8 +107,9 @@ def write_cell(folder: Path, job: Job, predictions: Predictions, source: Source)
     order = np.argsort(job.ids, kind="stable")
     predicted_file = None
     if kind.serialise is not None:
-        predicted_file = predictions_path(*names)
-        kind.serialise(predictions.predicted[order], job.ids[order], manifest, folder / predicted_file)
+        predicted_file = predictions_path(*names, extension=kind.extension)
+        kind.serialise(predictions.predicted[order], Rows(job.ids[order], job.keys[order]), manifest,
+                       folder / predicted_file)
     found = []
     for number, name in enumerate(manifest.metrics):
         value, note, outcome_file = None, NO_LABEL, None
@@ -117,7 +119,7 @@ def write_cell(folder: Path, job: Job, predictions: Predictions, source: Source)
             if predicted_file is not None:
                 outcome_file = outcomes_path(*names, metric=name if number else "")
                 write_outcomes(folder / outcome_file, job.keys[order], counts[order],
-                               first_text_groups(job.cell, job.ids[order]), largest=METRICS[name].largest_count)
+                               groups_of(job.cell, job.ids[order]), largest=METRICS[name].largest_count)
         found.append(ResultRow(
             **source.of_cell(job), metric=name, setting=job.setting, value=value, note=note, excluded=job.excluded,
             predictions=predicted_file, outcomes=outcome_file,

@@ -8,18 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from torch import Tensor
 
-from data_prep.shards.manifest import Manifest
+from data_prep.shards.manifest import WINDOW, Manifest
 from trainer.kinds.batch import Batch
+from trainer.kinds.sequences import Sequences, one_per_row
 from trainer.kinds.tokens import Tokens
 
 Array = npt.NDArray[Any]
+
+
+class Rows(NamedTuple):
+    """Examples of a prediction file, in ascending order of ids. Shape: (N,)."""
+
+    ids: npt.NDArray[np.int64]
+    """Row numbers in the publisher's file."""
+    keys: npt.NDArray[np.str_]
+    """The publisher's keys, else the row numbers as text."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Kind:
     head: str
     """Name of the transformers Auto class that loads and saves the model with its head."""
     targets: Callable[[pa.Table, Batch], dict[str, Tensor]]
-    """(rows of a cell, their batch without targets) -> tensors that the loss needs, first dimension B."""
+    """(rows of a cell, their batch without targets) -> tensors that the loss needs."""
     logits: Callable[[Callable[[Tensor], Tensor], Tensor, Batch], Tensor]
     """(transformers' head, hidden_BLH, batch) -> logits (P, C)."""
     losses: Callable[[Tensor, Batch], Tensor]
@@ -53,8 +63,17 @@ class Kind:
     """(logits, batch) -> (B, ...) predictions on the CPU, as the task's metrics take them."""
     gold: Callable[[Batch], Array]
     """(batch) -> (B, ...) gold labels on the CPU, as the task's metrics take them."""
-    serialise: Callable[[Array, npt.NDArray[np.int64], Manifest, Path], None] | None = None
-    """(predictions, row ids ascending, manifest, path): write a prediction file; None where the kind has none."""
+    serialise: Callable[[Array, Rows, Manifest, Path], None] | None = None
+    """(predictions, rows, manifest, path): write a prediction file; None where the kind has none."""
+    extension: str = "tsv"
+    """Ending of the name of a prediction file."""
+    outputs: int | None = None
+    """Rows of the head's output layer; None for one per label of the manifest."""
+    sequences: Callable[[pa.Table], Sequences] = one_per_row
+    """(rows of a cell) -> inputs of the model, one per row or several (the choices of a question); B counts them."""
+    join: Callable[[Array, Array, pa.Table], tuple[Array, Array]] | None = None
+    """(predictions, gold, rows of a cell, all of length N) -> predictions and gold of its examples, in the order of
+    their first rows: windows of one example joined, texts put in for positions. None where a row is an example."""
     mask: Callable[[Batch, Tokens, Masking, int], Batch] | None = None
     """(batch, tokens, masking, epoch) -> masked batch and its targets; None where inputs are not masked at random."""
     one_prediction: bool = False
@@ -70,10 +89,10 @@ class Kind:
     """Metrics of its predictions, by their names in METRICS."""
     columns: tuple[str, ...] = ("first_ids", "second_ids")
     """Columns of a cell that are read."""
+    group_column: str = "first_ids"
+    """Column whose equal values make examples depend on each other: they are resampled together."""
 
     @property
-    def auto_class(self) -> Any:
-        """The transformers class named by `head`; imported on use, as it takes longer than everything else here."""
-        import transformers
-
-        return getattr(transformers, self.head)
+    def has_windows(self) -> bool:
+        """Whether a row of the source may be several rows of a cell, windows of it."""
+        return WINDOW in self.columns

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -15,7 +13,7 @@ from torch.nn import functional
 from data_prep.shards.manifest import Manifest
 from trainer.kinds.batch import Batch
 from trainer.kinds.divergence import at_least_fp32, kl_sum
-from trainer.kinds.kind import Array, Kind
+from trainer.kinds.kind import Array, Kind, Rows
 from trainer.results.predictions import line_per_row, write_predictions
 
 MISSING = -1  # label of an example without one
@@ -52,10 +50,10 @@ def gold(batch: Batch) -> Array:
     return batch.targets["labels"].cpu().numpy()
 
 
-def serialise(predicted_N: Array, ids_N: npt.NDArray[np.int64], manifest: Manifest, path: Path) -> None:
+def serialise(predicted_N: Array, rows: Rows, manifest: Manifest, path: Path) -> None:
     """Write the predicted labels, a line for every row of the publisher's file."""
-    rows = manifest.source_rows * (manifest.copies + 1)
-    write_predictions(path, line_per_row(ids_N, [manifest.labels[index] for index in predicted_N], rows))
+    lines = manifest.source_rows * (manifest.copies + 1)
+    write_predictions(path, line_per_row(rows.ids, [manifest.labels[index] for index in predicted_N], lines))
 
 
 KIND = Kind(

@@ -39,7 +39,7 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     _check_family(family, config, recipe, manifest)
     classes = dict(config.id2label)
     _apply(config, recipe, manifest, family)
-    auto_class: Any = kind.auto_class
+    auto_class: Any = family.auto_class(kind.head)
     torch.manual_seed(recipe.seed)
     if found is not None and recipe.model.name is not None:
         model, new, dropped = _load_weights(auto_class, found.folder, config, kind.head)
@@ -140,7 +140,10 @@ def _check_family(family: Family, config: Any, recipe: Recipe, manifest: Manifes
 
 def _apply(config: Any, recipe: Recipe, manifest: Manifest, family: Family) -> None:
     """Put labels and dropout into the configuration, where transformers looks for them."""
-    if manifest.labels:
+    outputs = KINDS[manifest.kind].outputs
+    if outputs is not None:
+        config.num_labels = outputs
+    elif manifest.labels:
         config.id2label = dict(enumerate(manifest.labels))
         config.label2id = {label: index for index, label in enumerate(manifest.labels)}
     else:

@@ -25,7 +25,7 @@ def fit_classes(model: Any, names: Mapping[int, str], manifest: Manifest, new: S
     each label as `head_rows`; of one that is changed, the model's classes as `classes` and the keys as `reordered_keys`
     or `redrawn_keys`; {} for a new one.
     """
-    if not manifest.labels:
+    if not manifest.labels or KINDS[manifest.kind].outputs is not None:
         return {}
     output = FAMILIES[model.config.model_type].heads[KINDS[manifest.kind].head].output_layer
     layer: nn.Linear = model.get_submodule(output)

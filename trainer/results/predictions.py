@@ -29,12 +29,14 @@ ABSTAIN = "abstain"
 NO_PREDICTION = "-"  # line of a row without a prediction
 
 
-def predictions_path(task: str, split: str, language: str, language_2: str | None = None) -> str:
+def predictions_path(
+    task: str, split: str, language: str, language_2: str | None = None, extension: str = "tsv"
+) -> str:
     """Path of a cell's predictions relative to the run's `eval/`; `language_2` for the generalized setting.
 
-    Raises InputError for a name that could leave its folder.
+    extension: that of the kind of task. Raises InputError for a name that could leave its folder.
     """
-    return cell_file("predictions", task, split, language, language_2)
+    return cell_file("predictions", task, split, language, language_2).removesuffix("tsv") + extension
 
 
 def certified_path(task: str, split: str, language: str, site: str, sigma: float) -> str:

@@ -13,9 +13,9 @@ from data_prep import workers
 from data_prep.__main__ import main
 from data_prep.augment.synonyms import Synonyms, load_neighbours, make
 from data_prep.base.errors import InputError
-from data_prep.kinds.rows import TextBatch
 from data_prep.shards.read import find_cells, open_cell
 from data_prep.tokenizer import load_tokenizer
+from tests.data_prep.pairs import pair_batch, rows_of
 
 NEIGHBOURS = {"dog": ["hound"], "big": ["large", "huge"], "don't": ["never"], "well-known": ["famous"]}
 
@@ -45,8 +45,8 @@ def test_copies_depend_on_seed_row_and_copy_alone() -> None:
     rows = [(row, "a big dog", "the dog is big", 1) for row in range(40)]
 
     def copies(seed: int, order: list[tuple[int, str, str, int]]) -> dict[int, tuple[str, str, int]]:
-        whole, _ = Synonyms(NEIGHBOURS, 3, seed)(TextBatch(*map(list, zip(*order, strict=True))))
-        return dict(zip(whole.ids, zip(whole.first, whole.second, whole.labels, strict=True), strict=True))
+        whole, _ = Synonyms(NEIGHBOURS, 3, seed)(pair_batch(*map(list, zip(*order, strict=True))))
+        return {row: (first, second, label) for row, first, second, label in rows_of(whole)}
 
     one = copies(0, rows)
     assert one == copies(0, rows[::-1])

@@ -11,7 +11,7 @@ import pytest
 from data_prep.base.errors import InputError
 from data_prep.kinds import KINDS, named_kind
 from data_prep.kinds.kind import Kind
-from data_prep.kinds.rows import NO_LABEL, Record, Row, TextBatch
+from data_prep.kinds.rows import NO_LABEL, Record, Row
 from data_prep.shards.assemble import assemble
 from data_prep.shards.columns import COLUMN_TYPES, cell_features
 from data_prep.shards.manifest import read_manifest
@@ -20,6 +20,7 @@ from data_prep.shards.template import derive_template
 from data_prep.tasks import TASKS
 from data_prep.tokenizer import load_tokenizer
 from tests.data_prep.conftest import sentences
+from tests.data_prep.pairs import pair_batch
 from tests.random_cells import write_random_cell
 
 
@@ -32,7 +33,7 @@ def test_cut_and_assembled_rows_equal_the_tokenizers_own(tokenizer_folder: Path,
     second = [" ".join(draw.choices(sentences(50), k=draw.choice([0, 1, 1, 3, 12]))) for _ in range(300)]
     first[:3], second[:3] = [" ", "dog " * 200, "dog " * 200], ["the dog", "dog " * 200, "dog " * 199]
     template = derive_template(tokenizer)
-    batch = TextBatch(list(range(300)), first, second, [i % 3 for i in range(300)])
+    batch = pair_batch(range(300), first, second, [i % 3 for i in range(300)])
     encoded = KINDS[kind].encode(batch, tokenizer.backend_tokenizer, max_length, template)
     assert encoded.table.schema.equals(cell_features(KINDS[kind].columns).arrow_schema, check_metadata=False)
     truncated = 0
@@ -64,9 +65,9 @@ def test_every_task_is_of_a_kind_that_takes_it() -> None:
 
 
 @pytest.mark.parametrize(("texts", "label", "labelled", "expected"), [
-    (("a", "b"), "Neutral", True, Row(5, "a", "b", 2, "k")),
-    (("a", ""), "contradictory", True, Row(5, "a", "", 0, "k")),
-    (("a", "b"), "", False, Row(5, "a", "b", NO_LABEL, "k")),
+    (("a", "b"), "Neutral", True, Row(5, {"first": "a", "second": "b", "label": 2}, "k")),
+    (("a", ""), "contradictory", True, Row(5, {"first": "a", "second": "", "label": 0}, "k")),
+    (("a", "b"), "", False, Row(5, {"first": "a", "second": "b", "label": NO_LABEL}, "k")),
     (("a", "b"), "", True, "no label"),
     (("a", "b"), "-", True, "no consensus"),
     ((" ", ""), "neutral", True, "both texts empty"),
@@ -77,7 +78,7 @@ def test_every_task_is_of_a_kind_that_takes_it() -> None:
 def test_records_of_pairs(
     texts: tuple[str | None, str | None], label: str, labelled: bool, expected: Row | str | InputError
 ) -> None:
-    record = Record(5, texts, label, labelled, "k")
+    record = Record(5, {"first": texts[0], "second": texts[1], "label": label}, labelled, "k")
     if isinstance(expected, InputError):
         with pytest.raises(InputError, match=str(expected)):
             KINDS["pair"].read(record, TASKS["xnli"])
@@ -86,12 +87,13 @@ def test_records_of_pairs(
 
 
 @pytest.mark.parametrize(("texts", "expected"), [
-    (["a"], Row(5, "a", "")), (["a", "b"], Row(5, "a", "b")), (["", "b"], Row(5, "b", "")),
-    (["a", " "], Row(5, "a", "")),    ([" ", "", ""], "blank line"),
+    (["a"], Row(5, {"first": "a", "second": ""})), (["a", "b"], Row(5, {"first": "a", "second": "b"})),
+    (["", "b"], Row(5, {"first": "b", "second": ""})),
+    (["a", " "], Row(5, {"first": "a", "second": ""})),    ([" ", "", ""], "blank line"),
     (["a", "b", "c"], "more than two texts"), (["a", "b", ""], "more than two texts"),
 ], ids=str)
 def test_records_of_unlabelled_text(texts: list[str], expected: Row | str) -> None:
-    assert KINDS["mlm"].read(Record(5, texts), TASKS["text"]) == expected
+    assert KINDS["mlm"].read(Record(5, {"texts": texts}), TASKS["text"]) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -24,22 +24,25 @@ from data_prep.tasks import TASKS
 from data_prep.tasks.task import Task, prefixed_pair
 
 columns: Mapping[str, str] = {"first_ids": "token_ids", "second_ids": "token_ids", "score": "number"}
+fields: Mapping[str, tuple[str, ...]] = {"first": (), "second": (), "label": ()}
+texts: tuple[str, ...] = ("first", "second")
 STS = Task(name="sts", summary="similarity", kind="score", metric="pearson", labels=(), languages=("en",),
            layouts=(prefixed_pair("sts"),))
 
 
 def read(record: Record, task: Task) -> Row | str:
-    first, second = record.texts
+    first, second = record.values["first"], record.values["second"]
     if not first or not second:
         return NO_TEXT
     try:
-        return Row(record.row, first, second, float(record.label or "nan"), record.key)
+        score = float(record.values["label"] or "nan")
     except ValueError:
-        raise InputError(f"score {record.label!r} is not a number") from None
+        raise InputError(f"score {record.values['label']!r} is not a number") from None
+    return Row(record.row, {"first": first, "second": second, "score": score}, record.key)
 
 
 def encode(batch: TextBatch, tokenizer: Tokenizer, max_length: int, template: InputTemplate) -> Encoded:
-    return encode_texts(batch, tokenizer, max_length, template, {"score": pa.array(batch.labels, pa.float64())})
+    return encode_texts(batch, tokenizer, max_length, template, {"score": pa.array(batch["score"], pa.float64())})
 
 
 def validate(table: pa.Table, manifest: Manifest) -> None:

@@ -17,7 +17,7 @@ from data_prep.shards.write import write_cell
 from tests.random_cells import TOKENIZER
 
 COLUMNS = {"word_ids": "token_ids", "tags": "labels", "score": "number", "start": "integer", "spans": "integers",
-           "text": "text"}
+           "text": "text", "right": "choice", "answers": "texts"}
 
 
 def draft(**changes: Any) -> Manifest:
@@ -29,7 +29,8 @@ def draft(**changes: Any) -> Manifest:
 
 def rows(**changes: list[Any]) -> dict[str, list[Any]]:
     return {"id": [0, 1, 2], "word_ids": [[5], [6, 7], []], "tags": [[0], [1, 0], [1]], "score": [0.5, 1.0, -2.0],
-            "start": [3, -4, 5], "spans": [[], [1, 9], [-1]], "text": ["a", "", "狗"], "length": [3, 4, 2]} | changes
+            "start": [3, -4, 5], "spans": [[], [1, 9], [-1]], "text": ["a", "", "狗"], "right": [1, 0, 2],
+            "answers": [["a"], ["", "b"], ["狗"]], "length": [3, 4, 2]} | changes
 
 
 def test_columns_of_every_type(tmp_path: Path) -> None:
@@ -42,7 +43,8 @@ def test_columns_of_every_type(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("column", "values"), [
-    ("tags", [[0], [], [1]]), ("score", [0.5, float("nan"), 1.0])])
+    ("tags", [[0], [], [1]]), ("score", [0.5, float("nan"), 1.0]), ("right", [1, -1, 0]),
+    ("answers", [["a"], [], ["b"]])])
 def test_a_missing_gold_answer(tmp_path: Path, column: str, values: list[Any]) -> None:
     assert not write_cell(tmp_path / "ner/dev/en", draft(), [rows(**{column: values})]).has_labels
 
@@ -51,7 +53,9 @@ def test_the_hash_is_of_every_column(tmp_path: Path) -> None:
     changes: list[dict[str, list[Any]]] = [
         {},
         {"tags": [[0], [1, 1], [1]]}, {"tags": [[0, 1], [0], [1]]}, {"score": [0.5, 1.0, 2.0]}, {"start": [3, 4, 5]},
-        {"spans": [[1], [9], [-1]]}, {"text": ["", "a", "狗"]}, {"word_ids": [[5, 6], [7], []]}]
+        {"spans": [[1], [9], [-1]]}, {"text": ["", "a", "狗"]},
+        {"word_ids": [[5, 6], [7], []]}, {"answers": [["a", ""], ["b"], ["狗"]]},
+        {"answers": [["a"], ["b", ""], ["狗"]]}]
     hashes = {write_cell(tmp_path / f"{i}/ner/dev/en", draft(), [rows(**change)]).rows_sha256
               for i, change in enumerate(changes)}
     assert len(hashes) == len(changes)

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.base.errors import InputError
-from data_prep.kinds.rows import TextBatch
 from data_prep.sources.batches import BATCH_ROWS, Content, without_placeholders
 from data_prep.sources.cells import read_cell
 from data_prep.sources.layouts import find_sources
 from data_prep.tasks import TASKS
+from tests.data_prep.pairs import pair_batch, rows_of
 
 Row = tuple[int, str, str, int]
 
@@ -27,12 +27,11 @@ def read(folder: Path, task: str, name: str, content: bytes) -> tuple[list[Row],
     (folder / name).write_bytes(content)
     (source,) = find_sources(TASKS[task], folder)
     skipped: Counter[str] = Counter()
-    whole = TextBatch()
+    rows: list[tuple[int, str, str, int]] = []
     for batch in read_cell(source, TASKS[task], skipped):
         assert len(batch) <= BATCH_ROWS
-        for row in zip(batch.ids, batch.first, batch.second, batch.labels, strict=True):
-            whole.add(*row)
-    return list(zip(whole.ids, whole.first, whole.second, whole.labels, strict=True)), skipped
+        rows += rows_of(batch)
+    return rows, skipped
 
 
 def test_quotes_are_text(tmp_path: Path) -> None:
@@ -106,7 +105,7 @@ def test_pairs_without_any_text_are_left_out_and_counted(tmp_path: Path) -> None
 
 
 def test_placeholders_are_counted_and_left_out_on_demand() -> None:
-    batch = TextBatch([3, 4, 5, 8, 9], ["NS", "a", " NS ", "NSA", "d"], ["b", "c", "e", "ns", "NS "], [0, 1, 0, 1, 1])
+    batch = pair_batch([3, 4, 5, 8, 9], ["NS", "a", " NS ", "NSA", "d"], ["b", "c", "e", "ns", "NS "], [0, 1, 0, 1, 1])
     for drop, ids in ((False, [3, 4, 5, 8, 9]), (True, [4, 8])):
         skipped: Counter[str] = Counter()
         kept: Counter[str] = Counter()
@@ -170,8 +169,7 @@ def read_languages(folder: Path, name: str, content: str) -> dict[str, list[tupl
     for source in find_sources(TASKS["xnli"], folder):
         found[source.language] = []
         for batch in read_cell(source, TASKS["xnli"], Counter()):
-            found[source.language] += zip(
-                batch.ids, batch.first, batch.second, batch.labels, batch.keys, strict=True)
+            found[source.language] += [(*row, key) for row, key in zip(rows_of(batch), batch.keys, strict=True)]
     return found
 
 

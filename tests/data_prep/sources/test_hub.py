@@ -93,7 +93,8 @@ def test_schema_of_each_task(task: str, tokenizer_folder: Path, tmp_path: Path) 
     names = {"mrpc": ["not_equivalent", "equivalent"], "pawsx": ["0", "1"]}.get(task, HUB_ORDER)
     stand_in(tmp_path / "hub", config, {
         declared.splits["dev"]: {
-            declared.first: ["the dog", "a cat"], declared.second: ["a dog", "a man"], "label": [0, 1]}}, names)
+            declared.columns["first"]: ["the dog", "a cat"], declared.columns["second"]: ["a dog", "a man"],
+            "label": [0, 1]}}, names)
     out = tmp_path / "out"
     assert build(task, tmp_path / "hub", tokenizer_folder, out, "--languages", "en", "--splits", "dev") == 0
     cell = open_cell(out / task / "dev" / "en")

@@ -32,7 +32,7 @@ families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def model_of(family: Family, kind: str, size: str = "tiny", **settings: Any) -> Any:
     config = family.random_config(size, 60, 24, pad_id=1, **settings)
     with torch.device("meta"):
-        auto_class: Any = KINDS[kind].auto_class
+        auto_class: Any = family.auto_class(KINDS[kind].head)
         return auto_class.from_config(config)
 
 

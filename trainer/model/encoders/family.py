@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import transformers
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from transformers import AutoConfig
@@ -50,6 +51,9 @@ class Head:
     inside_encoder: tuple[str, ...] = ()
     """Starts of the names, after the prefix, of its weights that transformers keeps in the encoder (BERT's pooler). An
     encoder saved without them is complete, and they are drawn anew."""
+    auto_class: str | None = None
+    """Auto class that loads and saves the model where transformers has none of the head's name for the architecture:
+    another one with a layer of the same shape (a token classifier of two classes for question answering)."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,10 @@ class Family:
     dense layer and norm); a run from an earlier one takes them over, as loading a pre-trained model does."""
     refused_precisions: Mapping[str, str] = field(default_factory=dict)
     """Precision that the architecture does not work in -> reason."""
+
+    def auto_class(self, head: str) -> Any:
+        """The transformers class that loads and saves a model with this head."""
+        return getattr(transformers, self.heads[head].auto_class or head)
 
     @property
     def dropout_settings(self) -> tuple[str, ...]:
