@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data_prep.kinds.rows import TextBatch
+from data_prep.kinds.rows import NO_LABEL, TextBatch
 
 
 def pair_batch(ids: Sequence[int], first: Sequence[str], second: Sequence[str], labels: Sequence[int]) -> TextBatch:
@@ -13,5 +13,6 @@ def pair_batch(ids: Sequence[int], first: Sequence[str], second: Sequence[str], 
 
 
 def rows_of(batch: TextBatch) -> list[tuple[int, str, str, int]]:
-    """(id, first text, second text, label) of every row."""
-    return list(zip(batch.ids, batch["first"], batch["second"], batch["label"], strict=True))
+    """(id, first text, second text, label) of every row; NO_LABEL where the kind has none."""
+    labels = batch.columns.get("label", [NO_LABEL] * len(batch))
+    return list(zip(batch.ids, batch["first"], batch["second"], labels, strict=True))
