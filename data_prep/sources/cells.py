@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from pathlib import Path
 
 from data_prep.base.errors import InputError
 from data_prep.kinds.rows import GOLD_FIELDS, Record, TextBatch
@@ -50,18 +49,17 @@ def _table_rows(
     source: CellSource, task: Task, skipped: Counter[str], content: Content
 ) -> Iterator[tuple[int, Record]]:
     """(line number, record) of a table. The first row tells the number of columns and whether labels are given."""
-    file, layout = source.files[0], source.layout
-    columns, offset, rows = open_table(file, layout, source.split, content.new_hash())
+    columns, rows = open_table(source.files[0], source.layout, source.split, content.new_hash())
     n_columns, key = columns.count, columns.key
     gold = [name for name in columns.at if name in GOLD_FIELDS]
     labelled: bool | None = None
-    for line, (row, fields) in _own_rows(rows, columns, source, offset):
+    for line, (row, fields) in _own_rows(rows, columns, source):
         content.rows = row + 1
         if len(fields) == 1 and isinstance(fields[0], str) and not fields[0].strip():
             skipped[BLANK] += 1
             continue
         if not n_columns:
-            n_columns = _first_row_columns(fields, columns, file, line, task)
+            n_columns = _first_row_columns(fields, columns, source, line, task)
         if len(fields) != n_columns:
             skipped[WRONG_COLUMNS] += 1
             continue
@@ -76,19 +74,20 @@ def _table_rows(
 
 
 def _own_rows(
-    rows: Iterator[list[str]], columns: Columns, source: CellSource, offset: int
+    rows: Iterator[tuple[int, list[str]]], columns: Columns, source: CellSource
 ) -> Iterator[tuple[int, tuple[int, list[str]]]]:
     """(line, (row number, fields)) of the cell's rows; in a file of several languages, numbered by language."""
     if columns.language < 0:
-        yield from enumerate(enumerate(rows), start=offset)
+        yield from ((line, (row, fields)) for row, (line, fields) in enumerate(rows))
         return
-    for line, (row, language, fields) in enumerate(with_language(rows, columns.language), start=offset):
+    for line, row, language, fields in with_language(rows, columns.language):
         if language_code(language) == source.language:
             yield line, (row, fields)
 
 
-def _first_row_columns(fields: Sequence[str], columns: Columns, file: Path, line: int, task: Task) -> int:
+def _first_row_columns(fields: Sequence[str], columns: Columns, source: CellSource, line: int, task: Task) -> int:
     """Number of columns, after a check against those of the layout, of which gold answers may be missing."""
+    file, between = source.files[0], "commas" if source.layout.format == "csv" else "TAB"
     names = ["text" if name in ("first", "second") else name for name in columns.at]
     if is_header(fields):
         raise InputError(f"{file}, line {line}: a header ({', '.join(fields)[:120]}) in a file that should have none; "
@@ -98,13 +97,14 @@ def _first_row_columns(fields: Sequence[str], columns: Columns, file: Path, line
     if not least <= len(fields) <= most:
         numbers = f"{least} or {most}" if least < most else f"{most}"
         raise InputError(f"{file}, line {line}: {len(fields)} columns, expected {numbers} ({', '.join(names)}) with "
-                         "TAB between them")
+                         f"{between} between them")
     return len(fields)
 
 
 FORMATS: dict[str, Callable[[CellSource, Task, Counter[str], Content], Iterator[tuple[int, Record]]]] = {
     "lines": _lines,
     "tsv": _table_rows,
+    "csv": _table_rows,
     "jsonl": _table_rows,
 }
 """Readers by the `format` of a layout: (cell, task, counter of skipped rows, content) -> (line number, record)."""

@@ -17,21 +17,21 @@ from data_prep.tasks.task import Layout
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
-def open_jsonl(file: Path, layout: Layout, split: str, sha256: Any = None) -> tuple[Columns, int, Iterator[list[Any]]]:
-    """Columns of `file`, the number of its first line, and its rows; a blank line is a row of one field.
+def open_jsonl(file: Path, layout: Layout, split: str, sha256: Any = None) -> tuple[Columns, Iterator[tuple[int, Any]]]:
+    """Columns of `file`, and (line number, fields) of its rows; a blank line is a row of one field.
 
     Iterating raises InputError, naming file and line, for a line that is not a JSON object with the keys.
     """
     at = {field: number for number, field in enumerate(layout.columns)}
     language, key = len(at) if layout.language_column else -1, len(at) + 1 if layout.key is not None else -1
-    return Columns(at, language, key, len(at) + 2), 1, _objects(file, layout, split, sha256)
+    return Columns(at, language, key, len(at) + 2), _objects(file, layout, split, sha256)
 
 
-def _objects(file: Path, layout: Layout, split: str, sha256: Any) -> Iterator[list[Any]]:
-    """The fields of the layout, language and key of each object; lists and objects as they are."""
+def _objects(file: Path, layout: Layout, split: str, sha256: Any) -> Iterator[tuple[int, list[Any]]]:
+    """(line number, fields) of the layout, language and key of each object; lists and objects as they are."""
     for number, line in enumerate(read_rows(file, sha256), start=1):
         if not line.strip():
-            yield [""]
+            yield number, [""]
             continue
         where = f"{file}, line {number}"
         try:
@@ -55,4 +55,4 @@ def _objects(file: Path, layout: Layout, split: str, sha256: Any) -> Iterator[li
             if value and SURROGATE.search(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)):
                 raise InputError(f"{where}: {key} holds half of a surrogate pair, which is not a character; correct it")
             fields.append(value or "")
-        yield fields
+        yield number, fields

@@ -1,6 +1,6 @@
-"""Tables of any format (`tsv`, `jsonl`) behind one function, and tables that hold several languages.
+"""Tables of any format (`tsv`, `csv`, `jsonl`) behind one function, and tables that hold several languages.
 
-Rows are lists of fields, one per line of the file, so that row numbers are those of the source.
+Rows are lists of fields, one per record of the file, so that row numbers are those of the source.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ from typing import Any
 from data_prep.base.errors import InputError
 from data_prep.kinds.rows import GOLD_FIELDS
 from data_prep.sources.columns import Columns, alternatives, position
+from data_prep.sources.csv import open_csv, split_fields
 from data_prep.sources.jsonl import open_jsonl
 from data_prep.sources.lines import BYTE_ORDER_MARK
 from data_prep.sources.tsv import open_tsv
 from data_prep.tasks.task import LANGUAGE, Layout, Task
 
 LONGEST_PEEK = 1 << 16
-TABLES: dict[str, Callable[..., tuple[Columns, int, Iterator[list[Any]]]]] = {"tsv": open_tsv, "jsonl": open_jsonl}
+TABLES: dict[str, Callable[..., tuple[Columns, Iterator[tuple[int, Any]]]]] = {
+    "tsv": open_tsv,
+    "csv": open_csv,
+    "jsonl": open_jsonl,
+}
 """Openers by the `format` of a layout."""
 
 
-def open_table(file: Path, layout: Layout, split: str, sha256: Any = None) -> tuple[Columns, int, Iterator[list[Any]]]:
-    """Columns of `file`, the number of the line of its first row, and its rows; a blank line is a row of one field.
+def open_table(file: Path, layout: Layout, split: str, sha256: Any = None) -> tuple[Columns, Iterator[tuple[int, Any]]]:
+    """Columns of `file`, and (number of its first line, fields) of each row; a blank line is a row of one field.
 
     `sha256`, if given, is updated with the file's bytes as they are read. Raises InputError, naming file and line, for
     bytes that are not UTF-8, a wrong or missing header, or a line that is not a JSON object with the keys.
@@ -37,9 +42,9 @@ def languages_in(file: Path, layout: Layout, split: str) -> list[str]:
 
     Raises InputError for a value that is not a language code, a row without one, or a file without rows.
     """
-    columns, offset, rows = open_table(file, layout, split)
+    columns, rows = open_table(file, layout, split)
     name, found = " or ".join(layout.language_column), dict[str, str]()
-    for line, (_, spelt, fields) in enumerate(with_language(rows, columns.language), start=offset):
+    for line, _, spelt, fields in with_language(rows, columns.language):
         if columns.language < len(fields) and not fields[columns.language].strip() and any(map(str.strip, fields)):
             raise InputError(f"{file}, line {line}: nothing in the column {name}; enter the row's language")
         if spelt not in found and not re.fullmatch(LANGUAGE, spelt):
@@ -50,20 +55,20 @@ def languages_in(file: Path, layout: Layout, split: str) -> list[str]:
     return list(dict.fromkeys(found.values()))
 
 
-def with_language(rows: Iterator[list[str]], column: int) -> Iterator[tuple[int, str, list[str]]]:
-    """(number among the rows of its language, language as spelt, fields) of every row.
+def with_language(rows: Iterator[tuple[int, list[str]]], column: int) -> Iterator[tuple[int, int, str, list[str]]]:
+    """(line, number among the rows of its language, language as spelt, fields) of every row.
 
     A row without a language, such as a blank line, goes with the row before it, at the start with the one after it.
     """
     numbers: dict[str, int] = {}
-    language, waiting = "", list[list[str]]()
-    for fields in rows:
+    language, waiting = "", list[tuple[int, list[str]]]()
+    for line, fields in rows:
         language = (fields[column].strip() if column < len(fields) else "") or language
-        waiting.append(fields)
+        waiting.append((line, fields))
         if language:
             for one in waiting:
                 number = numbers[language] = numbers.get(language, -1) + 1
-                yield number, language, one
+                yield one[0], number, language, one[1]
             waiting.clear()
 
 
@@ -79,7 +84,8 @@ def looks_like(file: Path, layout: Layout, task: Task) -> bool:
             line = stream.readline(LONGEST_PEEK).decode("utf-8", "replace")
     except OSError:
         return False
-    fields = line.removeprefix(BYTE_ORDER_MARK).rstrip("\r\n").split("\t")
+    line = line.removeprefix(BYTE_ORDER_MARK).rstrip("\r\n")
+    fields = split_fields(line) if layout.format == "csv" else line.split("\t")
     given = [names for field, names in layout.columns.items() if field not in GOLD_FIELDS]
     if layout.format not in TABLES:
         return True

@@ -14,20 +14,23 @@ from data_prep.tasks import TASKS
 from data_prep.tasks.task import Layout
 
 
-def open_tsv(file: Path, layout: Layout, split: str, sha256: Any = None) -> tuple[Columns, int, Iterator[list[str]]]:
-    """Columns of `file`, the number of the line of its first row, and its rows; a blank line is a row of one field.
+def open_tsv(file: Path, layout: Layout, split: str, sha256: Any = None) -> tuple[Columns, Iterator[tuple[int, Any]]]:
+    """Columns of `file`, and (line number, fields) of its rows; a blank line is a row of one field.
 
     Raises InputError, naming file and line, for a header without the columns or a missing header.
     """
-    lines = read_rows(file, sha256)
+    rows = ((number, line.split("\t")) for number, line in enumerate(read_rows(file, sha256), start=1))
     if not layout.header:
-        positions = {name: at for name, at in layout.columns.items() if isinstance(at, int)}
-        if len(positions) < len(layout.columns):
-            raise TypeError(f"layout {layout.pattern!r} has no header, so its columns must be positions")
-        key = layout.key if isinstance(layout.key, int) else -1
-        return Columns(positions, key=key), 1, (line.split("\t") for line in lines)
-    header = next(lines, "").split("\t")
-    return _columns(header, layout, split, file), 2, (line.split("\t") for line in lines)
+        return numbered_columns(layout), rows
+    return header_columns(next(rows, (1, [""]))[1], layout, split, file), rows
+
+
+def numbered_columns(layout: Layout) -> Columns:
+    """Columns of a table without a header."""
+    positions = {name: at for name, at in layout.columns.items() if isinstance(at, int)}
+    if len(positions) < len(layout.columns):
+        raise TypeError(f"layout {layout.pattern!r} has no header, so its columns must be positions")
+    return Columns(positions, key=layout.key if isinstance(layout.key, int) else -1)
 
 
 def is_header(fields: Sequence[str]) -> bool:
@@ -40,8 +43,11 @@ def is_header(fields: Sequence[str]) -> bool:
     return known >= 2 and not (len(names) == 3 and names[2] in spellings)
 
 
-def _columns(header: list[str], layout: Layout, split: str, file: Path) -> Columns:
-    """Positions of the columns by name; -1 for a label column that a test file lacks."""
+def header_columns(header: list[str], layout: Layout, split: str, file: Path) -> Columns:
+    """Positions of the columns by name; -1 for a label column that a test file lacks.
+
+    Raises InputError for a header without the columns or a missing header.
+    """
     found = {field: position(header, names) for field, names in layout.columns.items()}
     language = position(header, layout.language_column)
     wanted = expected_columns(layout)
