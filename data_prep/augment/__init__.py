@@ -9,12 +9,14 @@ becomes the rows r * (copies + 1) (the clean one) to r * (copies + 1) + copies, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Console
 
 from data_prep.augment import synonyms
 from data_prep.base.errors import InputError
-from data_prep.build import Augmentation, build_cells
+from data_prep.build import build_task
+from data_prep.planning import Augmentation, Settings
 from data_prep.workers import Augmenter
 
 # name -> function of (neighbour file, copies, max_neighbours, seed) that returns the augmenter and its settings
@@ -26,7 +28,7 @@ METHODS: dict[str, Callable[[str, int, int, int], tuple[Augmenter, str]]] = {
 def augment(
     method: str, task: str, source: str, neighbours: str, tokenizer: str, out: str, copies: int = 3,
     max_neighbours: int = 8, seed: int = 0, languages: str | None = "en", splits: str | None = "train",
-    max_length: int = 128, workers: int = 0, max_shard_mb: int = 256, overwrite: bool = False,
+    max_length: int | None = None, workers: int = 0, max_shard_mb: int = 256, overwrite: bool = False,
     drop_placeholders: bool = False,
 ) -> None:
     """Write a task's rows with perturbed copies of each, as cells of `<task>+<method>`.
@@ -38,8 +40,9 @@ def augment(
     if method not in METHODS:
         raise InputError(f"no augmentation {method!r}; augmentations: {', '.join(METHODS)}")
     augmenter, settings = METHODS[method](neighbours, copies, max_neighbours, seed)
-    counts = build_cells(task, source, tokenizer, out, languages, splits, max_length, workers, max_shard_mb, overwrite,
-                         Augmentation(method, copies, settings, augmenter), drop_placeholders)
+    counts = build_task(task, source, languages, splits, Settings(
+        tokenizer, Path(out), max_length, workers, max_shard_mb, overwrite, drop_placeholders,
+        Augmentation(method, copies, settings, augmenter)))
     if counts["words"]:
         share = counts["words_with_neighbour"] / counts["words"]
         Console(highlight=False).print(f"{share:.1%} of {counts['words']:,} words have a neighbour")

@@ -1,7 +1,7 @@
-"""Files of a folder matched by the layouts of a task and grouped into cells.
+"""Files of a folder, archives included, matched by the layouts of a task and grouped into cells.
 
-Input: a task and a folder. Output: one `CellSource` per split and language, and the names of the files that no layout
-reads.
+Input: a task and a folder, or one file. Output: one `CellSource` per split and language, and the names of the files
+that no layout reads.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from data_prep.base.errors import InputError
+from data_prep.sources.archives import fault, is_file, listed, members, size, unpacked
 from data_prep.sources.tables import languages_in, looks_like
 from data_prep.tasks import TASKS
 from data_prep.tasks.task import SPLITS, Layout, Task
 
 DOCUMENTATION = ("readme", "license", "licence", "copying", "notice", "citation", "changelog")
 MOST_NAMES = 8
+DEEPEST = 3  # parts of a path that layouts match
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class CellSource:
 
     @property
     def bytes(self) -> int:
-        return sum(file.stat().st_size for file in self.files)
+        return sum(map(size, self.files))
 
     def describe(self) -> str:
         """Source of the rows, for the manifest; changes when a file is replaced by one of another size."""
@@ -62,13 +64,11 @@ def split_list(words: str | None, what: str) -> list[str] | None:
 def find_sources(task: Task, folder: str | Path) -> list[CellSource]:
     """The cells that `folder` has files for, in the order of splits and language codes.
 
-    Raises InputError if the folder is missing, has no files of the task, or has two files for one cell. Of two formats
-    of one content (names that differ in their ending) the one that the task declares first is taken.
+    A single file or archive is taken by its name, too. Raises InputError if the folder is missing, has no files of the
+    task, or has two files for one cell. Of two formats of one content (names that differ in their ending) the one that
+    the task declares first is taken, of an archive's member and an unpacked file of that name the file.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"--source {folder}: no such folder; expected 'hub' or a folder with the files of {task.name}")
-    there = _files(folder)
+    folder, there = _place(task, Path(folder))
     cells: dict[tuple[str, str], tuple[Layout, list[Path]]] = {}
     for file, layout, split, language in _fitting(task, folder, there):
         for key in [(split, one) for one in ([language] if language else languages_in(file, layout, split))]:
@@ -90,8 +90,8 @@ def unread_files(task: Task, folder: str | Path, sources: Sequence[CellSource]) 
     Hidden files and documentation are left out; other tasks that read some of the files are named.
     """
     read = {file for source in sources for file in source.files}
-    there = _files(Path(folder))
-    unread = _named(task, Path(folder), [file for file in there if file not in read], read)
+    folder, there = _place(task, Path(folder))
+    unread = _named(task, folder, [file for file in there if file not in read], read)
     return f"not read for {task.name}: {unread}" if unread else ""
 
 
@@ -120,39 +120,51 @@ def _order(key: tuple[str, str]) -> tuple[int, str]:
     return SPLITS.index(key[0]), key[1]
 
 
-def _files(folder: Path) -> list[Path]:
-    """Files in `folder` and two levels of folders below it, and whatever lies at the third level (not opened)."""
-    three = sorted(folder.glob("*/*/*"))
-    return sorted([*(file for level in ("*", "*/*") for file in folder.glob(level) if file.is_file()), *three])
+def _place(task: Task, source: Path) -> tuple[Path, list[Path]]:
+    """The folder below which names are matched, and its files; of a single file, the nearest folder that fits."""
+    if source.is_dir():
+        return source, listed(source)
+    if not source.is_file():
+        raise InputError(f"--source {source}: no such folder; expected 'hub', a folder with the files of {task.name}, "
+                         "or a file")
+    there = members(source)
+    fitting = (above for above in list(source.parents)[:DEEPEST]
+               if any(_layout(task, unpacked(file, above)) for file in there))
+    return next(fitting, source.parent), there
+
+
+def _layout(task: Task, path: PurePath) -> tuple[Layout, str, str] | None:
+    """The layout of `task` that fits a path, with split and language ("" if the rows name theirs)."""
+    return next(((one, *key) for one in task.layouts if (key := one.match(path.as_posix()))), None)
 
 
 def _fitting(task: Task, folder: Path, files: Iterable[Path]) -> list[tuple[Path, Layout, str, str]]:
-    """The files that a layout of `task` fits, with layout, split and language ("" if the rows name theirs).
+    """The files that a layout of `task` fits, with layout, split and language.
 
-    JSON Lines beside a table of the same name hold the same content (SNLI 1.0, XNLI 1.0), so the table is taken.
+    JSON Lines beside a table of the same name hold the same content (SNLI 1.0, XNLI 1.0), so the table is taken; and
+    so does an archive that was unpacked where it lies.
     """
-    found = []
-    for file in files:
-        path = file.relative_to(folder).as_posix()
-        layout, key = next(((one, key) for one in task.layouts if (key := one.match(path))), (None, None))
-        if layout and key and file.is_file():
-            found.append((file, layout, *key))
-    tables = {file.with_suffix("") for file, layout, _, _ in found if layout.format != "jsonl"}
-    return [one for one in found if not (one[1].format == "jsonl" and one[0].with_suffix("") in tables)]
+    found = {file: (file, *fit) for file in files if (fit := _layout(task, unpacked(file, folder))) and is_file(file)}
+    tables = {unpacked(file, folder).with_suffix("") for file, layout, _, _ in found.values()
+              if layout.format != "jsonl"}
+    return [one for file, one in found.items()
+            if not (one[1].format == "jsonl" and unpacked(file, folder).with_suffix("") in tables)
+            and not ((plain := folder / unpacked(file, folder)) != file and plain in found)]
 
 
 def _named(task: Task, folder: Path, files: Iterable[Path], read: Iterable[Path] = ()) -> str:
     """Count and names of `files`, without hidden ones and documentation, and the tasks that read them; "" for none."""
     names, readers = [], Counter[str]()
-    twins = {file.with_suffix(""): file.name for file in read}
+    twins = {unpacked(file, folder).with_suffix(""): file.name for file in read}
     for file in files:
-        path = file.relative_to(folder)
+        path = unpacked(file, folder)
         if any(part.startswith((".", "__MACOSX")) for part in path.parts):
             continue
         if path.name.lower().startswith(DOCUMENTATION) or path.suffix.lower() in (".md", ".pdf"):
             continue
-        twin = twins.get(file.with_suffix(""))
-        names.append(path.as_posix() + ("/" if file.is_dir() else "") + (f" (instead of it {twin})" if twin else ""))
+        twin = twins.get(path.with_suffix(""))
+        note = f"instead of it {twin}" if twin else fault(file)
+        names.append(file.relative_to(folder).as_posix() + "/" * file.is_dir() + (f" ({note})" if note else ""))
         readers.update(other.name for other in TASKS.values() if other is not task and _reads(other, file, path))
     if not names:
         return ""
@@ -162,7 +174,7 @@ def _named(task: Task, folder: Path, files: Iterable[Path], read: Iterable[Path]
     return f"{len(names):,} file{'s' * (len(names) > 1)}: {', '.join(names[:MOST_NAMES])}{more}{hint}"
 
 
-def _reads(task: Task, file: Path, path: Path) -> bool:
+def _reads(task: Task, file: Path, path: PurePath) -> bool:
     """Whether `task` has a layout for this file, by its name and its first line."""
-    layout = next((one for one in task.layouts if one.match(path.as_posix())), None)
-    return layout is not None and file.is_file() and looks_like(file, layout, task)
+    fit = _layout(task, path)
+    return fit is not None and is_file(file) and looks_like(file, fit[0], task)

@@ -1,4 +1,4 @@
-"""Lines of UTF-8 text files.
+"""Lines of UTF-8 text files, in archives or not.
 
 Lines end at LF alone, since other characters that Python takes for line ends occur inside sentences. CRLF and LF may
 be mixed; a byte-order mark at the start is removed; the last line may lack its newline.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from data_prep.base.errors import InputError
+from data_prep.sources.archives import open_stream
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -53,14 +54,14 @@ class _Hashed(io.RawIOBase):
     """Raw file that hashes its bytes as they are read."""
 
     def __init__(self, file: Path, sha256: Any) -> None:
-        self._raw = open(file, "rb", buffering=0)  # noqa: SIM115
+        self._raw = open_stream(file)
         self._sha256 = sha256
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int | None:
-        n = self._raw.readinto(buffer)
+        n: int = self._raw.readinto(buffer)  # type: ignore[attr-defined]
         self._sha256.update(memoryview(buffer)[:n])
         return n
 
@@ -71,13 +72,13 @@ class _Hashed(io.RawIOBase):
 
 def _opened(file: Path, sha256: Any) -> IO[str]:
     if sha256 is None:
-        return open(file, encoding="utf-8", newline="\n")
+        return io.TextIOWrapper(open_stream(file), encoding="utf-8", newline="\n")
     return io.TextIOWrapper(io.BufferedReader(_Hashed(file, sha256)), encoding="utf-8", newline="\n")
 
 
 def _bad_line(file: Path) -> int:
     """Number of the first line that is not UTF-8; reads the file again, since the buffered reader does not know it."""
-    with open(file, "rb") as stream:
+    with open_stream(file) as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode("utf-8")

@@ -12,6 +12,7 @@ from typing import Any
 
 from data_prep.base.errors import InputError
 from data_prep.kinds.rows import GOLD_FIELDS
+from data_prep.sources.archives import open_stream
 from data_prep.sources.columns import Columns, alternatives, position
 from data_prep.sources.csv import open_csv, split_fields
 from data_prep.sources.jsonl import open_jsonl
@@ -80,9 +81,9 @@ def language_code(spelt: str) -> str:
 def looks_like(file: Path, layout: Layout, task: Task) -> bool:
     """Whether the first line of `file` fits `layout` and the labels of `task`; a guess, for messages only."""
     try:
-        with open(file, "rb") as stream:
+        with open_stream(file) as stream:
             line = stream.readline(LONGEST_PEEK).decode("utf-8", "replace")
-    except OSError:
+    except (OSError, InputError):
         return False
     line = line.removeprefix(BYTE_ORDER_MARK).rstrip("\r\n")
     fields = split_fields(line) if layout.format == "csv" else line.split("\t")

@@ -79,7 +79,8 @@ class Task:
     other, and `label_tolerance` is the largest share of them whose published labels differ between two languages.
     `no_consensus` lists spellings for rows without agreement among annotators, which are left out and counted.
     `placeholders` lists texts that stand for a missing sentence. `adapt` turns the values of a record, as the columns
-    of a layout or of the hub give them, into the fields of the kind, where they differ.
+    of a layout or of the hub give them, into the fields of the kind, where they differ. `max_length` is the length of
+    its model inputs unless `build` is told another.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Task:
     further_metrics: tuple[str, ...] = ()
     hub: Hub | None = None
     adapt: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    max_length: int = 128
 
     @cached_property
     def label_index(self) -> dict[str, int]:

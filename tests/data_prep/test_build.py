@@ -235,11 +235,11 @@ def test_placeholder_texts_are_kept_and_said_or_left_out(
 def test_files_that_nothing_read_are_named(
     source: Path, tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (source / "test-de.tsv.gz").write_bytes(b"")
+    (source / "test-de.tsv.xz").write_bytes(b"")
     (source / "README.md").write_bytes(b"")
     for _ in range(2):  # a second build, which finds all cells finished, names them too
         assert main(words(source, tokenizer_folder, tmp_path / "out", "--splits", "dev")) == 0
-        assert "not read for xnli: 1 file: test-de.tsv.gz\n" in capsys.readouterr().out
+        assert "not read for xnli: 1 file: test-de.tsv.xz\n" in capsys.readouterr().out
 
 
 def test_text(tokenizer_folder: Path, tmp_path: Path) -> None:

@@ -50,10 +50,10 @@ def test_codes_with_a_script_or_a_region_are_languages(tmp_path: Path) -> None:
 
 
 def test_files_that_nothing_reads_are_named(tmp_path: Path) -> None:
-    lay(tmp_path, **{"dev-en.tsv": PAIR, "test-en.tsv.gz": "", "test.csv": "", "deep__er__notes.xml": "",
+    lay(tmp_path, **{"dev-en.tsv": PAIR, "test-en.tsv.xz": "", "test.csv": "", "deep__er__notes.xml": "",
                      "deep__er__still__x.tsv": ""})
     assert unread("xnli", tmp_path) == (
-        "not read for xnli: 4 files: deep/er/notes.xml, deep/er/still/, test-en.tsv.gz, test.csv")
+        "not read for xnli: 4 files: deep/er/notes.xml, deep/er/still/, test-en.tsv.xz, test.csv")
     lay(tmp_path, **{f"t{n}.csv": "" for n in range(10)})
     assert unread("xnli", tmp_path) == ("not read for xnli: 14 files: deep/er/notes.xml, deep/er/still/, t0.csv, "
                                         "t1.csv, t2.csv, t3.csv, t4.csv, t5.csv and 6 more")

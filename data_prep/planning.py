@@ -1,0 +1,158 @@
+"""Plans of cells: settings of a build, the draft of a cell's manifest, and all checks that precede writing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from rich.console import Console
+
+import data_prep
+from data_prep.base.errors import InputError
+from data_prep.kinds import named_kind
+from data_prep.kinds.rows import TextBatch
+from data_prep.languages import language_info
+from data_prep.shards.columns import cell_features
+from data_prep.shards.manifest import (
+    KEY_CANNOT_HOLD,
+    LONGEST_KEY,
+    MANIFEST_FILE,
+    WRONG_COLUMNS,
+    Manifest,
+    TokenizerInfo,
+    read_manifest,
+)
+from data_prep.shards.write import refuse_to_replace
+from data_prep.sources.batches import Content
+from data_prep.sources.find import Found, Reader
+from data_prep.tasks.task import Task
+from data_prep.workers import Augmenter
+
+LONGEST_COPY = 8  # bytes that an augmentation adds to a key: `#` and the number of the copy
+SAME_SETTINGS = ("task", "kind", "labels", "metric", "further_metrics", "language", "split", "max_length", "copies",
+                 "drop_placeholders")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Augmentation: its name, copies per row, its settings in words, and its function."""
+
+    name: str
+    copies: int
+    settings: str
+    augment: Augmenter
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a build, the same for all its cells."""
+
+    tokenizer: str
+    out: Path
+    max_length: int | None = None
+    """None for each task's own."""
+    workers: int = 0
+    max_shard_mb: int = 256
+    overwrite: bool = False
+    drop_placeholders: bool = False
+    augmentation: Augmentation | None = None
+
+    def length(self, task: Task) -> int:
+        """Longest input of a task's cells."""
+        return task.max_length if self.max_length is None else self.max_length
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One cell to build: its folder, the draft of its manifest, and functions that read and hash its source."""
+
+    path: Path
+    draft: Manifest
+    read: Reader
+    source_sha256: Callable[[], str]
+    rows: int | None = None
+
+
+def plan_cell(task: Task, cell: Found, settings: Settings, tokenizer: TokenizerInfo) -> Plan:
+    """The plan of one cell of a source. Raises InputError if the kind refuses its labels, metric or tokenizer."""
+    augmentation, kind = settings.augmentation, named_kind(task.kind)
+    name = f"{task.name}+{augmentation.name}" if augmentation else task.name
+    draft = Manifest(
+        task=name, kind=task.kind, columns=dict(kind.columns), labels=list(task.labels),
+        label_aliases=dict(task.aliases), metric=task.metric,
+        further_metrics=list(task.further_metrics), language=cell.language, split=cell.split,
+        parallel=cell.split in task.parallel and augmentation is None, label_tolerance=task.label_tolerance,
+        max_length=settings.length(task), copies=augmentation.copies if augmentation else 0,
+        drop_placeholders=settings.drop_placeholders, language_info=language_info(cell.language), tokenizer=tokenizer,
+        source=cell.source + (f" + {augmentation.settings}" if augmentation else ""),
+        data_prep_version=data_prep.__version__)
+    kind.validate(cell_features(draft.columns).arrow_schema.empty_table(), draft)
+    return Plan(settings.out / name / cell.split / cell.language, draft, cell.read, cache(cell.source_sha256))
+
+
+def is_done(plan: Plan, console: Console) -> bool:
+    """Whether the cell is finished with the same settings and source. Raises InputError if either differs."""
+    if not (plan.path / MANIFEST_FILE).exists():
+        refuse_to_replace(plan.path)
+        return False
+    there = read_manifest(plan.path)
+    pairs = [(name, getattr(there, name), getattr(plan.draft, name)) for name in SAME_SETTINGS]
+    pairs.append(("tokenizer", there.tokenizer.fingerprint[:12], plan.draft.tokenizer.fingerprint[:12]))
+    # a source may be moved; a file of another name, size or content is another source
+    pairs.append(("source", there.source.rpartition("/")[2], plan.draft.source.rpartition("/")[2]))
+    for name, old, new in pairs:
+        if old != new:
+            raise InputError(f"{plan.path} is finished with {name} {old}, but {new} was requested; "
+                             "add --overwrite, or choose another --out")
+    if there.source_sha256 != (content := plan.source_sha256()):
+        raise InputError(f"{plan.path} is finished from other content of {plan.draft.source} (sha256 "
+                         f"{there.source_sha256[:12]} then, {content[:12]} now); add --overwrite, or choose another "
+                         "--out")
+    console.print(f"skipped  {plan.path} (finished, {there.rows:,} rows)", soft_wrap=True)
+    return True
+
+
+def checked(plan: Plan, console: Console) -> Plan:
+    """The plan with its row count and hash, from one pass over the source, so that errors precede any writing."""
+    skipped: Counter[str] = Counter()
+    content, keys, rows = Content(), _Keys(), 0
+    for batch in plan.read(skipped, Counter(), content):
+        rows += len(batch)
+        keys.add(batch)
+    if not rows:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in skipped.items()) or "it is empty"
+        raise InputError(f"{plan.draft.source}: no rows to build from ({reasons})")
+    if skipped[WRONG_COLUMNS] > rows:
+        raise InputError(f"{plan.draft.source}: {skipped[WRONG_COLUMNS]} rows have another number of "
+                         f"columns than the first row, {rows} have the same; check that it is the right file")
+    if keys.fault:
+        console.print(f"keys     {plan.path}: row numbers are used instead of the publisher's keys: {keys.fault}",
+                      soft_wrap=True)
+    draft = plan.draft.model_copy(update={
+        "keys": "publisher" if keys.found and not keys.fault else "row", "source_rows": content.rows,
+        "source_sha256": content.sha256})
+    return replace(plan, draft=draft, rows=rows)
+
+
+class _Keys:
+    """The publisher's keys of one source, and the first fault in them."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+        self.fault = ""
+
+    def add(self, batch: TextBatch) -> None:
+        """Check the keys of the next batch, up to the first that cannot be used."""
+        for row, key in zip(batch.ids, batch.keys, strict=False):
+            if self.fault:
+                return
+            if not key or len(key.encode()) > LONGEST_KEY - LONGEST_COPY or re.search(KEY_CANNOT_HOLD, key):
+                what = "has none" if not key else f"has the key {key[:40]!r}, too long or with a tab or a line break"
+                self.fault = f"row {row} {what}"
+            elif key in self.found:
+                self.fault = f"row {row} has the key {key!r} of another row"
+            self.found.add(key)
