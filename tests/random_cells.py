@@ -38,11 +38,15 @@ def write_random_cell(
         "id": np.arange(first_id, first_id + rows), "first_ids": first, "second_ids": second,
         "length": np.array([a + b + template.frames[1].specials for a, b in kept], dtype=np.int32),
     }
+    if kind == "retrieval":  # the second half of the rows are candidates, row by row for the first
+        half = rows // 2
+        batch["side"] = (np.arange(rows) >= half).astype(np.int64)
+        batch["matches"] = [[str(first_id + half + row)] if row < half else [""] for row in range(rows)]
     if pair:
         batch["label"] = np.array([int(a[0]) % 3 if labelled else -1 for a in first])
     draft = Manifest(
         task=task, kind=kind, columns=dict(KINDS[kind].columns), labels=LABELS if pair else [],
-        label_aliases=ALIASES if pair else {}, metric="accuracy" if pair else "perplexity",
+        label_aliases=ALIASES if pair else {}, metric="perplexity" if kind == "mlm" else "accuracy",
         language=language, split=split, parallel=split != "train", max_length=max_length,
         tokenizer=TOKENIZER.model_copy(update={"fingerprint": fingerprint, "template": template}),
         source="random", data_prep_version="test")

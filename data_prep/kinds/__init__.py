@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from data_prep.base.errors import InputError
-from data_prep.kinds import mlm, pair
+from data_prep.kinds import mlm, pair, retrieval
 from data_prep.kinds.kind import Kind
 
 KINDS: dict[str, Kind] = {
     "pair": pair,
     "mlm": mlm,
+    "retrieval": retrieval,
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 NO_LABEL = -1
-GOLD_FIELDS = frozenset({"label", "score", "tags", "answers"})
+GOLD_FIELDS = frozenset({"label", "score", "tags", "answers", "matches"})
 """Fields that hold gold answers, whatever the kind. Test files may lack them."""
 
 

@@ -46,6 +46,12 @@ COLUMN_TYPES: dict[str, ColumnType] = {
 }
 
 
+SIDES = ("query", "candidate")
+"""Names of the values 0 and 1 of a column `side`."""
+NO_MATCH = ""
+"""The only entry of a column `matches` whose row is known to match no other: gold, unlike an empty list."""
+
+
 def cell_features(columns: Mapping[str, str]) -> datasets.Features:
     """Features of a cell whose kind has these columns (name -> type)."""
     import datasets

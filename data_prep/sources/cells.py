@@ -17,6 +17,13 @@ from data_prep.sources.batches import Content, read_batches
 from data_prep.sources.columns import Columns
 from data_prep.sources.layouts import CellSource
 from data_prep.sources.lines import BYTE_ORDER_MARK, read_rows
+from data_prep.sources.retrieval import (
+    aligned_lines,
+    answer_sentences,
+    entity_mentions,
+    identified_lines,
+    unaligned_lines,
+)
 from data_prep.sources.tables import language_code, open_table, with_language
 from data_prep.sources.tsv import is_header
 from data_prep.tasks.task import Task
@@ -106,5 +113,10 @@ FORMATS: dict[str, Callable[[CellSource, Task, Counter[str], Content], Iterator[
     "tsv": _table_rows,
     "csv": _table_rows,
     "jsonl": _table_rows,
+    "aligned_lines": aligned_lines,
+    "unaligned_lines": unaligned_lines,
+    "identified_lines": identified_lines,
+    "answer_sentences": answer_sentences,
+    "entity_mentions": entity_mentions,
 }
 """Readers by the `format` of a layout: (cell, task, counter of skipped rows, content) -> (line number, record)."""

@@ -15,7 +15,7 @@ from data_prep.base.errors import InputError
 from data_prep.sources.archives import fault, is_file, listed, members, size, unpacked
 from data_prep.sources.tables import languages_in, looks_like
 from data_prep.tasks import TASKS
-from data_prep.tasks.task import SPLITS, Layout, Task
+from data_prep.tasks.task import GOLD_PART, SPLITS, Layout, Task
 
 DOCUMENTATION = ("readme", "license", "licence", "copying", "notice", "citation", "changelog")
 MOST_NAMES = 8
@@ -24,7 +24,8 @@ DEEPEST = 3  # parts of a path that layouts match
 
 @dataclass(frozen=True)
 class CellSource:
-    """Files of one cell; more than one only for unlabelled text, read in the order of their names.
+    """Files of one cell; more than one only for unlabelled text, read in the order of their names, and for layouts
+    with parts, in their order.
 
     If the layout has a language column, the cell holds the rows of its one file that name `language`.
     """
@@ -72,7 +73,7 @@ def find_sources(task: Task, folder: str | Path) -> list[CellSource]:
     cells: dict[tuple[str, str], tuple[Layout, list[Path]]] = {}
     for file, layout, split, language in _fitting(task, folder, there):
         for key in [(split, one) for one in ([language] if language else languages_in(file, layout, split))]:
-            if key in cells and not (layout.format == "lines" and cells[key][0] is layout and file.parent != folder):
+            if key in cells and not _belongs(file, layout, *cells[key], folder):
                 raise InputError(f"two files for {task.name} {key[0]} {key[1]}: {cells[key][1][0]} and {file}; "
                                  "keep one")
             cells.setdefault(key, (layout, []))[1].append(file)
@@ -80,7 +81,7 @@ def find_sources(task: Task, folder: str | Path) -> list[CellSource]:
         raise InputError(f"{folder}: no files of {task.name}; expected names like "
                          f"{', '.join(layout.example for layout in task.layouts)}; found "
                          f"{_named(task, folder, there) or 'no files'}")
-    return [CellSource(split, language, tuple(files), layout)
+    return [CellSource(split, language, _in_order(files, layout, language), layout)
             for (split, language), (layout, files) in sorted(cells.items(), key=lambda c: _order(c[0]))]
 
 
@@ -114,6 +115,25 @@ def choose(
             found = ", ".join(f"{s}-{lg}" for s, lg in there)
             raise InputError(f"{where}: {what} {name!r} does not occur in this selection; it has: {found}")
     return chosen
+
+
+def _belongs(file: Path, layout: Layout, other: Layout, files: Sequence[Path], folder: Path) -> bool:
+    """Whether `file` is one more file of the cell that has `files`."""
+    if layout.parts:
+        return other is layout and file.parent == files[0].parent and file.suffix not in {one.suffix for one in files}
+    return other is layout and layout.format == "lines" and file.parent != folder
+
+
+def _in_order(files: Sequence[Path], layout: Layout, language: str) -> tuple[Path, ...]:
+    """The files of a cell in the order of the layout's parts. Raises InputError where one is missing."""
+    if not layout.parts:
+        return tuple(files)
+    found = {file.suffix[1:]: file for file in files}
+    names = [part.format(language=language) for part in layout.parts]
+    if missing := [name for name in names if name not in found and name != GOLD_PART]:
+        raise InputError(f"{files[0].with_suffix('')}.{missing[0]} is missing beside {files[0].name}; a cell is made "
+                         f"of the files {', '.join(names)}")
+    return tuple(found[name] for name in names if name in found)
 
 
 def _order(key: tuple[str, str]) -> tuple[int, str]:

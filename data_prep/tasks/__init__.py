@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from data_prep.tasks.bucc import BUCC
+from data_prep.tasks.lareqa import LAREQA
+from data_prep.tasks.mewslix import MEWSLIX
 from data_prep.tasks.mnli import MNLI
 from data_prep.tasks.mrpc import MRPC
 from data_prep.tasks.pawsx import PAWSX
 from data_prep.tasks.sick import SICK
 from data_prep.tasks.snli import SNLI
 from data_prep.tasks.task import Task
+from data_prep.tasks.tatoeba import TATOEBA
 from data_prep.tasks.text import TEXT
 from data_prep.tasks.xnli import XNLI
 
@@ -19,4 +23,8 @@ TASKS: dict[str, Task] = {
     "sick": SICK,
     "mrpc": MRPC,
     "text": TEXT,
+    "tatoeba": TATOEBA,
+    "bucc": BUCC,
+    "lareqa": LAREQA,
+    "mewslix": MEWSLIX,
 }

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 SPLITS = ("train", "dev", "test")
+GOLD_PART = "gold"  # ending of the file of gold answers among the `parts` of a layout
 # a code with an optional script or region: sw, d030, eng_Latn, zh-Hans, pt-BR
 LANGUAGE = r"(?P<language>[A-Za-z][A-Za-z0-9_]*(?:-(?:[A-Z][a-z]{3}|[A-Z]{2}|[0-9]{3}))*)"
 
@@ -28,7 +29,8 @@ class Layout:
     of `data_prep.sources.cells.FORMATS`. `columns` maps fields of the kind to columns of a table: positions if there is
     no header line, else alternatives of header names, or of keys of a JSON object (dots lead into nested ones). `key`
     is the column with the publisher's name of a row, the same in every language; it may be missing. `language_column`
-    holds the language of each row, if one file has the rows of all.
+    holds the language of each row, if one file has the rows of all. `parts` are the endings of the files that make one
+    cell, in the order of reading, if it has several (`{language}` is filled in); of these `GOLD_PART` may be missing.
     """
 
     pattern: str
@@ -41,6 +43,7 @@ class Layout:
     columns: Mapping[str, tuple[str, ...] | int] = field(default_factory=lambda: dict(PAIR))
     key: tuple[str, ...] | int | None = None
     language_column: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     def match(self, path: str) -> tuple[str, str] | None:
         """(split, language) of a file with this layout, None for any other file.

@@ -24,7 +24,7 @@ from tests.data_prep.pairs import pair_batch
 from tests.random_cells import write_random_cell
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["pair", "mlm"])
 @pytest.mark.parametrize("max_length", [8, 9, 16, 17, 31, 64, 128])
 def test_cut_and_assembled_rows_equal_the_tokenizers_own(tokenizer_folder: Path, max_length: int, kind: str) -> None:
     tokenizer = load_tokenizer(str(tokenizer_folder))
@@ -94,6 +94,24 @@ def test_records_of_pairs(
 ], ids=str)
 def test_records_of_unlabelled_text(texts: list[str], expected: Row | str) -> None:
     assert KINDS["mlm"].read(Record(5, {"texts": texts}), TASKS["text"]) == expected
+
+
+@pytest.mark.parametrize(("side", "matches", "labelled", "expected"), [
+    ("query", ["k"], False, ["k"]), ("query", "k l", True, ["k", "l"]), ("query", [], False, [""]),
+    ("query", None, False, []), ("query", "", True, [""]), ("candidate", None, False, [""]),
+    ("passage", None, False, "side 'passage'; expected query or candidate"),
+], ids=str)
+def test_records_of_searches(side: str, matches: list[str] | str | None, labelled: bool,
+                             expected: list[str] | str) -> None:
+    record = Record(5, {"text": "a", "side": side, "matches": matches}, labelled, "k")
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=expected):
+            KINDS["retrieval"].read(record, TASKS["tatoeba"])
+    else:
+        row = Row(5, {"text": "a", "side": int(side == "candidate"), "matches": expected}, "k")
+        assert KINDS["retrieval"].read(record, TASKS["tatoeba"]) == row
+        blank = record._replace(values={"text": " ", "side": side})
+        assert KINDS["retrieval"].read(blank, TASKS["tatoeba"]) == "missing text"
 
 
 @pytest.mark.parametrize("kind", KINDS)
