@@ -1,75 +1,80 @@
-"""Linguistic features of the languages of XTREME, XTREME-R and XGLUE, for grouping in reports.
+"""Languages: codes that name the same one, and linguistic features for grouping in reports.
 
-`resource` is the class of Joshi et al. 2020, "The State and Fate of Linguistic Diversity and Inclusion in the NLP
-World" (their list `lang2tax`), from 0 (hardly any data) to 5 (most); entered by hand, so check the list before quoting
-a class. `family` is the genus-level group commonly used in these benchmarks; `morphology` is a coarse type (isolating,
-fusional, agglutinative, introflexive).
+Benchmarks spell one language in several ways: `sw`, `swh`, `swa`; `zh`, `zh_Hans`, `cmn`; `en`, `eng`, `eng_Latn`.
+`canonical_code` takes them to one code by CLDR's aliases and macrolanguages (`langcodes`), which keep languages apart
+that are tested apart (Moroccan from Standard Arabic, Cantonese from Mandarin, Indonesian from Malay).
+
+Columns of `languages.tsv`, "unknown" where the source has nothing:
+name        English name in CLDR, else as the benchmarks' papers spell it
+family      lineage in Glottolog 5 (through qwanqwa 1.2.1): the well-known branch of the Indo-European, Afro-Asiatic and
+            Atlantic-Congo families (Germanic, Semitic, Bantu ..), elsewhere the top level; creoles and macrolanguages
+            entered by hand
+script      ISO 15924 code of CLDR's likely script; Hang and Hani for Kore, Hans and Hant; Arab by hand for acm, acq,
+            ajp and azb, of which CLDR has none
+resource    class of Joshi et al. 2020, "The State and Fate of Linguistic Diversity and Inclusion in the NLP World",
+            from 0 (hardly any data) to 5 (most), every value compared with their list `lang2tax.txt`. It goes by
+            names; of a language listed under two (Haitian 2, Haitian Creole 0) the highest class is taken
+morphology  coarse type (isolating, fusional, agglutinative, introflexive), entered by hand after the type that
+            textbooks give to the family
 """
 
 from __future__ import annotations
 
+import re
+from functools import cache
+from pathlib import Path
+
+import langcodes
+from langcodes.tag_parser import LanguageTagError
+
 from data_prep.shards.manifest import LanguageInfo
 
-# code: name, family, script, Joshi class, morphology
-_LANGUAGES: dict[str, tuple[str, str, str, int, str]] = {
-    "af": ("Afrikaans", "Germanic", "Latin", 3, "fusional"),
-    "ar": ("Arabic", "Semitic", "Arabic", 5, "introflexive"),
-    "az": ("Azerbaijani", "Turkic", "Latin", 1, "agglutinative"),
-    "bg": ("Bulgarian", "Slavic", "Cyrillic", 3, "fusional"),
-    "bn": ("Bengali", "Indo-Aryan", "Bengali", 3, "fusional"),
-    "de": ("German", "Germanic", "Latin", 5, "fusional"),
-    "el": ("Greek", "Hellenic", "Greek", 3, "fusional"),
-    "en": ("English", "Germanic", "Latin", 5, "fusional"),
-    "es": ("Spanish", "Romance", "Latin", 5, "fusional"),
-    "et": ("Estonian", "Uralic", "Latin", 3, "agglutinative"),
-    "eu": ("Basque", "isolate", "Latin", 4, "agglutinative"),
-    "fa": ("Persian", "Iranian", "Arabic", 4, "fusional"),
-    "fi": ("Finnish", "Uralic", "Latin", 4, "agglutinative"),
-    "fr": ("French", "Romance", "Latin", 5, "fusional"),
-    "gu": ("Gujarati", "Indo-Aryan", "Gujarati", 1, "fusional"),
-    "he": ("Hebrew", "Semitic", "Hebrew", 3, "introflexive"),
-    "hi": ("Hindi", "Indo-Aryan", "Devanagari", 4, "fusional"),
-    "ht": ("Haitian Creole", "Creole", "Latin", 2, "isolating"),
-    "hu": ("Hungarian", "Uralic", "Latin", 4, "agglutinative"),
-    "id": ("Indonesian", "Austronesian", "Latin", 3, "agglutinative"),
-    "it": ("Italian", "Romance", "Latin", 4, "fusional"),
-    "ja": ("Japanese", "Japonic", "Japanese", 5, "agglutinative"),
-    "jv": ("Javanese", "Austronesian", "Latin", 1, "agglutinative"),
-    "ka": ("Georgian", "Kartvelian", "Georgian", 3, "agglutinative"),
-    "kk": ("Kazakh", "Turkic", "Cyrillic", 3, "agglutinative"),
-    "ko": ("Korean", "Koreanic", "Hangul", 4, "agglutinative"),
-    "lt": ("Lithuanian", "Baltic", "Latin", 3, "fusional"),
-    "ml": ("Malayalam", "Dravidian", "Malayalam", 1, "agglutinative"),
-    "mr": ("Marathi", "Indo-Aryan", "Devanagari", 2, "fusional"),
-    "ms": ("Malay", "Austronesian", "Latin", 3, "agglutinative"),
-    "my": ("Burmese", "Sino-Tibetan", "Burmese", 1, "isolating"),
-    "nl": ("Dutch", "Germanic", "Latin", 4, "fusional"),
-    "pa": ("Punjabi", "Indo-Aryan", "Gurmukhi", 2, "fusional"),
-    "pl": ("Polish", "Slavic", "Latin", 4, "fusional"),
-    "pt": ("Portuguese", "Romance", "Latin", 4, "fusional"),
-    "qu": ("Quechua", "Quechuan", "Latin", 1, "agglutinative"),
-    "ro": ("Romanian", "Romance", "Latin", 3, "fusional"),
-    "ru": ("Russian", "Slavic", "Cyrillic", 4, "fusional"),
-    "sw": ("Swahili", "Bantu", "Latin", 2, "agglutinative"),
-    "ta": ("Tamil", "Dravidian", "Tamil", 3, "agglutinative"),
-    "te": ("Telugu", "Dravidian", "Telugu", 1, "agglutinative"),
-    "th": ("Thai", "Kra-Dai", "Thai", 3, "isolating"),
-    "tl": ("Tagalog", "Austronesian", "Latin", 3, "agglutinative"),
-    "tr": ("Turkish", "Turkic", "Latin", 4, "agglutinative"),
-    "uk": ("Ukrainian", "Slavic", "Cyrillic", 3, "fusional"),
-    "ur": ("Urdu", "Indo-Aryan", "Arabic", 3, "fusional"),
-    "vi": ("Vietnamese", "Austroasiatic", "Latin", 4, "isolating"),
-    "wo": ("Wolof", "Atlantic-Congo", "Latin", 2, "agglutinative"),
-    "yo": ("Yoruba", "Atlantic-Congo", "Latin", 2, "isolating"),
-    "zh": ("Chinese", "Sino-Tibetan", "Han", 5, "isolating"),
+FEATURES = Path(__file__).with_suffix(".tsv")
+# Codes of one language that CLDR keeps apart: written standards and single members of a macrolanguage.
+ALIASES = {"nb": "no", "quy": "qu", "pbt": "ps", "fuv": "ff", "fil": "tl"}
+TWO_LANGUAGES = re.compile(r"[a-z]{2,3}([_-][a-z]{2,3})+")
+SCRIPTS = {
+    "Arab": "Arabic", "Armn": "Armenian", "Beng": "Bengali", "Cyrl": "Cyrillic", "Deva": "Devanagari",
+    "Ethi": "Ethiopic", "Geor": "Georgian", "Grek": "Greek", "Gujr": "Gujarati", "Guru": "Gurmukhi", "Hang": "Hangul",
+    "Hani": "Han", "Hans": "Han", "Hant": "Han", "Hebr": "Hebrew", "Jpan": "Japanese", "Khmr": "Khmer",
+    "Knda": "Kannada", "Laoo": "Lao", "Latn": "Latin", "Mlym": "Malayalam", "Mymr": "Burmese", "Nkoo": "N'Ko",
+    "Olck": "Ol Chiki", "Orya": "Odia", "Sinh": "Sinhala", "Taml": "Tamil", "Telu": "Telugu", "Tfng": "Tifinagh",
+    "Thai": "Thai", "Tibt": "Tibetan", "Vaii": "Vai",
 }
 
 
+@cache
+def canonical_code(code: str) -> str:
+    """The shortest code of the language, without script and region; `code` itself if it names no language.
+
+    Lower-case parts name a cell of two languages (`en_de`), which is neither of them.
+    """
+    if TWO_LANGUAGES.fullmatch(code):
+        return "_".join(map(canonical_code, re.split("[_-]", code)))
+    try:
+        found = langcodes.get(code.replace("_", "-")).prefer_macrolanguage().language
+    except LanguageTagError:
+        return code
+    return ALIASES.get(found or code, found or code)
+
+
+def same_language(first: str, second: str) -> bool:
+    """Whether two codes name one language, in whatever script or region."""
+    return canonical_code(first) == canonical_code(second)
+
+
 def language_info(code: str) -> LanguageInfo:
-    """Features of the language with this code as the benchmarks spell it (`zh`, `zh_Hans`); "unknown" if not listed."""
-    known = _LANGUAGES.get(code) or _LANGUAGES.get(code.partition("_")[0])
-    if known is None:
-        return LanguageInfo()
-    name, family, script, joshi_class, morphology = known
-    return LanguageInfo(name=name, family=family, script=script, resource=f"class {joshi_class}",
-                        morphology=morphology)
+    """Features of the language with this code, in the script that the code names (`ben_Latn`); "unknown" if not listed.
+    """
+    written = re.search(r"[_-]([A-Z][a-z]{3})(?![A-Za-z])", code)
+    name, family, script, resource, morphology = _features().get(canonical_code(code), ("unknown",) * 5)
+    script = written[1] if written else script
+    return LanguageInfo(name=name, family=family, script=SCRIPTS.get(script, script), morphology=morphology,
+                        resource=resource if resource == "unknown" else f"class {resource}")
+
+
+@cache
+def _features() -> dict[str, tuple[str, ...]]:
+    """Rows of `languages.tsv` by code."""
+    lines = FEATURES.read_text(encoding="utf-8").splitlines()[1:]
+    return {code: tuple(rest) for code, *rest in (line.split("\t") for line in lines)}

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for package in ("data_prep", "trainer", "slurm") for path in (ROOT / package).rglob("*.py"))
-DOORS = ("data_prep.shards", "data_prep.base")
+DOORS = ("data_prep.shards", "data_prep.base", "data_prep.languages")
 ABOVE_BOTH = ("trainer.demo", "trainer.studies")
 # Each may import those before it, never those behind it.
 LAYERS = {

@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data_prep.base.errors import InputError
+from data_prep.languages import same_language
 from data_prep.shards.manifest import WINDOW, Manifest
 from data_prep.shards.read import Cell, find_cells
 from trainer.config.schema import DataSection
@@ -258,7 +259,7 @@ def _selection(section: DataSection, dev: dict[str, Cell], task: str) -> str | N
         if section.select_on not in dev:
             raise InputError(f"data.select_on {section.select_on!r} is not among data.dev: {', '.join(dev) or 'none'}")
         return section.select_on
-    english = [name for name, cell in dev.items() if cell.manifest.language == "en"]
+    english = [name for name, cell in dev.items() if same_language(cell.manifest.language, "en")]
     own = [name for name in english if dev[name].manifest.task == task.partition("+")[0]]
     english = own if len(english) > 1 else english
     if len(english) == 1 or len(dev) == 1:

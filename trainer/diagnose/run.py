@@ -24,6 +24,7 @@ from rich.progress import Progress
 
 from data_prep.base.errors import InputError
 from data_prep.base.lock import held_beside
+from data_prep.languages import same_language
 from data_prep.shards.read import Cell
 from trainer.config import load_recipe
 from trainer.data.loader import Examples
@@ -126,7 +127,7 @@ class Job:
 def _jobs(root: Path, task: str, split: str, languages: list[str], record: FinishedRecord) -> Iterator[Job]:
     """Jobs of one task and split. Raises InputError where rows of a language and of English do not join."""
     cells = open_cells(root, task, split, languages, record)
-    english = next((cell for cell in cells if cell.manifest.language == ENGLISH), None)
+    english = next((cell for cell in cells if same_language(cell.manifest.language, ENGLISH)), None)
     if english is None:
         try:
             (english,) = open_cells(root, task, split, [ENGLISH], record)
@@ -141,7 +142,7 @@ def _joined(jobs: list[Job]) -> list[str]:
     joins: dict[str, list[tuple[str, Join]]] = {}
     for job in jobs:
         manifest = job.cell.manifest
-        if manifest.language != ENGLISH:
+        if job.cell is not job.english:
             joins.setdefault(f"{manifest.task}/{manifest.split}", []).append(
                 (f"{manifest.language}-{ENGLISH}", job.join))
     return [line for title, found in joins.items() for line in describe_joins(title, found)]

@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from data_prep.languages import same_language
 from trainer.plots.events import EventFile
 from trainer.plots.figures import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
 from trainer.results.diagnostics import ENGLISH, DiagnosticRow
@@ -50,7 +51,7 @@ def correlation_line(rows: Sequence[DiagnosticRow]) -> str:
 
 def correlate(rows: Sequence[DiagnosticRow]) -> tuple[RankCorrelation | None, int]:
     """(Correlation of one run or None, number of languages other than English with an accuracy)."""
-    pairs = [(row.site.token, row.accuracy) for row in rows if row.language != ENGLISH and row.accuracy is not None]
+    pairs = [(row.site.token, row.accuracy) for row in rows if not row.is_english and row.accuracy is not None]
     distances, accuracies = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return rank_correlation([distances], [accuracies]), len(pairs)
 
@@ -78,7 +79,7 @@ def figures(rows: Sequence[DiagnosticRow]) -> dict[str, Figure]:
     noise = [Curve(row.language, place, [point.scale for point in row.noise or []],
                    [point.accuracy for point in row.noise or []], [0.0] * len(row.noise or []))
              for place, (row, _) in enumerate(scored)]
-    english = next((curve for curve in noise if curve.name == ENGLISH), None)
+    english = next((curve for curve in noise if same_language(curve.name, ENGLISH)), None)
     drawn = {"distance": distance_scatter(f"{label}, {rows[0].site_name}", position, spots, radius,
                                           limits(spots), english)}
     drawn["noise"] = curves({f"{label}, {rows[0].site_name}": noise}, NOISE_AXIS)
@@ -122,5 +123,5 @@ def _percent(share: float | None) -> str:
 
 def _by_split(rows: Sequence[DiagnosticRow]) -> dict[tuple[str, str], list[DiagnosticRow]]:
     """Rows by task and split, English first."""
-    ordered = sorted(rows, key=lambda row: (row.task, row.split, row.language != ENGLISH, row.language))
+    ordered = sorted(rows, key=lambda row: (row.task, row.split, not row.is_english, row.language))
     return {pair: list(found) for pair, found in groupby(ordered, key=lambda row: (row.task, row.split))}

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from data_prep.base.errors import InputError
+from data_prep.languages import same_language
 from data_prep.shards.manifest import WINDOW
 from data_prep.shards.read import Cell, find_cells
 from trainer.data.loader import Examples, check_known, check_windows
@@ -55,7 +56,8 @@ def open_cells(root: Path, task: str, split: str, languages: list[str], record: 
     tokenizer.
     """
     built = {path.name: path for path in find_cells(root, task, split)}
-    wanted = languages or sorted(built, key=lambda language: (language != "en", language))
+    wanted = (list(dict.fromkeys(cell_of(language, built) for language in languages))
+              or sorted(built, key=lambda language: (not same_language(language, "en"), language)))
     missing = [language for language in wanted if language not in built]
     if missing or not wanted:
         raise InputError(f"{root}: no finished cell {task}/{split}/{missing[0] if missing else '*'}; built: "
@@ -73,6 +75,13 @@ def open_cells(root: Path, task: str, split: str, languages: list[str], record: 
             raise InputError(f"{cell.path} was built with another tokenizer ({cell.manifest.tokenizer.name}) than the "
                              f"run's ({record.tokenizer.name}); build it with the run's")
     return cells
+
+
+def cell_of(language: str, built: Iterable[str]) -> str:
+    """The one of the languages `built` that `language` names, be it by another code; itself where none or several do.
+    """
+    alike = [one for one in built if same_language(one, language)]
+    return alike[0] if len(alike) == 1 else language
 
 
 def jobs_of(cells: list[Cell], generalized: bool, record: FinishedRecord) -> Iterator[Job]:

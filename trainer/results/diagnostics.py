@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from data_prep.languages import same_language
 from trainer.results.jsonl import merge_keyed, read_keyed
 from trainer.results.scores import Count, Label, Length, Name
 
@@ -118,6 +119,11 @@ class DiagnosticRow(Part):
     def key(self) -> RowKey:
         """Identity of a row in its run: task, split, language."""
         return (self.task, self.split, self.language)
+
+    @property
+    def is_english(self) -> bool:
+        """Whether it measures the English cell itself."""
+        return same_language(self.language, ENGLISH)
 
 
 def read_diagnostics(path: Path) -> list[DiagnosticRow]:

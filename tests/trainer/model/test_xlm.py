@@ -131,7 +131,7 @@ def test_gradient_checkpointing_is_refused(root: Path) -> None:
     ({"pad_index": 2}, "pad_token_id 1 contradicts pad_index 2"),
     ({"n_langs": 14}, "lang2id has ids up to 14, n_langs is 14"), ({"lang2id": {"en": -1}}, "lang2id.en"),
     ({"lang2id": {}}, "use_lang_emb with 15 languages, but no lang2id"),
-    ({"lang2id": {"zh_yue": 0}}, "use_lang_emb with 15 languages, but no lang2id"),
+    ({"lang2id": {"zh_classical": 0}}, "use_lang_emb with 15 languages, but no lang2id"),
 ], ids=str)
 def test_configurations_that_are_refused(change: dict[str, Any], message: str) -> None:
     family = FAMILIES["xlm"]

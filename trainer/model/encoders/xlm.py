@@ -19,8 +19,9 @@ from pydantic import AliasChoices, Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
+from data_prep.languages import canonical_code
 from trainer.kinds.batch import Batch
-from trainer.kinds.languages import LONGEST_CODE, base_code, language_number
+from trainer.kinds.languages import LONGEST_CODE, language_number
 from trainer.model.encoders import bert
 from trainer.model.encoders.family import ConfigBounds, Family, Head, TokenId
 from trainer.settings import Share
@@ -106,12 +107,13 @@ def _has_languages(config: Any) -> bool:
 
 
 def _languages(config: Any) -> dict[str, int] | None:
-    """As in `Family`; `zh_classical` beside `zh` is another language, not a script, and left out, as are codes that
-    `language_number` cuts."""
+    """As in `Family`, by canonical code. Of two codes of one language (Wikipedia's `als` is CLDR's Albanian) the
+    canonical one counts; codes that `language_number` cuts are left out."""
     if not _has_languages(config):
         return None
-    return {language: row for language, row in config.lang2id.items()
-            if language == base_code(language) and len(language.encode()) <= LONGEST_CODE}
+    ordered = sorted(config.lang2id.items(), key=lambda item: item[0] == canonical_code(item[0]))
+    return {code: row for language, row in ordered
+            if len((code := canonical_code(language)).encode()) <= LONGEST_CODE}
 
 
 def _shape(hidden: int, layers: int, heads: int) -> dict[str, int]:

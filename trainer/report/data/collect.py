@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_prep.base.errors import InputError
+from data_prep.languages import canonical_code
 from trainer.report.data.grid import Cell, Entries, Grid
 from trainer.report.data.runs import Run
 from trainer.results.scores import MISSING, RESULTS_FILE, ResultRow
@@ -124,6 +125,6 @@ def _section(rows: Sequence[tuple[Run, ResultRow]], task: str, split: str, metri
 
 def _source(rows: Sequence[ResultRow]) -> str | None:
     """The first training language that has rows, whichever language that is."""
-    languages = {row.language for row in rows}
-    trained = (language for row in rows for language in row.train_languages)
-    return next((language for language in trained if language in languages), None)
+    languages = {canonical_code(row.language): row.language for row in reversed(rows)}
+    trained = (canonical_code(language) for row in rows for language in row.train_languages)
+    return next((languages[language] for language in trained if language in languages), None)

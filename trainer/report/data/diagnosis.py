@@ -145,7 +145,8 @@ def read_diagnoses(runs: Sequence[Run], positions: Mapping[str, int]) -> list[Di
         path = run.path / "eval" / DIAGNOSTICS_FILE
         by_split: dict[tuple[str, str], dict[str, DiagnosticRow]] = {}
         for measured in read_diagnostics(path) if path.is_file() else []:
-            by_split.setdefault((measured.task, measured.split), {})[measured.language] = measured
+            by_split.setdefault((measured.task, measured.split), {})[
+                ENGLISH if measured.is_english else measured.language] = measured
         for pair, rows in by_split.items():
             found.setdefault(pair, {}).setdefault(run.label, []).append(rows)
     return [Diagnosis(*pair, found[pair], dict(positions), float(np.mean(chances[pair])) if pair in chances else None)

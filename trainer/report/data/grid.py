@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from data_prep.base.errors import InputError
+from data_prep.languages import canonical_code
 from trainer.metrics import METRICS
 from trainer.report.data.runs import Run
 from trainer.results.outcomes import Outcomes, read_outcomes
@@ -93,9 +94,9 @@ class Grid:
 
     def sources(self, label: str) -> list[Cell]:
         """Scored cells of the languages that the runs of `label` were trained on."""
-        trained = {language for (found, _, _), (_, row) in self.entries.items() if found == label
+        trained = {canonical_code(language) for (found, _, _), (_, row) in self.entries.items() if found == label
                    for language in row.train_languages}
-        return [cell for cell in self.scored if cell[0] == cell[1] and cell[0] in trained]
+        return [cell for cell in self.scored if cell[0] == cell[1] and canonical_code(cell[0]) in trained]
 
     def gaps(self, label: str, cells: Sequence[Cell]) -> list[float]:
         """Mean over the training languages minus mean over `cells`, per seed; incomplete seeds are left out."""

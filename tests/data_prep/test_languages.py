@@ -1,0 +1,66 @@
+"""Languages: codes of one language are one, languages that are tested apart stay apart, features of every language."""
+
+from __future__ import annotations
+
+import itertools
+
+import langcodes
+import pytest
+
+from data_prep.languages import FEATURES, SCRIPTS, canonical_code, language_info, same_language
+from data_prep.tasks import TASKS
+from trainer.kinds.languages import LONGEST_CODE, language_number
+
+ONE_LANGUAGE = ("qu quy quz que", "sw swh swa", "en eng eng_Latn en_GB", "zh zh_Hans zho_Hans zho_Hant cmn zh_TW",
+                "et est ekk", "no nb nob nob_Latn nor", "tl fil tgl", "iw he heb", "in id ind", "fa pes fas per",
+                "ar arb ara arb_Arab arb_Latn", "ht hat", "ay aym ayr", "gn grn gug", "tw aka twi", "om orm gaz",
+                "ne npi npi_Latn", "or ory", "uz uzn", "az azj", "mn khk", "ms zsm msa", "lv lvs", "sq als", "yo yor",
+                "my mya bur", "eu eus baq", "el ell gre", "de deu ger", "ro ron rum mo", "be be_x_old", "d030")
+
+
+@pytest.mark.parametrize("codes", [line.split() for line in ONE_LANGUAGE], ids=lambda codes: codes[0])
+def test_codes_of_one_language(codes: list[str]) -> None:
+    assert all(same_language(codes[0], code) for code in codes)
+    assert len({language_number(code) for code in codes}) == 1
+    assert len({(info := language_info(code)).name + info.resource for code in codes}) == 1
+
+
+def test_languages_that_are_tested_apart() -> None:
+    apart = [line.split()[0] for line in ONE_LANGUAGE]
+    apart += ["ary", "arz", "acm", "aeb", "apc", "yue", "hr", "bs", "sr", "nn", "ckb", "ku", "azb", "zh_classical",
+              "zh_yue", "simple", "hi", "ur", "en_de", "de_en", "klingonish"]
+    assert not [pair for pair in itertools.combinations(apart, 2) if same_language(*pair)]
+    assert canonical_code("en_de") == canonical_code("eng-deu") == "en_de"  # a cell of STS17: two languages
+    numbered = [code for code in apart if len(canonical_code(code)) <= LONGEST_CODE]
+    assert len({language_number(code) for code in numbered}) == len(numbered)
+
+
+def test_every_language_of_every_task_has_features() -> None:
+    codes = {code for task in TASKS.values() for code in task.languages if language_info(code).name == "unknown"}
+    assert not {code for code in codes if "_" not in canonical_code(code)}
+
+
+def test_features_are_of_canonical_codes_and_known_values() -> None:
+    header, *lines = (line.split("\t") for line in FEATURES.read_text(encoding="utf-8").splitlines())
+    assert header == ["code", "name", "family", "script", "resource", "morphology"]
+    assert [line[0] for line in lines] == sorted({line[0] for line in lines})
+    for code, name, family, script, resource, morphology in lines:
+        assert canonical_code(code) == code
+        assert all((name, family))
+        assert script in SCRIPTS
+        assert resource in {"0", "1", "2", "3", "4", "5", "unknown"}
+        assert morphology in {"isolating", "fusional", "agglutinative", "introflexive", "unknown"}
+        likely = langcodes.get(code).maximize().script if code not in {"acm", "acq", "ajp", "azb"} else "Arab"
+        assert script == {"Hans": "Hani", "Hant": "Hani", "Kore": "Hang"}.get(str(likely), likely)
+
+
+def test_a_code_may_name_its_script() -> None:
+    assert [language_info(code).script for code in ("ben_Beng", "ben_Latn", "bn", "zho_Hant", "taq_Tfng", "en")] == [
+        "Bengali", "Latin", "Bengali", "Han", "Tifinagh", "Latin"]
+    assert language_info("d030").model_dump() == dict.fromkeys(language_info("en").model_dump(), "unknown")
+
+
+@pytest.mark.parametrize(("code", "resource"), [
+    ("ht", 2), ("qu", 1), ("sw", 2), ("zh", 5), ("wo", 2), ("eu", 4), ("te", 1), ("pcm", 0), ("mos", 0), ("bm", 1)])
+def test_classes_of_joshi(code: str, resource: int) -> None:
+    assert language_info(code).resource == f"class {resource}"
