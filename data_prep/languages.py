@@ -32,7 +32,7 @@ from data_prep.shards.manifest import LanguageInfo
 FEATURES = Path(__file__).with_suffix(".tsv")
 # Codes of one language that CLDR keeps apart: written standards and single members of a macrolanguage.
 ALIASES = {"nb": "no", "quy": "qu", "pbt": "ps", "fuv": "ff", "fil": "tl"}
-TWO_LANGUAGES = re.compile(r"[a-z]{2,3}([_-][a-z]{2,3})+")
+TWO_LANGUAGES = re.compile(r"[a-z]{2,3}([_-][a-z]+)+")
 SCRIPTS = {
     "Arab": "Arabic", "Armn": "Armenian", "Beng": "Bengali", "Cyrl": "Cyrillic", "Deva": "Devanagari",
     "Ethi": "Ethiopic", "Geor": "Georgian", "Grek": "Greek", "Gujr": "Gujarati", "Guru": "Gurmukhi", "Hang": "Hangul",
@@ -47,7 +47,7 @@ SCRIPTS = {
 def canonical_code(code: str) -> str:
     """The shortest code of the language, without script and region; `code` itself if it names no language.
 
-    Lower-case parts name a cell of two languages (`en_de`), which is neither of them.
+    Lower-case parts name a cell of two languages (`en_de`, `de_question_en`), which is neither of them.
     """
     if TWO_LANGUAGES.fullmatch(code):
         return "_".join(map(canonical_code, re.split("[_-]", code)))
