@@ -37,7 +37,7 @@ def test_languages_that_are_tested_apart() -> None:
 
 def test_every_language_of_every_task_has_features() -> None:
     codes = {code for task in TASKS.values() for code in task.languages if language_info(code).name == "unknown"}
-    assert not {code for code in codes if "_" not in canonical_code(code)}
+    assert not {code for code in codes if "_" not in canonical_code(code)} - {"mul"}  # many languages
 
 
 def test_features_are_of_canonical_codes_and_known_values() -> None:
