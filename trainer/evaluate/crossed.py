@@ -45,7 +45,7 @@ class CrossedExamples(Examples):
         super().__init__([first], max_length)
         self.languages = np.array([[language_number(cell.manifest.language) for cell in (first, second)]])
         self.join = join_rows(first, second)
-        agree = column(first, "label")[self.join.first] == column(second, "label")[self.join.second]
+        agree = self.join.agree
         if not agree.any():
             raise InputError(f"{first.path} and {second.path} have no row in common whose labels agree; "
                              "the generalized setting scores such rows only")

@@ -13,12 +13,11 @@ import torch
 
 from data_prep.base.errors import InputError
 from data_prep.languages import same_language
-from data_prep.shards.manifest import WINDOW
 from data_prep.shards.read import Cell, find_cells
 from trainer.data.loader import Examples, check_known, check_windows
 from trainer.data.scratch import open_near
 from trainer.evaluate.crossed import CrossedExamples
-from trainer.evaluate.join import Join, column, describe_joins
+from trainer.evaluate.join import Join, column, describe_joins, first_windows, joined_by
 from trainer.kinds import KINDS, Masking, named_kind
 from trainer.model.encoders import FAMILIES
 from trainer.model.languages import check_languages
@@ -44,6 +43,8 @@ class Job:
     keys: np.ndarray
     rows_sha256: str
     """Hash of the content of the cell's rows; of both cells' in the generalized setting."""
+    joined_by: str = ""
+    """See `ResultRow.joined_by`."""
     excluded: int = 0
     """Rows left out by the join of two cells."""
     join: Join | None = None
@@ -94,7 +95,7 @@ def jobs_of(cells: list[Cell], generalized: bool, record: FinishedRecord) -> Ite
         examples = Examples([cell], record.max_length, masking=masking)
         starts = first_windows(cell)
         yield Job(cell, cell.manifest.language, "standard", examples, column(cell, "id")[starts],
-                  column(cell, "key")[starts], cell.manifest.rows_sha256)
+                  column(cell, "key")[starts], cell.manifest.rows_sha256, joined_by(cell))
     if not generalized:
         return
     if not named_kind(record.kind).can_be_crossed:
@@ -106,12 +107,8 @@ def jobs_of(cells: list[Cell], generalized: bool, record: FinishedRecord) -> Ite
                 crossed = CrossedExamples(first, second, record.max_length)
                 both = hashlib.sha256((first.manifest.rows_sha256 + second.manifest.rows_sha256).encode()).hexdigest()
                 yield Job(first, second.manifest.language, "generalized", crossed, crossed.ids, crossed.keys, both,
-                          crossed.excluded, crossed.join)
-
-
-def first_windows(cell: Cell) -> np.ndarray:
-    """(rows,) bool: rows that stand for their example, which are all but further windows of one."""
-    return column(cell, WINDOW) == 0 if WINDOW in cell.manifest.columns else np.ones(len(cell), dtype=bool)
+                          "publisher" if crossed.join.by == "publisher" else joined_by(first), crossed.excluded,
+                          crossed.join)
 
 
 def describe_jobs(jobs: list[Job]) -> list[str]:

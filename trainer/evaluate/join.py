@@ -3,7 +3,8 @@
 Inputs: two cells of one task and split. Output: a `Join`. Rows are joined by the publisher's key if both cells have
 one. Otherwise they are joined by their number in the source, after comparing everything that could reveal a different
 numbering: the number of rows of the sources, rows that were left out for a reason that can shift those after them, and
-every label. Labels are also compared with keys, as a publisher may have reassigned keys between releases.
+every gold answer that does not depend on the language: labels, choices and scores. These are also compared with keys,
+as a publisher may have reassigned keys between releases. Windows of one row are one row, at its first window.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.base.errors import InputError
-from data_prep.shards.manifest import SHIFTS_NOTHING
+from data_prep.shards.columns import COLUMN_TYPES
+from data_prep.shards.manifest import SHIFTS_NOTHING, WINDOW
 from data_prep.shards.read import Cell
 
 NAMED = 5  # most rows, or pairs of languages, that a line lists
@@ -37,6 +39,8 @@ class Join:
     """Joined rows with different labels."""
     labels_compared: int
     """Joined rows with labels in both cells."""
+    agree: npt.NDArray[np.bool_]
+    """(rows,) joined rows whose gold answers are equal, or missing in both cells."""
 
 
 def join_rows(first: Cell, second: Cell) -> Join:
@@ -47,19 +51,34 @@ def join_rows(first: Cell, second: Cell) -> Join:
                              "needs cells whose rows are translations of each other")
     if first.manifest.keys == second.manifest.keys == "publisher":
         by: Literal["publisher", "row"] = "publisher"
-        names = column(first, "key"), column(second, "key")
+        name = "key"
     else:
-        by, names = "row", (column(first, "id"), column(second, "id"))
+        by, name = "row", "id"
+    rows = [np.flatnonzero(first_windows(cell)) for cell in (first, second)]
+    names = [column(cell, name)[at] for cell, at in zip((first, second), rows, strict=True)]
+    if by == "row":
         _check_numbering(first, second, *names)
-    shared, in_first, in_second = np.intersect1d(*names, assume_unique=True, return_indices=True)
+    shared, *found = np.intersect1d(*names, assume_unique=True, return_indices=True)
     if not len(shared):
         raise InputError(f"{first.path} and {second.path} have no row in common; build both from one release")
-    labels = column(first, "label")[in_first], column(second, "label")[in_second]
-    given = (labels[0] >= 0) & (labels[1] >= 0)
-    compared, differ = int(given.sum()), int((given & (labels[0] != labels[1])).sum())
+    in_first, in_second = (at[where] for at, where in zip(rows, found, strict=True))
+    agree, compared, differ = _compared(first, second, in_first, in_second)
     _check_labels(first, second, by, differ, compared)
     order = np.argsort(column(first, "id")[in_first])
-    return Join(in_first[order], in_second[order], by, len(first) + len(second) - 2 * len(shared), differ, compared)
+    alone = len(rows[0]) + len(rows[1]) - 2 * len(shared)
+    return Join(in_first[order], in_second[order], by, alone, differ, compared, agree[order])
+
+
+def joined_by(cell: Cell) -> str:
+    """Name of the set of rows that the rows of `cell` are translations of, see `ResultRow.joined_by`."""
+    if not cell.manifest.parallel or (cell.manifest.keys == "row" and _may_be_shifted(cell)):
+        return ""
+    return "publisher" if cell.manifest.keys == "publisher" else f"row {cell.manifest.source_rows}"
+
+
+def first_windows(cell: Cell) -> npt.NDArray[np.bool_]:
+    """(rows,) bool: rows that stand for their example, which are all but further windows of one."""
+    return column(cell, WINDOW) == 0 if WINDOW in cell.manifest.columns else np.ones(len(cell), dtype=bool)
 
 
 def column(cell: Cell, name: str) -> npt.NDArray[Any]:
@@ -88,6 +107,21 @@ def describe_joins(title: str, joins: Iterable[tuple[str, Join]], fate: str = ""
     return [f"{title} {_some(pairs)}: {words}" for words, pairs in alike.items()]
 
 
+def _compared(
+    first: Cell, second: Cell, in_first: npt.NDArray[np.int64], in_second: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.bool_], int, int]:
+    """`Join.agree` of these rows, the number of rows with gold answers in both cells, and of those that differ."""
+    agree = given = np.ones(len(in_first), dtype=bool)
+    scalar = [name for name, kind in first.manifest.columns.items()
+              if COLUMN_TYPES[kind].gold and not COLUMN_TYPES[kind].many]
+    for name in scalar:
+        values = [column(cell, name)[rows] for cell, rows in ((first, in_first), (second, in_second))]
+        missing = [np.isnan(one) if one.dtype.kind == "f" else one < 0 for one in values]
+        agree = agree & ((values[0] == values[1]) | (missing[0] & missing[1]))
+        given = given & ~missing[0] & ~missing[1]
+    return agree, int(given.sum()) if scalar else 0, int((given & ~agree).sum())
+
+
 def _check_numbering(first: Cell, second: Cell, ids: npt.NDArray[np.int64], other_ids: npt.NDArray[np.int64]) -> None:
     """Raise InputError unless equal row numbers of two cells are known to be the same row."""
     counts = first.manifest.source_rows, second.manifest.source_rows
@@ -107,7 +141,7 @@ def _may_be_shifted(cell: Cell) -> str:
     """Reasons why rows were left out of a cell that may have shifted the numbers of others; "" for none."""
     skipped = cell.manifest.skipped
     reasons = [f"{n:,} {reason}" for reason, n in sorted(skipped.items()) if n and reason not in SHIFTS_NOTHING]
-    unexplained = cell.manifest.source_rows - len(cell) - sum(skipped.values())
+    unexplained = cell.manifest.source_rows - cell.manifest.examples - sum(skipped.values())
     return ", ".join(reasons + [f"{unexplained:,} not known why"] * (unexplained > 0))
 
 

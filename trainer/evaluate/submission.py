@@ -122,7 +122,7 @@ def write_cell(folder: Path, job: Job, predictions: Predictions, source: Source)
                                groups_of(job.cell, job.ids[order]), largest=METRICS[name].largest_count)
         found.append(ResultRow(
             **source.of_cell(job), metric=name, setting=job.setting, value=value, note=note, excluded=job.excluded,
-            predictions=predicted_file, outcomes=outcome_file,
+            joined_by=job.joined_by, predictions=predicted_file, outcomes=outcome_file,
             chance=_chance(name, predictions.gold if labelled else None)))
     return found
 

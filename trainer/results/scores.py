@@ -232,6 +232,10 @@ class ResultRow(BaseModel):
     """Number format of weights and activations in the evaluation, in oracle rows that of training."""
     kernels: Printed = ""
     """Backend of the perturbation kernels in training."""
+    joined_by: Annotated[str, Field(pattern=r"^(publisher|row [0-9]{1,18})?$")] | None = None
+    """Names in the outcome file that mean the same sentence in other languages: "publisher", the publisher's keys;
+    "row N", numbers in a source of N rows. Empty where rows are not known to be translations of other languages'; None
+    in rows of earlier versions, whose names are taken for the same sentences."""
     chance: float | None = Field(default=None, ge=0, le=1)
     """Score of always predicting the cell's most frequent class; None where that is not defined or unknown."""
 

@@ -15,7 +15,7 @@ from data_prep.shards.manifest import Manifest
 from data_prep.shards.read import Cell, open_cell
 from data_prep.shards.write import write_cell
 from tests.random_cells import LABELS, TOKENIZER
-from trainer.evaluate.join import Join, describe_joins, join_rows
+from trainer.evaluate.join import Join, describe_joins, join_rows, joined_by
 
 ROWS = 40
 
@@ -164,7 +164,7 @@ def test_known_disagreement_of_a_publisher(tmp_path: Path) -> None:
 
 def test_one_line_where_all_pairs_are_alike() -> None:
     def join(rows: int, by: Any = "row", alone: int = 0, differ: int = 0, compared: int = 9) -> Join:
-        return Join(np.arange(rows), np.arange(rows), by, alone, differ, compared)
+        return Join(np.arange(rows), np.arange(rows), by, alone, differ, compared, np.ones(rows, dtype=bool))
 
     pairs = [f"en-{code}" for code in ("de", "fr", "sw", "tr", "ur", "zh")]
     assert describe_joins("xnli/test", [(pair, join(5010)) for pair in pairs]) == [
@@ -179,3 +179,37 @@ def test_one_line_where_all_pairs_are_alike() -> None:
         "xnli/test en-de: 7 rows joined by row number, no labels to check the order by; "
         "1 rows are in one of the two languages only",
         "xnli/test en-fr: 7 rows joined by the publisher's key"]
+
+
+def scored(root: Path, language: str, scores: Sequence[float], windows: Sequence[int]) -> Cell:
+    """A cell whose rows have a number and may be cut into windows; row i of the source stands in windows[i] rows."""
+    ids = np.repeat(np.arange(len(scores)), windows)
+    draft = Manifest(
+        task="sts", kind="pair", columns={"first_ids": "token_ids", "window": "integer", "score": "number"}, labels=[],
+        metric="accuracy", language=language, split="test", max_length=24, tokenizer=TOKENIZER, source="made up",
+        data_prep_version="test", parallel=True, source_rows=len(scores))
+    write_cell(root / "sts/test" / language, draft, [{
+        "id": ids, "first_ids": [[5]] * len(ids), "window": np.concatenate([np.arange(n) for n in windows]),
+        "score": np.array(scores)[ids], "length": np.full(len(ids), 3, dtype=np.int32)}])
+    return open_cell(root / "sts/test" / language)
+
+
+def test_windows_of_a_row_are_one_row_and_scores_are_compared(tmp_path: Path) -> None:
+    english = scored(tmp_path, "en", [0.5, 1.0, np.nan, 4.0], [1, 3, 1, 1])
+    german = scored(tmp_path, "de", [0.5, 1.0, np.nan, 4.0], [2, 1, 1, 2])
+    join = join_rows(english, german)
+    assert join.first.tolist() == [0, 1, 4, 5]
+    assert join.second.tolist() == [0, 2, 3, 4]
+    assert (join.alone, join.labels_compared, join.labels_differ) == (0, 3, 0)
+    assert join.agree.all()
+    with pytest.raises(InputError, match="1 of 3 labels differ"):
+        join_rows(english, scored(tmp_path, "fr", [0.5, 1.5, np.nan, 4.0], [1, 1, 1, 1]))
+
+
+def test_names_of_rows_that_reports_may_join(tmp_path: Path) -> None:
+    assert joined_by(cell(tmp_path, "en")) == f"row {ROWS}"
+    assert joined_by(cell(tmp_path, "de", keys=[f"q{i}" for i in range(ROWS)])) == "publisher"
+    assert joined_by(cell(tmp_path, "sw", parallel=False)) == ""
+    left_out = {"ids": range(1, ROWS), "source_rows": ROWS}
+    assert joined_by(cell(tmp_path, "tr", **left_out, skipped={"no label": 1})) == f"row {ROWS}"
+    assert joined_by(cell(tmp_path, "zh", **left_out, skipped={"blank line": 1})) == ""

@@ -7,7 +7,7 @@ mean over the labels, of single cells over labels and cells.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class Comparison:
     """Labels compared with the base in this grid, the size of the family of means in Holm's correction."""
     dependent: str = ""
     """Reason why the runs are not independent seeds of one recipe, so that nothing is claimed of the method."""
+    apart: list[list[Cell]] = field(default_factory=list)
+    """Cells by the set of sentences that they are of, where there are several sets: unlike cells share no example."""
     given: str = ""
     """Condition shared by all runs besides the recipe, which the intervals do not cover; else empty."""
 
@@ -152,7 +154,16 @@ def _compare(grid: Grid, base: str, other: str, labels: int) -> Comparison | Non
         examples=int(all_ids.size),
         dependent=dependent,
         given=given,
+        apart=_apart(grid, cells),
     )
+
+
+def _apart(grid: Grid, cells: Sequence[Cell]) -> list[list[Cell]]:
+    """`Comparison.apart` of `cells`."""
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(grid.sentences(cell), []).append(cell)
+    return list(found.values()) if len(found) > 1 else []
 
 
 def _dependence(grid: Grid, base: str, other: str, seeds: Sequence[int]) -> tuple[str, str]:

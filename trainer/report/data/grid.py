@@ -156,13 +156,20 @@ class Grid:
         """Distinct numbers of scored examples per cell, ascending."""
         return sorted({row.n for _, row in self.entries.values() if row.value is not None})
 
+    def sentences(self, cell: Cell) -> str:
+        """Prefix of keys, which cells share where equal keys mean the same sentence; empty for the publisher's keys."""
+        found = {row.joined_by for (_, _, at), (_, row) in self.entries.items() if at == cell}
+        if found <= {None, "publisher"}:
+            return ""
+        return f"{found.pop()} " if len(found) == 1 and "" not in found else f"{'-'.join(cell)} "
+
     def has_outcomes(self, label: str, seed: int, cell: Cell) -> bool:
         """Whether the row has a value and names an outcome file."""
         entry = self.entries.get((label, seed, cell))
         return entry is not None and entry[1].outcomes is not None and entry[1].value is not None
 
     def outcomes(self, label: str, seed: int, cell: Cell) -> Outcomes:
-        """Outcomes of one cell, keys sorted as text; the file is read once.
+        """Outcomes of one cell, keys sorted as text and equal only for the same sentence; the file is read once.
 
         Raises InputError where the file is missing or damaged, or does not give the row's value, as after an
         interrupted or edited evaluation: intervals would then be of other predictions than the table.
@@ -180,5 +187,7 @@ class Grid:
                 raise InputError(f"{path}: holds {found.keys.size} outcomes with {self.metric} {score:.6g}; its row "
                                  f"says {row.n} with {value:.6g}; evaluate the run again")
             order = np.argsort(found.keys)
-            self._outcomes[key] = Outcomes(found.keys[order], found.counts[order], found.groups[order])
+            known = self.sentences(cell)
+            keys, groups = (np.char.add(known, names[order]) for names in (found.keys, found.groups))
+            self._outcomes[key] = Outcomes(keys, found.counts[order], groups)
         return self._outcomes[key]

@@ -276,6 +276,13 @@ def _comparison_notes(grid: Grid, comparison: Comparison) -> list[str]:
                 else ": intervals cover the choice of examples, not the luck of training; "
                      + (f"{comparison.dependent}." if comparison.dependent
                         else f"that takes at least {SEEDS_FOR_CLAIMS} seeds."))]
+    if comparison.apart:
+        sets = sorted(comparison.apart, key=len, reverse=True)
+        together = [_names(cells) for cells in sets if len(cells) > 1]
+        alone = _names([cells[0] for cells in sets if len(cells) == 1])
+        notes.append("Languages are joined where their rows are known to be the same sentences: "
+                     f"{'; '.join(together) or 'none'}."
+                     + (f" Rows of {alone} count as examples of their own." if alone else ""))
     if comparison.given:
         notes.append(f"The {comparison.given}.")
     detectable = comparison.main[1].detectable

@@ -199,3 +199,32 @@ def test_pooled_runs_without_a_recipe_make_no_statement(tmp_path: Path) -> None:
     pooled = next(s.standard for s in lay_out(read_runs(paths, "label")) if s.split == "test")
     assert compare(pooled)[0].dependent == "runs of plain record no recipe"
     assert not compare(pooled)[0].main[1].claimed
+
+
+def test_rows_of_unlike_sentences_are_not_joined_across_languages(tmp_path: Path) -> None:
+    """Equal row numbers of corpora of their own are other sentences: each counts, and shares nothing with the others.
+
+    The oracle names the sentences apart itself.
+    """
+    sets = {"en": "row 600", "de": "row 600", "ru": "row 601", "tr": "publisher", "zh": "", "sw": ""}
+    paths = make_runs(tmp_path / "one", labels=("plain", "pgd"), generalized=False, oracle=False)
+    for path in paths:
+        results = path / "eval" / RESULTS_FILE
+        merge_rows(results, [one.model_copy(update={"joined_by": sets[one.language]}) for one in read_rows(results)])
+    comparison = compare(standard_grid(paths))[0]
+    assert comparison.examples == 5 * 600
+    assert [[cell[0] for cell in cells] for cells in comparison.apart] == [["en", "de"], ["ru"], ["tr"], ["zh"], ["sw"]]
+    assert "known to be the same sentences: en, de. Rows of ru, tr, zh, sw count as examples" in render(paths)
+
+    named = make_runs(tmp_path / "two", labels=("plain", "pgd"), generalized=False, oracle=False)
+    for path in named:
+        for file in (path / "eval/outcomes/xnli").iterdir():
+            language = file.stem.removeprefix("test-")
+            if language not in ("en", "de"):
+                lines = file.read_text().splitlines()
+                file.write_text("".join(f"{language}-{line}\n" for line in lines))
+    assert compare(standard_grid(named))[0].means["all 6"][1] == comparison.means["all 6"][1]
+    joined = compare(standard_grid(make_runs(tmp_path / "three", labels=("plain", "pgd"), generalized=False)))[0]
+    assert joined.apart == []
+    assert joined.examples == 600
+    assert joined.means["all 6"][1] != comparison.means["all 6"][1]
