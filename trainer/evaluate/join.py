@@ -55,10 +55,10 @@ def join_rows(first: Cell, second: Cell) -> Join:
     else:
         by, name = "row", "id"
     rows = [np.flatnonzero(first_windows(cell)) for cell in (first, second)]
-    names = [column(cell, name)[at] for cell, at in zip((first, second), rows, strict=True)]
+    one, other = (column(cell, name)[at] for cell, at in zip((first, second), rows, strict=True))
     if by == "row":
-        _check_numbering(first, second, *names)
-    shared, *found = np.intersect1d(*names, assume_unique=True, return_indices=True)
+        _check_numbering(first, second, one, other)
+    shared, *found = np.intersect1d(one, other, assume_unique=True, return_indices=True)
     if not len(shared):
         raise InputError(f"{first.path} and {second.path} have no row in common; build both from one release")
     in_first, in_second = (at[where] for at, where in zip(rows, found, strict=True))
