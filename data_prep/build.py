@@ -23,8 +23,9 @@ from data_prep.base.errors import InputError
 from data_prep.base.lock import held_beside
 from data_prep.planning import Plan, Settings, checked, is_done, plan_cell
 from data_prep.shards.manifest import Manifest, TokenizerInfo
-from data_prep.sources.find import Found, cells_of
+from data_prep.sources.find import Found, cells_of, file_cell
 from data_prep.sources.layouts import named_task, split_list
+from data_prep.sources.own import Own, describe_own, is_own, own_cell
 from data_prep.tasks import TASKS
 from data_prep.tasks.task import Task
 from data_prep.tokenizer import describe_tokenizer, keep_tokenizer, load_tokenizer
@@ -65,34 +66,48 @@ class Problems:
 
 
 def build(
-    task: str, source: str, tokenizer: str, out: str, languages: str | None = None, splits: str | None = None,
-    max_length: int | None = None, workers: int = 0, max_shard_mb: int = 256, overwrite: bool = False,
-    drop_placeholders: bool = False,
+    *task: str, source: str, tokenizer: str, out: str, languages: str | None = None, splits: str | None = None,
+    kind: str | None = None, columns: str | None = None, labels: str | None = None, metric: str | None = None,
+    format: str | None = None, parallel: bool = False, max_length: int | None = None, workers: int = 0,
+    max_shard_mb: int = 256, overwrite: bool = False, drop_placeholders: bool = False,
 ) -> None:
     """Build tokenised cells of a task from its publisher's files, from XTREME's layout, or from the hub.
 
     source: `hub`, `hub:REPOSITORY` (a mirror, or a folder laid out like the hub's repository), a folder of files (with
     `.gz` and `.zip` as published), or one file. tokenizer: a folder or a name on the hub. languages, splits: comma
     lists; by default all that the source has.
+    Own data is one file (.csv, .tsv, .jsonl, .txt) of one language and split. columns: FIELD=COLUMN pairs
+    (premise=text_a,label=gold): names in the header or keys of JSON objects (dots lead into nested ones), or positions
+    from 0 if the file has no header; by default the columns that are named as the kind's fields. labels: in their
+    order, or value=label pairs, in a comma list or one per line of a file. kind, metric: of a task that has no file
+    here. format: if the file's ending does not tell it. parallel: rows of equal key (or number) are translations.
     max_length: of a model input, special tokens included; by default the task's own (128 or more). workers: processes,
-    0 for one per core.
-    drop_placeholders: leave out rows with the publishers' placeholder for a missing text (pawsx: NS).
-    A finished cell with the same settings and source content is skipped; one that differs is an error without
+    0 for one per core. drop_placeholders: leave out rows with the publishers' placeholder for a missing text (pawsx:
+    NS). A finished cell with the same settings and source content is skipped; one that differs is an error without
     --overwrite. A cell that another process is building is always an error.
     """
-    build_task(task, source, languages, splits, Settings(
-        tokenizer, Path(out), max_length, workers, max_shard_mb, overwrite, drop_placeholders))
+    settings = Settings(tokenizer, Path(out), max_length, workers, max_shard_mb, overwrite, drop_placeholders)
+    if len(task) != 1:
+        found = f"stray word {task[1]!r}; it takes one" if task else "missing"
+        raise InputError(f"build: {found} TASK; tasks: {', '.join(TASKS)}")
+    build_task(task[0], source, languages, splits, settings, Own(kind, columns, labels, metric, format, parallel))
 
 
 def build_task(
-    task: str, source: str, languages: str | None, splits: str | None, settings: Settings
+    task: str, source: str, languages: str | None, splits: str | None, settings: Settings, own: Own | None = None
 ) -> Counter[str]:
     """Build the cells of a task, augmented or not; returns the counts summed over the written cells."""
-    declared = named_task(task)
-    check_settings(settings, [declared])
-    cells, unread = cells_of(declared, source, split_list(languages, "languages"), split_list(splits, "splits"),
-                             settings.drop_placeholders)
-    return build_parts([Part(declared, cells, unread)], settings, Problems())
+    asked, parts, drop = split_list(languages, "languages"), split_list(splits, "splits"), settings.drop_placeholders
+    own = own or Own()
+    if is_own(task, source, own):
+        declared, cell = own_cell(task, source, asked, parts, own)
+        part = Part(declared, [file_cell(declared, cell, drop, describe_own(cell, own))])
+        check_settings(settings, [declared])
+    else:
+        declared = named_task(task)
+        check_settings(settings, [declared])
+        part = Part(declared, *cells_of(declared, source, asked, parts, drop))
+    return build_parts([part], settings, Problems())
 
 
 def check_settings(settings: Settings, tasks: Sequence[Task]) -> None:

@@ -160,7 +160,8 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[
     takes_dotted = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     takes_words = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
     named = {n: p for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-    positional = [n for n, p in named.items() if p.default is p.empty]  # parameters with a default are flags only
+    # parameters with a default are flags only
+    positional = [n for n, p in named.items() if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
     given: dict[str, str] = {}
     plain: list[str] = []
     rest = list(words)
@@ -296,10 +297,11 @@ def _usage(command: Command, prog: str) -> str:
                          else f"  --{name}.KEY=VALUE   any of its keys")
         elif parameter.kind is parameter.VAR_POSITIONAL:
             words.append(f"{name.upper()}...")
-        elif parameter.default is parameter.empty:
+        elif parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY:
             words.append(name.upper())
         else:
             kinds = [m for m in _members(hints.get(name, str)) if m is not type(None)]
-            flags.append(f"  --{name}={'|'.join(k.__name__.upper() for k in kinds)}   (default: {parameter.default})")
+            needed = "needed" if parameter.default is parameter.empty else f"default: {parameter.default}"
+            flags.append(f"  --{name}={'|'.join(k.__name__.upper() for k in kinds)}   ({needed})")
     usage = f"usage: {prog} {' '.join(words)} [flags]"
     return "\n".join([usage, "", inspect.getdoc(command) or "", "", *flags]).rstrip()

@@ -24,7 +24,8 @@ texts: tuple[str, ...] = ("first", "second")
 
 def read(record: Record, task: Task) -> Row | str:
     """One text or two; of two, a blank one is dropped. Left out: blank lines, and more than two texts."""
-    texts = [text or "" for text in record.values["texts"]]
+    given = record.values["texts"]
+    texts = [text or "" for text in ([given] if isinstance(given, str) else given)]
     if not any(text.strip() for text in texts):
         return BLANK
     if len(texts) > 2:

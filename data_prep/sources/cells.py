@@ -96,12 +96,15 @@ def _first_row_columns(fields: Sequence[str], columns: Columns, source: CellSour
     """Number of columns, after a check against those of the layout, of which gold answers may be missing."""
     file, between = source.files[0], "commas" if source.layout.format == "csv" else "TAB"
     names = ["text" if name in ("first", "second") else name for name in columns.at]
+    if is_header(fields) and source.layout.more_columns:
+        raise InputError(f"{file}, line {line}: a header ({', '.join(fields)[:120]}), but --columns gives positions; "
+                         "give the header's names")
     if is_header(fields):
         raise InputError(f"{file}, line {line}: a header ({', '.join(fields)[:120]}) in a file that should have none; "
                          f"remove the line ({task.name}'s files of this name hold {', '.join(names)} from the start)")
     most = 1 + max(columns.at.values())
     least = 1 + max(at for name, at in columns.at.items() if name not in GOLD_FIELDS)
-    if not least <= len(fields) <= most:
+    if not least <= len(fields) <= (len(fields) if source.layout.more_columns else most):
         numbers = f"{least} or {most}" if least < most else f"{most}"
         raise InputError(f"{file}, line {line}: {len(fields)} columns, expected {numbers} ({', '.join(names)}) with "
                          f"{between} between them")

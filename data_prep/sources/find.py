@@ -50,12 +50,13 @@ def cells_of(
     return cells, unread_files(task, source, found)
 
 
-def file_cell(task: Task, cell: CellSource, drop: bool) -> Found:
+def file_cell(task: Task, cell: CellSource, drop: bool, source: str = "") -> Found:
+    """A cell of files; `source` describes it in the manifest, by default by the files' names and sizes."""
     def read(skipped: Counter[str], kept: Counter[str], content: Content) -> Iterator[TextBatch]:
         return without_placeholders(read_cell(cell, task, skipped, content), task, drop, skipped, kept)
 
-    return Found(cell.split, cell.language, cell.describe(), read,
-                  lambda: content_sha256([file_sha256(file) for file in cell.files]))
+    return Found(cell.split, cell.language, source or cell.describe(), read,
+                 lambda: content_sha256([file_sha256(file) for file in cell.files]))
 
 
 def _hub_cell(task: Task, repo: str, split: str, language: str, drop: bool) -> Found:

@@ -14,6 +14,7 @@ from data_prep.sources.columns import Columns, alternatives, expected_columns
 from data_prep.sources.lines import read_rows
 from data_prep.tasks.task import Layout
 
+ABSENT = object()
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -43,16 +44,33 @@ def _objects(file: Path, layout: Layout, split: str, sha256: Any) -> Iterator[tu
                              f"{expected_columns(layout)}")
         fields = []
         for field, names in [*layout.columns.items(), ("language", layout.language_column), ("key", layout.key)]:
-            key = next((name for name in alternatives(names) if name in found), None)
-            value = found[key] if key is not None else None
+            key = next((name for name in alternatives(names) if look_up(found, name) is not ABSENT), None)
+            value = look_up(found, key) if key is not None else None
             gold = field in GOLD_FIELDS
             optional = not names or field == "key" or (gold and (split == "test" or key is not None))
             if (gold or field == "key") and type(value) in (int, float):
                 value = str(value)
             if not (isinstance(value, str | list | dict) or (value is None and optional)):
-                what = f"{key} is not text" if key is not None else f"no key {' or '.join(alternatives(names))}"
+                what = (f"{key} is not text" if key is not None else
+                        f"no key {' or '.join(alternatives(names))} among {', '.join(found)[:120] or 'none'}")
                 raise InputError(f"{where}: {what}; expected the keys {expected_columns(layout)}")
             if value and SURROGATE.search(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)):
                 raise InputError(f"{where}: {key} holds half of a surrogate pair, which is not a character; correct it")
             fields.append(value or "")
         yield number, fields
+
+
+def look_up(found: Any, name: str) -> Any:
+    """The value of a key of an object, ABSENT if it has none; dots lead into nested objects, and into each of a list.
+
+    `choices.text` of {"choices": [{"text": "a"}, {"text": "b"}]} is ["a", "b"].
+    """
+    if isinstance(found, list):
+        several = [look_up(one, name) for one in found]
+        return ABSENT if not several or any(one is ABSENT for one in several) else several
+    if not isinstance(found, dict):
+        return ABSENT
+    if name in found:
+        return found[name]
+    first, _, rest = name.partition(".")
+    return look_up(found[first], rest) if rest and first in found else ABSENT

@@ -153,6 +153,11 @@ def _place(task: Task, source: Path) -> tuple[Path, list[Path]]:
     return next(fitting, source.parent), there
 
 
+def fits(task: Task, file: Path) -> bool:
+    """Whether a layout of `task` fits a file by its name."""
+    return any(_layout(task, unpacked(file, above)) for above in list(file.parents)[:DEEPEST])
+
+
 def _layout(task: Task, path: PurePath) -> tuple[Layout, str, str] | None:
     """The layout of `task` that fits a path, with split and language ("" if the rows name theirs)."""
     return next(((one, *key) for one in task.layouts if (key := one.match(path.as_posix()))), None)

@@ -31,6 +31,7 @@ class Layout:
     is the column with the publisher's name of a row, the same in every language; it may be missing. `language_column`
     holds the language of each row, if one file has the rows of all. `parts` are the endings of the files that make one
     cell, in the order of reading, if it has several (`{language}` is filled in); of these `GOLD_PART` may be missing.
+    `more_columns`: of a table without a header, columns may stand behind those that are read.
     """
 
     pattern: str
@@ -44,6 +45,7 @@ class Layout:
     key: tuple[str, ...] | int | None = None
     language_column: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    more_columns: bool = False
 
     def match(self, path: str) -> tuple[str, str] | None:
         """(split, language) of a file with this layout, None for any other file.
