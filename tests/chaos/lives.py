@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -57,13 +58,15 @@ class Life:
         """Ctrl-C, to its process group, `seconds` after its start, where it has not ended before."""
         self.process.join(max(0.0, self.started + seconds - time.monotonic()))
         if self.process.exitcode is None:
-            os.killpg(self.process.pid or 0, signal.SIGINT)
+            with suppress(ProcessLookupError):  # ended just now: the fork server knows it before we do
+                os.killpg(self.process.pid or 0, signal.SIGINT)
 
     def kill_after(self, seconds: float) -> bool:
         """Kill it `seconds` after its start; False where it had ended before."""
         self.process.join(max(0.0, self.started + seconds - time.monotonic()))
         if self.process.exitcode is None:
-            os.kill(self.process.pid or 0, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid or 0, signal.SIGKILL)
         self.process.join()
         return self.process.exitcode == -signal.SIGKILL
 
