@@ -18,7 +18,7 @@ from data_prep.base.errors import InputError
 from data_prep.kinds import named_kind
 from data_prep.kinds.rows import TextBatch
 from data_prep.planning import Plan
-from data_prep.shards.manifest import Manifest
+from data_prep.shards.manifest import PLACEHOLDER, Manifest
 from data_prep.shards.write import write_cell
 from data_prep.sources.batches import Content
 from data_prep.workers import Mapper
@@ -64,6 +64,7 @@ def write_planned(
     def batches() -> Iterator[pa.Table]:
         for encoded in encode(_with_keys(plan, plan.read(skipped, kept, content))):
             counts.update(encoded.counts)
+            kept.update(encoded.kept)
             advance(encoded.counts["rows"] / (plan.draft.copies + 1))
             kind.validate(encoded.table, plan.draft)
             yield encoded.table
@@ -94,7 +95,8 @@ def report_cell(plan: Plan, manifest: Manifest, console: Console) -> None:
     for reason, n in sorted(manifest.skipped.items()):
         console.print(f"         {n:,} rows left out: {reason}", soft_wrap=True)
     for reason, n in sorted(manifest.kept.items()):
-        console.print(f"         {n:,} rows kept: {reason} (--drop_placeholders leaves them out)", soft_wrap=True)
+        hint = " (--drop_placeholders leaves them out)" if reason == PLACEHOLDER else ""
+        console.print(f"         {n:,} rows kept: {reason}{hint}", soft_wrap=True)
     present = [name for name, n in manifest.label_counts.items() if n]
     if manifest.has_labels and len(present) == 1 < len(manifest.labels) and manifest.rows >= PLACEHOLDER_FROM_ROWS:
         console.print(f"         warning: every row has the label {present[0]!r}; is it a placeholder?",

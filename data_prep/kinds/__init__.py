@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from data_prep.base.errors import InputError
-from data_prep.kinds import mlm, pair, retrieval
+from data_prep.kinds import mlm, pair, retrieval, span_qa
 from data_prep.kinds.kind import Kind
 
 KINDS: dict[str, Kind] = {
     "pair": pair,
     "mlm": mlm,
     "retrieval": retrieval,
+    "span_qa": span_qa,
 }
 
 

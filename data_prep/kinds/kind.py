@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -17,10 +17,14 @@ from data_prep.tasks.task import Task
 
 @dataclass(frozen=True)
 class Encoded:
-    """One batch as columns of a cell; `counts` are numbers for the manifest: `rows` of the source, `truncated`."""
+    """One batch as columns of a cell; `counts` are numbers for the manifest: `rows` of the source, `truncated`.
+
+    `kept` counts rows of the source that deserve a note, by reason.
+    """
 
     table: pa.Table
     counts: dict[str, int]
+    kept: dict[str, int] = field(default_factory=dict)
 
 
 class Kind(Protocol):

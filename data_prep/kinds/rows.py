@@ -23,6 +23,8 @@ class Record(NamedTuple):
     """Whether the source gives labels."""
     key: str | None = None
     """The publisher's key; None if the source has no keys."""
+    language: str = ""
+    """Language of the cell; "" where the source does not tell."""
 
 
 class Row(NamedTuple):

@@ -80,6 +80,11 @@ def of_type(columns: Mapping[str, str], kind: str) -> list[str]:
     return [name for name, one in columns.items() if one == kind]
 
 
+def holds_gold(columns: Mapping[str, str]) -> bool:
+    """Whether any of these columns holds gold answers."""
+    return any(COLUMN_TYPES[kind].gold for kind in columns.values())
+
+
 def flat_values(table: pa.Table, name: str, many: bool) -> np.ndarray:
     """All values of one column of `table`, lists joined."""
     column = table.column(name).combine_chunks()

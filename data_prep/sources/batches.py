@@ -43,17 +43,19 @@ def content_sha256(hashes: Sequence[str]) -> str:
 
 
 def read_batches(
-    records: Iterable[tuple[int, Record]], task: Task, skipped: Counter[str], where: str
+    records: Iterable[tuple[int, Record]], task: Task, skipped: Counter[str], where: str, language: str = ""
 ) -> Iterator[TextBatch]:
     """Batches of at most `BATCH_ROWS` rows from (number, record) pairs; `skipped` counts rows left out, by reason.
+
+    language: of the cell; records are told it.
 
     Raises InputError for a record that the kind refuses, naming `where` and its number.
     """
     read, batch = named_kind(task.kind).read, TextBatch()
     for number, record in records:
         try:
-            if task.adapt is not None:
-                record = record._replace(values=task.adapt(dict(record.values)))
+            values = record.values if task.adapt is None else task.adapt(dict(record.values))
+            record = record._replace(values=values, language=language)
             row = read(record, task)
         except InputError as error:
             raise InputError(f"{where} {number}: {error}") from None

@@ -39,7 +39,8 @@ def read_cell(
     """
     content = content or Content()
     records = FORMATS[source.layout.format](source, task, skipped, content)
-    yield from read_batches(records, task, skipped, f"{source.files[0]}, line")
+    unit = "question" if source.layout.format == "squad" else "line"
+    yield from read_batches(records, task, skipped, f"{source.files[0]}, {unit}", source.language)
 
 
 def _lines(
@@ -121,5 +122,6 @@ FORMATS: dict[str, Callable[[CellSource, Task, Counter[str], Content], Iterator[
     "identified_lines": identified_lines,
     "answer_sentences": answer_sentences,
     "entity_mentions": entity_mentions,
+    "squad": _table_rows,
 }
 """Readers by the `format` of a layout: (cell, task, counter of skipped rows, content) -> (line number, record)."""

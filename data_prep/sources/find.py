@@ -61,10 +61,10 @@ def file_cell(task: Task, cell: CellSource, drop: bool, source: str = "") -> Fou
 
 def _hub_cell(task: Task, repo: str, split: str, language: str, drop: bool) -> Found:
     data = load_hub_split(task, repo, split, language)
-    name = describe_hub(task, repo, split, language)
+    name, code = describe_hub(task, repo, split, language), language_code(language)
 
     def read(skipped: Counter[str], kept: Counter[str], content: Content) -> Iterator[TextBatch]:
-        return without_placeholders(read_hub(data, task, name, skipped, content), task, drop, skipped, kept)
+        return without_placeholders(read_hub(data, task, name, skipped, content, code), task, drop, skipped, kept)
 
     def source_sha256() -> str:
         content = Content()
@@ -72,6 +72,6 @@ def _hub_cell(task: Task, repo: str, split: str, language: str, drop: bool) -> F
             pass
         return content.sha256
 
-    return Found(split, language_code(language), name, read, source_sha256, len(data))
+    return Found(split, code, name, read, source_sha256, len(data))
 
 

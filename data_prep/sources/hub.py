@@ -69,7 +69,8 @@ def _languages(
         return list(task.languages)
     if not configs:
         return list(dict.fromkeys([*task.languages, *(asked or ())]))
-    template = re.compile(re.escape(hub.config).replace(re.escape("{language}"), "(.+)"))
+    gap = re.escape("{language}")  # which may occur twice, in the name of two texts' languages
+    template = re.compile(re.escape(hub.config).replace(gap, "(.+)", 1).replace(gap, r"\1"))
     names = [found[1] for config in configs if (found := template.fullmatch(config))]
     wanted = {*task.languages, *(asked or ())}
     there = [name for name in names if re.fullmatch(LANGUAGE, name)
@@ -144,14 +145,15 @@ def _cache(repo: str) -> str | None:
 
 
 def read_hub(
-    data: datasets.Dataset, task: Task, name: str, skipped: Counter[str], content: Content | None = None
+    data: datasets.Dataset, task: Task, name: str, skipped: Counter[str], content: Content | None = None,
+    language: str = "",
 ) -> Iterator[TextBatch]:
     """Batches of the rows of one split; `skipped` counts rows left out by reason, `content` counts and hashes all.
 
     The label -1 means no label; if other rows have one, such a row is left out, so that a split is labelled as a
     whole or not at all. The hash covers the columns that are read and the names of the labels.
     """
-    yield from read_batches(_records(data, _hub(task), content or Content()), task, skipped, f"{name}, row")
+    yield from read_batches(_records(data, _hub(task), content or Content()), task, skipped, f"{name}, row", language)
 
 
 def _records(data: datasets.Dataset, hub: Hub, content: Content) -> Iterator[tuple[int, Record]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 BYTE_ORDER_MARK = "\ufeff"
+CHUNK = 1 << 16  # characters
 
 
 def read_lines(file: Path, sha256: Any = None) -> Iterator[str]:
@@ -48,6 +49,20 @@ def read_rows(file: Path, sha256: Any = None) -> Iterator[str]:
         yield from repeat("", blank)
         blank = 0
         yield line
+
+
+def read_chunks(file: Path, sha256: Any = None) -> Iterator[str]:
+    """The text of a UTF-8 file in pieces of bounded size, without a byte-order mark; `sha256` and errors as above."""
+    try:
+        with _opened(file, sha256) as stream:
+            chunk = stream.read(CHUNK).removeprefix(BYTE_ORDER_MARK)
+            while chunk:
+                yield chunk
+                chunk = stream.read(CHUNK)
+    except UnicodeDecodeError:
+        raise InputError(f"{file}, line {_bad_line(file)}: not UTF-8; convert the file to UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
 
 
 class _Hashed(io.RawIOBase):

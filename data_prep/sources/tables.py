@@ -1,4 +1,4 @@
-"""Tables of any format (`tsv`, `csv`, `jsonl`) behind one function, and tables that hold several languages.
+"""Tables of any format (`tsv`, `csv`, `jsonl`, `squad`) behind one function, and tables of several languages.
 
 Rows are lists of fields, one per record of the file, so that row numbers are those of the source.
 """
@@ -17,6 +17,7 @@ from data_prep.sources.columns import Columns, alternatives, position
 from data_prep.sources.csv import open_csv, split_fields
 from data_prep.sources.jsonl import open_jsonl
 from data_prep.sources.lines import BYTE_ORDER_MARK
+from data_prep.sources.squad import open_squad
 from data_prep.sources.tsv import open_tsv
 from data_prep.tasks.task import LANGUAGE, Layout, Task
 
@@ -25,6 +26,7 @@ TABLES: dict[str, Callable[..., tuple[Columns, Iterator[tuple[int, Any]]]]] = {
     "tsv": open_tsv,
     "csv": open_csv,
     "jsonl": open_jsonl,
+    "squad": open_squad,
 }
 """Openers by the `format` of a layout."""
 
@@ -92,6 +94,8 @@ def looks_like(file: Path, layout: Layout, task: Task) -> bool:
         return True
     if layout.format == "jsonl":
         return all(any(f'"{name}"' in line for name in alternatives(names)) for names in given)
+    if layout.format == "squad":
+        return '"data"' in line or '"version"' in line
     if layout.header:
         return all(position(fields, names) >= 0 for names in given)
     return len(fields) == 2 or (len(fields) == 3 and fields[2].strip().lower() in task.label_index)

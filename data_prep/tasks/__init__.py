@@ -5,15 +5,20 @@ from __future__ import annotations
 from data_prep.tasks.bucc import BUCC
 from data_prep.tasks.lareqa import LAREQA
 from data_prep.tasks.mewslix import MEWSLIX
+from data_prep.tasks.mlqa import MLQA
 from data_prep.tasks.mnli import MNLI
 from data_prep.tasks.mrpc import MRPC
 from data_prep.tasks.pawsx import PAWSX
 from data_prep.tasks.sick import SICK
 from data_prep.tasks.snli import SNLI
+from data_prep.tasks.squad import SQUAD
+from data_prep.tasks.squad2 import SQUAD2
 from data_prep.tasks.task import Task
 from data_prep.tasks.tatoeba import TATOEBA
 from data_prep.tasks.text import TEXT
+from data_prep.tasks.tydiqa import TYDIQA
 from data_prep.tasks.xnli import XNLI
+from data_prep.tasks.xquad import XQUAD
 
 TASKS: dict[str, Task] = {
     "xnli": XNLI,
@@ -27,4 +32,9 @@ TASKS: dict[str, Task] = {
     "bucc": BUCC,
     "lareqa": LAREQA,
     "mewslix": MEWSLIX,
+    "xquad": XQUAD,
+    "mlqa": MLQA,
+    "tydiqa": TYDIQA,
+    "squad": SQUAD,
+    "squad2": SQUAD2,
 }

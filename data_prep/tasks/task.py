@@ -17,6 +17,8 @@ GOLD_PART = "gold"  # ending of the file of gold answers among the `parts` of a 
 LANGUAGE = r"(?P<language>[A-Za-z][A-Za-z0-9_]*(?:-(?:[A-Z][a-z]{3}|[A-Z]{2}|[0-9]{3}))*)"
 
 
+MAY_HAVE_NONE = "may_have_none"
+"""Value that `Task.adapt` adds to the records of a task whose questions may have no answer."""
 PAIR: Mapping[str, int] = {"first": 0, "second": 1, "label": 2}  # XTREME's columns of pairs, without a header
 
 
@@ -44,6 +46,7 @@ class Layout:
     columns: Mapping[str, tuple[str, ...] | int] = field(default_factory=lambda: dict(PAIR))
     key: tuple[str, ...] | int | None = None
     language_column: tuple[str, ...] = ()
+    language_names: Mapping[str, str] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     more_columns: bool = False
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data_prep.base.errors import InputError
 from data_prep.languages import same_language
+from data_prep.shards.columns import holds_gold
 from data_prep.shards.manifest import WINDOW, Manifest
 from data_prep.shards.read import Cell, find_cells
 from trainer.config.schema import DataSection
@@ -150,7 +151,7 @@ def open_training_data(section: DataSection) -> TrainingData:
     for cell in [*train[1:], *dev.values()]:
         _check_alike(first, cell)
     for cell in [*train, *dev.values()]:
-        if cell.manifest.labels and not cell.manifest.has_labels:
+        if holds_gold(cell.manifest.columns) and not cell.manifest.has_labels:
             raise InputError(f"{cell.path}: no labels in this cell; it can be predicted on, not trained or selected on")
     for cell in [*train, *dev.values()]:
         check_windows(cell, section.max_length or first.max_length, "data.max_length")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from data_prep.base.errors import InputError
-from trainer.kinds import mlm, pair
+from trainer.kinds import mlm, pair, span_qa
 from trainer.kinds.kind import Kind, Masking
 
 KINDS: dict[str, Kind] = {
     "pair": pair.KIND,
     "mlm": mlm.KIND,
+    "span_qa": span_qa.KIND,
 }
 
 

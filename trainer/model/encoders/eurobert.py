@@ -111,6 +111,8 @@ FAMILY = Family(
     heads={
         "AutoModelForSequenceClassification": Head(_classify, "classifier"),
         "AutoModelForTokenClassification": Head(_classify_tokens, "classifier"),
+        "AutoModelForQuestionAnswering": Head(
+            _classify_tokens, "classifier", auto_class="AutoModelForTokenClassification"),
         "AutoModelForMaskedLM": Head(xlm_roberta.score_words, "lm_head"),
     },
     config_bounds=Bounds,

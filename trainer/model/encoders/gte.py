@@ -6,6 +6,7 @@ of their own (type "new", which is refused); transformers has the architecture a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -47,6 +48,8 @@ FAMILY = Family(
     layers="layers.",
     heads={name: bert.FAMILY.heads[name] for name in (
         "AutoModelForSequenceClassification", "AutoModelForTokenClassification")} | {
+        "AutoModelForQuestionAnswering": replace(bert.FAMILY.heads["AutoModelForTokenClassification"],
+                                                 auto_class="AutoModelForTokenClassification"),
         "AutoModelForMaskedLM": Head(xlm_roberta.score_words, "lm_head.decoder")},
     config_bounds=Bounds,
     sizes=bert.FAMILY.sizes,
