@@ -67,17 +67,29 @@ class Step:
     def __init__(self, model: Any, batch: Batch, recipe: Recipe, epsilon: float, update: int) -> None:
         self.model, self.batch, self.recipe, self.epsilon, self.update = model, batch, recipe, epsilon, update
         self.s = recipe.robust
-        self.gold_B = batch.targets["labels"]
+        self.finds_spans = "start" in batch.targets
+        self.gold_B = torch.cat([batch.targets["start"], batch.targets["end"]]) if self.finds_spans \
+            else batch.targets["labels"]
         self.m = batch.content_mask.unsqueeze(-1).float()
         self.width = model.config.hidden_size
         self.average: dict[str, torch.Tensor] = {}
 
     def logits(self, delta: torch.Tensor | None = None) -> torch.Tensor:
-        """transformers' own forward pass, with delta added to the output of the module at the site by a hook."""
+        """transformers' own forward pass, with delta added to the output of the module at the site by a hook.
+
+        Where spans are found, a row for each start, then for each end, over tokens, of which padding is none.
+        """
         module = site_module(self.model, getattr(self.s, "site", "word_embeddings"))
         with nullcontext() if delta is None else added(module, delta):
-            logits: torch.Tensor = self.model(**inputs_of(self.model, self.batch)).logits
-        return logits
+            return self.rows_of(self.model(**inputs_of(self.model, self.batch)))
+
+    def rows_of(self, output: Any) -> torch.Tensor:
+        """One row of logits per prediction, of a model's output."""
+        if not self.finds_spans:
+            logits: torch.Tensor = output.logits
+            return logits
+        both = torch.cat([output.start_logits, output.end_logits])
+        return torch.where(self.batch.attention_mask.repeat(2, 1), both, -1e9)
 
     def clean(self, site: str) -> torch.Tensor:
         """Output of the module at `site`, unperturbed."""
@@ -125,9 +137,9 @@ class Step:
 
 
 def _kl(p_logits: torch.Tensor, q_logits: torch.Tensor) -> torch.Tensor:
-    """Mean over examples of sum_c p log(p / q)."""
-    p, q = p_logits.softmax(-1), q_logits.softmax(-1)
-    return (p * (p / q).log()).sum(-1).mean()
+    """Mean over predictions of sum_c p log(p / q)."""
+    p, q = p_logits.log_softmax(-1), q_logits.log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1).mean()
 
 
 def _plain(t: Step) -> torch.Tensor:
@@ -173,7 +185,7 @@ def _smart(t: Step) -> torch.Tensor:
 
     delta = t.climb(t.start("gaussian"), lambda d: divergence(fixed, t.logits(d)), t.s.ascent_steps)
     with torch.no_grad():
-        averaged = torch.func.functional_call(t.model, t.average, (), inputs_of(t.model, t.batch)).logits
+        averaged = t.rows_of(torch.func.functional_call(t.model, t.average, (), inputs_of(t.model, t.batch)))
     return (functional.cross_entropy(clean, t.gold_B) + t.s.smoothness_weight * divergence(clean, t.logits(delta))
             + t.s.bregman_weight * divergence(averaged, clean))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,30 @@ TYPED = InputTemplate(single="0 A 2", pair="0 A 2 B:1 2:1")
 """As of a tokenizer with token types."""
 LABELS = ["contradiction", "entailment", "neutral"]
 ALIASES = {"contradictory": "contradiction", "c": "contradiction", "e": "entailment", "n": "neutral"}
+METRICS = {"mlm": "perplexity", "span_qa": "answer_f1"}
 TOKENIZER = TokenizerInfo(name="random", fingerprint="0" * 64, vocab_size=VOCABULARY, cls_id=0, sep_id=2, pad_id=1,
                           mask_id=VOCABULARY - 1, unk_id=3, template=PLAIN)
+
+
+def span_qa_columns(batch: dict[str, Any], template: InputTemplate) -> dict[str, Any]:
+    """Columns of questions: of four rows the last is a second window of the third, and the first has no answer.
+
+    Pieces are letters with a space between; the span follows from the first token of the question.
+    """
+    rows, lengths = np.arange(len(batch["id"])), np.array([len(ids) for ids in batch["second_ids"]])
+    tokens = np.array([ids[0] for ids in batch["first_ids"]])
+    window = (rows % 4 == 3).astype(np.int64)
+    start = np.where(rows % 4 == 0, -1, tokens % lengths)
+    frame = template.frames[1]
+    first_lengths = np.array([len(ids) for ids in batch["first_ids"]])
+    offsets = [[at for piece in range(size) for at in (2 * piece, 2 * piece + 1)] for size in lengths.tolist()]
+    texts = [" ".join(chr(97 + token % 26) for token in ids) for ids in batch["second_ids"]]
+    return {
+        "id": batch["id"] - window, "window": window, "start": start, "offsets": offsets, "context": texts,
+        "end": np.where(start < 0, -1, np.minimum(start + tokens % 3, lengths - 1)),
+        "context_at": len(frame.before[0]) + first_lengths + len(frame.between[0]),
+        "answers": [["" if begin < 0 else "a"] for begin in start.tolist()], "language": ["en"] * len(rows),
+        "nullable": np.ones(len(rows), dtype=np.int64)}
 
 
 def write_random_cell(
@@ -34,7 +57,7 @@ def write_random_cell(
     second = [generator.integers(4, VOCABULARY - 1, generator.integers(1, 9)).astype(np.int32) for _ in range(rows)]
     pair = kind == "pair"
     kept = [kept_tokens(len(a), len(b), max_length, template) for a, b in zip(first, second, strict=True)]
-    batch = {
+    batch: dict[str, Any] = {
         "id": np.arange(first_id, first_id + rows), "first_ids": first, "second_ids": second,
         "length": np.array([a + b + template.frames[1].specials for a, b in kept], dtype=np.int32),
     }
@@ -42,11 +65,13 @@ def write_random_cell(
         half = rows // 2
         batch["side"] = (np.arange(rows) >= half).astype(np.int64)
         batch["matches"] = [[str(first_id + half + row)] if row < half else [""] for row in range(rows)]
+    if kind == "span_qa":
+        batch |= span_qa_columns(batch, template)
     if pair:
         batch["label"] = np.array([int(a[0]) % 3 if labelled else -1 for a in first])
     draft = Manifest(
         task=task, kind=kind, columns=dict(KINDS[kind].columns), labels=LABELS if pair else [],
-        label_aliases=ALIASES if pair else {}, metric="perplexity" if kind == "mlm" else "accuracy",
+        label_aliases=ALIASES if pair else {}, metric=METRICS.get(kind, "accuracy"),
         language=language, split=split, parallel=split != "train", max_length=max_length,
         tokenizer=TOKENIZER.model_copy(update={"fingerprint": fingerprint, "template": template}),
         source="random", data_prep_version="test")

@@ -9,6 +9,10 @@ from __future__ import annotations
 from data_prep.tasks.qa_data import HUB_COLUMNS, KEY, MAX_LENGTH
 from data_prep.tasks.task import Hub, Layout, Task
 
+FOLDERS = "(?:MLQA_V1/)?(?:(?:dev|test)/)?"
+FILE = "(?P<split>dev|test)-context-(?P<language>[a-z]{2})"
+CROSSED = "(?P<split>dev|test)-context-(?P<language>(?P<own>[a-z]{2})-question-(?!(?P=own))[a-z]{2})"
+
 MLQA = Task(
     name="mlqa",
     summary="span question answering, 7 languages",
@@ -20,10 +24,8 @@ MLQA = Task(
     languages=("ar", "de", "en", "es", "hi", "vi", "zh"),
     parallel=("dev", "test"),
     layouts=(
-        Layout(r"(?:MLQA_V1/)?(?:(?:dev|test)/)?(?P<split>dev|test)-context-(?P<language>[a-z]{2})"
-               r"-question-(?P=language)\.json", "dev-context-de-question-de.json", format="squad"),
-        Layout(r"(?:MLQA_V1/)?(?:(?:dev|test)/)?(?P<split>dev|test)-context-"
-               r"(?P<language>(?P<own>[a-z]{2})-question-(?!(?P=own))[a-z]{2})\.json", "dev-context-de-question-en.json", format="squad"),
+        Layout(rf"{FOLDERS}{FILE}-question-(?P=language)\.json", "dev-context-de-question-de.json", format="squad"),
+        Layout(rf"{FOLDERS}{CROSSED}\.json", "dev-context-de-question-en.json", format="squad"),
     ),
     hub=Hub(repo="google/xtreme", config="MLQA.{language}.{language}",
             splits={"dev": "validation", "test": "test"}, columns=HUB_COLUMNS, key=KEY),

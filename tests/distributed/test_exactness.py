@@ -65,7 +65,10 @@ VARIANTS = {
     "checkpointing": {"model.gradient_checkpointing": "true"},
     "frozen": {"model.freeze_word_embeddings": "true"},
     "overlap": {},  # the shipped configuration with overlap_comm the other way
+    "span_qa": {"data.train": "[squad/train/en]"},
 }
+KINDS = ("span_qa",)
+"""Variants that train another kind of task, which the oracle does too."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ class Case:
     @property
     def oracle(self) -> Case:
         """The same training in the plainest way: what the oracle's run depends on."""
-        return Case(self.method, self.site, 0, 1, 1, self.optimizer, "frozen" if self.variant == "frozen" else "")
+        same = self.variant if self.variant in ("frozen", *KINDS) else ""
+        return Case(self.method, self.site, 0, 1, 1, self.optimizer, same)
 
 
 MATRIX = [Case(method, site, stage, world, accumulation) for method in METHODS for site in SITES for stage in STAGES
@@ -127,6 +131,7 @@ OTHER_WAYS = [Case(method, "embeddings", stage, world, accumulation, "sgd", vari
                   ("checkpointing", (0, 3), 1, 4), ("frozen", (0, 2, 3), 1, 4), ("overlap", (1, 2, 3), 2, 4),
                   ("", (0, 2, 3), 4, 2))
               for stage in stages]
+OTHER_KINDS = [Case("smart", "word_embeddings", 2, 2, 1, "sgd", kind) for kind in KINDS]
 ADAMW = [Case(method, "word_embeddings", stage, world, 1, "adamw")
          for method in METHODS for stage in STAGES for world in WORLDS if method in FIRST_METHODS or stage == world]
 
@@ -147,6 +152,7 @@ def write_recipes(
     A fresh model says 1/3 to everything and feels no method: the cases start from one that has learnt a little.
     """
     write_random_cell(root / "shards", "xnli/train/en", 60, template=template)
+    write_random_cell(root / "shards", "squad/train/en", 60, kind="span_qa", template=template)
     common = (f"output: {root / 'runs'}\nseed: 7\ndata: {{shards: {root / 'shards'}, train: [xnli/train/en]}}\n"
               f"batch: {{size: {BATCH}}}\nlogging: {{every_steps: 1}}\n"
               "evaluation: {every_steps: 100}\ncheckpoint: {every_steps: 100}\n")
@@ -247,7 +253,7 @@ def runs(recipe_file: Path) -> Runs:
 
 @pytest.fixture(scope="session")
 def subset(runs: Runs) -> Runs:
-    runs.train(SUBSET + ADAMW + OTHER_WAYS)
+    runs.train(SUBSET + ADAMW + OTHER_WAYS + OTHER_KINDS)
     return runs
 
 
@@ -257,7 +263,7 @@ def matrix(runs: Runs) -> Runs:
     return runs
 
 
-@pytest.mark.parametrize("case", SUBSET + OTHER_WAYS, ids=str)
+@pytest.mark.parametrize("case", SUBSET + OTHER_WAYS + OTHER_KINDS, ids=str)
 def test_parameters_equal_the_plain_loop(subset: Runs, case: Case) -> None:
     subset.check_parameters(case)
 

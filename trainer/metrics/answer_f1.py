@@ -11,15 +11,10 @@ from __future__ import annotations
 
 from trainer.metrics import accuracy
 from trainer.metrics.answers import best_of, mlqa, overlap, overlap_or_none, squad
-from trainer.metrics.metric import Floats, Metric, Values
+from trainer.metrics.metric import Metric
 
-
-def counts(predicted: Values, gold: Values) -> Floats:
-    """(N, 1): F1 of a predicted text and the nearest of the gold `Answers`."""
-    return best_of(overlap, squad)(predicted, gold)
-
-
-ANSWER_F1 = Metric("answer_f1", higher_is_better=True, unit="%", digits=1, counts=counts, value=accuracy.value)
+ANSWER_F1 = Metric("answer_f1", higher_is_better=True, unit="%", digits=1, counts=best_of(overlap, squad),
+                   value=accuracy.value)
 SQUAD2_F1 = Metric(
     "squad2_f1", higher_is_better=True, unit="%", digits=1,
     counts=best_of(overlap_or_none, squad, blank_counts=False), value=accuracy.value)

@@ -1,7 +1,9 @@
-"""Gold answers of a question, and the normalisations under which texts are compared with them.
+"""Gold answers of a question, and the comparison of a predicted text with them.
 
-Each follows an evaluation script to the letter: SQuAD's (Rajpurkar et al. 2016, arXiv 1606.05250; XTREME scores XQuAD
-and TyDiQA by it in all languages) and MLQA's (Lewis et al. 2020, arXiv 1910.07475), which depends on the language.
+Definition: the best score over a question's gold answers, of texts that are normalised first; the metrics are means
+over questions. Units: fraction, 0 to 1. Source: the evaluation scripts, followed to the letter, of SQuAD 1.1 (Rajpurkar
+et al. 2016, arXiv 1606.05250; XTREME scores XQuAD and TyDiQA by it in all languages), SQuAD 2.0 (Rajpurkar et al. 2018,
+arXiv 1806.03822) and MLQA (Lewis et al. 2020, arXiv 1910.07475), whose normalisation depends on the language.
 """
 
 from __future__ import annotations

@@ -10,15 +10,10 @@ from __future__ import annotations
 
 from trainer.metrics import accuracy
 from trainer.metrics.answers import best_of, exact, mlqa, squad
-from trainer.metrics.metric import Floats, Metric, Values
+from trainer.metrics.metric import Metric
 
-
-def counts(predicted: Values, gold: Values) -> Floats:
-    """(N, 1): 1 where a predicted text is among the gold `Answers`, else 0."""
-    return best_of(exact, squad)(predicted, gold)
-
-
-EXACT_MATCH = Metric("exact_match", higher_is_better=True, unit="%", digits=1, counts=counts, value=accuracy.value)
+EXACT_MATCH = Metric("exact_match", higher_is_better=True, unit="%", digits=1, counts=best_of(exact, squad),
+                     value=accuracy.value)
 SQUAD2_EXACT_MATCH = Metric(
     "squad2_exact_match", higher_is_better=True, unit="%", digits=1, counts=best_of(exact, squad, blank_counts=False),
     value=accuracy.value)

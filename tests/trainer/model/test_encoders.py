@@ -26,6 +26,10 @@ NAMES = {
     "xlm": "lang_emb",
 }
 
+OUTPUTS = {"pair": 3, "mlm": 60, "span_qa": 2}
+"""Rows of the output layer: of three labels, of the vocabulary, of start and end."""
+TOKEN_LOGITS = {"span_qa"}
+"""Kinds with logits for every token."""
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 
 
@@ -39,7 +43,7 @@ def model_of(family: Family, kind: str, size: str = "tiny", **settings: Any) -> 
 @families
 @pytest.mark.parametrize("kind", KINDS)
 def test_names_of_weights(family: Family, kind: str) -> None:
-    model = model_of(family, kind, num_labels=3)
+    model = model_of(family, kind, num_labels=KINDS[kind].outputs or 3)
     assert FAMILIES[model.config.model_type] is family
     assert family.prefix == f"{model.base_model_prefix}."
     names = dict(model.named_parameters(remove_duplicate=False))  # tied weights have two
@@ -50,17 +54,18 @@ def test_names_of_weights(family: Family, kind: str) -> None:
               if name.startswith(family.prefix + family.layers)}
     assert layers == {str(number) for number in range(model.config.num_hidden_layers)}
     output = model.get_submodule(family.heads[KINDS[kind].head].output_layer)
-    assert output.out_features == (3 if kind == "pair" else 60)
+    assert output.out_features == OUTPUTS[kind]
 
 
 @families
 @pytest.mark.parametrize("kind", KINDS)
 def test_heads_give_logits(family: Family, kind: str) -> None:
-    model = model_of(family, kind, num_labels=3)
-    hidden = torch.empty((5, 7, 64) if kind == "pair" else (5, 64), device="meta")
+    model = model_of(family, kind, num_labels=KINDS[kind].outputs or 3)
+    hidden = torch.empty((5, 64) if kind == "mlm" else (5, 7, 64), device="meta")
     ids = torch.empty((5, 7), device="meta")
     batch = Batch(ids, ids, ids, ids, ids[:, 0])
-    assert family.heads[KINDS[kind].head].logits(model, hidden, batch).shape == (5, 3 if kind == "pair" else 60)
+    shape = (5, 7, OUTPUTS[kind]) if kind in TOKEN_LOGITS else (5, OUTPUTS[kind])
+    assert family.heads[KINDS[kind].head].logits(model, hidden, batch).shape == shape
 
 
 @families

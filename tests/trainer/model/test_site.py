@@ -14,6 +14,7 @@ from torch import Tensor
 
 from data_prep.base.errors import InputError
 from data_prep.shards.read import open_cell
+from tests.random_cells import write_random_cell
 from trainer.config import load_recipe
 from trainer.data.loader import Examples
 from trainer.kinds import KINDS, Masking
@@ -30,8 +31,9 @@ def models(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     path = tmp_path_factory.mktemp("site") / "r.yaml"
     path.write_text("model: {random: tiny}\nschedule: {max_steps: 1}\ndata: {train: [a/b/c]}\n")
     found = {}
-    for kind, name in (("pair", "xnli/train/en"), ("mlm", "text/train/en")):
-        cell = open_cell(shards / name)
+    cells = {"pair": shards / "xnli/train/en", "mlm": shards / "text/train/en"}
+    for kind in KINDS:
+        cell = open_cell(cells.get(kind) or write_random_cell(path.parent, f"{kind}/train/en", 40, kind=kind))
         model, _ = build_model(load_recipe(str(path)), cell.manifest, 24)
         examples = Examples([cell], 24, masking=Masking(0.3, 0))
         batch = examples[0, np.argsort(examples.lengths)[[0, 1, -1, -2]]]
@@ -43,12 +45,26 @@ def models(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 def theirs(model: Any, batch: Batch, **inputs: Tensor) -> Tensor:
     """transformers' own logits from nothing but ids (or embeddings) and the mask."""
     given = inputs or {"input_ids": batch.input_ids}
-    logits: Tensor = model(**given, attention_mask=batch.attention_mask.long()).logits
+    output = model(**given, attention_mask=batch.attention_mask.long())
+    if "start_logits" in output:
+        return torch.stack([output.start_logits, output.end_logits], dim=-1)
+    logits: Tensor = output.logits
     return logits[batch.targets["labels"] != -100] if logits.dim() == 3 else logits
 
 
 def site_model(model: Any, kind: str, site: str) -> SiteModel:
     return SiteModel(model, KINDS[kind], site).eval()
+
+
+def expected_loss(expected: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy summed over predictions, of transformers' logits: over tokens, padding apart, where spans are
+    found."""
+    if "start" in batch.targets:
+        return torch.stack([
+            torch.nn.functional.cross_entropy(expected[row, real, end], batch.targets[("start", "end")[end]][row])
+            for row, real in enumerate(batch.attention_mask) for end in (0, 1)]).sum()
+    gold = batch.targets["labels"][batch.targets["labels"] != -100]
+    return torch.nn.functional.cross_entropy(expected, gold, reduction="sum")
 
 
 def loss(model: SiteModel, batch: Batch, *given: Tensor | None) -> Tensor:
@@ -64,9 +80,7 @@ def test_without_a_perturbation_it_is_transformers_own(models: Any, kind: str, s
     logits = ours(batch)
     expected = theirs(model, batch)
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
-    gold = batch.targets["labels"][batch.targets["labels"] != -100]
-    torch.testing.assert_close(ours.kind.losses(logits, batch).sum(),
-                               torch.nn.functional.cross_entropy(expected, gold, reduction="sum"))
+    torch.testing.assert_close(ours.kind.losses(logits, batch).sum(), expected_loss(expected, batch))
     x = ours(batch, only_below=True)
     torch.testing.assert_close(ours(batch, None, x), logits, rtol=0, atol=0)
     torch.testing.assert_close(ours(batch, torch.zeros_like(x), x), logits, rtol=0, atol=0)
