@@ -11,6 +11,9 @@ COMMANDS: Commands = {
     "evaluate": LazyCommand(
         "trainer.evaluate.run:evaluate",
         "Predict with a run's best checkpoint: a prediction file and a result row per language, or pair of languages."),
+    "retrieve": LazyCommand(
+        "trainer.retrieval.run:retrieve",
+        "Score sentence retrieval without training: Tatoeba, BUCC, LAReQA, Mewsli-X, or data of one's own."),
     "diagnose": LazyCommand(
         "trainer.diagnose.run:diagnose",
         "Measure distance to English, and accuracy by distance and by noise, with a run's best model."),
@@ -53,6 +56,7 @@ COMMANDS: Commands = {
 _RUN_KEPT = "the run, and the rows that its eval/ has had, are kept; give the same command again"
 KEPT = {
     "evaluate": _RUN_KEPT,
+    "retrieve": "the rows that eval/ has had are kept; give the same command again",
     "diagnose": _RUN_KEPT,
     "report": "an earlier report is kept, or made again by the same command",
     "export": "no model was written; give the same command again",

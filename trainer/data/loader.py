@@ -225,9 +225,10 @@ def _expand(root: str, patterns: Sequence[str], key: str) -> list[Path]:
 def check_known(cell: Cell) -> None:
     """Raise InputError for a cell of an unknown kind, with metrics or columns that are not those of its kind."""
     manifest = cell.manifest
-    if manifest.kind not in KINDS:
-        raise InputError(f"{cell.path}: kind {manifest.kind!r} is not known to this trainer; known: {', '.join(KINDS)}")
-    kind = KINDS[manifest.kind]
+    try:
+        kind = named_kind(manifest.kind)
+    except InputError as error:
+        raise InputError(f"{cell.path}: {error}") from None
     if others := [metric for metric in manifest.metrics if metric not in kind.metrics]:
         raise InputError(f"{cell.path}: metric {others[0]!r} is none of kind {manifest.kind}; its metrics: "
                          f"{', '.join(kind.metrics)}")

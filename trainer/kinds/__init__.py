@@ -11,13 +11,17 @@ KINDS: dict[str, Kind] = {
     "mlm": mlm.KIND,
     "span_qa": span_qa.KIND,
 }
+UNTRAINED = {"retrieval": "retrieve"}
+"""Kinds of `data_prep` that no model is trained for, and the commands that score models on them."""
 
 
 def named_kind(name: str) -> Kind:
     """The kind called `name`. Raises InputError if there is none."""
+    if name in UNTRAINED:
+        raise InputError(f"kind {name!r} is scored without training, with `python -m trainer {UNTRAINED[name]}`")
     if name not in KINDS:
         raise InputError(f"kind {name!r} is not known to this trainer; known: {', '.join(KINDS)}")
     return KINDS[name]
 
 
-__all__ = ["KINDS", "Kind", "Masking", "named_kind"]
+__all__ = ["KINDS", "UNTRAINED", "Kind", "Masking", "named_kind"]

@@ -42,7 +42,7 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     auto_class: Any = family.auto_class(kind.head)
     torch.manual_seed(recipe.seed)
     if found is not None and recipe.model.name is not None:
-        model, new, dropped = _load_weights(auto_class, found.folder, config, kind.head)
+        model, new, dropped = load_weights(auto_class, found.folder, config, kind.head)
         fitted = fit_classes(model, classes, manifest, new)
         redrawn = fitted.pop("redrawn_keys", [])
         origin |= {"new_keys": sorted(new | set(redrawn)), "dropped_keys": sorted(dropped | set(redrawn)), **fitted}
@@ -60,7 +60,7 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     return model, origin
 
 
-def _load_weights(auto_class: Any, folder: Path, config: Any, head: str) -> tuple[PreTrainedModel, set[str], set[str]]:
+def load_weights(auto_class: Any, folder: Path, config: Any, head: str) -> tuple[PreTrainedModel, set[str], set[str]]:
     """(model, new keys, dropped keys); a head of another shape is dropped, an incomplete encoder is refused."""
     model, info = load_model(auto_class, str(folder), config, "model.name", ignore_mismatched_sizes=True)
     family = FAMILIES[config.model_type]

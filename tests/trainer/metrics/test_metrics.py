@@ -23,6 +23,12 @@ def drawn(name: str, size: int) -> Any:
     match name:
         case "perplexity":
             return METRICS[name].counts(generator.exponential(10.0, size), generator.integers(1, 9, size))
+        case "mean_average_precision" | "mean_average_precision_20":
+            ranks = [np.sort(generator.choice(40, 3, replace=False)) + 1 for _ in range(size)]
+            return METRICS[name].counts(ranks, [4] * size)
+        case "mined_pair_f1":
+            mined = [[int(i)] * int(i > 1) for i in generator.integers(0, 6, size)]
+            return METRICS[name].counts(mined, [[2, 3][: i % 3] for i in range(size)])
         case "exact_match" | "answer_f1" | "mlqa_f1" | "mlqa_exact_match" | "squad2_f1" | "squad2_exact_match":
             return METRICS[name].counts(["x"] * size, [Answers(["y", "x z", "x"][: 1 + i % 3]) for i in range(size)])
     gold = generator.integers(0, 3, size)
@@ -54,6 +60,22 @@ def test_classes_need_labels(name: str) -> None:
 def test_classes_of_the_wrong_shape(name: str, predicted: list, gold: list) -> None:
     with pytest.raises(ValueError, match=r"no examples|predictions for"):
         METRICS[name].counts(predicted, gold)
+
+
+def test_average_precision() -> None:
+    """By hand: one of two relevant candidates first and the other third; one at rank 30; none in the pool."""
+    ranks, relevant = [[1, 3], [30], []], [2, 1, 0]
+    assert score("mean_average_precision", ranks, relevant) == pytest.approx(((1 + 2 / 3) / 2 + 1 / 30 + 0) / 3)
+    assert score("mean_average_precision_20", ranks, relevant) == pytest.approx(((1 + 2 / 3) / 2 + 0 + 0) / 3)
+    whole = [list(range(1, 31))], [30]
+    assert score("mean_average_precision_20", *whole) == score("mean_average_precision", *whole) == 1.0
+    assert score("mean_average_precision", [[1]], [2]) == 0.5, "a relevant candidate that is missing from the pool"
+
+
+def test_f1_of_mined_pairs() -> None:
+    assert score("mined_pair_f1", [[4], [], [7]], [[4, 5], [6], []]) == pytest.approx(2 * 1 / (2 + 3))
+    assert score("mined_pair_f1", [[]], [[]]) == 0.0
+    assert score("backward_accuracy", [3, 1], [3, 2]) == 0.5
 
 
 def test_perplexity() -> None:
