@@ -31,9 +31,10 @@ KEY_CANNOT_HOLD = r"[\t\n\r\x00]"  # keys stand in tab-separated files
 BLANK, WRONG_COLUMNS, MORE_TEXTS = "blank line", "wrong number of columns", "more than two texts"
 NO_LABEL_GIVEN, NO_CONSENSUS, NO_TEXT = "no label", "no consensus", "missing text"
 EMPTY, PLACEHOLDER = "both texts empty", "placeholder text"
+NO_WORDS, NO_TAG, UNEQUAL_TAGS = "no words", "a word without a tag", "another number of tags than of words"
 # Reasons that concern one whole row, after which row numbers still agree between languages. Any other reason may stand
 # for half of a split row, two joined rows, or a line between rows, which shift the numbers of all rows behind them.
-SHIFTS_NOTHING = frozenset({NO_LABEL_GIVEN, NO_CONSENSUS, NO_TEXT, EMPTY, PLACEHOLDER})
+SHIFTS_NOTHING = frozenset({NO_LABEL_GIVEN, NO_CONSENSUS, NO_TEXT, EMPTY, PLACEHOLDER, NO_TAG})
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]

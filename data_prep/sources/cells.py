@@ -24,6 +24,7 @@ from data_prep.sources.retrieval import (
     identified_lines,
     unaligned_lines,
 )
+from data_prep.sources.sentences import read_sentences
 from data_prep.sources.tables import language_code, open_table, with_language
 from data_prep.sources.tsv import is_header
 from data_prep.tasks.task import Task
@@ -123,5 +124,8 @@ FORMATS: dict[str, Callable[[CellSource, Task, Counter[str], Content], Iterator[
     "answer_sentences": answer_sentences,
     "entity_mentions": entity_mentions,
     "squad": _table_rows,
+    "conll_tab": read_sentences,
+    "conll_space": read_sentences,
+    "conllu": read_sentences,
 }
 """Readers by the `format` of a layout: (cell, task, counter of skipped rows, content) -> (line number, record)."""

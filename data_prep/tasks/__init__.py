@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from data_prep.tasks.bucc import BUCC
+from data_prep.tasks.ccg import CCG
 from data_prep.tasks.lareqa import LAREQA
+from data_prep.tasks.masakhaner2 import MASAKHANER2
 from data_prep.tasks.mewslix import MEWSLIX
 from data_prep.tasks.mlqa import MLQA
 from data_prep.tasks.mnli import MNLI
 from data_prep.tasks.mrpc import MRPC
+from data_prep.tasks.panx import PANX
 from data_prep.tasks.pawsx import PAWSX
 from data_prep.tasks.sick import SICK
 from data_prep.tasks.snli import SNLI
@@ -17,6 +20,10 @@ from data_prep.tasks.task import Task
 from data_prep.tasks.tatoeba import TATOEBA
 from data_prep.tasks.text import TEXT
 from data_prep.tasks.tydiqa import TYDIQA
+from data_prep.tasks.udpos import UDPOS
+from data_prep.tasks.uner import UNER
+from data_prep.tasks.xglue_ner import XGLUE_NER
+from data_prep.tasks.xglue_pos import XGLUE_POS
 from data_prep.tasks.xnli import XNLI
 from data_prep.tasks.xquad import XQUAD
 
@@ -27,6 +34,13 @@ TASKS: dict[str, Task] = {
     "snli": SNLI,
     "sick": SICK,
     "mrpc": MRPC,
+    "udpos": UDPOS,
+    "panx": PANX,
+    "masakhaner2": MASAKHANER2,
+    "uner": UNER,
+    "xglue_ner": XGLUE_NER,
+    "xglue_pos": XGLUE_POS,
+    "ccg": CCG,
     "text": TEXT,
     "tatoeba": TATOEBA,
     "bucc": BUCC,

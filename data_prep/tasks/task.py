@@ -114,6 +114,12 @@ class Task:
         index = {label.lower(): i for i, label in enumerate(self.labels)}
         return index | {alias: index[label.lower()] for alias, label in self.aliases.items()}
 
+    @cached_property
+    def tag_index(self) -> dict[str, int]:
+        """Every spelling of a label, in its own case -> its index: tag sets may tell labels apart by case alone."""
+        index = {label: i for i, label in enumerate(self.labels)}
+        return index | {alias: index[label] for alias, label in self.aliases.items()}
+
 
 # XTREME's sentence-pair files: no header, two texts, and a label where it is public. File names do not tell the tasks
 # apart, so only XTREME's own tasks, which differ in their labels, declare this layout.

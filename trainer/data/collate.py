@@ -41,6 +41,7 @@ def collate(
         token_types=torch.from_numpy(types),
         content_mask=torch.from_numpy(real & ~np.isin(input_ids, tokens.special)),
         example_ids=torch.from_numpy(np.asarray(example_ids, dtype=np.int64)),
+        first_at=torch.tensor([len(tokens.template.frames[len(second) > 0].before[0]) for _, second in rows]),
         languages=None if languages is None else torch.from_numpy(
             np.where(real, _of_tokens(languages, rows, length, max_length, tokens), 0)),
     )

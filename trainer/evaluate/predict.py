@@ -60,4 +60,7 @@ def predict(
     predicted, gold = predicted[order], gold[order]
     if model.kind.join is not None:
         predicted, gold = model.kind.join(predicted, gold, examples.cells[0].table)
+    if model.kind.spell is not None:
+        labels = examples.cells[0].manifest.labels
+        predicted, gold = model.kind.spell(predicted, labels), model.kind.spell(gold, labels)
     return Predictions(predicted, gold)

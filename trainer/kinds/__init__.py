@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from data_prep.base.errors import InputError
-from trainer.kinds import mlm, pair, span_qa
+from trainer.kinds import mlm, pair, span_qa, tagging
 from trainer.kinds.kind import Kind, Masking
 
 KINDS: dict[str, Kind] = {
     "pair": pair.KIND,
     "mlm": mlm.KIND,
     "span_qa": span_qa.KIND,
+    "tagging": tagging.KIND,
 }
 UNTRAINED = {"retrieval": "retrieve"}
 """Kinds of `data_prep` that no model is trained for, and the commands that score models on them."""

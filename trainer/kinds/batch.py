@@ -22,6 +22,7 @@ class Batch:
     content_mask: Tensor  # (B, L) bool, true on tokens that are neither padding nor special: what may be perturbed
     example_ids: Tensor  # (B,) int64, unique in the run; they key the noise
     targets: dict[str, Tensor] = field(default_factory=dict)  # by name, as the task's kind defines them
+    first_at: Tensor | None = None  # (B,) int64, position of the first text's first token
     languages: Tensor | None = None  # (B, L) int64, `language_number` of a token's language, 0 on padding; if known
     partner: Batch | None = None  # row by row the example's partner in mixup; of the same length L
 

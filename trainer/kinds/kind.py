@@ -5,7 +5,7 @@ Shapes: B batch, L length, H width, C classes, P predictions behind a loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,6 +74,9 @@ class Kind:
     join: Callable[[Array, Array, pa.Table], tuple[Array, Array]] | None = None
     """(predictions, gold, rows of a cell, all of length N) -> predictions and gold of its examples, in the order of
     their first rows: windows of one example joined, texts put in for positions. None where a row is an example."""
+    spell: Callable[[Array, Sequence[str]], Array] | None = None
+    """(predictions or gold, the manifest's labels) -> the same with names of labels for indices, where metrics read them.
+    """
     mask: Callable[[Batch, Tokens, Masking, int], Batch] | None = None
     """(batch, tokens, masking, epoch) -> masked batch and its targets; None where inputs are not masked at random."""
     one_prediction: bool = False

@@ -11,6 +11,9 @@ from trainer.metrics.mean_average_precision import MEAN_AVERAGE_PRECISION, MEAN_
 from trainer.metrics.metric import Metric
 from trainer.metrics.mined_pair_f1 import MINED_PAIR_F1
 from trainer.metrics.perplexity import PERPLEXITY
+from trainer.metrics.seqeval_f1 import SEQEVAL_F1
+from trainer.metrics.span_f1 import SPAN_F1
+from trainer.metrics.tag_accuracy import TAG_ACCURACY
 
 METRICS: dict[str, Metric] = {
     "accuracy": ACCURACY,
@@ -26,6 +29,9 @@ METRICS: dict[str, Metric] = {
     "mean_average_precision_20": MEAN_AVERAGE_PRECISION_20,
     "mined_pair_f1": MINED_PAIR_F1,
     "perplexity": PERPLEXITY,
+    "seqeval_f1": SEQEVAL_F1,
+    "span_f1": SPAN_F1,
+    "tag_accuracy": TAG_ACCURACY,
 }
 
 __all__ = ["METRICS", "Metric"]

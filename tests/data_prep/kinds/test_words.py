@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from data_prep.base.errors import InputError
 from data_prep.kinds.words import word_pieces
 from data_prep.tokenizer import load_tokenizer
 from tests.tokenizer_folders import FOLDERS, SENTENCES
@@ -27,6 +28,11 @@ def random_sentences(words: tuple[str, ...], seed: int) -> list[list[str]]:
     return [draw.choices(words, k=draw.choice([0, 1, 2, 5, 12])) for _ in range(40)]
 
 
+def flat(pieces: list[list[int]]) -> tuple[list[int], list[int]]:
+    """Ids of a sentence's pieces, and the index of each piece's word."""
+    return sum(pieces, []), [index for index, word in enumerate(pieces) for _ in word]
+
+
 def own_pieces(tokenizer: Any, words: list[str]) -> tuple[list[int], list[int]]:
     encoded = tokenizer(words, is_split_into_words=True, add_special_tokens=False)
     return encoded["input_ids"], encoded.word_ids()
@@ -37,8 +43,9 @@ def test_pieces_equal_the_tokenizers_own(families: dict[str, Path], family: str)
     own, loaded = AutoTokenizer.from_pretrained(families[family]), load_tokenizer(str(families[family]))
     space = "" if WRITES_ITS_SPACE[family] else " "
     sentences = random_sentences(WORDS, 1)
-    found = word_pieces(loaded.backend_tokenizer, sentences, loaded.unk_token_id)
-    for words, (ids, index) in zip(sentences, found, strict=True):
+    found = word_pieces(loaded.backend_tokenizer, sentences)
+    for words, pieces in zip(sentences, found, strict=True):
+        ids, index = flat(pieces)
         assert (ids, index) == own_pieces(own, [space + word for word in words]), words
         assert list(dict.fromkeys(index)) == list(range(len(words)))
 
@@ -47,7 +54,7 @@ def test_pieces_equal_the_tokenizers_own(families: dict[str, Path], family: str)
 def test_words_have_the_pieces_that_they_have_in_running_text(families: dict[str, Path], family: str) -> None:
     loaded = load_tokenizer(str(families[family]))
     for text in SENTENCES[:10]:
-        (ids, _), = word_pieces(loaded.backend_tokenizer, [text.split()], loaded.unk_token_id)
+        ids, _ = flat(word_pieces(loaded.backend_tokenizer, [text.split()])[0])
         behind_a_word = loaded(f"a {text}", add_special_tokens=False)["input_ids"]
         assert behind_a_word == loaded("a", add_special_tokens=False)["input_ids"] + ids
 
@@ -57,13 +64,14 @@ def test_no_word_is_lost(families: dict[str, Path], family: str) -> None:
     loaded = load_tokenizer(str(families[family]))
     space = "" if WRITES_ITS_SPACE[family] else " "
     deleted = 0
+    unknown, _ = own_pieces(loaded, [space + "𓀀"])
+    assert WRITES_ITS_SPACE[family] is (loaded.unk_token_id in unknown)  # the others spell bytes
     for words in random_sentences((*DELETED, "dog", "猫"), 2):
-        (ids, index), = word_pieces(loaded.backend_tokenizer, [words], loaded.unk_token_id)
-        assert list(dict.fromkeys(index)) == list(range(len(words)))
-        for at, word in enumerate(words):
+        pieces, = word_pieces(loaded.backend_tokenizer, [words])
+        for word, ids in zip(words, pieces, strict=True):
             own, _ = own_pieces(loaded, [space + word])
             deleted += not own
-            assert [token for token, of in zip(ids, index, strict=True) if of == at] == (own or [loaded.unk_token_id])
+            assert ids == (own or unknown)
     assert deleted or not WRITES_ITS_SPACE[family]
 
 
@@ -76,8 +84,8 @@ def test_byte_level_bpe_writes_the_space_or_gets_it(writes: bool) -> None:
     own = PreTrainedTokenizerFast(tokenizer_object=backend)
     own.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     sentences = random_sentences(WORDS, 3)
-    for words, found in zip(sentences, word_pieces(backend, sentences, None), strict=True):
-        assert found == own_pieces(own, words)
+    for words, found in zip(sentences, word_pieces(backend, sentences), strict=True):
+        assert flat(found) == own_pieces(own, words)
 
 
 def test_deleted_words_without_an_unknown_token() -> None:
@@ -87,7 +95,12 @@ def test_deleted_words_without_an_unknown_token() -> None:
     backend.train_from_iterator(SENTENCES, trainers.BpeTrainer(
         vocab_size=300, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     replaced = backend.encode("\ufffd").ids
-    (ids, index), = word_pieces(backend, [["dog", "\u200b", "dog"]], None)
     dog = backend.encode("dog").ids
-    assert ids == [*dog, *replaced, *dog]
-    assert index == [0] * len(dog) + [1] * len(replaced) + [2] * len(dog)
+    assert word_pieces(backend, [["dog", "\u200b", "dog"]]) == [[dog, replaced, dog]]
+
+
+def test_a_tokenizer_that_drops_what_it_does_not_know_is_refused() -> None:
+    backend = Tokenizer(models.WordLevel({"a": 0}))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    with pytest.raises(InputError, match="no token for unknown characters"):
+        word_pieces(backend, [["a", "\u200b"]])
