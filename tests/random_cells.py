@@ -18,8 +18,10 @@ PLAIN = InputTemplate(single="0 A 2", pair="0 A 2 2 B 2")
 TYPED = InputTemplate(single="0 A 2", pair="0 A 2 B:1 2:1")
 """As of a tokenizer with token types."""
 LABELS = ["contradiction", "entailment", "neutral"]
+TAGS = ["O", "B-PER", "I-PER"]
 ALIASES = {"contradictory": "contradiction", "c": "contradiction", "e": "entailment", "n": "neutral"}
-METRICS = {"mlm": "perplexity", "span_qa": "answer_f1"}
+GOLD_LABELS = {"pair": LABELS, "tagging": TAGS}
+METRICS = {"mlm": "perplexity", "span_qa": "answer_f1", "tagging": "span_f1"}
 TOKENIZER = TokenizerInfo(name="random", fingerprint="0" * 64, vocab_size=VOCABULARY, cls_id=0, sep_id=2, pad_id=1,
                           mask_id=VOCABULARY - 1, unk_id=3, template=PLAIN)
 
@@ -45,6 +47,16 @@ def span_qa_columns(batch: dict[str, Any], template: InputTemplate) -> dict[str,
         "nullable": np.ones(len(rows), dtype=np.int64)}
 
 
+def _tagged(pieces: list[np.ndarray], first_id: int, labelled: bool, template: InputTemplate) -> dict[str, Any]:
+    """Sentences of words of two pieces, with the tag of a word by its first; every fifth row is a second window."""
+    starts = [np.arange(0, len(ids), 2) for ids in pieces]
+    window = (np.arange(len(pieces)) % 5 == 4).astype(np.int64)
+    return {
+        "id": first_id + np.arange(len(pieces)) - np.cumsum(window), "first_ids": pieces, "starts": starts,
+        "labels": [ids[at] % 3 if labelled else at[:0] for ids, at in zip(pieces, starts, strict=True)],
+        "window": window, "length": np.array([len(ids) for ids in pieces]) + template.frames[0].specials}
+
+
 def write_random_cell(
     root: Path, name: str, rows: int, *, seed: int = 0, kind: str = "pair", max_length: int = 24,
     labelled: bool = True, fingerprint: str = "0" * 64, first_id: int = 0,
@@ -67,10 +79,12 @@ def write_random_cell(
         batch["matches"] = [[str(first_id + half + row)] if row < half else [""] for row in range(rows)]
     if kind == "span_qa":
         batch |= span_qa_columns(batch, template)
+    if kind == "tagging":
+        batch = _tagged(first, first_id, labelled, template)
     if pair:
         batch["label"] = np.array([int(a[0]) % 3 if labelled else -1 for a in first])
     draft = Manifest(
-        task=task, kind=kind, columns=dict(KINDS[kind].columns), labels=LABELS if pair else [],
+        task=task, kind=kind, columns=dict(KINDS[kind].columns), labels=GOLD_LABELS.get(kind, []),
         label_aliases=ALIASES if pair else {}, metric=METRICS.get(kind, "accuracy"),
         language=language, split=split, parallel=split != "train", max_length=max_length,
         tokenizer=TOKENIZER.model_copy(update={"fingerprint": fingerprint, "template": template}),

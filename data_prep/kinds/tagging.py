@@ -31,7 +31,8 @@ columns: Mapping[str, str] = {"first_ids": "token_ids", "starts": "integers", "l
 """`starts`: index in `first_ids` of the first piece of each word that the window owns. `labels`: one per start, or none
 in a cell without tags."""
 fields: Mapping[str, tuple[str, ...]] = {
-    "words": ("tokens", "token", "word", "text", "sentence"), "tags": ("labels", "label", "ner_tags", "pos_tags", "upos")}
+    "words": ("tokens", "token", "word", "text", "sentence"),
+    "tags": ("labels", "label", "ner_tags", "pos_tags", "upos")}
 texts: tuple[str, ...] = ()  # an augmentation would have to keep the number of words
 
 

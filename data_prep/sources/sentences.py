@@ -83,7 +83,9 @@ def _conllu(
         yield row, lines[0][0], [word for word in words if not NO_WORD.fullmatch(word[0])], next(keys, "")
 
 
-def _lines(source: CellSource, content: Content, mark: str | None = None) -> Iterator[tuple[int, list[tuple[int, str]]]]:
+def _lines(
+    source: CellSource, content: Content, mark: str | None = None
+) -> Iterator[tuple[int, list[tuple[int, str]]]]:
     """(row, numbered lines) of every sentence; a line that begins with `mark` ends a sentence, as a blank one does."""
     def ends(numbered: tuple[int, str]) -> bool:
         return not numbered[1].strip(" \t") or (mark is not None and numbered[1].startswith(mark))

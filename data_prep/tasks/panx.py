@@ -1,4 +1,4 @@
-"""PAN-X, or WikiANN (Pan et al. 2017; balanced splits of Rahimi et al. 2019): named entities found in Wikipedia links."""
+"""PAN-X, or WikiANN (Pan et al. 2017; balanced splits of Rahimi et al. 2019): named entities from Wikipedia's links."""
 
 from __future__ import annotations
 

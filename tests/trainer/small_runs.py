@@ -24,6 +24,7 @@ from trainer.train import train
 
 # At ZeRO 3 DeepSpeed leaves weights as small as those of the tests whole on every rank, unless it is told not to.
 ZERO3 = {"engine.config": str(Path(__file__).with_name("zero3_sharded.json"))}
+TAGS = {"data.train": "[udpos/train/en]", "data.dev": "[udpos/dev/en]"}
 TEXT = {"data.train": "[text/train/en]", "data.dev": "[text/dev/en]"}
 PGD = {"robust.method": "pgd", "robust.ascent_steps": "2", "robust.start": "uniform", "robust.epsilon": "1.0"}
 
@@ -33,9 +34,10 @@ class Interrupted(Exception):
 
 
 def write_cells(root: Path, template: InputTemplate = PLAIN) -> None:
-    """Cells for pair and mlm runs below `root`."""
+    """Cells for pair, mlm and tagging runs below `root`."""
     for name, rows, kind in (("xnli/train/en", 60, "pair"), ("xnli/dev/en", 20, "pair"), ("xnli/dev/de", 20, "pair"),
-                             ("text/train/en", 60, "mlm"), ("text/dev/en", 20, "mlm")):
+                             ("text/train/en", 60, "mlm"), ("text/dev/en", 20, "mlm"),
+                             ("udpos/train/en", 60, "tagging"), ("udpos/dev/en", 20, "tagging")):
         write_random_cell(root, name, rows, kind=kind, seed=len(name) + rows, template=template)
 
 

@@ -75,8 +75,7 @@ class Kind:
     """(predictions, gold, rows of a cell, all of length N) -> predictions and gold of its examples, in the order of
     their first rows: windows of one example joined, texts put in for positions. None where a row is an example."""
     spell: Callable[[Array, Sequence[str]], Array] | None = None
-    """(predictions or gold, the manifest's labels) -> the same with names of labels for indices, where metrics read them.
-    """
+    """(predictions or gold, the manifest's labels) -> the same with names for indices, where metrics read names."""
     mask: Callable[[Batch, Tokens, Masking, int], Batch] | None = None
     """(batch, tokens, masking, epoch) -> masked batch and its targets; None where inputs are not masked at random."""
     one_prediction: bool = False

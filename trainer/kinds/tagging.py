@@ -41,8 +41,8 @@ def targets(rows: pa.Table, batch: Batch) -> dict[str, Tensor]:
     labelled = np.array([len(one) for one in labels]) > 0
     if (words >= ends[:, None]).any() or (words[is_word] < 0).any() or any(
             len(one) not in (0, size) for one, size in zip(labels, sizes, strict=True)):
-        raise InputError("starts of words outside the ids of their row, or another number of labels than of words; find "
-                         "the damage with `python -m data_prep verify`")
+        raise InputError("starts of words outside the ids of their row, or another number of labels than of words; "
+                         "find the damage with `python -m data_prep verify`")
     tags[is_word & labelled[:, None]] = np.concatenate(labels)
     if batch.first_at is None:
         raise ValueError("a batch without the position of its texts")

@@ -20,16 +20,20 @@ from trainer.metrics.tags import tag_lists
 
 
 def counts(predicted: Values, gold: Values) -> Floats:
-    """(N, 3) spans of each sentence: right, predicted, gold."""
+    """(N, 3) spans that end in each sentence: right, predicted, gold.
+
+    All sentences are read at once, as seqeval does: it takes a tag X at the start of a sentence for the end of a span
+    that begins in an earlier one.
+    """
     from seqeval.metrics.sequence_labeling import get_entities  # brings scikit-learn, which reports do not need
 
-    found = []
+    pairs = tag_lists(predicted, gold)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # seqeval warns of every tag without B- or I-
-        for tags, right in tag_lists(predicted, gold):
-            one, other = set(get_entities(list(tags))), set(get_entities(list(right)))
-            found.append((len(one & other), len(one), len(other)))
-    return np.array(found, dtype=float)
+        one, other = (set(get_entities([list(tags) for tags in column])) for column in zip(*pairs, strict=True))
+    ends = np.cumsum([len(tags) + 1 for tags, _ in pairs])  # seqeval puts an O between sentences
+    return np.stack([np.bincount(np.searchsorted(ends, [end for _, _, end in spans], side="right"), minlength=len(ends))
+                     for spans in (one & other, one, other)], axis=1).astype(float)
 
 
 def value(total_S: Floats, examples: int) -> float:

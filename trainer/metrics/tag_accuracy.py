@@ -30,7 +30,7 @@ def value(total_S: Floats, examples: int) -> float:
 def gradient(total_S: Floats, examples: int) -> Floats:
     """(2,): `examples` times the partial derivatives of `value`."""
     right, words = total_S
-    return examples / words * np.array([1.0, -right / words])
+    return np.asarray(examples / words * np.array([1.0, -right / words]))
 
 
 TAG_ACCURACY = Metric("tag_accuracy", higher_is_better=True, unit="%", digits=1, counts=counts, value=value,

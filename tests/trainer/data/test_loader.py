@@ -119,7 +119,7 @@ def test_cells_that_do_not_fit_are_refused(root: Path, changes: dict[str, object
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"kind": "tagging"}, "kind 'tagging' is not known to this trainer; known: pair, mlm"),
+    ({"kind": "parsing"}, "kind 'parsing' is not known to this trainer; known: pair, mlm"),
     ({"metric": "bleu"}, "metric 'bleu' is none of kind mlm; its metrics: perplexity"),
     ({"further_metrics": ["accuracy"]}, "metric 'accuracy' is none of kind mlm; its metrics: perplexity"),
     ({"kind": "pair"}, "metric 'perplexity' is none of kind pair; its metrics: accuracy, f1"),

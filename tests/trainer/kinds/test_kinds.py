@@ -54,7 +54,8 @@ def test_predictions_have_a_line_for_every_row_of_the_source(shards: Path, tmp_p
     assert (tmp_path / "x.tsv").read_text().split("\n") == [manifest.labels[2], "-", "-", manifest.labels[0], ""]
 
 
-@pytest.mark.parametrize(("name", "cell"), [("pair", "xnli/train/en"), ("mlm", "text/train/en")])
+@pytest.mark.parametrize(("name", "cell"), [
+    ("pair", "xnli/train/en"), ("mlm", "text/train/en"), ("tagging", "udpos/train/en")])
 def test_what_a_kind_promises(shards: Path, name: str, cell: str) -> None:
     """Targets survive a move and a change of batch, and a loss is behind every prediction that is counted."""
     kind, examples = KINDS[name], Examples([open_cell(shards / cell)], 24, masking=Masking(0.3, 0))

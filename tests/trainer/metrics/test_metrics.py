@@ -31,6 +31,10 @@ def drawn(name: str, size: int) -> Any:
             return METRICS[name].counts(mined, [[2, 3][: i % 3] for i in range(size)])
         case "exact_match" | "answer_f1" | "mlqa_f1" | "mlqa_exact_match" | "squad2_f1" | "squad2_exact_match":
             return METRICS[name].counts(["x"] * size, [Answers(["y", "x z", "x"][: 1 + i % 3]) for i in range(size)])
+        case "span_f1" | "seqeval_f1" | "tag_accuracy":
+            gold = [generator.choice(["O", "B-A", "I-A", "I-B"], n).tolist() for n in generator.integers(1, 9, size)]
+            predicted = [np.where(generator.random(len(tags)) < 0.7, tags, "I-A").tolist() for tags in gold]
+            return METRICS[name].counts(predicted, gold)
     gold = generator.integers(0, 3, size)
     return METRICS[name].counts(np.where(generator.random(size) < 0.7, gold, 2), gold)
 

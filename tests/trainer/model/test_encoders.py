@@ -26,8 +26,8 @@ NAMES = {
     "xlm": "lang_emb",
 }
 
-OUTPUTS = {"pair": 3, "mlm": 60, "span_qa": 2}
-"""Rows of the output layer: of three labels, of the vocabulary, of start and end."""
+OUTPUTS = {"pair": 3, "mlm": 60, "span_qa": 2, "tagging": 3}
+"""Rows of the output layer: of three labels or tags, of the vocabulary, of start and end."""
 TOKEN_LOGITS = {"span_qa"}
 """Kinds with logits for every token."""
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -61,7 +61,7 @@ def test_names_of_weights(family: Family, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_heads_give_logits(family: Family, kind: str) -> None:
     model = model_of(family, kind, num_labels=KINDS[kind].outputs or 3)
-    hidden = torch.empty((5, 64) if kind == "mlm" else (5, 7, 64), device="meta")
+    hidden = torch.empty((5, 64) if kind in ("mlm", "tagging") else (5, 7, 64), device="meta")
     ids = torch.empty((5, 7), device="meta")
     batch = Batch(ids, ids, ids, ids, ids[:, 0])
     shape = (5, 7, OUTPUTS[kind]) if kind in TOKEN_LOGITS else (5, OUTPUTS[kind])
