@@ -16,7 +16,7 @@ from data_prep.base.errors import InputError
 from data_prep.kinds import named_kind
 from data_prep.kinds.rows import TextBatch
 from data_prep.languages import language_info
-from data_prep.shards.columns import cell_features
+from data_prep.shards.columns import COLUMN_TYPES, cell_features
 from data_prep.shards.manifest import (
     KEY_CANNOT_HOLD,
     LONGEST_KEY,
@@ -81,6 +81,9 @@ def plan_cell(task: Task, cell: Found, settings: Settings, tokenizer: TokenizerI
     """The plan of one cell of a source. Raises InputError if the kind refuses its labels, metric or tokenizer."""
     augmentation, kind = settings.augmentation, named_kind(task.kind)
     name = f"{task.name}+{augmentation.name}" if augmentation else task.name
+    if not task.labels and any(COLUMN_TYPES[column].holds_labels for column in kind.columns.values()):
+        raise InputError(f"{task.name}: its labels come with the data; name one file as --source with its --languages "
+                         "and --splits, and its labels with --labels FILE, one per line")
     draft = Manifest(
         task=name, kind=task.kind, columns=dict(kind.columns), labels=list(task.labels),
         label_aliases=dict(task.aliases), metric=task.metric,

@@ -23,6 +23,7 @@ from data_prep.shards.write import write_cell
 from data_prep.sources.batches import Content
 from data_prep.workers import Mapper
 
+MOST_LABELS = 20  # that the summary counts
 PLACEHOLDER_FROM_ROWS = 20
 
 
@@ -112,7 +113,9 @@ def summarise(written: Sequence[Manifest], console: Console) -> None:
         table.add_column(name, justify="right")
     table.add_column("labels")
     for one in written:
-        labels = " ".join(f"{name}:{n:,}" for name, n in one.label_counts.items()) if one.has_labels else "none"
+        counts = [f"{name}:{n:,}" for name, n in one.label_counts.items()] if one.has_labels else ["none"]
+        labels = " ".join(counts[:MOST_LABELS]) + (f" and {len(counts) - MOST_LABELS:,} more" if counts[MOST_LABELS:]
+                                                   else "")
         table.add_row(one.task, one.split, one.language, f"{one.rows:,}", f"{one.tokens:,}",
                       f"{one.tokens / one.rows:.1f}", f"{one.truncated:,}", f"{sum(one.skipped.values()):,}",
                       str(len(one.shards)), labels)

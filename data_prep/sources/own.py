@@ -102,6 +102,8 @@ def _task(name: str, own: Own) -> tuple[Task, Mapping[str, str]]:
     kind = named_kind(kind_name)
     holds_labels = any(COLUMN_TYPES[column].holds_labels for column in kind.columns.values())
     spellings, labels = _labels(own.labels)
+    if known is not None and holds_labels and not known.labels and len(labels) > 1:
+        return replace(known, labels=tuple(labels)), spellings
     if known is not None:
         index = {**known.label_index, **{label: at for at, label in enumerate(known.labels)}}
         strange = [label for label in labels if holds_labels and label not in index and label.lower() not in index]

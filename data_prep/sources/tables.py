@@ -90,8 +90,12 @@ def looks_like(file: Path, layout: Layout, task: Task) -> bool:
     line = line.removeprefix(BYTE_ORDER_MARK).rstrip("\r\n")
     fields = split_fields(line) if layout.format == "csv" else line.split("\t")
     given = [names for field, names in layout.columns.items() if field not in GOLD_FIELDS]
-    if layout.format not in TABLES:
-        return True
+    if layout.format not in TABLES:  # of columns, as in tagged sentences, no more than its own, gold ones with labels
+        at = [names for names in layout.columns.values() if isinstance(names, int)]
+        gold = [layout.columns[field] for field in GOLD_FIELDS & layout.columns.keys()]
+        return line.startswith("#") or not at or (len(fields) <= max(at) + 1 and all(
+            fields[column].lower() in task.label_index for column in gold
+            if isinstance(column, int) and column < len(fields)))
     if layout.format == "jsonl":
         return all(any(f'"{name}"' in line for name in alternatives(names)) for names in given)
     if layout.format == "squad":
