@@ -149,6 +149,6 @@ def test_labels_that_come_with_the_data(
 def test_own_sentences(tmp_path: Path, tokenizer_folder: Path) -> None:
     (tmp_path / "mine.jsonl").write_text('{"tokens": ["a", "b"], "ner_tags": ["O", "B-X"]}\n')
     assert main(["build", "mine", "--kind", "tagging", "--source", str(tmp_path / "mine.jsonl"), "--labels",
-                 "O,B-X,I-X", "--metric", "span_f1", "--languages", "de", "--splits", "dev", "--tokenizer", str(tokenizer_folder),
-                 "--out", str(tmp_path / "out")]) == 0
+                 "O,B-X,I-X", "--metric", "span_f1", "--languages", "de", "--splits", "dev", "--tokenizer",
+                 str(tokenizer_folder), "--out", str(tmp_path / "out")]) == 0
     assert built(tmp_path, "mine", "dev", "de").dataset["labels"][:] == [[0, 1]]
