@@ -33,8 +33,8 @@ from data_prep.tasks.task import Task
 from data_prep.workers import Augmenter
 
 LONGEST_COPY = 8  # bytes that an augmentation adds to a key: `#` and the number of the copy
-SAME_SETTINGS = ("task", "kind", "labels", "metric", "further_metrics", "language", "split", "max_length", "copies",
-                 "drop_placeholders")
+SAME_SETTINGS = ("task", "kind", "labels", "metric", "further_metrics", "score_range", "language", "split",
+                 "max_length", "copies", "drop_placeholders")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def plan_cell(task: Task, cell: Found, settings: Settings, tokenizer: TokenizerI
     draft = Manifest(
         task=name, kind=task.kind, columns=dict(kind.columns), labels=list(task.labels),
         label_aliases=dict(task.aliases), metric=task.metric,
-        further_metrics=list(task.further_metrics), language=cell.language, split=cell.split,
+        further_metrics=list(task.further_metrics), score_range=task.score_range, language=cell.language,
+        split=cell.split,
         parallel=cell.split in task.parallel and augmentation is None, label_tolerance=task.label_tolerance,
         max_length=settings.length(task), copies=augmentation.copies if augmentation else 0,
         drop_placeholders=settings.drop_placeholders, language_info=language_info(cell.language), tokenizer=tokenizer,

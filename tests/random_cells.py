@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,12 @@ TYPED = InputTemplate(single="0 A 2", pair="0 A 2 B:1 2:1")
 LABELS = ["contradiction", "entailment", "neutral"]
 TAGS = ["O", "B-PER", "I-PER"]
 ALIASES = {"contradictory": "contradiction", "c": "contradiction", "e": "entailment", "n": "neutral"}
-GOLD_LABELS = {"pair": LABELS, "tagging": TAGS}
-METRICS = {"mlm": "perplexity", "span_qa": "answer_f1", "tagging": "span_f1"}
 TOKENIZER = TokenizerInfo(name="random", fingerprint="0" * 64, vocab_size=VOCABULARY, cls_id=0, sep_id=2, pad_id=1,
                           mask_id=VOCABULARY - 1, unk_id=3, template=PLAIN)
 
 
-def span_qa_columns(batch: dict[str, Any], template: InputTemplate) -> dict[str, Any]:
-    """Columns of questions: of four rows the last is a second window of the third, and the first has no answer.
+def _span_qa(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> dict[str, Any]:
+    """Questions: of four rows the last is a second window of the third, and the first has no answer.
 
     Pieces are letters with a space between; the span follows from the first token of the question.
     """
@@ -39,12 +38,53 @@ def span_qa_columns(batch: dict[str, Any], template: InputTemplate) -> dict[str,
     first_lengths = np.array([len(ids) for ids in batch["first_ids"]])
     offsets = [[at for piece in range(size) for at in (2 * piece, 2 * piece + 1)] for size in lengths.tolist()]
     texts = [" ".join(chr(97 + token % 26) for token in ids) for ids in batch["second_ids"]]
-    return {
+    batch |= {
         "id": batch["id"] - window, "window": window, "start": start, "offsets": offsets, "context": texts,
         "end": np.where(start < 0, -1, np.minimum(start + tokens % 3, lengths - 1)),
         "context_at": len(frame.before[0]) + first_lengths + len(frame.between[0]),
         "answers": [["" if begin < 0 else "a"] for begin in start.tolist()], "language": ["en"] * len(rows),
         "nullable": np.ones(len(rows), dtype=np.int64)}
+    return {"labels": [], "metric": "answer_f1"}
+
+
+def _pair(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> dict[str, Any]:
+    batch["label"] = np.array([int(a[0]) % 3 if labelled else -1 for a in batch["first_ids"]])
+    return {"labels": LABELS, "label_aliases": ALIASES, "metric": "accuracy"}
+
+
+def _mlm(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> dict[str, Any]:
+    return {"labels": [], "metric": "perplexity"}
+
+
+def _retrieval(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> dict[str, Any]:
+    """The second half of the rows are candidates, row by row for the first."""
+    rows, half = len(batch["id"]), len(batch["id"]) // 2
+    batch["side"] = (np.arange(rows) >= half).astype(np.int64)
+    batch["matches"] = [[str(batch["id"][half + row])] if row < half else [""] for row in range(rows)]
+    return {"labels": [], "metric": "accuracy"}
+
+
+def _regression(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> dict[str, Any]:
+    batch["score"] = np.array([int(a[0]) % 11 / 2 if labelled else np.nan for a in batch["first_ids"]])
+    return {"labels": [], "metric": "spearman", "further_metrics": ["pearson"], "score_range": (0.0, 5.0)}
+
+
+def _ranking(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> dict[str, Any]:
+    """Queries of four documents each."""
+    batch["first_ids"] = [batch["first_ids"][row // 4 * 4] for row in range(len(batch["id"]))]
+    batch["score"] = np.array([int(b[0]) % 5 if labelled else np.nan for b in batch["second_ids"]], dtype=float)
+    return {"labels": [], "metric": "ndcg", "score_range": (0.0, 4.0)}
+
+
+BY_KIND: dict[str, Callable[[dict[str, Any], bool, InputTemplate], dict[str, Any]]] = {
+    "pair": _pair,
+    "mlm": _mlm,
+    "retrieval": _retrieval,
+    "span_qa": _span_qa,
+    "regression": _regression,
+    "ranking": _ranking,
+}
+"""(batch with its texts, labelled, template) -> fields of the manifest; adds the kind's columns to the batch."""
 
 
 def _tagged(pieces: list[np.ndarray], first_id: int, labelled: bool, template: InputTemplate) -> dict[str, Any]:
@@ -62,11 +102,15 @@ def write_random_cell(
     labelled: bool = True, fingerprint: str = "0" * 64, first_id: int = 0,
     template: InputTemplate = PLAIN,
 ) -> Path:
-    """Write the cell `task/split/language`; the label of a row follows from its first token."""
+    """Write the cell `task/split/language`; the gold answer of a row follows from a first token."""
     task, split, language = name.split("/")
     generator = np.random.default_rng(seed)
     first = [generator.integers(4, VOCABULARY - 1, generator.integers(2, 12)).astype(np.int32) for _ in range(rows)]
     second = [generator.integers(4, VOCABULARY - 1, generator.integers(1, 9)).astype(np.int32) for _ in range(rows)]
+    batch: dict[str, Any] = {"id": np.arange(first_id, first_id + rows), "first_ids": first, "second_ids": second}
+    about =
+
+
     pair = kind == "pair"
     kept = [kept_tokens(len(a), len(b), max_length, template) for a, b in zip(first, second, strict=True)]
     batch: dict[str, Any] = {
@@ -87,6 +131,15 @@ def write_random_cell(
         task=task, kind=kind, columns=dict(KINDS[kind].columns), labels=GOLD_LABELS.get(kind, []),
         label_aliases=ALIASES if pair else {}, metric=METRICS.get(kind, "accuracy"),
         language=language, split=split, parallel=split != "train", max_length=max_length,
+    return {"labels": TAGS, "metric": "span_f1"}
+
+
+BY_KIND[kind](batch, labelled, template)
+    kept = [kept_tokens(len(a), len(b), max_length, template) for a, b in zip(batch["first_ids"], second, strict=True)]
+    batch["length"] = np.array([a + b + template.frames[1].specials for a, b in kept], dtype=np.int32)
+    draft = Manifest(
+        task=task, kind=kind, columns=dict(KINDS[kind].columns), **about, language=language, split=split,
+        parallel=split != "train", max_length=max_length,
         tokenizer=TOKENIZER.model_copy(update={"fingerprint": fingerprint, "template": template}),
         source="random", data_prep_version="test")
     write_cell(root / task / split / language, draft, [batch])

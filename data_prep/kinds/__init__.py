@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_prep.base.errors import InputError
-from data_prep.kinds import mlm, pair, retrieval, span_qa, tagging
+from data_prep.kinds import mlm, pair, ranking, regression, retrieval, span_qa, tagging
 from data_prep.kinds.kind import Kind
 
 KINDS: dict[str, Kind] = {
@@ -12,6 +12,8 @@ KINDS: dict[str, Kind] = {
     "retrieval": retrieval,
     "span_qa": span_qa,
     "tagging": tagging,
+    "regression": regression,
+    "ranking": ranking,
 }
 
 

@@ -114,6 +114,8 @@ class Manifest(_Strict):
     """Metric that selects checkpoints."""
     further_metrics: list[Name] = []
     """Metrics that are reported beside it."""
+    score_range: tuple[float, float] | None = None
+    """Smallest and largest score; None for no bounds, or no scores."""
     language: Name
     split: Name
     rows: Count = 0

@@ -13,9 +13,11 @@ from data_prep.tasks.mrpc import MRPC
 from data_prep.tasks.panx import PANX
 from data_prep.tasks.pawsx import PAWSX
 from data_prep.tasks.sick import SICK
+from data_prep.tasks.sick_relatedness import SICK_RELATEDNESS
 from data_prep.tasks.snli import SNLI
 from data_prep.tasks.squad import SQUAD
 from data_prep.tasks.squad2 import SQUAD2
+from data_prep.tasks.stsb import STSB
 from data_prep.tasks.task import Task
 from data_prep.tasks.tatoeba import TATOEBA
 from data_prep.tasks.text import TEXT
@@ -41,6 +43,8 @@ TASKS: dict[str, Task] = {
     "xglue_ner": XGLUE_NER,
     "xglue_pos": XGLUE_POS,
     "ccg": CCG,
+    "stsb": STSB,
+    "sick_relatedness": SICK_RELATEDNESS,
     "text": TEXT,
     "tatoeba": TATOEBA,
     "bucc": BUCC,

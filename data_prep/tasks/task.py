@@ -86,9 +86,10 @@ class Task:
     `parallel` names the splits in which rows of equal key (without keys: of equal number) are translations of each
     other, and `label_tolerance` is the largest share of them whose published labels differ between two languages.
     `no_consensus` lists spellings for rows without agreement among annotators, which are left out and counted.
-    `placeholders` lists texts that stand for a missing sentence. `adapt` turns the values of a record, as the columns
-    of a layout or of the hub give them, into the fields of the kind, where they differ. `max_length` is the length of
-    its model inputs unless `build` is told another.
+    `score_range` holds the smallest and the largest score of tasks with scores. `placeholders` lists texts that stand
+    for a missing sentence. `adapt` turns the values of a record, as the columns of a layout or of the hub give them,
+    into the fields of the kind, where they differ. `max_length` is the length of its model inputs unless `build` is
+    told another.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Task:
     parallel: tuple[str, ...] = ()
     label_tolerance: float = 0.0
     no_consensus: tuple[str, ...] = ()
+    score_range: tuple[float, float] | None = None
     placeholders: tuple[str, ...] = ()
     further_metrics: tuple[str, ...] = ()
     hub: Hub | None = None

@@ -26,6 +26,8 @@ from trainer.train import train
 ZERO3 = {"engine.config": str(Path(__file__).with_name("zero3_sharded.json"))}
 TAGS = {"data.train": "[udpos/train/en]", "data.dev": "[udpos/dev/en]"}
 TEXT = {"data.train": "[text/train/en]", "data.dev": "[text/dev/en]"}
+SCORES = {"data.train": "[stsb/train/en]", "data.dev": "[stsb/dev/en]"}
+RANKING = {"data.train": "[wpr/train/en]", "data.dev": "[wpr/dev/en]"}
 PGD = {"robust.method": "pgd", "robust.ascent_steps": "2", "robust.start": "uniform", "robust.epsilon": "1.0"}
 
 
@@ -34,10 +36,12 @@ class Interrupted(Exception):
 
 
 def write_cells(root: Path, template: InputTemplate = PLAIN) -> None:
-    """Cells for pair, mlm and tagging runs below `root`."""
+    """Cells for runs of the kinds that are trained, below `root`."""
     for name, rows, kind in (("xnli/train/en", 60, "pair"), ("xnli/dev/en", 20, "pair"), ("xnli/dev/de", 20, "pair"),
                              ("text/train/en", 60, "mlm"), ("text/dev/en", 20, "mlm"),
-                             ("udpos/train/en", 60, "tagging"), ("udpos/dev/en", 20, "tagging")):
+                             ("udpos/train/en", 60, "tagging"), ("udpos/dev/en", 20, "tagging"),
+                             ("stsb/train/en", 60, "regression"), ("stsb/dev/en", 20, "regression"),
+                             ("wpr/train/en", 60, "ranking"), ("wpr/dev/en", 20, "ranking")):
         write_random_cell(root, name, rows, kind=kind, seed=len(name) + rows, template=template)
 
 

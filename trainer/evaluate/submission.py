@@ -119,7 +119,8 @@ def write_cell(folder: Path, job: Job, predictions: Predictions, source: Source)
             if predicted_file is not None:
                 outcome_file = outcomes_path(*names, metric=name if number else "")
                 write_outcomes(folder / outcome_file, job.keys[order], counts[order],
-                               groups_of(job.cell, job.ids[order]), largest=METRICS[name].largest_count)
+                               groups_of(job.cell, job.ids[order]), smallest=METRICS[name].smallest_count,
+                               largest=METRICS[name].largest_count)
         found.append(ResultRow(
             **source.of_cell(job), metric=name, setting=job.setting, value=value, note=note, excluded=job.excluded,
             joined_by=job.joined_by, predictions=predicted_file, outcomes=outcome_file,

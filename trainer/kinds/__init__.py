@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_prep.base.errors import InputError
-from trainer.kinds import mlm, pair, span_qa, tagging
+from trainer.kinds import mlm, pair, ranking, regression, span_qa, tagging
 from trainer.kinds.kind import Kind, Masking
 
 KINDS: dict[str, Kind] = {
@@ -11,6 +11,8 @@ KINDS: dict[str, Kind] = {
     "mlm": mlm.KIND,
     "span_qa": span_qa.KIND,
     "tagging": tagging.KIND,
+    "regression": regression.KIND,
+    "ranking": ranking.KIND,
 }
 UNTRAINED = {"retrieval": "retrieve"}
 """Kinds of `data_prep` that no model is trained for, and the commands that score models on them."""

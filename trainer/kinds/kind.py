@@ -69,6 +69,8 @@ class Kind:
     """Ending of the name of a prediction file."""
     outputs: int | None = None
     """Rows of the head's output layer; None for one per label of the manifest."""
+    problem_type: str | None = None
+    """transformers' name of the loss, for the exported model; None where it follows from the labels."""
     sequences: Callable[[pa.Table], Sequences] = one_per_row
     """(rows of a cell) -> inputs of the model, one per row or several (the choices of a question); B counts them."""
     join: Callable[[Array, Array, pa.Table], tuple[Array, Array]] | None = None
@@ -86,7 +88,7 @@ class Kind:
     can_be_crossed: bool = False
     """An example has two texts, each of which may be in a language of its own."""
     can_be_mixed: bool = False
-    """Labels of two examples can be mixed (mixup), as the loss is linear in them."""
+    """Labels of two examples can be mixed (mixup): the loss is linear in them, or its gradient is."""
     metrics: tuple[str, ...] = ()
     """Metrics of its predictions, by their names in METRICS."""
     columns: tuple[str, ...] = ("first_ids", "second_ids")

@@ -10,10 +10,13 @@ from trainer.metrics.f1 import F1
 from trainer.metrics.mean_average_precision import MEAN_AVERAGE_PRECISION, MEAN_AVERAGE_PRECISION_20
 from trainer.metrics.metric import Metric
 from trainer.metrics.mined_pair_f1 import MINED_PAIR_F1
+from trainer.metrics.ndcg import NDCG
+from trainer.metrics.pearson import PEARSON
 from trainer.metrics.perplexity import PERPLEXITY
 from trainer.metrics.seqeval_f1 import SEQEVAL_F1
 from trainer.metrics.span_f1 import SPAN_F1
 from trainer.metrics.tag_accuracy import TAG_ACCURACY
+from trainer.metrics.spearman import SPEARMAN
 
 METRICS: dict[str, Metric] = {
     "accuracy": ACCURACY,
@@ -28,10 +31,13 @@ METRICS: dict[str, Metric] = {
     "mean_average_precision": MEAN_AVERAGE_PRECISION,
     "mean_average_precision_20": MEAN_AVERAGE_PRECISION_20,
     "mined_pair_f1": MINED_PAIR_F1,
+    "ndcg": NDCG,
+    "pearson": PEARSON,
     "perplexity": PERPLEXITY,
     "seqeval_f1": SEQEVAL_F1,
     "span_f1": SPAN_F1,
     "tag_accuracy": TAG_ACCURACY,
+    "spearman": SPEARMAN,
 }
 
 __all__ = ["METRICS", "Metric"]

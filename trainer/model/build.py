@@ -141,6 +141,7 @@ def _check_family(family: Family, config: Any, recipe: Recipe, manifest: Manifes
 def _apply(config: Any, recipe: Recipe, manifest: Manifest, family: Family) -> None:
     """Put labels and dropout into the configuration, where transformers looks for them."""
     outputs = KINDS[manifest.kind].outputs
+    config.problem_type = KINDS[manifest.kind].problem_type
     if outputs is not None:
         config.num_labels = outputs
     elif manifest.labels:

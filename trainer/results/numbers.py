@@ -18,8 +18,8 @@ class Scale:
 
     @property
     def factor(self) -> int:
-        """Factor between the stored and the displayed number: 100 for percent."""
-        return 100 if self.metric.is_fraction else 1
+        """Factor between the stored and the displayed number: 100 for percent and correlations."""
+        return self.metric.factor
 
     @property
     def unit(self) -> str:
@@ -29,7 +29,7 @@ class Scale:
     @property
     def step(self) -> str:
         """Unit of a difference, as in "+0.8 points"."""
-        return "points" if self.metric.is_fraction else self.metric.unit
+        return "points" if self.factor == 100 else self.metric.unit
 
     @property
     def name(self) -> str:
@@ -38,8 +38,9 @@ class Scale:
 
     @property
     def column(self) -> str:
-        """Name of the metric with its unit, as in "accuracy (%)"."""
-        return f"{self.name} ({self.unit})" if self.unit else self.name
+        """Name of the metric with its unit, as in "accuracy (%)" or "pearson (× 100)"."""
+        unit = self.unit or ("× 100" if self.factor == 100 else "")
+        return f"{self.name} ({unit})" if unit else self.name
 
     def is_gain(self, difference: float) -> bool:
         """Whether a difference is an improvement."""

@@ -26,8 +26,8 @@ NAMES = {
     "xlm": "lang_emb",
 }
 
-OUTPUTS = {"pair": 3, "mlm": 60, "span_qa": 2, "tagging": 3}
-"""Rows of the output layer: of three labels or tags, of the vocabulary, of start and end."""
+OUTPUTS = {"pair": 3, "mlm": 60, "span_qa": 2, "tagging": 3, "regression": 1, "ranking": 1}
+"""Rows of the output layer: of three labels or tags, of the vocabulary, of start and end, of a score."""
 TOKEN_LOGITS = {"span_qa"}
 """Kinds with logits for every token."""
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)

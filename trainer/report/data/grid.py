@@ -178,7 +178,7 @@ class Grid:
         if key not in self._outcomes:
             run, row = self.entries[key]
             path, metric, value = file_in(run.path / "eval", str(row.outcomes)), METRICS[self.metric], row.value or 0.0
-            found = read_outcomes(path, largest=metric.largest_count)
+            found = read_outcomes(path, smallest=metric.smallest_count, largest=metric.largest_count)
             try:
                 score = metric.score(found.counts)
             except (ValueError, IndexError) as error:

@@ -50,5 +50,6 @@ def method_lines(metrics: Sequence[str]) -> list[str]:
 def _definition(name: str) -> str:
     metric = METRICS[name]
     definition = (inspect.getdoc(inspect.getmodule(metric.counts)) or name).split("\n\n")[0].rstrip(".")
-    return (f"{definition}{', in percent' if metric.is_fraction else ''}; "
+    in_units = ", in percent" if metric.is_fraction else ", times 100" if metric.factor == 100 else ""
+    return (f"{definition}{in_units}; "
             f"{'higher' if metric.higher_is_better else 'lower'} is better.")
