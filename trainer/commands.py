@@ -14,6 +14,9 @@ COMMANDS: Commands = {
     "retrieve": LazyCommand(
         "trainer.retrieval.run:retrieve",
         "Score sentence retrieval without training: Tatoeba, BUCC, LAReQA, Mewsli-X, or data of one's own."),
+    "submission": LazyCommand(
+        "trainer.evaluate.merge:submission",
+        "Merge the prediction files of evaluated RUNS into the official folder of --suite: xtreme, xtreme_r or xglue."),
     "diagnose": LazyCommand(
         "trainer.diagnose.run:diagnose",
         "Measure distance to English, and accuracy by distance and by noise, with a run's best model."),
@@ -57,6 +60,7 @@ _RUN_KEPT = "the run, and the rows that its eval/ has had, are kept; give the sa
 KEPT = {
     "evaluate": _RUN_KEPT,
     "retrieve": "the rows that eval/ has had are kept; give the same command again",
+    "submission": "no folder was written; give the same command again",
     "diagnose": _RUN_KEPT,
     "report": "an earlier report is kept, or made again by the same command",
     "export": "no model was written; give the same command again",

@@ -13,11 +13,13 @@ import torch
 
 from data_prep.base.errors import InputError
 from data_prep.languages import same_language
+from data_prep.shards.manifest import read_manifest
 from data_prep.shards.read import Cell, find_cells
 from trainer.data.loader import Examples, check_known, check_windows
 from trainer.data.scratch import open_near
 from trainer.evaluate.crossed import CrossedExamples
 from trainer.evaluate.join import Join, column, describe_joins, first_windows, joined_by
+from trainer.evaluate.suites import Suite
 from trainer.kinds import KINDS, Masking, named_kind
 from trainer.model.encoders import FAMILIES
 from trainer.model.languages import check_languages
@@ -76,6 +78,32 @@ def open_cells(root: Path, task: str, split: str, languages: list[str], record: 
             raise InputError(f"{cell.path} was built with another tokenizer ({cell.manifest.tokenizer.name}) than the "
                              f"run's ({record.tokenizer.name}); build it with the run's")
     return cells
+
+
+def open_suite(root: Path, suite: Suite, record: FinishedRecord) -> tuple[list[Cell], list[str]]:
+    """The built cells of a suite that the run's kind and labels fit, and a line per task on what is left out.
+
+    Raises InputError where there is none, and for cells as of `open_cells`.
+    """
+    cells, lines = [], []
+    for name, part in suite.parts.items():
+        task = next((task for task in part.tasks if find_cells(root, task, part.split)), part.tasks[0])
+        built = {path.name: path for path in find_cells(root, task, part.split)}
+        found = {language: built[cell] for language in part.languages if (cell := cell_of(language, built)) in built}
+        if not found:
+            lines.append(f"{name}: no cell of {task}/{part.split} is built")
+            continue
+        manifest = read_manifest(next(iter(found.values())))
+        if (manifest.kind, manifest.labels) != (record.kind, record.labels):
+            lines.append(f"{name}: kind {manifest.kind} or its labels are not those of the run, {record.kind} "
+                         f"({', '.join(record.labels)[:80]})")
+            continue
+        if absent := [language for language in part.languages if language not in found]:
+            lines.append(f"{name}: not built: {', '.join(absent)}")
+        cells += open_cells(root, task, part.split, [path.name for path in found.values()], record)
+    if not cells:
+        raise InputError(f"{root}: no cell of the suite that the run could be evaluated on ({'; '.join(lines)})")
+    return cells, lines
 
 
 def cell_of(language: str, built: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ from trainer.evaluate.inputs import (
     jobs_of,
     load_best,
     open_cells,
+    open_suite,
 )
 from trainer.evaluate.predict import predict
 from trainer.evaluate.shards_root import find_shards_root
@@ -36,6 +37,7 @@ from trainer.evaluate.submission import (
     write_cell,
     write_smoothed,
 )
+from trainer.evaluate.suites import named_suite
 from trainer.kinds import named_kind
 from trainer.model.site import SiteModel
 from trainer.results.scores import RESULTS_FILE, merge_rows
@@ -45,14 +47,16 @@ from trainer.runs.record import read_finished
 
 
 def evaluate(
-    run: str, *, tasks: str, languages: str | None = None, splits: str = "test", generalized: bool = False,
-    shards: str | None = None, batch_size: int = 64, precision: str = "fp32", **smoothing: str,
+    run: str, *, tasks: str | None = None, suite: str | None = None, languages: str | None = None,
+    splits: str = "test", generalized: bool = False, shards: str | None = None, batch_size: int = 64,
+    precision: str = "fp32", **smoothing: str,
 ) -> int:
     """Predict with a run's best checkpoint: a prediction file and a result row per language, or pair of languages.
 
-    tasks, languages, splits: comma lists; without languages, all that were built. generalized: also every ordered
-    pair, premise in one language and hypothesis in the other, the diagonal included. shards: the folder that holds
-    the cells (default: the one the run was trained from, or one of its name beside the run).
+    tasks, languages, splits: comma lists; without languages, all that were built. suite: instead of tasks, all test
+    sets of xtreme, xtreme_r or xglue that are built and that the run's kind and labels fit. generalized: also every
+    ordered pair, premise in one language and hypothesis in the other, the diagonal included. shards: the folder that
+    holds the cells (default: the one the run was trained from, or one of its name beside the run).
 
     Randomized smoothing (Cohen et al. 2019): --smoothing.samples N --smoothing.sigma S adds, per language, the
     majority vote over N noisy passes, the share of abstentions, and certified L2 radii. Noise is added at
@@ -67,6 +71,9 @@ def evaluate(
     if (ranks := find_ranks()).world_size > 1:
         raise InputError(f"evaluate runs in one process, found {ranks.world_size} ranks; start it without a launcher, "
                          "several at once with --languages each")
+    if (tasks is None) == (suite is None) or (suite is not None and (languages is not None or splits != "test")):
+        raise InputError("name either --tasks (with --languages, --splits) or a --suite, whose cells are known")
+    chosen = named_suite(suite) if suite is not None else None
     settings = read_settings(smoothing, folder)
     if settings and generalized:
         raise InputError("--smoothing is for single languages, found --generalized too; run evaluate once with each")
@@ -75,8 +82,12 @@ def evaluate(
     source = Source(record, checkpoint_sha256(folder), precision)
     refuse_other_rows(folder, source)  # now, not after the last prediction
     root = find_shards_root(folder, record, shards)
-    cells = [cell for task in comma_list(tasks) for split in comma_list(splits)
-             for cell in open_cells(root, task, split, comma_list(languages or ""), record)]
+    if chosen is not None:
+        cells, left_out = open_suite(root, chosen, record)
+        _print([f"{suite}: {len(cells)} cells", *left_out])
+    else:
+        cells = [cell for task in comma_list(tasks or "") for split in comma_list(splits)
+                 for cell in open_cells(root, task, split, comma_list(languages or ""), record)]
     jobs = list(jobs_of(cells, generalized, record))
     _print(describe_jobs(jobs))
     site = settings.site if settings and settings.site else DEFAULT_SITE
