@@ -16,7 +16,7 @@ COMMANDS: Commands = {
         "Score sentence retrieval without training: Tatoeba, BUCC, LAReQA, Mewsli-X, or data of one's own."),
     "submission": LazyCommand(
         "trainer.evaluate.merge:submission",
-        "Merge the prediction files of evaluated RUNS into the official folder of --suite: xtreme, xtreme_r or xglue."),
+        "Merge the prediction files of evaluated runs into the official folder of a suite: xtreme, xtreme_r, xglue."),
     "diagnose": LazyCommand(
         "trainer.diagnose.run:diagnose",
         "Measure distance to English, and accuracy by distance and by noise, with a run's best model."),

@@ -98,6 +98,9 @@ def open_suite(root: Path, suite: Suite, record: FinishedRecord) -> tuple[list[C
             lines.append(f"{name}: kind {manifest.kind} or its labels are not those of the run, {record.kind} "
                          f"({', '.join(record.labels)[:80]})")
             continue
+        if manifest.tokenizer.fingerprint != record.tokenizer.fingerprint:
+            lines.append(f"{name}: built with another tokenizer ({manifest.tokenizer.name})")
+            continue
         if absent := [language for language in part.languages if language not in found]:
             lines.append(f"{name}: not built: {', '.join(absent)}")
         cells += open_cells(root, task, part.split, [path.name for path in found.values()], record)

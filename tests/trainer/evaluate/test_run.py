@@ -22,6 +22,7 @@ from tests.random_cells import LABELS, TOKENIZER, write_random_cell
 from tests.trainer.small_runs import TEXT, run, tree_of, write_recipe
 from trainer.data.loader import Examples
 from trainer.diagnose.run import diagnose
+from trainer.evaluate.merge import submission
 from trainer.evaluate.run import evaluate
 from trainer.evaluate.submission import model_name
 from trainer.kinds import Masking
@@ -361,6 +362,39 @@ def test_rows_that_are_not_parallel_are_not_paired(pair: Path, tmp_path: Path) -
     before = tree_of(pair)
     with pytest.raises(InputError, match="not marked as parallel"):
         evaluate(str(pair), tasks="sick", splits="train", generalized=True, shards=str(tmp_path / "cells"))
+    assert tree_of(pair) == before
+
+
+def test_a_suite_is_every_cell_that_fits(pair: Path, root: Path, tmp_path: Path,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    """Cells under other codes of a language, one by one as --tasks has them; what is not evaluated is named."""
+    shards = tmp_path / "suite"
+    shutil.copytree(root / "xnli/test", shards / "xnli/test")
+    write_random_cell(shards, "xnli/test/zho_Hans", 6)
+    write_random_cell(shards, "xnli/test/af", 6)  # no language of the suite
+    write_random_cell(shards, "pawsx/test/fr", 9, fingerprint="1" * 64)
+    write_random_cell(shards, "tatoeba/test/de", 9, kind="mlm")
+    assert evaluate(str(pair), suite="xtreme", shards=str(shards)) == 0
+    told = capsys.readouterr().out
+    assert list(rows_of(pair, setting="standard")) == [(code, code) for code in ("de", "en", "sw", "ur", "zho_Hans")]
+    for line in ("xtreme: 5 cells\n", "xnli: not built: ar, bg, el, es, fr, hi, ru, th, tr, vi\n",
+                 "pawsx: built with another tokenizer", "xquad: no cell of xquad/test is built\n",
+                 "tatoeba: kind mlm or its labels are not those of the run, pair"):
+        assert line in told
+    with pytest.raises(InputError, match=r"test-de\.tsv: 14 lines, the publisher's file has 5,010 rows"):
+        submission(str(pair), suite="xtreme", out=str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(("flags", "message"), [
+    ({}, "name either --tasks"), ({"tasks": "xnli", "suite": "xtreme"}, "name either --tasks"),
+    ({"suite": "xtreme", "languages": "en"}, "name either --tasks"),
+    ({"suite": "glue"}, "one of xtreme, xtreme_r, xglue"),
+    ({"suite": "xglue", "shards": "elsewhere"}, "elsewhere: no cell of the suite that the run could be evaluated on"),
+])
+def test_suites_that_are_refused(pair: Path, flags: dict[str, str], message: str) -> None:
+    before = tree_of(pair)
+    with pytest.raises(InputError, match=message):
+        evaluate(str(pair), **flags)
     assert tree_of(pair) == before
 
 
