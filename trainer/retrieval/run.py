@@ -17,6 +17,7 @@ from data_prep.shards.manifest import Manifest
 from data_prep.shards.read import Cell, find_cells
 from data_prep.shards.tokenizers import read_tokenizer, tokenizer_dir
 from trainer.evaluate.inputs import comma_list
+from trainer.evaluate.join import joined_by
 from trainer.evaluate.submission import describe_rows
 from trainer.metrics import METRICS
 from trainer.results.outcomes import outcomes_path, write_outcomes
@@ -193,7 +194,7 @@ def _write(origin: Origin, cell: Cell, found: Found, precision: str) -> list[Res
             "language": manifest.language, "language_2": manifest.language, "value": value, "note": note,
             "n": len(outcome.keys) if outcome else _queries(cell), "predictions": predicted_file,
             "outcomes": outcome_file, "language_info": manifest.language_info.model_dump(),
-            "cell_sha256": manifest.rows_sha256, "precision": precision,
+            "cell_sha256": manifest.rows_sha256, "precision": precision, "joined_by": joined_by(cell),
             "chance": outcome.chance if outcome else None}))
     return rows
 
