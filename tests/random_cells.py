@@ -76,25 +76,29 @@ def _ranking(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> 
     return {"labels": [], "metric": "ndcg", "score_range": (0.0, 4.0)}
 
 
+def _tagging(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> dict[str, Any]:
+    """Sentences of words of two pieces, with the tag of a word by its first; every fifth row is a second window."""
+    pieces = batch["first_ids"]
+    starts = [np.arange(0, len(ids), 2) for ids in pieces]
+    window = (np.arange(len(pieces)) % 5 == 4).astype(np.int64)
+    del batch["second_ids"]
+    batch |= {
+        "id": batch["id"] - np.cumsum(window), "starts": starts,
+        "labels": [ids[at] % 3 if labelled else at[:0] for ids, at in zip(pieces, starts, strict=True)],
+        "window": window, "length": np.array([len(ids) for ids in pieces]) + template.frames[0].specials}
+    return {"labels": TAGS, "metric": "span_f1"}
+
+
 BY_KIND: dict[str, Callable[[dict[str, Any], bool, InputTemplate], dict[str, Any]]] = {
     "pair": _pair,
     "mlm": _mlm,
     "retrieval": _retrieval,
     "span_qa": _span_qa,
+    "tagging": _tagging,
     "regression": _regression,
     "ranking": _ranking,
 }
 """(batch with its texts, labelled, template) -> fields of the manifest; adds the kind's columns to the batch."""
-
-
-def _tagged(pieces: list[np.ndarray], first_id: int, labelled: bool, template: InputTemplate) -> dict[str, Any]:
-    """Sentences of words of two pieces, with the tag of a word by its first; every fifth row is a second window."""
-    starts = [np.arange(0, len(ids), 2) for ids in pieces]
-    window = (np.arange(len(pieces)) % 5 == 4).astype(np.int64)
-    return {
-        "id": first_id + np.arange(len(pieces)) - np.cumsum(window), "first_ids": pieces, "starts": starts,
-        "labels": [ids[at] % 3 if labelled else at[:0] for ids, at in zip(pieces, starts, strict=True)],
-        "window": window, "length": np.array([len(ids) for ids in pieces]) + template.frames[0].specials}
 
 
 def write_random_cell(
@@ -108,35 +112,9 @@ def write_random_cell(
     first = [generator.integers(4, VOCABULARY - 1, generator.integers(2, 12)).astype(np.int32) for _ in range(rows)]
     second = [generator.integers(4, VOCABULARY - 1, generator.integers(1, 9)).astype(np.int32) for _ in range(rows)]
     batch: dict[str, Any] = {"id": np.arange(first_id, first_id + rows), "first_ids": first, "second_ids": second}
-    about =
-
-
-    pair = kind == "pair"
-    kept = [kept_tokens(len(a), len(b), max_length, template) for a, b in zip(first, second, strict=True)]
-    batch: dict[str, Any] = {
-        "id": np.arange(first_id, first_id + rows), "first_ids": first, "second_ids": second,
-        "length": np.array([a + b + template.frames[1].specials for a, b in kept], dtype=np.int32),
-    }
-    if kind == "retrieval":  # the second half of the rows are candidates, row by row for the first
-        half = rows // 2
-        batch["side"] = (np.arange(rows) >= half).astype(np.int64)
-        batch["matches"] = [[str(first_id + half + row)] if row < half else [""] for row in range(rows)]
-    if kind == "span_qa":
-        batch |= span_qa_columns(batch, template)
-    if kind == "tagging":
-        batch = _tagged(first, first_id, labelled, template)
-    if pair:
-        batch["label"] = np.array([int(a[0]) % 3 if labelled else -1 for a in first])
-    draft = Manifest(
-        task=task, kind=kind, columns=dict(KINDS[kind].columns), labels=GOLD_LABELS.get(kind, []),
-        label_aliases=ALIASES if pair else {}, metric=METRICS.get(kind, "accuracy"),
-        language=language, split=split, parallel=split != "train", max_length=max_length,
-    return {"labels": TAGS, "metric": "span_f1"}
-
-
-BY_KIND[kind](batch, labelled, template)
+    about = BY_KIND[kind](batch, labelled, template)
     kept = [kept_tokens(len(a), len(b), max_length, template) for a, b in zip(batch["first_ids"], second, strict=True)]
-    batch["length"] = np.array([a + b + template.frames[1].specials for a, b in kept], dtype=np.int32)
+    batch.setdefault("length", np.array([a + b + template.frames[1].specials for a, b in kept], dtype=np.int32))
     draft = Manifest(
         task=task, kind=kind, columns=dict(KINDS[kind].columns), **about, language=language, split=split,
         parallel=split != "train", max_length=max_length,

@@ -15,8 +15,8 @@ from trainer.metrics.pearson import PEARSON
 from trainer.metrics.perplexity import PERPLEXITY
 from trainer.metrics.seqeval_f1 import SEQEVAL_F1
 from trainer.metrics.span_f1 import SPAN_F1
-from trainer.metrics.tag_accuracy import TAG_ACCURACY
 from trainer.metrics.spearman import SPEARMAN
+from trainer.metrics.tag_accuracy import TAG_ACCURACY
 
 METRICS: dict[str, Metric] = {
     "accuracy": ACCURACY,
