@@ -68,8 +68,10 @@ class Step:
         self.model, self.batch, self.recipe, self.epsilon, self.update = model, batch, recipe, epsilon, update
         self.s = recipe.robust
         self.finds_spans = "start" in batch.targets
-        self.gold_B = torch.cat([batch.targets["start"], batch.targets["end"]]) if self.finds_spans \
+        every_B = torch.cat([batch.targets["start"], batch.targets["end"]]) if self.finds_spans \
             else batch.targets["labels"]
+        self.known_B = every_B >= 0
+        self.gold_B = every_B[self.known_B]
         self.m = batch.content_mask.unsqueeze(-1).float()
         self.width = model.config.hidden_size
         self.average: dict[str, torch.Tensor] = {}
@@ -77,7 +79,7 @@ class Step:
     def logits(self, delta: torch.Tensor | None = None) -> torch.Tensor:
         """transformers' own forward pass, with delta added to the output of the module at the site by a hook.
 
-        Where spans are found, a row for each start, then for each end, over tokens, of which padding is none.
+        Where spans are found, a row for each start, then for each end, if known, over tokens, of which padding is none.
         """
         module = site_module(self.model, getattr(self.s, "site", "word_embeddings"))
         with nullcontext() if delta is None else added(module, delta):
@@ -89,7 +91,7 @@ class Step:
             logits: torch.Tensor = output.logits
             return logits
         both = torch.cat([output.start_logits, output.end_logits])
-        return torch.where(self.batch.attention_mask.repeat(2, 1), both, -1e9)
+        return torch.where(self.batch.attention_mask.repeat(2, 1), both, -1e9)[self.known_B]
 
     def clean(self, site: str) -> torch.Tensor:
         """Output of the module at `site`, unperturbed."""

@@ -26,23 +26,24 @@ TOKENIZER = TokenizerInfo(name="random", fingerprint="0" * 64, vocab_size=VOCABU
 
 
 def _span_qa(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> dict[str, Any]:
-    """Questions: of four rows the last is a second window of the third, and the first has no answer.
+    """Questions: of four rows the last is a second window of the third, and the first has no answer; of every
+    second four the second has an answer that occurs nowhere.
 
     Pieces are letters with a space between; the span follows from the first token of the question.
     """
     rows, lengths = np.arange(len(batch["id"])), np.array([len(ids) for ids in batch["second_ids"]])
     tokens = np.array([ids[0] for ids in batch["first_ids"]])
     window = (rows % 4 == 3).astype(np.int64)
-    start = np.where(rows % 4 == 0, -1, tokens % lengths)
+    start = np.where(rows % 4 == 0, -1, np.where(rows % 8 == 5, -2, tokens % lengths))
     frame = template.frames[1]
     first_lengths = np.array([len(ids) for ids in batch["first_ids"]])
     offsets = [[at for piece in range(size) for at in (2 * piece, 2 * piece + 1)] for size in lengths.tolist()]
     texts = [" ".join(chr(97 + token % 26) for token in ids) for ids in batch["second_ids"]]
     batch |= {
         "id": batch["id"] - window, "window": window, "start": start, "offsets": offsets, "context": texts,
-        "end": np.where(start < 0, -1, np.minimum(start + tokens % 3, lengths - 1)),
+        "end": np.where(start < 0, start, np.minimum(start + tokens % 3, lengths - 1)),
         "context_at": len(frame.before[0]) + first_lengths + len(frame.between[0]),
-        "answers": [["" if begin < 0 else "a"] for begin in start.tolist()], "language": ["en"] * len(rows),
+        "answers": [["" if begin == -1 else "a"] for begin in start.tolist()], "language": ["en"] * len(rows),
         "nullable": np.ones(len(rows), dtype=np.int64)}
     return {"labels": [], "metric": "answer_f1"}
 

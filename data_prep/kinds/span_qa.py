@@ -84,7 +84,7 @@ def _answers(given: Any) -> list[tuple[str, int | None]]:
         starts = starts if isinstance(starts, list) else [starts] * len(several)
         given = [{"text": text, "start": start} for text, start in zip(several, starts, strict=False)]
     found = []
-    for one in [given] if isinstance(given, str) else given or []:
+    for one in [given] if isinstance(given, str | dict) and given else given or []:
         one = {"text": one} if isinstance(one, str) else one
         start = one.get("answer_start", one.get("start")) if isinstance(one, dict) else None
         if not (isinstance(one, dict) and isinstance(one.get("text"), str) and type(start) in (int, type(None))):

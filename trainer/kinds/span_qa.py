@@ -69,9 +69,10 @@ def loss_count(batch: Batch) -> Tensor:
 
 
 def divergence(logits_BL2: Tensor, other_BL2: Tensor, batch: Batch) -> Tensor:
-    """KL divergence over the tokens of a window, of start plus end, summed over windows."""
+    """KL divergence over the tokens of a window, of start plus end, summed over the windows that a loss counts."""
+    counted = batch.targets["start"] != MISSING
     pairs = zip(_over_tokens(logits_BL2, batch), _over_tokens(other_BL2, batch), strict=True)
-    return torch.stack([kl_sum(one, other, batch) for one, other in pairs]).sum()
+    return torch.stack([kl_sum(one[counted], other[counted], batch) for one, other in pairs]).sum()
 
 
 def decode(logits_BL2: Tensor, batch: Batch) -> Array:
@@ -94,6 +95,7 @@ def decode(logits_BL2: Tensor, batch: Batch) -> Array:
     best_BN, spans_BN = scores_BS.topk(min(N_BEST, scores_BS.shape[1]), dim=1)
     starts_BN = torch.div(spans_BN, widest, rounding_mode="floor")
     found = torch.stack([starts_BN - at_B1, starts_BN + spans_BN % widest - at_B1, best_BN], dim=-1).cpu().numpy()
+    found[found[..., 2] <= MASKED] = MASKED
     result = np.full((size, 1 + N_BEST, 3), MASKED)
     result[:, 0, 2] = null_B.cpu().numpy()
     result[:, 1 : 1 + found.shape[1]] = found
