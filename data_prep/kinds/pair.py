@@ -40,7 +40,7 @@ def read(record: Record, task: Task) -> Row | str:
         raise InputError(f"label {label!r}, but the first row has none; give all rows a label, or none")
     if label and label not in task.label_index:
         others = [other.name for other in TASKS.values() if label in other.label_index]
-        hint = f", but of {', '.join(others)}" if others else ""
+        hint = f", but of {', '.join(others[:3])}{' and others' * (len(others) > 3)}" if others else ""
         raise InputError(f"label {spelt!r} is not one of {', '.join(task.labels)} ({task.name}){hint}; correct "
                          "it, remove the row, or name the task of the file")
     if not first.strip() and not second.strip():

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from data_prep.tasks.afrixnli import AFRIXNLI
+from data_prep.tasks.americasnli import AMERICASNLI
+from data_prep.tasks.anli import ANLI
 from data_prep.tasks.bucc import BUCC
 from data_prep.tasks.ccg import CCG
+from data_prep.tasks.indicxnli import INDICXNLI
 from data_prep.tasks.lareqa import LAREQA
 from data_prep.tasks.masakhaner2 import MASAKHANER2
 from data_prep.tasks.mewslix import MEWSLIX
 from data_prep.tasks.mlqa import MLQA
 from data_prep.tasks.mnli import MNLI
 from data_prep.tasks.mrpc import MRPC
+from data_prep.tasks.nc import NC
 from data_prep.tasks.panx import PANX
+from data_prep.tasks.paws import PAWS
 from data_prep.tasks.pawsx import PAWSX
+from data_prep.tasks.qadsm import QADSM
+from data_prep.tasks.qam import QAM
+from data_prep.tasks.qqp import QQP
+from data_prep.tasks.sib200 import SIB200
 from data_prep.tasks.sick import SICK
 from data_prep.tasks.sick_relatedness import SICK_RELATEDNESS
 from data_prep.tasks.snli import SNLI
 from data_prep.tasks.squad import SQUAD
 from data_prep.tasks.squad2 import SQUAD2
+from data_prep.tasks.sst2 import SST2
+from data_prep.tasks.sts17 import STS17
+from data_prep.tasks.sts22 import STS22
 from data_prep.tasks.stsb import STSB
 from data_prep.tasks.task import Task
 from data_prep.tasks.tatoeba import TATOEBA
@@ -24,6 +37,7 @@ from data_prep.tasks.text import TEXT
 from data_prep.tasks.tydiqa import TYDIQA
 from data_prep.tasks.udpos import UDPOS
 from data_prep.tasks.uner import UNER
+from data_prep.tasks.wpr import WPR
 from data_prep.tasks.xglue_ner import XGLUE_NER
 from data_prep.tasks.xglue_pos import XGLUE_POS
 from data_prep.tasks.xnli import XNLI
@@ -36,6 +50,17 @@ TASKS: dict[str, Task] = {
     "snli": SNLI,
     "sick": SICK,
     "mrpc": MRPC,
+    "anli": ANLI,
+    "qqp": QQP,
+    "sst2": SST2,
+    "paws": PAWS,
+    "nc": NC,
+    "qadsm": QADSM,
+    "qam": QAM,
+    "sib200": SIB200,
+    "afrixnli": AFRIXNLI,
+    "americasnli": AMERICASNLI,
+    "indicxnli": INDICXNLI,
     "udpos": UDPOS,
     "panx": PANX,
     "masakhaner2": MASAKHANER2,
@@ -45,6 +70,9 @@ TASKS: dict[str, Task] = {
     "ccg": CCG,
     "stsb": STSB,
     "sick_relatedness": SICK_RELATEDNESS,
+    "sts17": STS17,
+    "sts22": STS22,
+    "wpr": WPR,
     "text": TEXT,
     "tatoeba": TATOEBA,
     "bucc": BUCC,

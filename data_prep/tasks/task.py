@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -131,3 +131,8 @@ XTREME_PAIR = Layout(rf"(?P<split>train|dev|test)-{LANGUAGE}\.tsv", "train-en.ts
 def prefixed_pair(task: str) -> Layout:
     """XTREME's columns under file names with the task, for tasks that are not in XTREME: `sick-test-nl.tsv`."""
     return Layout(rf"{task}-(?P<split>train|dev|test)-{LANGUAGE}\.tsv", f"{task}-train-en.tsv")
+
+
+def prefixed_scores(task: str) -> Layout:
+    """Two texts and a score under the same names: `sts17-test-en.tsv`."""
+    return replace(prefixed_pair(task), columns={"first": 0, "second": 1, "score": 2})

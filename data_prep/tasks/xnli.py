@@ -17,6 +17,9 @@ XNLI = Task(
     parallel=("train", "dev", "test"),
     layouts=(
         XTREME_PAIR,
+        # XTREME's translate-train: the English pair, its translation, the label (not confirmed)
+        Layout(rf"translate-train/en-{LANGUAGE}-translated\.tsv", "translate-train/en-sw-translated.tsv",
+               split="train", columns={"first": 2, "second": 3, "label": 4}),
         # XNLI 1.0: one dev and one test file with the rows of all languages, each language in the same order
         Layout(r"(?:XNLI-1\.0/)?xnli\.(?P<split>dev|test)\.tsv", "xnli.dev.tsv", header=True,
                language_column=("language",), columns=COLUMNS, key=("pairID",)),

@@ -72,7 +72,7 @@ def test_every_task_is_of_a_kind_that_takes_it() -> None:
     (("a", "b"), "-", True, "no consensus"),
     ((" ", ""), "neutral", True, "both texts empty"),
     (("a", None), "neutral", True, "missing text"),
-    (("a", "b"), "1", True, InputError("label '1' is not one of .* [(]xnli[)], but of pawsx, mrpc; correct it")),
+    (("a", "b"), "1", True, InputError("label '1' is not one of .* [(]xnli[)], but of pawsx, mrpc, qqp and others;")),
     (("a", "b"), "neutral", False, InputError("label 'neutral', but the first row has none")),
 ], ids=str)
 def test_records_of_pairs(
