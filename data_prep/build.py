@@ -10,7 +10,7 @@ cells are skipped if the content of their source is unchanged.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,10 +23,11 @@ from data_prep.base.errors import InputError
 from data_prep.base.lock import held_beside
 from data_prep.planning import Plan, Settings, checked, is_done, plan_cell
 from data_prep.shards.manifest import Manifest, TokenizerInfo
-from data_prep.sources.find import Found, cells_of, file_cell
+from data_prep.sources.find import Found, cells_of, cells_there, file_cell
 from data_prep.sources.layouts import named_task, split_list
 from data_prep.sources.own import Own, describe_own, is_own, own_cell
 from data_prep.tasks import TASKS
+from data_prep.tasks.suites import SUITES, SuitePart
 from data_prep.tasks.task import Task
 from data_prep.tokenizer import describe_tokenizer, keep_tokenizer, load_tokenizer
 from data_prep.workers import Work, mapper
@@ -68,8 +69,8 @@ class Problems:
 def build(
     *task: str, source: str, tokenizer: str, out: str, languages: str | None = None, splits: str | None = None,
     kind: str | None = None, columns: str | None = None, labels: str | None = None, metric: str | None = None,
-    format: str | None = None, parallel: bool = False, max_length: int | None = None, workers: int = 0,
-    max_shard_mb: int = 256, overwrite: bool = False, drop_placeholders: bool = False,
+    format: str | None = None, parallel: bool = False, suite: str | None = None, max_length: int | None = None,
+    workers: int = 0, max_shard_mb: int = 256, overwrite: bool = False, drop_placeholders: bool = False,
 ) -> None:
     """Build tokenised cells of a task from its publisher's files, from XTREME's layout, or from the hub.
 
@@ -81,16 +82,26 @@ def build(
     from 0 if the file has no header; by default the columns that are named as the kind's fields. labels: in their
     order, or value=label pairs, in a comma list or one per line of a file. kind, metric: of a task that has no file
     here. format: if the file's ending does not tell it. parallel: rows of equal key (or number) are translations.
+    suite: all cells of a benchmark (xtreme, xtreme_r, xglue, african, intermediate) in place of TASK; of a folder, each
+    task's files lie in a folder of its name. Cells that cannot be built are listed at the end, and the exit code is 2.
     max_length: of a model input, special tokens included; by default the task's own (128 or more). workers: processes,
     0 for one per core. drop_placeholders: leave out rows with the publishers' placeholder for a missing text (pawsx:
     NS). A finished cell with the same settings and source content is skipped; one that differs is an error without
     --overwrite. A cell that another process is building is always an error.
     """
     settings = Settings(tokenizer, Path(out), max_length, workers, max_shard_mb, overwrite, drop_placeholders)
+    own = Own(kind, columns, labels, metric, format, parallel)
+    if suite is not None:
+        clash = [*task, *("--" + flag for flag in own.given), *["--languages"] * bool(languages),
+                 *["--splits"] * bool(splits)]
+        if clash:
+            raise InputError(f"--suite {suite} holds its tasks, splits and languages; omit {', '.join(clash)}")
+        build_suite(suite, source, settings)
+        return
     if len(task) != 1:
         found = f"stray word {task[1]!r}; it takes one" if task else "missing"
         raise InputError(f"build: {found} TASK; tasks: {', '.join(TASKS)}")
-    build_task(task[0], source, languages, splits, settings, Own(kind, columns, labels, metric, format, parallel))
+    build_task(task[0], source, languages, splits, settings, own)
 
 
 def build_task(
@@ -106,8 +117,47 @@ def build_task(
     else:
         declared = named_task(task)
         check_settings(settings, [declared])
-        part = Part(declared, *cells_of(declared, source, asked, parts, drop))
+        part = Part(declared, *cells_of(declared, source, asked, parts, drop, settings.pins))
     return build_parts([part], settings, Problems())
+
+
+def build_suite(name: str, source: str, settings: Settings) -> None:
+    """Build all cells of a suite, then list those that are missing; raises InputError if any is."""
+    if name not in SUITES:
+        raise InputError(f"no suite {name!r}; suites: {', '.join(SUITES)}")
+    if source.startswith("hub:") or (source != "hub" and not Path(source).is_dir()):
+        raise InputError(f"--source {source}: a suite is built from 'hub', or from a folder with one folder per task")
+    suite = SUITES[name]
+    check_settings(settings, [TASKS[part.task] for part in suite if part.task in TASKS])
+    problems, console = Problems(goes_on=True), Console(highlight=False)
+    build_parts(_suite_parts(suite, source, settings, problems), settings, problems,
+                sum(len(part.splits) * len(part.languages) for part in suite))
+    if problems.found:
+        for cell, reason in problems.found:
+            console.print(f"missing  {cell}: {reason}", soft_wrap=True, markup=False)
+        raise InputError(f"suite {name}: {len(problems.found)} cells are missing or not as requested, see above; the "
+                         "others are finished, and the same command goes on with these")
+
+
+def _suite_parts(
+    suite: Sequence[SuitePart], source: str, settings: Settings, problems: Problems
+) -> Iterator[Part]:
+    """The cells of a suite that the source has, task after task; the others are problems."""
+    said = {""}
+    for asked in suite:
+        names = {(split, language): f"{asked.task}/{split}/{language}"
+                 for split in asked.splits for language in asked.languages}
+        if asked.task not in TASKS:
+            problems.found += [(cell, f"no task {asked.task!r}") for cell in names.values()]
+            continue
+        task = TASKS[asked.task]
+        drop = settings.drop_placeholders and bool(task.placeholders)
+        place = source if source == "hub" else str(Path(source) / task.name)
+        there, unread = cells_there(task, place, asked.splits, asked.languages, drop, settings.pins)
+        problems.found += [(names[key], reason) for key, reason in there.items() if isinstance(reason, str)]
+        cells = {(cell.split, cell.language): cell for cell in there.values() if isinstance(cell, Found)}
+        yield Part(task, list(cells.values()), "" if unread in said else unread)
+        said.add(unread)
 
 
 def check_settings(settings: Settings, tasks: Sequence[Task]) -> None:
@@ -181,6 +231,7 @@ def _build_part(
             ready += problems.attempt(_name(plan), partial(checked, plan, console))
         if not ready:
             return Counter(), []
+        settings.pins.keep()
         keep_tokenizer(settings.out, tokenizer, described.fingerprint)
         return _write(ready, part.task, settings, tokenizer, described, problems, bar)
 

@@ -6,7 +6,8 @@ from data_prep.base.cli import LazyCommand
 
 COMMANDS: dict[str, LazyCommand] = {
     "tasks": LazyCommand(
-        "data_prep.listing:tasks", "List the tasks: kind, metric, labels, languages, and where the hub has them."),
+        "data_prep.listing:tasks",
+        "List the tasks: kind, metric, labels, languages, and where the hub has them; and the suites."),
     "tokenizer": LazyCommand(
         "data_prep.tokenizer:tokenizer",
         "Train a SentencePiece tokenizer on text files and save it as an XLM-R tokenizer."),

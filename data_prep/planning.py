@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +29,7 @@ from data_prep.shards.manifest import (
 from data_prep.shards.write import refuse_to_replace
 from data_prep.sources.batches import Content
 from data_prep.sources.find import Found, Reader
+from data_prep.sources.revisions import Revisions
 from data_prep.tasks.task import Task
 from data_prep.workers import Augmenter
 
@@ -61,6 +62,11 @@ class Settings:
     drop_placeholders: bool = False
     augmentation: Augmentation | None = None
 
+    @cached_property
+    def pins(self) -> Revisions:
+        """Commits of the hub's repositories that are used."""
+        return Revisions(self.out, self.overwrite)
+
     def length(self, task: Task) -> int:
         """Longest input of a task's cells."""
         return task.max_length if self.max_length is None else self.max_length
@@ -91,8 +97,9 @@ def plan_cell(task: Task, cell: Found, settings: Settings, tokenizer: TokenizerI
         split=cell.split,
         parallel=cell.split in task.parallel and augmentation is None, label_tolerance=task.label_tolerance,
         max_length=settings.length(task), copies=augmentation.copies if augmentation else 0,
-        drop_placeholders=settings.drop_placeholders, language_info=language_info(cell.language), tokenizer=tokenizer,
-        source=cell.source + (f" + {augmentation.settings}" if augmentation else ""),
+        drop_placeholders=settings.drop_placeholders and bool(task.placeholders),
+        language_info=language_info(cell.language), tokenizer=tokenizer,
+        source=cell.source + (f" + {augmentation.settings}" if augmentation else ""), revision=cell.revision,
         data_prep_version=data_prep.__version__)
     kind.validate(cell_features(draft.columns).arrow_schema.empty_table(), draft)
     return Plan(settings.out / name / cell.split / cell.language, draft, cell.read, cache(cell.source_sha256))
@@ -112,7 +119,8 @@ def is_done(plan: Plan, console: Console) -> bool:
         if old != new:
             raise InputError(f"{plan.path} is finished with {name} {old}, but {new} was requested; "
                              "add --overwrite, or choose another --out")
-    if there.source_sha256 != (content := plan.source_sha256()):
+    same_commit = there.revision and there.revision == plan.draft.revision
+    if not same_commit and there.source_sha256 != (content := plan.source_sha256()):
         raise InputError(f"{plan.path} is finished from other content of {plan.draft.source} (sha256 "
                          f"{there.source_sha256[:12]} then, {content[:12]} now); add --overwrite, or choose another "
                          "--out")

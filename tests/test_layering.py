@@ -15,7 +15,7 @@ DOORS = ("data_prep.shards", "data_prep.base", "data_prep.languages")
 ABOVE_BOTH = ("trainer.demo", "trainer.studies")
 # Each may import those before it, never those behind it.
 LAYERS = {
-    "data_prep": ("base", "shards", "tasks", "kinds", "sources", "languages", "commands", "tokenizer", "workers",
+    "data_prep": ("base", "shards", "languages", "tasks", "kinds", "sources", "commands", "tokenizer", "workers",
                   "listing", "planning", "writing", "build", "augment", "verify", "__main__"),
     "trainer": ("commands", "settings", "statistics", "metrics", "results", "plots", "report", "kernels", "robust",
                 "config", "kinds", "distributed", "data", "runs", "model", "engine", "checkpoint", "evaluate",

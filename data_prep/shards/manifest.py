@@ -147,6 +147,8 @@ class Manifest(_Strict):
     tokenizer: TokenizerInfo
     shards: list[ShardInfo] = []
     source: str
+    revision: str = Field(default="", pattern=r"^([0-9a-f]{40})?$")
+    """Commit of the hub's repository; empty for files, and where it was not known."""
     data_prep_version: str
 
     @property

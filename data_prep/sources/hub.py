@@ -20,6 +20,7 @@ from data_prep.base.errors import InputError
 from data_prep.kinds import named_kind
 from data_prep.kinds.rows import GOLD_FIELDS, Record, TextBatch
 from data_prep.sources.batches import BATCH_ROWS, Content, read_batches
+from data_prep.sources.jsonl import ABSENT, look_up
 from data_prep.tasks.task import LANGUAGE, Hub, Task
 
 # configurations named by a language; others, such as "default" or "all_languages", only on request
@@ -27,7 +28,7 @@ LANGUAGE_CONFIG = re.compile(r"(?!all$)[a-z]{2,3}([_-][A-Z][a-z]{3})?([_-][A-Z]{
 
 
 def hub_cells(
-    task: Task, repo: str, languages: Sequence[str] | None, splits: Sequence[str] | None
+    task: Task, repo: str, languages: Sequence[str] | None, splits: Sequence[str] | None, revision: str | None = None
 ) -> list[tuple[str, str]]:
     """The (split, language) pairs of `task` that `repo` has, restricted to `languages` if given.
 
@@ -36,19 +37,14 @@ def hub_cells(
     those that it has).
     """
     hub = _hub(task)
-    revision = hub.revision if repo == hub.repo else None
-    configs = _listed(repo, "default", lambda: datasets.get_dataset_config_names(repo, revision=revision))
-    if configs == ["default"] and not Path(repo).is_dir():
-        configs = []  # a repository that is only in the cache also reports "default": its configurations are unknown
-    there = _languages(task, hub, repo, configs, languages)
+    there = hub_languages(task, repo, languages, revision)
     for language in languages or ():
         if language not in there:
             raise InputError(f"hub:{repo}: nothing for language {language!r}; it has: {', '.join(there)}")
     cells, names = [], set()
     for language in languages or there:
-        config = _config(hub, language)
-        names.update(found := _listed(repo, config, partial(datasets.get_dataset_split_names, repo, config,
-                                                            revision=revision, cache_dir=_cache(repo))))
+        found = _split_names(task, repo, language, revision)
+        names.update(found)
         cells += [(split, language) for split, name in hub.splits.items() if name in found]
     for split in splits or hub.splits:
         absent = split in hub.splits and split not in {one for one, _ in cells}
@@ -56,6 +52,26 @@ def hub_cells(
             raise InputError(f"hub:{repo}: nothing for split {split!r}, which it should call {hub.splits[split]}; it "
                              f"has: {', '.join(sorted(names)) or 'none'}")
     return cells
+
+
+def hub_languages(task: Task, repo: str, asked: Sequence[str] | None, revision: str | None = None) -> list[str]:
+    """The languages of `task` that `repo` has, as it spells them. Raises InputError if it cannot be read."""
+    configs = _listed(repo, "default", lambda: datasets.get_dataset_config_names(repo, revision=revision))
+    if configs == ["default"] and not Path(repo).is_dir():
+        configs = []  # a repository that is only in the cache also reports "default": its configurations are unknown
+    return _languages(task, _hub(task), repo, configs, asked)
+
+
+def hub_splits(task: Task, repo: str, language: str, revision: str | None = None) -> list[str]:
+    """The splits of one language. Raises InputError if they cannot be listed."""
+    found = _split_names(task, repo, language, revision)
+    return [split for split, name in _hub(task).splits.items() if name in found]
+
+
+def _split_names(task: Task, repo: str, language: str, revision: str | None) -> list[str]:
+    config = _config(_hub(task), language)
+    return _listed(repo, config, partial(datasets.get_dataset_split_names, repo, config, revision=revision,
+                                         cache_dir=_cache(repo)))
 
 
 def _languages(
@@ -105,7 +121,9 @@ def describe_hub(task: Task, repo: str, split: str, language: str) -> str:
     return f"hub:{repo} {_config(hub, language) or 'default'} {hub.splits[split]}"
 
 
-def load_hub_split(task: Task, repo: str, split: str, language: str) -> datasets.Dataset:
+def load_hub_split(
+    task: Task, repo: str, split: str, language: str, revision: str | None = None
+) -> datasets.Dataset:
     """One split, memory-mapped from the local cache, after a check of its columns.
 
     `repo` is the task's own repository, a mirror, or a local folder laid out the same way. Raises InputError if it
@@ -113,17 +131,16 @@ def load_hub_split(task: Task, repo: str, split: str, language: str) -> datasets
     """
     hub = _hub(task)
     config = _config(hub, language)
-    revision = hub.revision if repo == hub.repo else None
     try:
         data = datasets.load_dataset(repo, config, split=hub.splits[split], revision=revision, cache_dir=_cache(repo))
     except Exception as error:  # as in `_listed`
         raise _cannot_load(repo, f"{config or 'default'}, {hub.splits[split]}", error) from None
     given = {field: column for field, column in hub.columns.items() if field not in GOLD_FIELDS}
-    missing = [name for name in given.values() if name not in data.column_names]
+    missing = [name for name in given.values() if _root(name, data) not in data.column_names]
     if missing:
         raise InputError(f"hub:{repo} has no column {', '.join(missing)}; it has {', '.join(data.column_names)}")
     for name in (column for field, column in given.items() if field in named_kind(task.kind).texts):
-        kind = data.features[name]
+        kind = data.features.get(name, datasets.Value("string"))  # what a nested one holds, the kind checks
         if not (isinstance(kind, datasets.Value) and kind.dtype in ("string", "large_string")):
             raise InputError(f"hub:{repo}: column {name} holds {kind}, expected text")
     return data
@@ -161,10 +178,11 @@ def _records(data: datasets.Dataset, hub: Hub, content: Content) -> Iterator[tup
     sha256 = content.new_hash()
     sha256.update(json.dumps(list(names)).encode())
     key_column = hub.key if hub.key in data.column_names else None
-    wanted = {field: column for field, column in hub.columns.items() if column in data.column_names}
-    used = [*wanted.values(), *([key_column] if key_column else [])]
+    wanted = {field: column for field, column in hub.columns.items() if _root(column, data) in data.column_names}
+    used = [*dict.fromkeys(_root(column, data) for column in wanted.values()), *([key_column] if key_column else [])]
     gold = [field for field in wanted if field in GOLD_FIELDS]
-    labelled = any(_gold(value, names) for field in gold for value in data[wanted[field]])
+    labelled = any(_gold(_part(value, wanted[field], data), names)
+                   for field in gold for value in data[_root(wanted[field], data)])
     for start in range(0, len(data), BATCH_ROWS):
         rows: dict[str, list[Any]] = data[start : start + BATCH_ROWS]
         size = len(rows[used[0]])
@@ -173,9 +191,22 @@ def _records(data: datasets.Dataset, hub: Hub, content: Content) -> Iterator[tup
             sha256.update(json.dumps(values, default=str).encode())
         keys = [_key(value) for value in rows[key_column]] if key_column else [None] * size
         for at in range(size):
-            row = {field: _gold(rows[column][at], names) if field in gold else rows[column][at]
-                      for field, column in wanted.items()}
+            row = {field: _part(rows[_root(column, data)][at], column, data) for field, column in wanted.items()}
+            row = {field: _gold(value, names) if field in gold else value for field, value in row.items()}
             yield start + at, Record(start + at, row, labelled, keys[at])
+
+
+def _root(column: str, data: datasets.Dataset) -> str:
+    """The column that holds `column`, which may name a part of it: `answers.text`."""
+    return column if column in data.column_names else column.partition(".")[0]
+
+
+def _part(value: Any, column: str, data: datasets.Dataset) -> Any:
+    """The part of a value that `column` names; None if the row lacks it."""
+    if column in data.column_names:
+        return value
+    found = look_up(value, column.partition(".")[2])
+    return None if found is ABSENT else found
 
 
 def _gold(label: Any, names: Sequence[str]) -> Any:

@@ -24,7 +24,7 @@ from data_prep.sources.csv import split_fields
 from data_prep.sources.jsonl import ABSENT, look_up
 from data_prep.sources.layouts import CellSource, fits
 from data_prep.sources.lines import read_lines
-from data_prep.sources.tables import TABLES, language_code
+from data_prep.sources.tables import language_code
 from data_prep.tasks import TASKS
 from data_prep.tasks.task import LANGUAGE, SPLITS, Layout, Task
 
@@ -32,6 +32,7 @@ FORMAT_OF = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"
 KEY = ("key", "id")  # names of the publisher's key in --columns
 NAME = r"[A-Za-z0-9_-]{1,80}"
 MOST_LABELS = 10_000
+NAMED = ("tsv", "csv", "jsonl")  # formats whose columns or keys have names
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _layout(task: Task, file: Path, own: Own) -> Layout:
     wanted = _columns(own.columns, accepted)
     if format_ == "lines" and wanted:
         format_ = "tsv"  # a table named .txt
-    if format_ not in TABLES:
+    if format_ not in NAMED:
         if wanted:
             raise InputError(f"--columns: format {format_} has no columns; omit the flag, or name another --format")
         like = next((one for other in TASKS.values() for one in other.layouts if one.format == format_), None)
@@ -228,7 +229,7 @@ def _header(file: Path, format_: str) -> dict[str, Any]:
 
 def _probe(task: Task, layout: Layout, file: Path) -> None:
     """Raise InputError if the kind needs a field that the layout does not give, before any row is read."""
-    if layout.format not in TABLES:
+    if layout.format not in NAMED:
         return
     try:
         with suppress(InputError):

@@ -67,7 +67,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Hub:
-    """Location on the hub: repository, configuration (`{language}` is filled in), splits and columns by field."""
+    """Location on the hub: repository, configuration (`{language}` is filled in), splits and columns by field.
+
+    Dots in a column lead into nested ones (`answers.text`). `files` names the data files of a repository that has no
+    configurations, `{language}` and `{split}` filled in: `data/{language}/{split}.tsv`.
+    """
 
     repo: str
     config: str | None
@@ -76,6 +80,7 @@ class Hub:
     label_names: tuple[str, ...] = ()  # names of integer labels, unless the data set has its own
     revision: str | None = None
     key: str | None = None  # column with the publisher's name of a row, the same in every language
+    files: str | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from data_prep.sources.batches import Content
 from data_prep.sources.cells import read_cell
 from data_prep.sources.find import Found, cells_of
 from data_prep.sources.layouts import find_sources, unread_files
+from data_prep.sources.revisions import Revisions
 from data_prep.tasks import TASKS
 from tests.data_prep.pairs import rows_of
 
@@ -28,6 +29,11 @@ def zipped(file: Path, contents: dict[str, str | bytes]) -> Path:
         for name, content in contents.items():
             archive.writestr(name, content)
     return file
+
+
+def cells(folder: Path) -> list[Found]:
+    """The cells of xnli."""
+    return cells_of(TASKS["xnli"], str(folder), None, None, False, Revisions(folder))[0]
 
 
 def read(task: str, folder: Path) -> dict[str, list[tuple[int, str, str, int]]]:
@@ -48,8 +54,7 @@ def test_members_are_read_as_if_unpacked(tmp_path: Path) -> None:
     (packed / "train-en.tsv.gz").write_bytes(gzip.compress(PAIR.encode()))
     assert read("xnli", packed) == read("xnli", plain)
     assert set(read("xnli", plain)) == {"train/en", "dev/de", "dev/en"}
-    assert [found.source_sha256() for found in cells_of(TASKS["xnli"], str(packed), None, None, False)[0]] == [
-        found.source_sha256() for found in cells_of(TASKS["xnli"], str(plain), None, None, False)[0]]
+    assert [found.source_sha256() for found in cells(packed)] == [found.source_sha256() for found in cells(plain)]
     sources = find_sources(TASKS["xnli"], packed)
     assert sources[1].describe() == f"{packed}/XNLI-1.0.zip/XNLI-1.0/xnli.dev.tsv ({len(XNLI)} bytes)"
     assert unread_files(TASKS["xnli"], packed, sources) == (
@@ -58,7 +63,7 @@ def test_members_are_read_as_if_unpacked(tmp_path: Path) -> None:
 
 def test_the_hash_is_of_what_was_read(tmp_path: Path) -> None:
     (tmp_path / "train-en.tsv.gz").write_bytes(gzip.compress(PAIR.encode()))
-    (found,), _ = cells_of(TASKS["xnli"], str(tmp_path), None, None, False)
+    (found,) = cells(tmp_path)
     content = archives_content(found)
     assert found.source_sha256() == content == hashlib.sha256(PAIR.encode()).hexdigest()
 
@@ -118,7 +123,7 @@ def test_a_decompression_bomb_is_refused_while_it_is_read(
         zipped(tmp_path / "x.zip", {"train-en.tsv": bomb})
     else:
         (tmp_path / "train-en.tsv.gz").write_bytes(gzip.compress(bomb))
-    (found,), _ = cells_of(TASKS["xnli"], str(tmp_path), None, None, False)
+    (found,) = cells(tmp_path)
     for step in (lambda: archives_content(found), found.source_sha256):
         with pytest.raises(InputError, match=r"train-en.tsv.*more than 200 bytes for each compressed one"):
             step()
