@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from data_prep.tasks.task import LANGUAGE, SPLITS, Layout, Task
 FORMAT_OF = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".txt": "lines"}
 KEY = ("key", "id")  # names of the publisher's key in --columns
 NAME = r"[A-Za-z0-9_-]{1,80}"
+Adapt = Callable[[dict[str, Any]], dict[str, Any]]
 MOST_LABELS = 10_000
 NAMED = ("tsv", "csv", "jsonl")  # formats whose columns or keys have names
 
@@ -77,7 +78,8 @@ def own_cell(
     if split not in SPLITS or not re.fullmatch(LANGUAGE, language):
         raise InputError(f"no split {split!r} or no language code {language!r}; splits: {', '.join(SPLITS)}")
     layout = _layout(task, file, own)
-    adapt = None if not spellings else _respell(spellings)
+    # columns of its own are the kind's fields, which need no adapting
+    adapt = _respell(spellings, None if layout.format in NAMED else task.adapt)
     task = replace(task, layouts=(layout,), hub=None, adapt=adapt, parallel=(split,) if own.parallel else ())
     _probe(task, layout, file)
     return task, CellSource(split, language_code(language), (file,), layout)
@@ -149,14 +151,21 @@ def _labels(given: str | None) -> tuple[dict[str, str], list[str]]:
     return spellings, list(labels)
 
 
-def _respell(spellings: Mapping[str, str]) -> Any:
-    """Adapter that turns the file's spellings of labels and tags into those of the task."""
+def _respell(spellings: Mapping[str, str], adapt: Adapt | None) -> Adapt | None:
+    """Adapter that turns the file's spellings of labels and tags into those of the task, before `adapt`."""
+    if not spellings:
+        return adapt
+
     def one(value: Any) -> Any:
         if isinstance(value, list):
             return [one(part) for part in value]
         return spellings.get(value.strip(), value) if isinstance(value, str) else value
 
-    return lambda values: {name: one(value) if name in GOLD_FIELDS else value for name, value in values.items()}
+    def respelt(values: dict[str, Any]) -> dict[str, Any]:
+        found = {name: one(value) if name in GOLD_FIELDS else value for name, value in values.items()}
+        return adapt(found) if adapt else found
+
+    return respelt
 
 
 def _layout(task: Task, file: Path, own: Own) -> Layout:
