@@ -28,7 +28,8 @@ from data_prep.sources.tables import language_code
 from data_prep.tasks import TASKS
 from data_prep.tasks.task import LANGUAGE, SPLITS, Layout, Task
 
-FORMAT_OF = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".txt": "lines"}
+FORMAT_OF = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".txt": "lines",
+             ".conllu": "conllu"}
 KEY = ("key", "id")  # names of the publisher's key in --columns
 NAME = r"[A-Za-z0-9_-]{1,80}"
 Adapt = Callable[[dict[str, Any]], dict[str, Any]]
@@ -179,16 +180,18 @@ def _layout(task: Task, file: Path, own: Own) -> Layout:
     wanted = _columns(own.columns, accepted)
     if format_ == "lines" and wanted:
         format_ = "tsv"  # a table named .txt
+    positions = {name: int(column) for name, column in wanted.items() if column.isdecimal()}
     if format_ not in NAMED:
-        if wanted:
-            raise InputError(f"--columns: format {format_} has no columns; omit the flag, or name another --format")
         like = next((one for other in TASKS.values() for one in other.layouts if one.format == format_), None)
-        return replace(like, pattern=".*", example=file.name, language_column=(), key=None) if like else Layout(
-            ".*", file.name, format=format_, columns={})
-    if wanted and all(column.isdecimal() for column in wanted.values()) and format_ != "jsonl":
-        at = {name: int(column) for name, column in wanted.items()}
-        return Layout(".*", file.name, format=format_, columns={n: a for n, a in at.items() if n != KEY[0]},
-                      key=at.get(KEY[0]), more_columns=True)
+        columns = dict(like.columns) if like else {}
+        if not set(wanted) <= {name for name, at in columns.items() if isinstance(at, int)} & set(positions):
+            raise InputError(f"--columns {own.columns}: format {format_} has no such columns; give positions from 0 of "
+                             f"{', '.join(columns) or 'none'}, omit the flag, or name another --format")
+        return replace(like or Layout(".*", file.name, format=format_), pattern=".*", example=file.name,
+                       language_column=(), key=None, columns={**columns, **positions})
+    if positions and format_ != "jsonl":
+        key = positions.pop(KEY[0], None)
+        return Layout(".*", file.name, format=format_, columns=positions, key=key, more_columns=True)
     header = _header(file, format_)
     found: dict[str, tuple[str, ...]] = {name: (column,) for name, column in wanted.items()} or {
         name: match for name, more in {**accepted, KEY[0]: KEY[1:]}.items()

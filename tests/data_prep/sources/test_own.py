@@ -166,6 +166,31 @@ OWN: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
 }
 
 
+@pytest.mark.parametrize(("name", "content", "more"), [
+    ("mine.tsv", "the\tO\ndog\tB-X\n\ncat\tO\n", ["--format", "conll_tab"]),
+    ("mine.txt", "the O\ndog B-X\n\ncat O\n", ["--format", "conll_space"]),
+    ("mine.conll", "the DT O\ndog NN B-X\n\ncat NN O\n", ["--format", "conll_space", "--columns", "words=0,tags=2"]),
+    ("mine.conllu", "1\tthe\tthe\tO\t_\t_\t_\t_\t_\t_\n2\tdog\tdog\tB-X\t_\t_\t_\t_\t_\t_\n\n"
+                    "1\tcat\tcat\tO\t_\t_\t_\t_\t_\t_\n", []),
+])
+def test_own_tags_word_by_word(
+    tokenizer_folder: Path, tmp_path: Path, name: str, content: str, more: list[str]
+) -> None:
+    (tmp_path / name).write_text(content)
+    more = [*more, "--kind", "tagging", "--labels", "O,B-X,I-X"]
+    assert build("mine", tmp_path / name, tokenizer_folder, *more) == 0
+    assert open_cell(tmp_path / "out/mine/train/de").dataset["labels"][:] == [[0, 1], [0]]
+
+
+def test_own_questions_in_squads_form(tokenizer_folder: Path, tmp_path: Path) -> None:
+    asked = [{"id": "k", "question": "who runs ?", "answers": [{"text": "the dog", "answer_start": 0}]}]
+    (tmp_path / "mine.json").write_text(json.dumps(
+        {"data": [{"paragraphs": [{"context": "the dog runs", "qas": asked}]}]}))
+    assert build("mine", tmp_path / "mine.json", tokenizer_folder, "--kind", "span_qa", "--format", "squad") == 0
+    cell = open_cell(tmp_path / "out/mine/train/de")
+    assert (cell.dataset["key"][:], cell.dataset["answers"][:]) == (["k"], [["the dog"]])
+
+
 @pytest.mark.parametrize("kind", OWN)
 def test_own_data_of_every_kind(tokenizer_folder: Path, tmp_path: Path, kind: str) -> None:
     if kind not in KINDS:
