@@ -178,7 +178,7 @@ def _layout(task: Task, file: Path, own: Own) -> Layout:
                          f"--format: {', '.join(FORMATS)}")
     accepted = named_kind(task.kind).fields
     wanted = _columns(own.columns, accepted)
-    if format_ == "lines" and wanted:
+    if format_ == "lines" and (wanted or "texts" not in accepted):
         format_ = "tsv"  # a table named .txt
     positions = {name: int(column) for name, column in wanted.items() if column.isdecimal()}
     if format_ not in NAMED:

@@ -84,8 +84,8 @@ def test_a_task_that_is_nobodys(tokenizer_folder: Path, tmp_path: Path) -> None:
 
 
 def test_columns_are_found_by_the_names_of_fields(tokenizer_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.tsv").write_text("id\tsentence2\tsentence1\tclass\nx\tb c\ta\tno\ny\td\te f\tyes\n")
-    assert build("my_task", tmp_path / "mine.tsv", tokenizer_folder, "--kind", "pair", "--labels", "no,yes") == 0
+    (tmp_path / "mine.txt").write_text("id\tsentence2\tsentence1\tclass\nx\tb c\ta\tno\ny\td\te f\tyes\n")
+    assert build("my_task", tmp_path / "mine.txt", tokenizer_folder, "--kind", "pair", "--labels", "no,yes") == 0
     cell = open_cell(tmp_path / "out/my_task/train/de")
     assert (cell.dataset["key"][:], cell.dataset["label"][:], cell.manifest.metric) == (["x", "y"], [0, 1], "accuracy")
     assert texts(cell, tokenizer_folder) == [("a", "b c"), ("e f", "d")]
