@@ -190,7 +190,8 @@ def _named(task: Task, folder: Path, files: Iterable[Path], read: Iterable[Path]
         twin = twins.get(path.with_suffix(""))
         note = f"instead of it {twin}" if twin else fault(file)
         names.append(file.relative_to(folder).as_posix() + "/" * file.is_dir() + (f" ({note})" if note else ""))
-        readers.update(other.name for other in TASKS.values() if other is not task and _reads(other, file, path))
+        readers.update(other.name for other in TASKS.values()
+                       if other is not task and not twin and _reads(other, file, path))
     if not names:
         return ""
     more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
