@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from data_prep.base.errors import InputError
-from data_prep.kinds import mlm, pair, ranking, regression, retrieval, span_qa, tagging
+from data_prep.kinds import mlm, multiple_choice, pair, ranking, regression, retrieval, span_qa, tagging, translation_ranking
 from data_prep.kinds.kind import Kind
 
 KINDS: dict[str, Kind] = {
     "pair": pair,
     "mlm": mlm,
+    "multiple_choice": multiple_choice,
     "retrieval": retrieval,
     "span_qa": span_qa,
     "tagging": tagging,
     "regression": regression,
     "ranking": ranking,
+    "translation_ranking": translation_ranking,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_prep.base.errors import InputError
-from trainer.kinds import mlm, pair, ranking, regression, span_qa, tagging
+from trainer.kinds import mlm, multiple_choice, pair, ranking, regression, span_qa, tagging, translation_ranking
 from trainer.kinds.kind import Kind, Masking
 
 KINDS: dict[str, Kind] = {
@@ -13,6 +13,8 @@ KINDS: dict[str, Kind] = {
     "tagging": tagging.KIND,
     "regression": regression.KIND,
     "ranking": ranking.KIND,
+    "multiple_choice": multiple_choice.KIND,
+    "translation_ranking": translation_ranking.KIND,
 }
 UNTRAINED = {"retrieval": "retrieve"}
 """Kinds of `data_prep` that no model is trained for, and the commands that score models on them."""

@@ -101,7 +101,7 @@ def _embed(encoder: Any, words_BLH: Tensor, batch: Batch) -> Tensor:
     return block
 
 
-def _classify(model: Any, hidden_BLH: Tensor, batch: Batch) -> Tensor:
+def classify_pooled(model: Any, hidden_BLH: Tensor, batch: Batch) -> Tensor:
     """(B, C) logits from the pooled first token: dense, tanh, dropout, linear."""
     logits: Tensor = model.classifier(model.dropout(model.base_model.pooler(hidden_BLH)))
     return logits
@@ -117,8 +117,10 @@ FAMILY = Family(
     prefix="bert.",
     layers="encoder.layer.",
     heads={
-        "AutoModelForSequenceClassification": Head(_classify, "classifier", dropout="classifier_dropout",
-                                                   inside_encoder=("pooler.",)),
+        "AutoModelForSequenceClassification": Head(
+            classify_pooled, "classifier", dropout="classifier_dropout", inside_encoder=("pooler.",)),
+        "AutoModelForMultipleChoice": Head(
+            classify_pooled, "classifier", dropout="classifier_dropout", inside_encoder=("pooler.",)),
         "AutoModelForTokenClassification": Head(classify_tokens, "classifier", dropout="classifier_dropout"),
         "AutoModelForQuestionAnswering": Head(find_spans, "qa_outputs"),
         "AutoModelForMaskedLM": Head(_score_words, "cls.predictions.decoder"),

@@ -152,6 +152,7 @@ FAMILY = Family(
     layers="encoder.layer.",
     heads={
         "AutoModelForSequenceClassification": Head(_classify, "classifier", dropout="cls_dropout"),
+        "AutoModelForMultipleChoice": Head(_classify, "classifier", dropout="cls_dropout"),
         "AutoModelForTokenClassification": Head(bert.classify_tokens, "classifier"),
         "AutoModelForQuestionAnswering": Head(bert.find_spans, "qa_outputs"),
         "AutoModelForMaskedLM": Head(_score_words, "cls.predictions.decoder"),

@@ -110,6 +110,8 @@ FAMILY = Family(
     layers="layers.",
     heads={
         "AutoModelForSequenceClassification": Head(_classify, "classifier"),
+        "AutoModelForMultipleChoice": Head(
+            _classify, "classifier", auto_class="AutoModelForSequenceClassification"),
         "AutoModelForTokenClassification": Head(_classify_tokens, "classifier"),
         "AutoModelForQuestionAnswering": Head(
             _classify_tokens, "classifier", auto_class="AutoModelForTokenClassification"),

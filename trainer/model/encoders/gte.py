@@ -46,11 +46,15 @@ FAMILY = Family(
     model_type="gte",
     prefix="gte.",
     layers="layers.",
-    heads={name: bert.FAMILY.heads[name] for name in (
-        "AutoModelForSequenceClassification", "AutoModelForTokenClassification")} | {
-        "AutoModelForQuestionAnswering": replace(bert.FAMILY.heads["AutoModelForTokenClassification"],
-                                                 auto_class="AutoModelForTokenClassification"),
-        "AutoModelForMaskedLM": Head(xlm_roberta.score_words, "lm_head.decoder")},
+    heads={
+        **{name: bert.FAMILY.heads[name] for name in (
+            "AutoModelForSequenceClassification", "AutoModelForTokenClassification")},
+        "AutoModelForMultipleChoice": replace(
+            bert.FAMILY.heads["AutoModelForSequenceClassification"], auto_class="AutoModelForSequenceClassification"),
+        "AutoModelForQuestionAnswering": replace(
+            bert.FAMILY.heads["AutoModelForTokenClassification"], auto_class="AutoModelForTokenClassification"),
+        "AutoModelForMaskedLM": Head(xlm_roberta.score_words, "lm_head.decoder"),
+    },
     config_bounds=Bounds,
     sizes=bert.FAMILY.sizes,
     random_settings=bert.FAMILY.random_settings,

@@ -156,6 +156,7 @@ FAMILY = Family(
     layers="layers.",
     heads={
         "AutoModelForSequenceClassification": Head(_classify, "classifier", dropout="classifier_dropout"),
+        "AutoModelForMultipleChoice": Head(_classify, "classifier", dropout="classifier_dropout"),
         "AutoModelForTokenClassification": Head(_classify_tokens, "classifier", dropout="classifier_dropout"),
         "AutoModelForQuestionAnswering": Head(_classify_tokens, "classifier", dropout="classifier_dropout"),
         "AutoModelForMaskedLM": Head(_score_words, "decoder"),

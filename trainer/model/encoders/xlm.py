@@ -175,6 +175,12 @@ def _classify(model: Any, hidden_BLH: Tensor, batch: Batch) -> Tensor:
     return logits
 
 
+def _score_choices(model: Any, hidden_BLH: Tensor, batch: Batch) -> Tensor:
+    """(B, 1) logits: a classifier, and a linear layer behind it."""
+    logits: Tensor = model.logits_proj(_classify(model, hidden_BLH, batch))
+    return logits
+
+
 def _score_words(model: Any, hidden_PH: Tensor, batch: Batch) -> Tensor:
     logits: Tensor = model.pred_layer(hidden_PH)[0]
     return logits
@@ -187,6 +193,7 @@ FAMILY = Family(
     heads={
         "AutoModelForSequenceClassification": Head(
             _classify, "sequence_summary.summary", dropout="summary_first_dropout"),
+        "AutoModelForMultipleChoice": Head(_score_choices, "logits_proj", dropout="summary_first_dropout"),
         "AutoModelForTokenClassification": Head(bert.classify_tokens, "classifier"),
         "AutoModelForQuestionAnswering": Head(bert.find_spans, "qa_outputs"),
         "AutoModelForMaskedLM": Head(_score_words, "pred_layer.proj"),

@@ -65,6 +65,7 @@ def score_words(model: Any, hidden_PH: Tensor, batch: Batch) -> Tensor:
 
 HEADS = {
     "AutoModelForSequenceClassification": Head(classify, "classifier.out_proj", dropout="classifier_dropout"),
+    "AutoModelForMultipleChoice": Head(bert.classify_pooled, "classifier", inside_encoder=("pooler.",)),
     "AutoModelForTokenClassification": Head(bert.classify_tokens, "classifier", dropout="classifier_dropout"),
     "AutoModelForQuestionAnswering": Head(bert.find_spans, "qa_outputs"),
     "AutoModelForMaskedLM": Head(score_words, "lm_head.decoder"),
