@@ -30,16 +30,16 @@ columns: Mapping[str, str] = {
     "first_ids": "token_ids", "second_ids": "token_ids", "ends": "integers", "label": "choice"}
 fields: Mapping[str, tuple[str, ...]] = {
     "premise": ("context", "passage", "text"), "question": (), "choices": ("options", "endings"),
-    **{name: () for name in LISTED}, "label": ("answer", "correct")}
+    **dict.fromkeys(LISTED, ()), "label": ("answer", "correct")}
 texts: tuple[str, ...] = ("first",)
 
 
 def read(record: Record, task: Task) -> Row | str:
     """Premise and question joined, the choices, and the index of the right one.
 
-    A record has `choices` as a list, or `choice1`, `choice2`, ... A label is an index from 0 on, a letter from A on, or
-    the text of a choice; a task whose publisher counts otherwise adapts it. Left out: no text, an empty choice, no
-    label among labelled rows. Raises InputError for another label, or fewer than two choices.
+    A record has `choices` as a list, or `choice1`, `choice2`, ... A label is an index from 0 on, a letter from A on,
+    the text of a choice, or the name of its column; a task whose publisher counts otherwise adapts it. Left out: no
+    text, an empty choice, no label among labelled rows. Raises InputError for another label, or fewer than two choices.
     """
     values = record.values
     listed = values.get("choices") or [values[name] for name in LISTED if name in values]
@@ -66,6 +66,8 @@ def _text(value: Any) -> str:
 
 
 def _index(label: str, choices: Sequence[str]) -> int:
+    if label.lower() in LISTED[: len(choices)]:
+        return LISTED.index(label.lower())
     letters = [chr(ord("a") + number) for number in range(min(26, len(choices)))]
     if label.lower() in letters:
         return letters.index(label.lower())
@@ -103,7 +105,7 @@ def encode(batch: TextBatch, tokenizer: Tokenizer, max_length: int, template: In
     kept = np.fromiter(map(len, seconds), dtype=np.int64, count=len(seconds))
     per_row = [list(itertools.chain.from_iterable(seconds[a : a + n]))
                for a, n in zip(begins.tolist(), counts.tolist(), strict=True)]
-    ends = [np.cumsum(kept[a : a + n]) for a, n in zip(begins.tolist(), counts.tolist(), strict=True)]
+    ends = [np.cumsum(kept[a : a + n]).tolist() for a, n in zip(begins.tolist(), counts.tolist(), strict=True)]
     ids = pa.array(batch.ids, pa.int64())
     table = pa.table({
         "id": ids, "key": pa.array(batch.keys) if batch.keys else ids.cast(pa.string()),

@@ -58,6 +58,13 @@ class TextBatch:
         if key is not None:
             self.keys.append(key)
 
+    def extend(self, other: TextBatch) -> None:
+        """Append the rows of `other`."""
+        self.ids += other.ids
+        self.keys += other.keys
+        for name, values in other.columns.items():
+            self.columns[name] += values
+
     def pick(self, places: Sequence[int]) -> TextBatch:
         """The rows at these places of the batch."""
         return TextBatch([self.ids[at] for at in places],

@@ -15,6 +15,7 @@ from data_prep.shards.manifest import PLACEHOLDER
 from data_prep.tasks.task import Task
 
 BATCH_ROWS = 1024
+FEWEST_ROWS = 64  # of a last batch: kinds may draw from the other rows of a batch
 
 
 @dataclass
@@ -45,13 +46,15 @@ def content_sha256(hashes: Sequence[str]) -> str:
 def read_batches(
     records: Iterable[tuple[int, Record]], task: Task, skipped: Counter[str], where: str, language: str = ""
 ) -> Iterator[TextBatch]:
-    """Batches of at most `BATCH_ROWS` rows from (number, record) pairs; `skipped` counts rows left out, by reason.
+    """Batches of `BATCH_ROWS` rows from (number, record) pairs; `skipped` counts rows left out, by reason.
+
+    A last batch of fewer than `FEWEST_ROWS` is joined to the one before it.
 
     language: of the cell; records are told it.
 
     Raises InputError for a record that the kind refuses, naming `where` and its number.
     """
-    read, batch = named_kind(task.kind).read, TextBatch()
+    read, batch, waiting = named_kind(task.kind).read, TextBatch(), TextBatch()
     for number, record in records:
         try:
             values = record.values if task.adapt is None else task.adapt(dict(record.values))
@@ -63,9 +66,14 @@ def read_batches(
             skipped[row] += 1
             continue
         batch.add(*row)
+        if len(waiting) and len(batch) >= FEWEST_ROWS:
+            yield waiting
+            waiting = TextBatch()
         if len(batch) >= BATCH_ROWS:
-            yield batch
-            batch = TextBatch()
+            waiting, batch = batch, TextBatch()
+    if len(waiting):
+        waiting.extend(batch)
+        batch = waiting
     if len(batch):
         yield batch
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, zip_longest
 
 from data_prep.base.errors import InputError
 from data_prep.kinds.rows import GOLD_FIELDS, Record, TextBatch
@@ -16,7 +17,7 @@ from data_prep.shards.manifest import BLANK, WRONG_COLUMNS
 from data_prep.sources.batches import Content, read_batches
 from data_prep.sources.columns import Columns
 from data_prep.sources.layouts import CellSource
-from data_prep.sources.lines import BYTE_ORDER_MARK, read_rows
+from data_prep.sources.lines import BYTE_ORDER_MARK, read_lines, read_rows
 from data_prep.sources.retrieval import (
     aligned_lines,
     answer_sentences,
@@ -52,6 +53,40 @@ def _lines(
     for row, line in enumerate(lines):
         content.rows = row + 1
         yield row + 1, Record(row, {"texts": line.split("\t")})
+
+
+def _line_pairs(
+    source: CellSource, task: Task, skipped: Counter[str], content: Content
+) -> Iterator[tuple[int, Record]]:
+    """(line number, record) of two files of which line i of one translates line i of the other.
+
+    Raises InputError for files of unequal length.
+    """
+    lines = zip_longest(*(read_lines(file, content.new_hash()) for file in source.files))
+    for row, texts in enumerate(lines):
+        if None in texts:
+            short = source.files[texts.index(None)]
+            raise InputError(f"{short}: {row} lines, {source.files[texts[0] is None].name} has more; they are "
+                             "translations of each other line by line: get both again")
+        content.rows = row + 1
+        yield row + 1, Record(row, {"texts": list(texts)})
+
+
+def _labels_beside_jsonl(
+    source: CellSource, task: Task, skipped: Counter[str], content: Content
+) -> Iterator[tuple[int, Record]]:
+    """(line number, record) of JSON Lines whose labels stand in a file of their own, the first, line by line.
+
+    Raises InputError for files of unequal length.
+    """
+    labels = [line.strip() for line in read_rows(source.files[0], content.new_hash())]
+    table = replace(source, files=source.files[1:], layout=replace(source.layout, format="jsonl", parts=()))
+    for line, record in _table_rows(table, task, skipped, content):
+        if record.row < len(labels):
+            yield line, record._replace(values={**record.values, "label": labels[record.row]}, labelled=True)
+    if content.rows != len(labels):
+        raise InputError(f"{source.files[0]}: {len(labels)} labels, {source.files[1].name} has {content.rows} rows; "
+                         "get both again")
 
 
 def _table_rows(
@@ -118,6 +153,8 @@ FORMATS: dict[str, Callable[[CellSource, Task, Counter[str], Content], Iterator[
     "tsv": _table_rows,
     "csv": _table_rows,
     "jsonl": _table_rows,
+    "labels_beside_jsonl": _labels_beside_jsonl,
+    "line_pairs": _line_pairs,
     "aligned_lines": aligned_lines,
     "unaligned_lines": unaligned_lines,
     "identified_lines": identified_lines,

@@ -129,7 +129,8 @@ def _in_order(files: Sequence[Path], layout: Layout, language: str) -> tuple[Pat
     if not layout.parts:
         return tuple(files)
     found = {file.suffix[1:]: file for file in files}
-    names = [part.format(language=language) for part in layout.parts]
+    first, _, second = language.partition("_")
+    names = [part.format(language=language, first=first, second=second) for part in layout.parts]
     if missing := [name for name in names if name not in found and name != GOLD_PART]:
         raise InputError(f"{files[0].with_suffix('')}.{missing[0]} is missing beside {files[0].name}; a cell is made "
                          f"of the files {', '.join(names)}")

@@ -5,8 +5,14 @@ from __future__ import annotations
 from data_prep.tasks.afrixnli import AFRIXNLI
 from data_prep.tasks.americasnli import AMERICASNLI
 from data_prep.tasks.anli import ANLI
+from data_prep.tasks.belebele import BELEBELE
+from data_prep.tasks.bitext import BITEXT
 from data_prep.tasks.bucc import BUCC
 from data_prep.tasks.ccg import CCG
+from data_prep.tasks.commonsenseqa import COMMONSENSEQA
+from data_prep.tasks.copa import COPA
+from data_prep.tasks.cosmosqa import COSMOSQA
+from data_prep.tasks.hellaswag import HELLASWAG
 from data_prep.tasks.indicxnli import INDICXNLI
 from data_prep.tasks.lareqa import LAREQA
 from data_prep.tasks.masakhaner2 import MASAKHANER2
@@ -24,6 +30,7 @@ from data_prep.tasks.qqp import QQP
 from data_prep.tasks.sib200 import SIB200
 from data_prep.tasks.sick import SICK
 from data_prep.tasks.sick_relatedness import SICK_RELATEDNESS
+from data_prep.tasks.siqa import SIQA
 from data_prep.tasks.snli import SNLI
 from data_prep.tasks.squad import SQUAD
 from data_prep.tasks.squad2 import SQUAD2
@@ -34,14 +41,17 @@ from data_prep.tasks.stsb import STSB
 from data_prep.tasks.task import Task
 from data_prep.tasks.tatoeba import TATOEBA
 from data_prep.tasks.text import TEXT
+from data_prep.tasks.translation_ranking import TRANSLATION_RANKING
 from data_prep.tasks.tydiqa import TYDIQA
 from data_prep.tasks.udpos import UDPOS
 from data_prep.tasks.uner import UNER
 from data_prep.tasks.wpr import WPR
+from data_prep.tasks.xcopa import XCOPA
 from data_prep.tasks.xglue_ner import XGLUE_NER
 from data_prep.tasks.xglue_pos import XGLUE_POS
 from data_prep.tasks.xnli import XNLI
 from data_prep.tasks.xquad import XQUAD
+from data_prep.tasks.xstorycloze import XSTORYCLOZE
 
 TASKS: dict[str, Task] = {
     "xnli": XNLI,
@@ -74,6 +84,16 @@ TASKS: dict[str, Task] = {
     "sts22": STS22,
     "wpr": WPR,
     "text": TEXT,
+    "bitext": BITEXT,
+    "translation_ranking": TRANSLATION_RANKING,
+    "xcopa": XCOPA,
+    "copa": COPA,
+    "siqa": SIQA,
+    "hellaswag": HELLASWAG,
+    "cosmosqa": COSMOSQA,
+    "commonsenseqa": COMMONSENSEQA,
+    "belebele": BELEBELE,
+    "xstorycloze": XSTORYCLOZE,
     "tatoeba": TATOEBA,
     "bucc": BUCC,
     "lareqa": LAREQA,

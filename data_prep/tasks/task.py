@@ -32,8 +32,9 @@ class Layout:
     no header line, else alternatives of header names, or of keys of a JSON object (dots lead into nested ones). `key`
     is the column with the publisher's name of a row, the same in every language; it may be missing. `language_column`
     holds the language of each row, if one file has the rows of all. `parts` are the endings of the files that make one
-    cell, in the order of reading, if it has several (`{language}` is filled in); of these `GOLD_PART` may be missing.
-    `more_columns`: of a table without a header, columns may stand behind those that are read.
+    cell, in the order of reading, if it has several (`{language}`, and `{first}` and `{second}` of a pair of languages,
+    are filled in); of these `GOLD_PART` may be missing. `more_columns`: of a table without a header, columns may stand
+    behind those that are read.
     """
 
     pattern: str

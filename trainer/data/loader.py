@@ -26,16 +26,13 @@ from trainer.data import sampler
 from trainer.data.collate import collate
 from trainer.data.scratch import open_near
 from trainer.kinds import KINDS, Kind, Masking, named_kind
-from trainer.kinds.batch import Batch
-from trainer.kinds.languages import language_number
+from trainer.kinds.batch import CELL_SHIFT, PART_SHIFT, Batch
+from trainer.kinds.languages import language_number, languages_of_texts
 from trainer.kinds.tokens import Tokens, tokens_of
 
 # Letters as in manifests, and `*`; no dots, so that a cell lies below the root.
 CELL_PATTERN = re.compile(r"[A-Za-z0-9_+*-]+(/[A-Za-z0-9_+*-]+){2}")
 BUILD_OR_NAME = "build it with `python -m data_prep build`, or name another folder of shards with --data.shards"
-# An example's key is (cell number << 40) + row id, and of the windows or choices of a row + (their number << 30):
-# unique in a run, the same in every process.
-CELL_SHIFT, PART_SHIFT = 40, 30
 
 
 class Examples(Dataset[Batch]):
@@ -52,8 +49,9 @@ class Examples(Dataset[Batch]):
         self.pad_to = pad_to
         self.kind: Kind = named_kind(cells[0].manifest.kind)
         self.masking = masking
-        numbers = np.array([language_number(cell.manifest.language) for cell in cells], dtype=np.int64)
-        self.languages = np.stack([numbers, numbers], axis=1)  # of first and second texts, by cell
+        pairs = [languages_of_texts(cell.manifest.language) for cell in cells]
+        # of first and second texts, by cell
+        self.languages = np.array([[language_number(code) for code in pair] for pair in pairs], dtype=np.int64)
         if self.kind.mask is not None and masking is None:
             raise ValueError(f"examples of kind {cells[0].manifest.kind} are masked at random, found no masking")
         self.starts = np.cumsum([0] + [len(cell) for cell in cells])

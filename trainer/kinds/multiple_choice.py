@@ -89,4 +89,5 @@ def serialise(predicted_N: Array, rows: Rows, manifest: Manifest, path: Path) ->
 
 KIND = Kind(
     "AutoModelForMultipleChoice", targets, logits, losses, loss_count, kl_sum, decode, gold, serialise, outputs=1,
-    sequences=sequences, metrics=("accuracy",), columns=("first_ids", "second_ids", "ends", "label"))
+    sequences=sequences, one_prediction=True, metrics=("accuracy",),
+    columns=("first_ids", "second_ids", "ends", "label"))

@@ -52,7 +52,7 @@ class Meter:
 
     def add_batch(self, batch: Batch) -> None:
         """Count the examples, tokens and padding of a batch that is still on the CPU."""
-        self.examples += batch.input_ids.shape[0]
+        self.examples += batch.rows
         self.tokens += int(batch.attention_mask.sum())
         self.padded_tokens += batch.input_ids.numel()
 

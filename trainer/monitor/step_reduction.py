@@ -14,6 +14,7 @@ from torch import Tensor
 from trainer.distributed.collectives import all_reduce_sum_async, gather_objects
 from trainer.distributed.preemption import STOP_SIGNALS
 from trainer.distributed.ranks import Ranks
+from trainer.kinds.batch import PARTS
 
 
 @dataclass
@@ -46,5 +47,6 @@ class StepReduction:
         return sum(sums[::2]) / max(1.0, sum(sums[1::2])), stops > 0
 
     def example_ids(self) -> list[list[int]]:
-        """Ids of the global batch, by rank; every rank must call it."""
-        return gather_objects([int(i) for ids in self._example_ids for i in ids.tolist()], self._ranks)
+        """Ids of the global batch, by rank, one for all inputs of a row; every rank must call it."""
+        ids = dict.fromkeys(int(i) & ~PARTS for ids in self._example_ids for i in ids.tolist())
+        return gather_objects(list(ids), self._ranks)
