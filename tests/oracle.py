@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy import stats
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from tests.encoder_sites import added, inputs_of, output_of, site_module
 from trainer.config import Recipe
@@ -67,7 +68,7 @@ class Step:
     def __init__(self, model: Any, batch: Batch, recipe: Recipe, epsilon: float, update: int) -> None:
         self.model, self.batch, self.recipe, self.epsilon, self.update = model, batch, recipe, epsilon, update
         self.s = recipe.robust
-        self.finds_spans = "start" in batch.targets
+        self.finds_spans, self.has_choices = "start" in batch.targets, "examples" in batch.targets
         every_B = torch.cat([batch.targets["start"], batch.targets["end"]]) if self.finds_spans \
             else batch.targets["labels"]
         self.known_B = every_B >= 0
@@ -83,10 +84,16 @@ class Step:
         """
         module = site_module(self.model, getattr(self.s, "site", "word_embeddings"))
         with nullcontext() if delta is None else added(module, delta):
-            return self.rows_of(self.model(**inputs_of(self.model, self.batch)))
+            inputs = inputs_of(self.model, self.batch)
+            if self.has_choices:
+                inputs = {name: value.unsqueeze(1) for name, value in inputs.items()}
+            return self.rows_of(self.model(**inputs))
 
     def rows_of(self, output: Any) -> torch.Tensor:
         """One row of logits per prediction, of a model's output."""
+        if self.has_choices:  # any number per example, scored one by one
+            of_examples = output.logits.view(-1).split(self.batch.targets["examples"].bincount().tolist())
+            return pad_sequence(of_examples, batch_first=True, padding_value=float("-inf"))
         if not self.finds_spans:
             logits: torch.Tensor = output.logits
             return logits

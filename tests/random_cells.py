@@ -90,6 +90,19 @@ def _tagging(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> 
     return {"labels": TAGS, "metric": "span_f1"}
 
 
+def _choices(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> dict[str, Any]:
+    """Two to four choices: a row's second text, and those of the rows behind it; inputs of 24 tokens or less."""
+    firsts, seconds, rows = batch["first_ids"], batch["second_ids"], len(batch["id"])
+    choices = [[seconds[(row + n) % rows] for n in range(2 + row % 3)] for row in range(rows)]
+    batch["second_ids"] = [np.concatenate(of_row) for of_row in choices]
+    batch["ends"] = [np.cumsum([len(choice) for choice in of_row]) for of_row in choices]
+    batch["label"] = np.array([int(a[0]) % len(of_row) if labelled else -1
+                               for a, of_row in zip(firsts, choices, strict=True)])
+    longest = [len(a) + max(map(len, of_row)) for a, of_row in zip(firsts, choices, strict=True)]
+    batch["length"] = np.array(longest, dtype=np.int32) + template.frames[1].specials
+    return {"labels": [], "metric": "accuracy"}
+
+
 BY_KIND: dict[str, Callable[[dict[str, Any], bool, InputTemplate], dict[str, Any]]] = {
     "pair": _pair,
     "mlm": _mlm,
@@ -98,6 +111,8 @@ BY_KIND: dict[str, Callable[[dict[str, Any], bool, InputTemplate], dict[str, Any
     "tagging": _tagging,
     "regression": _regression,
     "ranking": _ranking,
+    "multiple_choice": _choices,
+    "translation_ranking": _choices,
 }
 """(batch with its texts, labelled, template) -> fields of the manifest; adds the kind's columns to the batch."""
 

@@ -7,7 +7,8 @@ sentences of a batch; here they are part of the row, so that training does not d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -43,27 +44,31 @@ def encode(batch: TextBatch, tokenizer: Tokenizer, max_length: int, template: In
     """Columns of `multiple_choice`: the translation among `NEGATIVES` other targets, in a drawn order.
 
     Negatives come from the same batch of rows, which are neighbours in the file, by a draw that is a function of the
-    row's number. A target that is spelt like the translation, or translates the same source, is none.
+    row's number. A translation of the same source elsewhere in the batch is none.
     """
+    translations = defaultdict[str, set[str]](set)
+    for source, target in zip(batch["source"], batch["target"], strict=True):
+        translations[source].add(target)
     rows = TextBatch(batch.ids, {"first": [], "choices": [], "label": []}, batch.keys)
-    for at, row in enumerate(batch.ids):
-        choices, label = _candidates(batch, at, np.random.Generator(np.random.Philox(key=SEED, counter=row)))
-        for name, value in (("first", batch["source"][at]), ("choices", choices), ("label", label)):
-            rows.columns[name].append(value)
+    for row, source, target in zip(batch.ids, batch["source"], batch["target"], strict=True):
+        draw = np.random.Generator(np.random.Philox(key=SEED, counter=row))
+        chosen = [target, *_negatives(batch["target"], translations[source], draw)]
+        if len(chosen) == 1:
+            raise InputError(f"row {row}: no other translation to rank {target[:80]!r} against; give a file with more "
+                             "sentences")
+        order = draw.permutation(len(chosen)).tolist()
+        rows["first"].append(source)
+        rows["choices"].append([chosen[place] for place in order])
+        rows["label"].append(order.index(0))
     return multiple_choice.encode(rows, tokenizer, max_length, template)
 
 
-def _candidates(batch: TextBatch, at: int, draw: np.random.Generator) -> tuple[list[str], int]:
-    """(targets to rank, index of the translation). Raises InputError where no other target is to be had."""
-    sources, targets = batch["source"], batch["target"]
-    chosen = [targets[at]]
-    for other in draw.permutation(len(targets)).tolist():
-        if targets[other] not in chosen and sources[other] != sources[at]:
-            chosen.append(targets[other])
-        if len(chosen) > NEGATIVES:
+def _negatives(targets: Sequence[str], right: Container[str], draw: np.random.Generator) -> list[str]:
+    """Up to `NEGATIVES` different targets that are not `right`, in the order of the draw."""
+    found: list[str] = []
+    for at in draw.permutation(len(targets)).tolist():
+        if targets[at] not in right and targets[at] not in found:
+            found.append(targets[at])
+        if len(found) == NEGATIVES:
             break
-    if len(chosen) == 1:
-        raise InputError(f"row {batch.ids[at]}: no other translation to rank {targets[at][:80]!r} against; give a file "
-                         "with more sentences")
-    order = draw.permutation(len(chosen)).tolist()
-    return [chosen[one] for one in order], order.index(0)
+    return found

@@ -145,13 +145,13 @@ def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_recipes(
-    root: Path, model: str, template: InputTemplate = PLAIN, updates: int = UPDATES,
+    root: Path, model: str, template: InputTemplate = PLAIN, updates: int = UPDATES, kind: str = "pair",
 ) -> tuple[list[object], Path]:
     """(case that trains the start, recipe of the cases) of the random model that `model` describes, with shards.
 
     A fresh model says 1/3 to everything and feels no method: the cases start from one that has learnt a little.
     """
-    write_random_cell(root / "shards", "xnli/train/en", 60, template=template)
+    write_random_cell(root / "shards", "xnli/train/en", 60, template=template, kind=kind)
     write_random_cell(root / "shards", "squad/train/en", 60, kind="span_qa", template=template)
     common = (f"output: {root / 'runs'}\nseed: 7\ndata: {{shards: {root / 'shards'}, train: [xnli/train/en]}}\n"
               f"batch: {{size: {BATCH}}}\nlogging: {{every_steps: 1}}\n"

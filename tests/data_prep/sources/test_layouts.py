@@ -46,7 +46,8 @@ def test_codes_with_a_script_or_a_region_are_languages(tmp_path: Path) -> None:
                                                  "test/zh_Hans"]
     lay(tmp_path / "text", **{"zh-Hans.txt": "x\n", "en-de.txt": "x\n", "test-en-de.txt": "x\n"})
     assert cells("text", tmp_path / "text") == ["train/zh_Hans"]
-    assert unread("text", tmp_path / "text") == "not read for text: 2 files: en-de.txt, test-en-de.txt"
+    assert unread("text", tmp_path / "text") == (
+        "not read for text: 2 files: en-de.txt, test-en-de.txt (read by other tasks: bitext 2, translation_ranking 2)")
 
 
 def test_files_that_nothing_reads_are_named(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ NAMES = {
     "xlm": "lang_emb",
 }
 
-OUTPUTS = {"pair": 3, "mlm": 60, "span_qa": 2, "tagging": 3, "regression": 1, "ranking": 1}
+OUTPUTS = {"pair": 3, "mlm": 60, "span_qa": 2, "tagging": 3, "regression": 1, "ranking": 1, "multiple_choice": 1,
+           "translation_ranking": 1}
 """Rows of the output layer: of three labels or tags, of the vocabulary, of start and end, of a score."""
 TOKEN_LOGITS = {"span_qa"}
 """Kinds with logits for every token."""
@@ -37,6 +38,7 @@ def model_of(family: Family, kind: str, size: str = "tiny", **settings: Any) -> 
     config = family.random_config(size, 60, 24, pad_id=1, **settings)
     with torch.device("meta"):
         auto_class: Any = family.auto_class(KINDS[kind].head)
+        config.num_labels = KINDS[kind].outputs or config.num_labels
         return auto_class.from_config(config)
 
 
