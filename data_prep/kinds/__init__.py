@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from data_prep.base.errors import InputError
-from data_prep.kinds import mlm, multiple_choice, pair, ranking, regression, retrieval, span_qa, tagging, translation_ranking
+from data_prep.kinds import (
+    mlm,
+    multiple_choice,
+    pair,
+    ranking,
+    regression,
+    retrieval,
+    span_qa,
+    tagging,
+    translation_ranking,
+)
 from data_prep.kinds.kind import Kind
 
 KINDS: dict[str, Kind] = {

@@ -10,7 +10,8 @@ from __future__ import annotations
 from data_prep.tasks.task import Layout, Task
 
 # codes of the two languages, perhaps behind the split or the name of a corpus; without a split it is for training
-CODES = r"(?:.*/)?(?:(?P<split>train|dev|test)[.-]|[^/]*\.)?(?P<language>(?P<first>[a-z]{2,3})-(?P<second>[a-z]{2,3}))"
+CODES = (r"(?:.*/)?(?:(?P<split>train|dev|test)[.-]|[^/]*\.)?"
+         r"(?P<language>(?P<first>(?!dev|val)[a-z]{2,3})-(?P<second>[a-z]{2,3}))")
 LAYOUTS = (
     Layout(rf"{CODES}\.(?:(?P=first)|(?P=second))", "tatoeba.deu-eng.deu", split="train", format="line_pairs",
            columns={}, parts=("{first}", "{second}")),
