@@ -144,3 +144,17 @@ def test_built_cells_know_whether_they_have_gold(tmp_path: Path, tokenizer_folde
     shown = capsys.readouterr().out
     assert "query     matches none\n" in shown
     assert "candidate matches 1\n" in shown
+
+
+def test_own_data(tmp_path: Path, tokenizer_folder: Path) -> None:
+    rows = ["id\tsentence\twhich\trelevant", "q1\tHund\tquery\tc1 c2", "q2\tKatze\tquery\tc2", "c1\tdog\tcandidate\t",
+            "c2\tanimal\tcandidate\t"]
+    lay(tmp_path, **{"mine.tsv": "".join(f"{row}\n" for row in rows)})
+    columns = "text=sentence,side=which,matches=relevant,key=id"
+    assert main(["build", "mine", "--kind", "retrieval", "--source", str(tmp_path / "mine.tsv"), "--columns", columns,
+                 "--metric", "mean_average_precision", "--languages", "de", "--splits", "test", "--tokenizer",
+                 str(tokenizer_folder), "--out", str(tmp_path / "shards")]) == 0
+    cell = open_cell(tmp_path / "shards/mine/test/de")
+    assert (cell.manifest.has_labels, cell.manifest.metric) == (True, "mean_average_precision")
+    assert cell.table["key"].to_pylist() == ["q1", "q2", "c1", "c2"]
+    assert cell.table["matches"].to_pylist() == [["c1", "c2"], ["c2"], [""], [""]]
