@@ -81,4 +81,6 @@ def test_the_threshold_is_the_best_of_all() -> None:
         kept = scores >= threshold
         assert 2 * (right & kept).sum() / (kept.sum() + gold) == max(f1)
     assert search.best_threshold(np.array([0.9, 0.5]), np.array([True, False]), 1) == pytest.approx(0.7)
+    tied = search.best_threshold(np.array([0.9, 0.5, 0.5, 0.5, 0.5]), np.array([True, True, False, False, False]), 2)
+    assert tied == pytest.approx(0.7), "of equal scores all are kept, or none"
     assert search.best_threshold(np.array([0.9]), np.array([False]), 1) == np.inf
