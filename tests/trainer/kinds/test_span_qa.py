@@ -164,7 +164,7 @@ def windows(nullable: int, answers: list[str]) -> pa.Table:
     (0, spans(9, (0, 1, 3.0)), spans(9, (0, 1, 2.0)), "ab cd"),
     (1, spans(9, (0, 0, 1.0)), spans(1.5, (1, 1, 2.0)), "ef"), (1, spans(9, (0, 0, 1.0)), spans(2.0, (1, 1, 2.0)), ""),
     (0, spans(9), spans(9), ""), (1, spans(np.nan, (0, 0, np.nan)), spans(np.nan), ""),
-], ids=str)
+], ids=["best window", "first window", "some answer", "no answer", "no span", "diverged"])
 def test_windows_are_joined(nullable: int, first: Any, second: Any, expected: str) -> None:
     predicted = np.stack([first, second, spans(-9, (1, 1, 5.0), (2, 2, 4.0))])
     texts, answers = join(predicted, np.zeros(3), windows(nullable, ["a", "b"]))
