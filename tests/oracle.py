@@ -70,8 +70,8 @@ class Step:
         self.s = recipe.robust
         self.finds_spans, self.has_choices = "start" in batch.targets, "examples" in batch.targets
         every_B = torch.cat([batch.targets["start"], batch.targets["end"]]) if self.finds_spans \
-            else batch.targets["labels"]
-        self.known_B = every_B >= 0
+            else batch.targets["scores"] if "scores" in batch.targets else batch.targets["labels"]
+        self.known_B = every_B > -1
         self.gold_B = every_B[self.known_B]
         self.m = batch.content_mask.unsqueeze(-1).float()
         self.width = model.config.hidden_size
@@ -111,7 +111,13 @@ class Step:
 
     def loss(self, delta: torch.Tensor | None = None) -> torch.Tensor:
         """Mean cross-entropy over the global batch."""
-        return functional.cross_entropy(self.logits(delta), self.gold_B)
+        return self.fit(self.logits(delta))
+
+    def fit(self, logits: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy of these logits, or mean squared error of the only one."""
+        if logits.shape[-1] == 1:
+            return functional.mse_loss(logits[:, 0], self.gold_B)
+        return functional.cross_entropy(logits, self.gold_B)
 
     def zero(self) -> torch.Tensor:
         return torch.zeros(*self.batch.input_ids.shape, self.width)
@@ -147,6 +153,8 @@ class Step:
 
 def _kl(p_logits: torch.Tensor, q_logits: torch.Tensor) -> torch.Tensor:
     """Mean over predictions of sum_c p log(p / q)."""
+    if p_logits.shape[-1] == 1:  # of normal distributions of variance 1
+        return 0.5 * (p_logits - q_logits).square().mean()
     p, q = p_logits.log_softmax(-1), q_logits.log_softmax(-1)
     return (p.exp() * (p - q)).sum(-1).mean()
 
@@ -195,7 +203,7 @@ def _smart(t: Step) -> torch.Tensor:
     delta = t.climb(t.start("gaussian"), lambda d: divergence(fixed, t.logits(d)), t.s.ascent_steps)
     with torch.no_grad():
         averaged = t.rows_of(torch.func.functional_call(t.model, t.average, (), inputs_of(t.model, t.batch)))
-    return (functional.cross_entropy(clean, t.gold_B) + t.s.smoothness_weight * divergence(clean, t.logits(delta))
+    return (t.fit(clean) + t.s.smoothness_weight * divergence(clean, t.logits(delta))
             + t.s.bregman_weight * divergence(averaged, clean))
 
 

@@ -66,8 +66,9 @@ VARIANTS = {
     "frozen": {"model.freeze_word_embeddings": "true"},
     "overlap": {},  # the shipped configuration with overlap_comm the other way
     "span_qa": {"data.train": "[squad/train/en]"},
+    "regression": {"data.train": "[stsb/train/en]"},
 }
-KINDS = ("span_qa",)
+KINDS = ("span_qa", "regression")
 """Variants that train another kind of task, which the oracle does too."""
 
 
@@ -153,6 +154,7 @@ def write_recipes(
     """
     write_random_cell(root / "shards", "xnli/train/en", 60, template=template, kind=kind)
     write_random_cell(root / "shards", "squad/train/en", 60, kind="span_qa", template=template)
+    write_random_cell(root / "shards", "stsb/train/en", 60, kind="regression", template=template)
     common = (f"output: {root / 'runs'}\nseed: 7\ndata: {{shards: {root / 'shards'}, train: [xnli/train/en]}}\n"
               f"batch: {{size: {BATCH}}}\nlogging: {{every_steps: 1}}\n"
               "evaluation: {every_steps: 100}\ncheckpoint: {every_steps: 100}\n")
