@@ -7,7 +7,7 @@ from data_prep.base.cli import LazyCommand
 COMMANDS: dict[str, LazyCommand] = {
     "tasks": LazyCommand(
         "data_prep.listing:tasks",
-        "List the tasks: kind, metric, labels, languages, and where the hub has them; and the suites."),
+        "List the tasks by kind, and the suites; with NAME, all about one task or suite."),
     "tokenizer": LazyCommand(
         "data_prep.tokenizer:tokenizer",
         "Train a SentencePiece tokenizer on text files and save it as an XLM-R tokenizer."),

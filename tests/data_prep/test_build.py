@@ -407,3 +407,14 @@ def test_tasks_lists_every_task(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     for name in ("xnli", "mnli", "pawsx", "sick", "mrpc", "text", "accuracy", "perplexity", "pair", "mlm"):
         assert name in printed
+
+
+def test_tasks_shows_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks", "xnli"]) == 0
+    printed = capsys.readouterr().out
+    assert "contradiction, entailment, neutral" in printed
+    assert "train-en.tsv" in printed
+    assert main(["tasks", "xglue"]) == 0
+    assert "xglue_pos" in capsys.readouterr().out
+    assert main(["tasks", "xnly"]) == 2
+    assert "no task or suite 'xnly'" in capsys.readouterr().err
