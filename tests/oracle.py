@@ -73,6 +73,7 @@ class Step:
             else batch.targets["scores"] if "scores" in batch.targets else batch.targets["labels"]
         self.known_B = every_B > -1
         self.gold_B = every_B[self.known_B]
+        self.words = batch.targets.get("words")  # positions, where there is a label per word, not per row
         self.m = batch.content_mask.unsqueeze(-1).float()
         self.width = model.config.hidden_size
         self.average: dict[str, torch.Tensor] = {}
@@ -94,6 +95,8 @@ class Step:
         if self.has_choices:  # any number per example, scored one by one
             of_examples = output.logits.view(-1).split(self.batch.targets["examples"].bincount().tolist())
             return pad_sequence(of_examples, batch_first=True, padding_value=float("-inf"))
+        if self.words is not None:
+            return torch.cat([row[words[words >= 0]] for row, words in zip(output.logits, self.words, strict=True)])
         if not self.finds_spans:
             logits: torch.Tensor = output.logits
             return logits

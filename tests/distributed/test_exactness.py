@@ -67,8 +67,9 @@ VARIANTS = {
     "overlap": {},  # the shipped configuration with overlap_comm the other way
     "span_qa": {"data.train": "[squad/train/en]"},
     "regression": {"data.train": "[stsb/train/en]"},
+    "tagging": {"data.train": "[udpos/train/en]"},
 }
-KINDS = ("span_qa", "regression")
+KINDS = ("span_qa", "regression", "tagging")
 """Variants that train another kind of task, which the oracle does too."""
 
 
@@ -155,6 +156,7 @@ def write_recipes(
     write_random_cell(root / "shards", "xnli/train/en", 60, template=template, kind=kind)
     write_random_cell(root / "shards", "squad/train/en", 60, kind="span_qa", template=template)
     write_random_cell(root / "shards", "stsb/train/en", 60, kind="regression", template=template)
+    write_random_cell(root / "shards", "udpos/train/en", 60, kind="tagging", template=template)
     common = (f"output: {root / 'runs'}\nseed: 7\ndata: {{shards: {root / 'shards'}, train: [xnli/train/en]}}\n"
               f"batch: {{size: {BATCH}}}\nlogging: {{every_steps: 1}}\n"
               "evaluation: {every_steps: 100}\ncheckpoint: {every_steps: 100}\n")
