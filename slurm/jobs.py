@@ -76,13 +76,16 @@ def training(kind: str) -> Callable[[Sequence[str], Path], Work]:
 
 
 def evaluate(words: Sequence[str], runs: Path) -> Work:
-    """RUN --tasks ... [--languages en,de,sw]: an element of an array per language, or (--generalized) per task."""
+    """RUN --tasks ... [--languages en,de,sw]: an element of an array per language, or (--generalized) per task;
+    or RUN --suite NAME, a single job."""
     plain, flags = _check_trainer_command("evaluate", words)
+    if "tasks" not in flags and "suite" not in flags:
+        raise InputError("evaluate: missing tasks; name --tasks, or a --suite")
     # As in evaluate.sbatch: pairs of languages need all languages in one job.
     by_task = "languages" not in flags or any(word.startswith("--generalized") for word in words)
-    listed = flags["tasks"] if by_task else flags["languages"]
+    elements = None if "suite" in flags else len(flags["tasks" if by_task else "languages"].split(","))
     run = Path(plain[0] if plain else flags["run"])
-    return Work("evaluate", f"evaluate-{run.name}", run, words, elements=len(listed.split(",")),
+    return Work("evaluate", f"evaluate-{run.name}", run, words, elements=elements,
                 needs=[run / run_dir.RECORD])
 
 

@@ -66,7 +66,7 @@ def read_batches(
             skipped[row] += 1
             continue
         batch.add(*row)
-        if len(waiting) and len(batch) >= FEWEST_ROWS:
+        if len(waiting) and len(batch) >= min(FEWEST_ROWS, BATCH_ROWS):
             yield waiting
             waiting = TextBatch()
         if len(batch) >= BATCH_ROWS:

@@ -63,6 +63,8 @@ def evaluate(
     --smoothing.site (default: the run's robust.site) with standard deviation S per coordinate, a length at the site.
     Also --smoothing.alpha (0.001), .selection_samples (100), .seed (0). Classification only, without --generalized.
     """
+    if tasks is None and suite is None:
+        raise InputError("evaluate: missing tasks; name --tasks (with --languages, --splits), or a --suite")
     folder = Path(run)
     record = read_finished(folder, failed=True)
     check_precision(precision)
@@ -71,7 +73,7 @@ def evaluate(
     if (ranks := find_ranks()).world_size > 1:
         raise InputError(f"evaluate runs in one process, found {ranks.world_size} ranks; start it without a launcher, "
                          "several at once with --languages each")
-    if (tasks is None) == (suite is None) or (suite is not None and (languages is not None or splits != "test")):
+    if suite is not None and (tasks is not None or languages is not None or splits != "test"):
         raise InputError("name either --tasks (with --languages, --splits) or a --suite, whose cells are known")
     chosen = named_suite(suite) if suite is not None else None
     settings = read_settings(smoothing, folder)

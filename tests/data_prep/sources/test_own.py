@@ -162,7 +162,8 @@ OWN: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
     "span_qa": ([{"question": "who runs ?", "context": "the dog runs",
                   "answers": {"text": ["the dog"], "answer_start": [0]}}], []),
     "multiple_choice": ([{"premise": "the dog", "question": "runs ?", "choices": ["yes", "no"], "label": 1}], []),
-    "translation_ranking": ([{"source": "the dog", "target": "der Hund"}] * 4, []),
+    "translation_ranking": ([
+        {"source": f"the dog {name}", "target": f"der Hund {name}"} for name in "abcd"], []),
 }
 
 

@@ -386,7 +386,7 @@ def test_a_suite_is_every_cell_that_fits(pair: Path, root: Path, tmp_path: Path,
 
 
 @pytest.mark.parametrize(("flags", "message"), [
-    ({}, "name either --tasks"), ({"tasks": "xnli", "suite": "xtreme"}, "name either --tasks"),
+    ({}, "missing tasks"), ({"tasks": "xnli", "suite": "xtreme"}, "name either --tasks"),
     ({"suite": "xtreme", "languages": "en"}, "name either --tasks"),
     ({"suite": "glue"}, "one of xtreme, xtreme_r, xglue"),
     ({"suite": "xglue", "shards": "elsewhere"}, "elsewhere: no cell of the suite that the run could be evaluated on"),

@@ -87,7 +87,7 @@ LAYER = "roberta.encoder.layer.1.output.dense.bias"
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda weights: weights.pop(LAYER), f"1 encoder weights are missing, e.g. {LAYER}"),
-    (lambda weights: weights.update({"roberta.pooler.dense.bias": torch.zeros(2)}), "no place here, e.g. roberta.poo"),
+    (lambda weights: weights.update({"roberta.adapter.bias": torch.zeros(2)}), "no place here, e.g. roberta.ada"),
     (lambda weights: weights.update({LAYER: torch.zeros(3)}), rf"{LAYER} has shape \(3,\), expected \(64,\)"),
 ], ids=["missing", "extra", "misshaped"])
 @pytest.mark.parametrize("how", ["init_from", "model.name"])
@@ -183,6 +183,6 @@ def test_gradient_checkpointing_changes_nothing(recipe: Path) -> None:
 def test_a_kind_whose_head_the_family_lacks_is_refused(
     recipe: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(KINDS, "pair", replace(KINDS["pair"], head="AutoModelForMultipleChoice"))
+    monkeypatch.setitem(KINDS, "pair", replace(KINDS["pair"], head="AutoModelForNextSentencePrediction"))
     with pytest.raises(InputError, match="xlm-roberta has no head for tasks of kind pair; its heads: AutoModelFor"):
         build_model(load_recipe(str(recipe)), manifest, 24)
