@@ -196,8 +196,9 @@ def test_folders_that_no_script_can_name_are_refused(
 
 @pytest.mark.parametrize(("flags", "elements"), [
     ("--tasks xnli,pawsx --languages en,de,sw", 3), ("--tasks xnli,pawsx", 2), ("--tasks=xnli", 1),
-    ("--tasks xnli --languages en,de,sw --generalized", 1), ("--tasks xnli --languages=en,de --nogeneralized", 2)])
-def test_an_evaluation_is_shared_out(flags: str, elements: int) -> None:
+    ("--tasks xnli --languages en,de,sw --generalized", 1), ("--tasks xnli --languages=en,de --nogeneralized", 2),
+    ("--suite xtreme", None)])
+def test_an_evaluation_is_shared_out(flags: str, elements: int | None) -> None:
     for words in (["runs/x", *flags.split()], [*flags.split(), "runs/x"]):  # a switch takes no word
         work = KINDS["evaluate"](words, Path("runs"))
         assert (work.elements, work.home) == (elements, Path("runs/x"))
