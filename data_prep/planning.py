@@ -124,7 +124,7 @@ def is_done(plan: Plan, console: Console) -> bool:
         raise InputError(f"{plan.path} is finished from other content of {plan.draft.source} (sha256 "
                          f"{there.source_sha256[:12]} then, {content[:12]} now); add --overwrite, or choose another "
                          "--out")
-    console.print(f"skipped  {plan.path} (finished, {there.rows:,} rows)", soft_wrap=True)
+    console.print(f"skipped  {plan.path} (finished, {there.extent})", soft_wrap=True)
     return True
 
 

@@ -51,7 +51,7 @@ def verify(folder: str) -> None:
             broken.append(str(error))
             console.print(f"[red]BAD[/red]  {escape(str(path))}: {escape(str(error))}", soft_wrap=True)
             continue
-        console.print(f"ok   {escape(str(path))}: {len(cell):,} rows, {len(cell.manifest.shards)} shard(s)",
+        console.print(f"ok   {escape(str(path))}: {cell.manifest.extent}, {len(cell.manifest.shards)} shard(s)",
                       soft_wrap=True)
         if counts:
             console.print(_histogram("label", list(counts.items())))
@@ -72,7 +72,7 @@ def peek(cell: str, rows: int = 5) -> None:
     manifest = opened.manifest
     kind = named_kind(manifest.kind)
     tokenizer = load_tokenizer(str(_tokenizer_of(opened)))
-    console.print(f"{manifest.task} {manifest.split} {manifest.language}: {manifest.rows:,} rows, "
+    console.print(f"{manifest.task} {manifest.split} {manifest.language}: {manifest.extent}, "
                   f"kind {manifest.kind}, tokenizer {manifest.tokenizer.fingerprint[:12]}", soft_wrap=True)
     for row in opened.table.slice(0, rows).to_pylist():
         for name in of_type(manifest.columns, "token_ids"):

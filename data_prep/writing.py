@@ -84,15 +84,9 @@ def _with_keys(plan: Plan, batches: Iterable[TextBatch]) -> Iterator[TextBatch]:
         yield batch if plan.draft.keys == "publisher" else replace(batch, keys=[])
 
 
-def _rows(manifest: Manifest) -> str:
-    """Number of rows in words; windows are told apart from the rows that they are cut from."""
-    windows = f" in {manifest.rows:,} windows" if manifest.further_windows else ""
-    return f"{manifest.examples:,} rows{windows}"
-
-
 def report_cell(plan: Plan, manifest: Manifest, console: Console) -> None:
     """Print a line per finished cell, and a line per note on it."""
-    console.print(f"written  {plan.path} ({_rows(manifest)})", soft_wrap=True)
+    console.print(f"written  {plan.path} ({manifest.extent})", soft_wrap=True)
     for reason, n in sorted(manifest.skipped.items()):
         console.print(f"         {n:,} rows left out: {reason}", soft_wrap=True)
     for reason, n in sorted(manifest.kept.items()):
@@ -116,7 +110,7 @@ def summarise(written: Sequence[Manifest], console: Console) -> None:
         counts = [f"{name}:{n:,}" for name, n in one.label_counts.items()] if one.has_labels else ["none"]
         labels = " ".join(counts[:MOST_LABELS]) + (f" and {len(counts) - MOST_LABELS:,} more" if counts[MOST_LABELS:]
                                                    else "")
-        table.add_row(one.task, one.split, one.language, f"{one.rows:,}", f"{one.tokens:,}",
+        table.add_row(one.task, one.split, one.language, f"{one.examples:,}", f"{one.tokens:,}",
                       f"{one.tokens / one.rows:.1f}", f"{one.truncated:,}", f"{sum(one.skipped.values()):,}",
                       str(len(one.shards)), labels)
     width = max(console.width, shutil.get_terminal_size().columns)

@@ -16,11 +16,14 @@ from rich.console import Console
 from data_prep.augment import synonyms
 from data_prep.base.errors import InputError
 from data_prep.build import build_task
+from data_prep.kinds import named_kind
 from data_prep.planning import Augmentation, Settings
+from data_prep.sources.layouts import named_task
+from data_prep.tasks import TASKS
 from data_prep.workers import Augmenter
 
-# name -> function of (neighbour file, copies, max_neighbours, seed) that returns the augmenter and its settings
-METHODS: dict[str, Callable[[str, int, int, int], tuple[Augmenter, str]]] = {
+# name -> function of (neighbour file, copies, max_neighbours, seed, names of texts): the augmenter and its settings
+METHODS: dict[str, Callable[[str, int, int, int, tuple[str, ...]], tuple[Augmenter, str]]] = {
     "synonyms": synonyms.make,
 }
 
@@ -39,7 +42,12 @@ def augment(
     """
     if method not in METHODS:
         raise InputError(f"no augmentation {method!r}; augmentations: {', '.join(METHODS)}")
-    augmenter, settings = METHODS[method](neighbours, copies, max_neighbours, seed)
+    kind = named_task(task).kind
+    if not (texts := named_kind(kind).texts):
+        fit = [name for name, one in TASKS.items() if named_kind(one.kind).texts]
+        raise InputError(f"augment: {task} is of kind {kind}, whose texts may not be rewritten; tasks whose texts may: "
+                         f"{', '.join(fit)}")
+    augmenter, settings = METHODS[method](neighbours, copies, max_neighbours, seed, texts)
     counts = build_task(task, source, languages, splits, Settings(
         tokenizer, Path(out), max_length, workers, max_shard_mb, overwrite, drop_placeholders,
         Augmentation(method, copies, settings, augmenter)))

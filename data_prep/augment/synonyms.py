@@ -79,7 +79,9 @@ def _in_case_of(word: str, other: str) -> str:
     return other[:1].upper() + other[1:] if word[:1].isupper() else other
 
 
-def make(neighbours: str, copies: int, max_neighbours: int, seed: int) -> tuple[Synonyms, str]:
+def make(
+    neighbours: str, copies: int, max_neighbours: int, seed: int, texts: tuple[str, ...] = ("first", "second")
+) -> tuple[Synonyms, str]:
     """The augmenter of a file of neighbours, and its settings in words (for the manifest)."""
     for flag, value, least in (("copies", copies, 1), ("max_neighbours", max_neighbours, 1)):
         if value < least:
@@ -91,7 +93,7 @@ def make(neighbours: str, copies: int, max_neighbours: int, seed: int) -> tuple[
     kept = {word: others[:max_neighbours] for word, others in listed.items()}
     content = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
     settings = f"synonyms from {file.name} ({content}), {copies} copies, {max_neighbours} neighbours, seed {seed}"
-    return Synonyms(kept, copies, seed), settings
+    return Synonyms(kept, copies, seed, texts), settings
 
 
 def load_neighbours(file: Path) -> dict[str, list[str]]:

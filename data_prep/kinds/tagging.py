@@ -140,10 +140,11 @@ def validate(table: pa.Table, manifest: Manifest) -> None:
 
 
 def show(row: Mapping[str, Any], manifest: Manifest, tokenizer: Any) -> str:
-    """The tag at the first piece of each word that the window owns, and the text with its ids."""
-    firsts = [tokenizer.decode([row["first_ids"][start]]) for start in row["starts"]]
-    tags = [manifest.labels[label] for label in row["labels"]] or ["no tag"] * len(firsts)
-    return "\n".join([f"tags    {' '.join(f'{piece}/{tag}' for piece, tag in zip(firsts, tags, strict=True))}",
+    """The tag of each word that the window owns, and the text with its ids."""
+    words = [tokenizer.decode(row["first_ids"][start:end]) for start, end in pairwise([*row["starts"], None])]
+    words[-1] = words[-1].split(" ")[0]  # words of the next window follow
+    tags = [manifest.labels[label] for label in row["labels"]] or ["no tag"] * len(words)
+    return "\n".join([f"tags    {' '.join(f'{word}/{tag}' for word, tag in zip(words, tags, strict=True))}",
                       *show_ids(row, manifest, tokenizer)])
 
 

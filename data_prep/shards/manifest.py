@@ -157,6 +157,11 @@ class Manifest(_Strict):
         return self.rows - self.further_windows
 
     @property
+    def extent(self) -> str:
+        """Number of rows in words; windows are told apart from the rows that they are cut from."""
+        return f"{self.examples:,} rows" + (f" in {self.rows:,} windows" if self.further_windows else "")
+
+    @property
     def metrics(self) -> list[str]:
         """All metrics, the one that selects checkpoints first."""
         return list(dict.fromkeys([self.metric, *self.further_metrics]))

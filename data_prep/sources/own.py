@@ -18,7 +18,7 @@ from data_prep.base.errors import InputError
 from data_prep.kinds import named_kind
 from data_prep.kinds.rows import GOLD_FIELDS, Record
 from data_prep.shards.columns import COLUMN_TYPES
-from data_prep.sources.archives import is_file, unpacked
+from data_prep.sources.archives import is_file, members, unpacked
 from data_prep.sources.cells import FORMATS
 from data_prep.sources.csv import split_fields
 from data_prep.sources.jsonl import ABSENT, look_up
@@ -71,6 +71,9 @@ def own_cell(
     if not is_file(file):
         raise InputError(f"--source {source}: own data ({', '.join('--' + flag for flag in own.given) or name}) is one "
                          f"file, found {'a folder' if file.is_dir() else 'none'}; name the file")
+    if (inside := members(file)) != [file]:
+        raise InputError(f"--source {source}: an archive; name the file in it: {', '.join(map(str, inside[:3]))}"
+                         f"{' ...' if inside[3:] else ''}")
     for flag, values, example in (("languages", languages, "de"), ("splits", splits, "train")):
         if len(values or ()) != 1:
             raise InputError(f"--{flag}: own data is one language and one split per file, found "
@@ -190,6 +193,10 @@ def _layout(task: Task, file: Path, own: Own) -> Layout:
         return replace(like or Layout(".*", file.name, format=format_), pattern=".*", example=file.name,
                        language_column=(), key=None, columns={**columns, **positions})
     if positions and format_ != "jsonl":
+        n = len(_fields(_first_line(file), format_))
+        if n <= max(positions.values()):
+            raise InputError(f"--columns {own.columns}: {file} has {n} columns in its first line, at positions 0 to "
+                             f"{n - 1}")
         key = positions.pop(KEY[0], None)
         return Layout(".*", file.name, format=format_, columns=positions, key=key, more_columns=True)
     header = _header(file, format_)
@@ -225,17 +232,28 @@ def _columns(given: str | None, accepted: Mapping[str, tuple[str, ...]]) -> dict
     return found
 
 
+def _first_line(file: Path) -> str:
+    if not (line := next((line for line in read_lines(file) if line.strip()), "")):
+        raise InputError(f"{file}: the file is empty")
+    return line
+
+
+def _fields(line: str, format_: str) -> list[str]:
+    return split_fields(line) if format_ == "csv" else line.split("\t")
+
+
 def _header(file: Path, format_: str) -> dict[str, Any]:
     """The first row: names of columns, or the first JSON object, whose values lead to nested keys."""
-    line = next((line for line in read_lines(file) if line.strip()), "")
+    line = _first_line(file)
     if format_ != "jsonl":
-        return dict.fromkeys(split_fields(line) if format_ == "csv" else line.split("\t"))
+        return dict.fromkeys(_fields(line, format_))
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise InputError(f"{file}, line 1: not a JSON object; expected one object per line")
+        raise InputError(f"{file}, line 1: not a JSON object; expected one object per line, or --format squad for "
+                         "SQuAD's JSON")
     return found
 
 

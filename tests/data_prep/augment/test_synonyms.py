@@ -145,3 +145,24 @@ def test_unknown_method_and_missing_list(
     assert "no such file" in capsys.readouterr().err
     assert main(["augment", "antonyms", "xnli", "s", "n", "t", "o"]) == 2
     assert "no augmentation 'antonyms'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", ["udpos", "xquad", "tatoeba", "translation_ranking"])
+def test_texts_that_may_not_be_rewritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    assert main(["augment", "synonyms", task, "--source", str(tmp_path), "--neighbours", "n", "--tokenizer", "t",
+                 "--out", str(tmp_path / "out")]) == 2
+    assert "may not be rewritten" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_queries_of_a_ranking_stay(tokenizer_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "n.txt").write_text("dog cat\n")
+    file = tmp_path / "mine.tsv"
+    file.write_text("query\tdocument\tscore\n" + "the dog\tthe dog\t1\n" * 20)
+    assert main(["augment", "synonyms", "wpr", "--source", str(file), "--neighbours", str(tmp_path / "n.txt"),
+                 "--tokenizer", str(tokenizer_folder), "--out", str(tmp_path / "out")]) == 0
+    (path,) = find_cells(tmp_path / "out")
+    rows = open_cell(path).table.to_pylist()
+    assert [len({tuple(row[name]) for row in rows}) for name in ("first_ids", "second_ids")] == [1, 2]

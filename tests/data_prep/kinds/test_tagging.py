@@ -135,9 +135,11 @@ def test_starts_and_labels_that_do_not_fit(tmp_path: Path, column: str, value: l
 def test_shown_rows(tmp_path: Path) -> None:
     class Decoder:
         def decode(self, ids: list[int]) -> str:
-            return "".join(chr(96 + i) for i in ids)
+            return "".join(chr(96 + i) for i in ids).replace("z", " ")
 
     manifest = read_manifest(write_random_cell(tmp_path, "x/train/en", 3, kind="tagging"))
     row = {"first_ids": [1, 2, 3], "starts": [0, 2], "labels": [0, 1]}
-    assert show(row, manifest, Decoder()) == f"tags    a/{TAGS[0]} c/{TAGS[1]}\nfirst   abc\n        1 2 3"
-    assert show(row | {"labels": []}, manifest, Decoder()).startswith("tags    a/no tag c/no tag\n")
+    assert show(row, manifest, Decoder()) == f"tags    ab/{TAGS[0]} c/{TAGS[1]}\nfirst   abc\n        1 2 3"
+    assert show(row | {"labels": []}, manifest, Decoder()).startswith("tags    ab/no tag c/no tag\n")
+    others = row | {"first_ids": [1, 2, 3, 4, 26, 5]}  # a word that the next window owns follows
+    assert show(others, manifest, Decoder()).startswith(f"tags    ab/{TAGS[0]} cd/{TAGS[1]}\n")

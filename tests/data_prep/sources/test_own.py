@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,40 @@ def test_own_data_of_every_kind(tokenizer_folder: Path, tmp_path: Path, kind: st
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert build("mine", tmp_path / "mine.jsonl", tokenizer_folder, "--kind", kind, *more) == 0
     assert open_cell(tmp_path / "out/mine/train/de", verify="sha256").manifest.examples == len(rows)
+
+
+def test_tags_as_numbers(tokenizer_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    rows = [{"tokens": ["the", "dog"], "ner_tags": tags} for tags in ([1, 0], [0, 0])]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert build("mine", file, tokenizer_folder, "--kind", "tagging", "--labels", "0=O,1=X") == 0
+    cell = open_cell(tmp_path / "out/mine/train/de")
+    assert (cell.dataset["labels"][:], cell.manifest.skipped) == ([[1, 0], [0, 0]], {})
+
+
+@pytest.mark.parametrize(("name", "content", "more", "message"), [
+    ("mine.tsv", "a\ta\t1\n", ["--columns", "first=0,second=1,score=3"], "3 columns in its first line"),
+    ("mine.csv", "\n\n", [], "the file is empty"),
+    ("mine.jsonl", "", [], "the file is empty"),
+    ("mine.json", '{\n"data": []}\n', [], "--format squad"),
+])
+def test_files_that_hold_something_else(
+    tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str,
+    more: list[str], message: str,
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert build("mine", tmp_path / name, tokenizer_folder, "--kind", "regression", *more) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_is_no_file(
+    tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        archive.writestr("mine.csv", "first,second,score\na,b,1\n")
+    more = ["--kind", "regression"]
+    assert build("mine", tmp_path / "mine.zip", tokenizer_folder, *more) == 2
+    assert f"name the file in it: {tmp_path / 'mine.zip/mine.csv'}" in capsys.readouterr().err
+    assert main(["build", "mine", "--source", str(tmp_path / "mine.zip/mine.csv"), "--languages", "de", "--splits",
+                 "train", "--tokenizer", str(tokenizer_folder), "--out", str(tmp_path / "out"), *more]) == 0
