@@ -18,7 +18,7 @@ from data_prep.base.errors import InputError
 from data_prep.kinds import named_kind
 from data_prep.kinds.rows import GOLD_FIELDS, Record
 from data_prep.shards.columns import COLUMN_TYPES
-from data_prep.sources.archives import is_file, members, unpacked
+from data_prep.sources.archives import is_file, members
 from data_prep.sources.cells import FORMATS
 from data_prep.sources.csv import split_fields
 from data_prep.sources.jsonl import ABSENT, look_up
@@ -174,7 +174,7 @@ def _respell(spellings: Mapping[str, str], adapt: Adapt | None) -> Adapt | None:
 
 def _layout(task: Task, file: Path, own: Own) -> Layout:
     """The layout of the file, by --columns or by the names in its header."""
-    suffix = unpacked(file, file.parent).suffix.lower()
+    suffix = (file.with_suffix("") if file.suffix.lower() == ".gz" else file).suffix.lower()
     format_ = own.format or FORMAT_OF.get(suffix)
     if format_ not in FORMATS:
         raise InputError(f"{file}: format {own.format or suffix or 'without an ending'!r} is not known; name one with "
