@@ -27,5 +27,5 @@ class Progress:
 
     def evaluation(self, step: int, metric: str, values: Mapping[str, float]) -> None:
         """Log the values of all dev cells, by language."""
-        shown = "  ".join(f"{name.split('/')[-1]} {value:.3f}" for name, value in values.items() if value)
+        shown = "  ".join(f"{name.split('/')[-1]} {value:.3f}" for name, value in values.items())
         _log.info("step %6d/%d  dev %s: %s", step, self._max_steps, metric, shown)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from data_prep.base.errors import InputError
 from data_prep.languages import canonical_code
 from trainer.report.data.grid import Cell, Entries, Grid
-from trainer.report.data.runs import Run
+from trainer.report.data.runs import Run, sharing_tasks
 from trainer.results.scores import MISSING, RESULTS_FILE, ResultRow
 
 BASE_LABEL = "plain"
@@ -79,7 +79,12 @@ def lay_out(runs: Sequence[Run]) -> list[Section]:
 
 
 def missing_cells(runs: Sequence[Run]) -> list[Missing]:
-    """Cells that one run has a row for and another has not, and cells that a run itself calls missing."""
+    """Cells that one run has a row for and another has not, where both share a task, directly or through others; and
+    cells that a run itself calls missing."""
+    return [missing for group in sharing_tasks(runs) for missing in _missing_of(group)]
+
+
+def _missing_of(runs: Sequence[Run]) -> list[Missing]:
     by_run = [{_cell_key(row): row for row in run.rows if row.setting != SMOOTHED} for run in runs]
     wanted = dict.fromkeys(key for rows in by_run for key in rows)
     found: list[Missing] = []

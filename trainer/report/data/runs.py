@@ -143,24 +143,22 @@ def _refuse_unlike_cells(runs: Sequence[Run], pool: str | None) -> None:
 def _told_apart(runs: Sequence[Run]) -> list[Run]:
     """`runs` with labels that name what differs where one label has several recipes.
 
-    A run that records no recipe is a seed of no known recipe, so its label is its own. Two recipes never share a
-    label, even where they are displayed alike.
+    A run that records no recipe is a seed of no known recipe, so its label is its own. Two recipes that share a task
+    never share a label, even where they are displayed alike.
     """
-    names: dict[tuple[str, str], str] = {}
-    taken = {run.given_label for run in runs}
-    for label, members in by_given_label(runs).items():
+    names: dict[Path, str] = {}
+    for members in of_one_label(runs):
+        label, taken = members[0].given_label, {run.given_label for run in runs}
         known = {_recipe(run): run.named_settings for run in members if run.settings}
         named = {recipe: f"{label} ({what})" for recipe, what in _recipe_names(known).items()} if len(known) > 1 else {}
         named |= {_recipe(run): f"{label} ({UNKNOWN_RECIPE}, {run.name})" for run in members if not run.settings}
         for recipe, name in named.items():
             numbered = (f"{name} #{number}" for number in itertools.count(2))
-            names[label, recipe] = next(free for free in itertools.chain([name], numbered) if free not in taken)
-            taken.add(names[label, recipe])
-    found = []
-    for run in runs:
-        label = names.get((run.given_label, _recipe(run)), run.given_label)
-        found.append(Run(run.path, [row.model_copy(update={"label": label}) for row in run.rows], run.given_label))
-    return found
+            named[recipe] = next(free for free in itertools.chain([name], numbered) if free not in taken)
+            taken.add(named[recipe])
+        names |= {run.path: named.get(_recipe(run), label) for run in members}
+    return [Run(run.path, [row.model_copy(update={"label": names[run.path]}) for row in run.rows], run.given_label)
+            for run in runs]
 
 
 def _recipe(run: Run) -> str:
@@ -181,12 +179,27 @@ def _recipe_names(recipes: dict[str, Settings]) -> dict[str, str]:
             for digest, settings in recipes.items()}
 
 
-def by_given_label(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs by the label that they carry themselves."""
-    found: dict[str, list[Run]] = {}
+def of_one_label(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs by the label that they carry themselves, apart where they share no task: those are never averaged."""
+    found: dict[tuple[int, str], list[Run]] = {}
+    for number, group in enumerate(sharing_tasks(runs)):
+        for run in group:
+            found.setdefault((number, run.given_label), []).append(run)
+    return list(found.values())
+
+
+def sharing_tasks(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs in groups of which no two have rows of one task, so that no table holds runs of both."""
+    groups: list[tuple[set[str], list[Run]]] = []
     for run in runs:
-        found.setdefault(run.given_label, []).append(run)
-    return found
+        tasks, members, apart = {row.task for row in run.rows}, [run], []
+        for group in groups:
+            if group[0] & tasks:
+                tasks, members = tasks | group[0], [*group[1], *members]
+            else:
+                apart.append(group)
+        groups = [*apart, (tasks, members)]
+    return [members for _, members in groups]
 
 
 def differing(recipes: Sequence[Settings]) -> list[str]:

@@ -23,7 +23,8 @@ def show(tables: Sequence[Table], findings: Sequence[str], console: rich.console
         shown = rich.table.Table(title=escape(table.title), title_justify="left", title_style="bold",
                                  header_style="bold", box=rich.box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
         for position, column in enumerate(table.columns):
-            shown.add_column(escape(column.text), justify="left" if position == 0 else "right", no_wrap=position == 0)
+            shown.add_column(escape(column.text), justify="left" if position == 0 else "right",
+                             max_width=None if position else _name_width(table, console.width))
         for row in table.rows:
             cells = [escape(f"{entry.text}\n{entry.below}".strip()).replace("± ", "±\u00a0") for entry in row]
             styles = [_TONES[entry.tone] for entry in row]
@@ -38,7 +39,7 @@ def show(tables: Sequence[Table], findings: Sequence[str], console: rich.console
 
 def _fitting(table: Table, width: int) -> list[Table]:
     """Parts of `table` that fit into `width` characters, each with the column of names."""
-    names = 2 + max(len(row[0].text) for row in (table.columns, *table.rows))
+    names = 2 + _name_width(table, width)
     each = max(1, (width - names) // _COLUMN_WIDTH)
     parts = []
     for start in range(1, max(2, len(table.columns)), each):
@@ -46,3 +47,8 @@ def _fitting(table: Table, width: int) -> list[Table]:
         parts.append(Table(table.title if start == 1 else "(continued)", rows[0], rows[1:]))
     parts[-1] = dataclasses.replace(parts[-1], notes=table.notes)
     return parts
+
+
+def _name_width(table: Table, width: int) -> int:
+    """Characters for the column of names; longer names are folded, so that the numbers stay in sight."""
+    return min(max(len(row[0].text) for row in (table.columns, *table.rows)), width // 2)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from trainer.report.data.collect import SMOOTHED
 from trainer.report.data.compare import Comparison, base_label
 from trainer.report.data.grid import Cell, Grid
-from trainer.report.data.runs import HASHES, MOST_NAMED, Run, by_given_label, differing, short_name, shown
+from trainer.report.data.runs import HASHES, MOST_NAMED, Run, differing, of_one_label, short_name, shown
 from trainer.report.document import Entry, Table
 from trainer.results.numbers import counted, listed
 from trainer.results.scores import Settings, recipe_digest
@@ -23,22 +24,26 @@ def runs_table(runs: Sequence[Run]) -> Table:
     """Table of the runs and their settings; those in which runs of one label differ are marked."""
     names = ["run", "label", "method", "seed", "ended", "trained on", *map(short_name, COLUMNS), "chosen on",
              "checkpoint", "evaluated in", "cells"]
-    unlike = {label: set(differing(_distinct(members))) for label, members in by_given_label(runs).items()}
-    precisions = {label: {evaluated_in(run) for run in runs if run.given_label == label} for label in unlike}
+    unlike: dict[Path, set[str]] = {}
+    precisions: dict[Path, set[str]] = {}
+    for members in of_one_label(runs):
+        keys, formats = set(differing(_distinct(members))), {evaluated_in(run) for run in members}
+        for run in members:
+            unlike[run.path], precisions[run.path] = keys, formats
     rows = []
     for run in runs:
         steps = sorted({row.step for row in run.rows if row.selection == "best"})
         named = run.named_settings
         settings = [Entry("–", tone="muted") if named.get(key) is None else
-                    Entry(shown(key, named[key]), tone="differs" if key in unlike[run.given_label] else "")
+                    Entry(shown(key, named[key]), tone="differs" if key in unlike[run.path] else "")
                     for key in COLUMNS]
-        chosen = Entry(chosen_on(run), tone="differs" if "selection.cell" in unlike[run.given_label] else "")
+        chosen = Entry(chosen_on(run), tone="differs" if "selection.cell" in unlike[run.path] else "")
         rows.append([
             Entry(run.name), Entry(run.label), Entry(run.rows[0].method), Entry(str(run.seed)),
             Entry(run.ended, tone="loss" if run.failed else ""),
             Entry(", ".join(run.rows[0].train_languages) or "unknown"), *settings, chosen,
             Entry("step " + ", ".join(f"{step:,}" for step in steps) if steps else "–"),
-            Entry(evaluated_in(run), tone="differs" if len(precisions[run.given_label]) > 1 else ""),
+            Entry(evaluated_in(run), tone="differs" if len(precisions[run.path]) > 1 else ""),
             Entry(str(sum(row.setting != SMOOTHED for row in run.rows)))])
     notes = ["Settings with – belong to a method that has none, or are not recorded."]
     if any(unlike.values()) or any(len(found) > 1 for found in precisions.values()):
@@ -139,7 +144,8 @@ def recipe_lines(runs: Sequence[Run]) -> list[str]:
     """Notes on runs of one label whose recipes differ or are not recorded: separated, or pooled."""
     lines: list[str] = []
     pooled_over: dict[str, dict[str, int]] = {}  # what differs -> label -> number of runs
-    for label, members in by_given_label(runs).items():
+    for members in of_one_label(runs):
+        label = members[0].given_label
         pooled = len(members) > 1 and len({run.label for run in members}) == 1
         known = [run for run in members if run.settings]
         unknown = [run.name for run in members if not run.settings]

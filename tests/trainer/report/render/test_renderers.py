@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_prep.base import cli
 from tests.trainer.report.synthetic_runs import draw, make_runs, row
 from trainer.report import report
+from trainer.report.document import Entry, Table
+from trainer.report.render.terminal import show
 from trainer.report.write import write_report
 from trainer.results.scores import RESULTS_FILE, merge_rows
 
@@ -69,3 +72,14 @@ def test_command_prints_the_main_table(
     assert "random_noise" in printed
     assert "76.4" in printed
     assert str(tmp_path / "out" / "report.html") in printed.replace("\n", "")
+
+
+def test_long_names_leave_room_for_the_numbers() -> None:
+    """Names of 80 characters once filled the terminal, and no number was printed."""
+    name = "plain (training cells " + "squad/train/en, " * 5 + "length 384)"
+    columns, values = [[Entry(text) for text in texts] for texts in (("label", "seeds", "en"), (name, "3", "76.4"))]
+    table = Table("answer f1", columns, [values])
+    console = Console(file=io.StringIO(), width=80)
+    show([table], [], console)
+    assert isinstance(console.file, io.StringIO)
+    assert "76.4" in console.file.getvalue()

@@ -47,6 +47,21 @@ def test_a_digest_knows_settings_and_no_seed() -> None:
     assert recipe_digest({}) == ""
 
 
+def test_runs_of_other_tasks_keep_their_label_and_lack_nothing(tmp_path: Path) -> None:
+    """Runs of eight tasks were once eight recipes of "plain", each without the cells of the seven others."""
+    paths = make_runs(tmp_path, labels=("plain",), generalized=False, oracle=False)
+    change(paths[2], lambda old: {"task": "stsb"})
+    set_recipe(paths[2], data__train="stsb/train/en")
+    text = document(paths)
+    assert text.count("| plain | one seed |") == 1
+    assert "plain (" not in text.split("## Runs")[0]
+    assert "None: every run has a row" in text
+    change(paths[1], lambda old: {"task": "stsb" if old.language == "sw" else old.task})
+    joined = document(paths)
+    assert "plain (training cells stsb/train/en)" in joined
+    assert "None: every run has a row" not in joined
+
+
 def test_runs_of_unlike_recipes_are_rows_of_their_own(tmp_path: Path) -> None:
     """Three runs called plain, with other learning rate, batch and length, were once "3 seeds"."""
     paths = make_runs(tmp_path, labels=("plain",), generalized=False, oracle=False)
