@@ -85,16 +85,18 @@ class Step:
         """
         module = site_module(self.model, getattr(self.s, "site", "word_embeddings"))
         with nullcontext() if delta is None else added(module, delta):
-            inputs = inputs_of(self.model, self.batch)
-            if self.has_choices:
-                inputs = {name: value.unsqueeze(1) for name, value in inputs.items()}
-            return self.rows_of(self.model(**inputs))
+            return self.rows_of(self.model(**self.inputs()))
+
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """Arguments of transformers' own forward pass; choices as examples of one choice each."""
+        inputs = inputs_of(self.model, self.batch)
+        return {name: value.unsqueeze(1) for name, value in inputs.items()} if self.has_choices else inputs
 
     def rows_of(self, output: Any) -> torch.Tensor:
         """One row of logits per prediction, of a model's output."""
         if self.has_choices:  # any number per example, scored one by one
             of_examples = output.logits.view(-1).split(self.batch.targets["examples"].bincount().tolist())
-            return pad_sequence(of_examples, batch_first=True, padding_value=float("-inf"))
+            return pad_sequence(of_examples, batch_first=True, padding_value=-1e9)
         if self.words is not None:
             return torch.cat([row[words[words >= 0]] for row, words in zip(output.logits, self.words, strict=True)])
         if not self.finds_spans:
@@ -173,7 +175,9 @@ def _pgd(t: Step) -> torch.Tensor:
         other = t.climb(t.start(t.s.start or "uniform", draw), t.loss, t.s.ascent_steps)
         with torch.no_grad():
             one, two = (functional.cross_entropy(t.logits(d), t.gold_B, reduction="none") for d in (best, other))
-        best = torch.where((two > one)[:, None, None], other, best)
+        worse = two > one
+        worse = worse[t.batch.targets["examples"]] if t.has_choices else worse
+        best = torch.where(worse[:, None, None], other, best)
     adversarial = t.loss(best)
     return adversarial + t.s.clean_weight * t.loss() if t.s.clean_weight else adversarial
 
@@ -205,7 +209,7 @@ def _smart(t: Step) -> torch.Tensor:
 
     delta = t.climb(t.start("gaussian"), lambda d: divergence(fixed, t.logits(d)), t.s.ascent_steps)
     with torch.no_grad():
-        averaged = t.rows_of(torch.func.functional_call(t.model, t.average, (), inputs_of(t.model, t.batch)))
+        averaged = t.rows_of(torch.func.functional_call(t.model, t.average, (), t.inputs()))
     return (t.fit(clean) + t.s.smoothness_weight * divergence(clean, t.logits(delta))
             + t.s.bregman_weight * divergence(averaged, clean))
 

@@ -91,13 +91,16 @@ def _tagging(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> 
 
 
 def _choices(batch: dict[str, Any], labelled: bool, template: InputTemplate) -> dict[str, Any]:
-    """Two to four choices: a row's second text, and those of the rows behind it; inputs of 24 tokens or less."""
+    """Two to four choices: a row's second text, and those of the rows behind it; inputs of 24 tokens or less.
+
+    Right is the choice whose first token is the largest, which a score per choice can learn.
+    """
     firsts, seconds, rows = batch["first_ids"], batch["second_ids"], len(batch["id"])
     choices = [[seconds[(row + n) % rows] for n in range(2 + row % 3)] for row in range(rows)]
     batch["second_ids"] = [np.concatenate(of_row) for of_row in choices]
     batch["ends"] = [np.cumsum([len(choice) for choice in of_row]) for of_row in choices]
-    batch["label"] = np.array([int(a[0]) % len(of_row) if labelled else -1
-                               for a, of_row in zip(firsts, choices, strict=True)])
+    batch["label"] = np.array([int(np.argmax([choice[0] for choice in of_row])) if labelled else -1
+                               for of_row in choices])
     longest = [len(a) + max(map(len, of_row)) for a, of_row in zip(firsts, choices, strict=True)]
     batch["length"] = np.array(longest, dtype=np.int32) + template.frames[1].specials
     return {"labels": [], "metric": "accuracy"}

@@ -5,24 +5,31 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from torch import Tensor
 from torch.nn import functional
 
 from data_prep.base.errors import InputError
 from data_prep.shards.read import open_cell
+from tests import oracle
 from tests.random_cells import write_random_cell
+from tests.trainer.engine.test_step_context import PlainEngine, settings_of
 from tests.trainer.small_runs import run, write_recipe
 from trainer.checkpoint.export import export
 from trainer.config import load_recipe
 from trainer.data.loader import CELL_SHIFT, PART_SHIFT, Examples, open_training_data
 from trainer.distributed.ranks import find_ranks
+from trainer.engine.step_context import StepContext
 from trainer.evaluate.inputs import load_best
 from trainer.evaluate.predict import predict
 from trainer.evaluate.run import evaluate
+from trainer.kernels import reference
 from trainer.kinds import KINDS
 from trainer.kinds.batch import Batch
 from trainer.model.build import build_model
@@ -135,6 +142,47 @@ def test_examples_are_counted_and_named_once(examples: Examples) -> None:
         batch.example_ids[batch.example_ids >> PART_SHIFT == 0].tolist()]
     of_another_cell = Batch(*[batch.input_ids] * 4, batch.example_ids + (3 << CELL_SHIFT))
     assert of_another_cell.rows == 5
+
+
+class WithAverage(PlainEngine):
+    """With a running average of the weights that is one per cent larger than they are."""
+
+    def average(self) -> dict[str, Tensor]:
+        return {name: 1.01 * value.detach() for name, value in self.module.model.state_dict().items()}
+
+    def average_logits(self, batch: Batch) -> Tensor:
+        average = {f"model.{name}": value for name, value in self.average().items()}
+        with torch.no_grad():
+            logits: Tensor = torch.func.functional_call(self.module, average, (batch,))
+        return logits
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"mixup"}))
+def test_gradients_of_every_method_equal_the_plain_loop_in_fp64(
+    recipe: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch, method: str,
+) -> None:
+    """Exact where fp32 is not: directions of ascent rest on gradients that nearly cancel. The noise is the engine's."""
+    more = {"restarts": 2, "start": "uniform"} if method == "pgd" else {}
+    settings, site = settings_of(method, **more), model_of(recipe)
+    batch = examples[0, np.arange(6)]
+    engine: Any = WithAverage(site, 1.0)
+    ctx = StepContext(engine, reference, settings, batch, epsilon=0.3, seed=0, step=0, global_weight=6,
+                      ends_step=True)
+    METHODS[method].step(ctx)
+    found = {name: parameter.grad for name, parameter in site.model.named_parameters() if parameter.grad is not None}
+    site.zero_grad()
+    monkeypatch.setattr(oracle.Step, "noise", lambda self, kind, draw=0, radius=None: (
+        ctx.noise(kind, draw) * ((radius or 0.3) / 0.3)))
+    monkeypatch.setattr(oracle.Step, "zero", lambda self: torch.zeros_like(ctx.site()[0]))
+    recipe_of: Any = SimpleNamespace(robust=settings)
+    plain = oracle.Step(site.model, batch, recipe_of, 0.3, 0)
+    plain.average = engine.average()
+    oracle.METHODS[method](plain).backward()
+    expected = {name: parameter.grad for name, parameter in site.model.named_parameters() if parameter.grad is not None}
+    assert found.keys() == expected.keys()
+    error = 1e-6 if method == "freelb" else 1e-10  # freelb keeps gradients at the site in fp32
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name], rtol=error, atol=error, msg=name)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -18,6 +18,7 @@ from data_prep.base.errors import InputError
 from data_prep.kinds import span_qa as prepared
 from data_prep.shards.read import open_cell
 from tests.random_cells import write_random_cell
+from tests.trainer.small_runs import run, write_recipe
 from trainer.config import load_recipe
 from trainer.data.loader import Examples, open_training_data
 from trainer.evaluate.crossed import groups_of
@@ -42,6 +43,7 @@ from trainer.kinds.span_qa import (
 )
 from trainer.metrics.answers import Answers
 from trainer.model.build import build_model
+from trainer.robust import METHODS
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +200,17 @@ def test_cells_without_answers_are_not_trained_on(tmp_path: Path) -> None:
                                      f"data: {{shards: {tmp_path}, train: [tydiqa/train/sw]}}\n")
     with pytest.raises(InputError, match="no labels in this cell"):
         open_training_data(load_recipe(str(tmp_path / "r.yaml")).data)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_it_or_is_refused(root: Path, tmp_path: Path, method: str) -> None:
+    short = {"robust.method": method, "schedule.max_steps": "2", "data.train": "[squad/train/en]", "data.dev": "[]"}
+    recipe = write_recipe(tmp_path, root)
+    if method == "mixup":
+        with pytest.raises(InputError, match=r"only examples with one label can be mixed; .* is of kind span_qa"):
+            run(recipe, method, short)
+        return
+    lines = (run(recipe, method, short) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [record["train/loss"] for record in map(json.loads, lines) if "train/loss" in record]
+    assert len(found) == 2
+    assert all(1 < loss < 8 for loss in found)
