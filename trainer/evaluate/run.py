@@ -75,7 +75,6 @@ def evaluate(
                          "several at once with --languages each")
     if suite is not None and (tasks is not None or languages is not None or splits != "test"):
         raise InputError("name either --tasks (with --languages, --splits) or a --suite, whose cells are known")
-    chosen = named_suite(suite) if suite is not None else None
     settings = read_settings(smoothing, folder)
     if settings and generalized:
         raise InputError("--smoothing is for single languages, found --generalized too; run evaluate once with each")
@@ -84,15 +83,15 @@ def evaluate(
     source = Source(record, checkpoint_sha256(folder), precision)
     refuse_other_rows(folder, source)  # now, not after the last prediction
     root = find_shards_root(folder, record, shards)
-    if chosen is not None:
-        cells, left_out = open_suite(root, chosen, record)
+    if suite is not None:
+        cells, left_out = open_suite(root, named_suite(suite), record)
         _print([f"{suite}: {len(cells)} cells", *left_out])
     else:
         cells = [cell for task in comma_list(tasks or "") for split in comma_list(splits)
                  for cell in open_cells(root, task, split, comma_list(languages or ""), record)]
     jobs = list(jobs_of(cells, generalized, record))
     _print(describe_jobs(jobs))
-    site = settings.site if settings and settings.site else DEFAULT_SITE
+    site = (settings and settings.site) or DEFAULT_SITE
     model, device = load_best(folder, record, precision, [cell.manifest.language for cell in cells], site)
     if record.status in FAILED:
         print(f"warning: training of {folder} {record.status}; its rows count as a failed seed in reports")
