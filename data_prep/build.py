@@ -55,6 +55,15 @@ class Problems:
     found: list[tuple[str, str]] = field(default_factory=list)
     """(cell, reason)."""
 
+    def lines(self) -> list[str]:
+        """A line for all languages of a task and split that are missing for one reason."""
+        alike: dict[tuple[str, str], list[str]] = {}
+        for cell, reason in self.found:
+            part, _, language = cell.rpartition("/")
+            alike.setdefault((part, reason.replace(f" in {language};", " in these languages;")), []).append(language)
+        return [f"missing  {part} ({len(languages)}) {' '.join(languages)}: {reason}"
+                for (part, reason), languages in alike.items()]
+
     def attempt(self, cell: str, step: Callable[[], T]) -> list[T]:
         """The result of `step` in a list, which is empty if it raised InputError and the build goes on."""
         try:
@@ -133,8 +142,8 @@ def build_suite(name: str, source: str, settings: Settings) -> None:
     build_parts(_suite_parts(suite, source, settings, problems), settings, problems,
                 sum(len(part.splits) * len(part.languages) for part in suite))
     if problems.found:
-        for cell, reason in problems.found:
-            console.print(f"missing  {cell}: {reason}", soft_wrap=True, markup=False)
+        for line in problems.lines():
+            console.print(line, soft_wrap=True, markup=False)
         raise InputError(f"suite {name}: {len(problems.found)} cells are missing or not as requested, see above; the "
                          "others are finished, and the same command goes on with these")
 

@@ -49,12 +49,12 @@ def test_a_suite_goes_on_and_lists_what_is_missing(
     assert [cell.relative_to(out).as_posix() for cell in find_cells(out)] == built
     missing = dict(line.removeprefix("missing  ").split(": ", 1) for line in printed.out.splitlines()
                    if line.startswith("missing"))
-    assert set(missing) == {"xnli/dev/de", "xnli/dev/th", "xnli/test/sw", "xnli/test/de", "xnli/test/th",
-                            "mrpc/train/en", "nobodys/test/en"}
-    assert "dev-de.tsv, line 1: label 'perhaps' is not one of" in missing["xnli/dev/de"]
-    assert "has no dev in th; it has: train-en, dev-de, dev-en, dev-swh" in missing["xnli/dev/th"]
-    assert "no such folder" in missing["mrpc/train/en"]
-    assert missing["nobodys/test/en"] == "no task 'nobodys'"
+    assert set(missing) == {"xnli/dev (1) de", "xnli/dev (1) th", "xnli/test (3) sw de th", "mrpc/train (1) en",
+                            "nobodys/test (1) en"}
+    assert "dev-de.tsv, line 1: label 'perhaps' is not one of" in missing["xnli/dev (1) de"]
+    assert "has no dev in these languages; it has: train-en, dev-de, dev-en, dev-swh" in missing["xnli/dev (1) th"]
+    assert "no such folder" in missing["mrpc/train (1) en"]
+    assert missing["nobodys/test (1) en"] == "no task 'nobodys'"
     assert printed.err == ("error: suite small: 7 cells are missing or not as requested, see above; the others "
                            "are finished, and the same command goes on with these\n")
     assert printed.out.count("not read for xnli: 1 file: notes.xml") == 1
@@ -80,7 +80,7 @@ def test_a_suite_is_resumed_and_skips_what_is_finished(
     assert len(open_cell(out / "mrpc/train/en", verify="sha256")) == 2
     (suite / "xnli/dev-en.tsv").write_text(PAIRS * 2)
     assert run(suite, tokenizer_folder) == 2
-    assert "missing  xnli/dev/en: " in (printed := capsys.readouterr().out)
+    assert "missing  xnli/dev (1) en: " in (printed := capsys.readouterr().out)
     assert "is finished with source dev-en.tsv" in printed
     assert run(suite, tokenizer_folder, "--overwrite") == 0
     assert len(open_cell(out / "xnli/dev/en")) == 4

@@ -7,7 +7,7 @@ where every task and language has one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def submission(*runs: str, suite: str, out: str, shards: str | None = None, over
         raise InputError("no run given; expected evaluated run directories")
     _check_out(Path(out), chosen, overwrite)
     entries = collect([Path(run) for run in dict.fromkeys(runs)], chosen)
-    files, lines = {}, []
+    files, lines, incomplete = {}, [], set()
     for (name, language), entry in entries.items():
         part = chosen.parts[name]
         if part.format is not None and entry.row.predictions is not None:
@@ -61,11 +61,13 @@ def submission(*runs: str, suite: str, out: str, shards: str | None = None, over
             extension = FORMATS[part.format].extension
             files[f"{name}/{chosen.file.format(language=language, extension=extension)}"] = found.text
             lines += [f"{name}/{language}: {note}" for note in notes(found, part, language, manifest)]
+            if found.left_out:
+                incomplete.add((name, language))
     if not files:
         raise InputError(f"none of {', '.join(runs)} holds predictions on a test set of {suite}; evaluate them with "
                          f"--suite {suite} first")
     _write(Path(out), files, overwrite)
-    for line in [*lines, *_missing(entries, chosen), *scores(entries, chosen, suite)]:
+    for line in [*lines, *_missing(entries, chosen), *scores(entries, chosen, suite, incomplete)]:
         print(line)
     print(f"{out}: {len(files)} prediction files")
     return 0
@@ -175,21 +177,28 @@ def _missing(entries: Entries, suite: Suite) -> list[str]:
     return lines
 
 
-def scores(entries: Entries, suite: Suite, name: str) -> list[str]:
-    """A line per task that has scores, in percent, and the mean over tasks where all have them in all languages."""
+def scores(entries: Entries, suite: Suite, name: str, incomplete: Set[tuple[str, str]]) -> list[str]:
+    """A line per task that has scores, in percent, and the mean over tasks where all have them in all languages.
+
+    incomplete: parts and languages whose files lack rows. Their scores are of the rows that were predicted, so they are
+    marked, and count for no overall score.
+    """
     lines, means = [], []
     for folder, part in suite.parts.items():
         values = [score for language in part.languages if (folder, language) in entries
                   and (score := part_score(entries[folder, language], part)) is not None]
+        lacking = [language for language in part.languages if (folder, language) in incomplete]
         if values:
             mean = 100 * sum(values) / len(values)
-            lines.append(f"{folder}: {mean:.2f} over {len(values)} of {len(part.languages)} languages")
-        if len(values) == len(part.languages):
+            note = f" (of the predicted rows only: {', '.join(lacking)})" if lacking else ""
+            lines.append(f"{folder}: {mean:.2f} over {len(values)} of {len(part.languages)} languages{note}")
+        if len(values) == len(part.languages) and not lacking:
             means.append(mean)
     if len(means) == len(suite.parts):
         return [*lines, f"{name}: {sum(means) / len(means):.2f}, mean over {len(means)} tasks of means over languages"]
     return [*lines,
-            f"{name}: no overall score, {len(means)} of {len(suite.parts)} tasks have a score in every language"]
+            f"{name}: no overall score, {len(means)} of {len(suite.parts)} tasks have a score on all rows in every "
+            "language"]
 
 
 def part_score(entry: Entry, part: Part) -> float | None:

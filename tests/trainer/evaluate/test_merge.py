@@ -114,7 +114,7 @@ def test_what_is_missing_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "missing  xquad" not in told
     assert "over 2 of 15 languages" in told
     assert "xquad:" not in told  # predictions without labels have no score
-    assert "xtreme: no overall score, 0 of 9 tasks have a score in every language" in told
+    assert "xtreme: no overall score, 0 of 9 tasks have a score on all rows in every language" in told
 
 
 @pytest.mark.parametrize(("folder", "damage", "message"), [
@@ -147,7 +147,9 @@ def test_rows_left_out_are_wrong_predictions(tmp_path: Path, capsys: pytest.Capt
     file.write_text("-\n" + file.read_text().partition("\n")[2])
     submission(str(run), suite="xtreme_r", out=str(tmp_path / "out"))
     assert (tmp_path / "out/xcopa/test-et.jsonl").read_text().startswith('{"label": -1}\n{"label": ')
-    assert "xcopa/et: 1 rows without a prediction, which count as wrong" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "xcopa/et: 1 rows without a prediction, which count as wrong" in told
+    assert "over 1 of 11 languages (of the predicted rows only: et)" in told
 
 
 def test_one_run_per_task_and_one_cell_per_language(tmp_path: Path) -> None:
