@@ -77,7 +77,7 @@ def _index(label: str, choices: Sequence[str]) -> int:
     if choices.count(label) == 1:
         return choices.index(label)
     raise InputError(f"label {label[:80]!r} of {len(choices)} choices; expected 0 to {len(choices) - 1}, A to "
-                     f"{letters[-1].upper()}, or the text of a choice")
+                     f"{letters[-1].upper()}, or the text of a choice; if they count from 1, give --labels 1=0,2=1,..")
 
 
 def encode(batch: TextBatch, tokenizer: Tokenizer, max_length: int, template: InputTemplate) -> Encoded:
