@@ -16,7 +16,7 @@ from data_prep.base.errors import InputError
 from data_prep.shards.manifest import Manifest
 from data_prep.shards.read import Cell, find_cells
 from data_prep.shards.tokenizers import read_tokenizer, tokenizer_dir
-from trainer.evaluate.inputs import comma_list
+from trainer.evaluate.inputs import cell_of, comma_list
 from trainer.evaluate.join import joined_by
 from trainer.evaluate.submission import describe_rows
 from trainer.metrics import METRICS
@@ -94,6 +94,7 @@ class _Group:
     def open(cls, root: Path, task: str, split: str, languages: Sequence[str]) -> _Group:
         """Open the cells. Raises InputError where one is missing, or is of a task that no search is for."""
         built = {path.name: open_searched(path) for path in find_cells(root, task, split)}
+        languages = [cell_of(language, built) for language in languages]
         missing = [language for language in languages if language not in built]
         if missing or not built:
             raise InputError(f"{root}: no finished cell {task}/{split}/{missing[0] if missing else '*'}; built: "

@@ -133,6 +133,11 @@ def test_tatoeba(world: Path, tmp_path: Path, encode: Callable[..., torch.Tensor
         == ("out", "model", "none", "retrieval", 20, 1 / 20)
 
 
+def test_another_code_of_the_language(world: Path, tmp_path: Path) -> None:
+    assert retrieve(world, tmp_path / "out", "tatoeba", "--languages", "de") == 0
+    assert [row.language for row in read_rows(tmp_path / "out/eval/results.jsonl")] == ["deu", "deu"]
+
+
 def test_reports_and_settings(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for layer in ("1", "2"):
         assert retrieve(world, tmp_path / layer, "tatoeba", "--layer", layer) == 0
