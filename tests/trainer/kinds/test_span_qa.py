@@ -73,7 +73,7 @@ def test_the_loss_is_transformers_own(root: Path, tmp_path: Path) -> None:
     for row in range(24):
         one = examples[0, np.array([row])]
         if int(one.targets["start"][0]) == MISSING:
-            assert float(found[row]) == 0
+            assert found[row].item() == 0
             assert cell.table["start"][row].as_py() == NOWHERE
             continue
         counted += 2
