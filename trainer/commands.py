@@ -15,7 +15,7 @@ COMMANDS: Commands = {
         "trainer.retrieval.run:retrieve",
         "Score sentence retrieval without training: Tatoeba, BUCC, LAReQA, Mewsli-X, or data of one's own."),
     "submission": LazyCommand(
-        "trainer.evaluate.merge:submission",
+        "trainer.evaluate.submission:submission",
         "Merge the prediction files of evaluated runs into the official folder of a suite: xtreme, xtreme_r, xglue."),
     "diagnose": LazyCommand(
         "trainer.diagnose.run:diagnose",

@@ -24,10 +24,7 @@ from trainer.evaluate.inputs import (
     open_cells,
     open_suite,
 )
-from trainer.evaluate.predict import predict
-from trainer.evaluate.shards_root import find_shards_root
-from trainer.evaluate.smoothing import Smoothing, count_votes, read_settings
-from trainer.evaluate.submission import (
+from trainer.evaluate.outputs import (
     Source,
     checkpoint_sha256,
     describe_rows,
@@ -37,6 +34,9 @@ from trainer.evaluate.submission import (
     write_cell,
     write_smoothed,
 )
+from trainer.evaluate.predict import predict
+from trainer.evaluate.shards_root import find_shards_root
+from trainer.evaluate.smoothing import Smoothing, count_votes, read_settings
 from trainer.evaluate.suites import named_suite
 from trainer.kinds import named_kind
 from trainer.model.site import SiteModel

@@ -1,212 +1,209 @@
-"""Files and result rows of an evaluation: predictions, outcomes, certificates, `results.jsonl`."""
+"""`python -m trainer submission RUNS... --suite xtreme --out DIR`: the official folder of a suite from evaluated runs.
+
+Inputs: `<run>/eval/` of runs that hold a task of the suite each. Output: `DIR/<task>/test-<language>.<extension>`
+(XTREME, XTREME-R) or `DIR/<TASK>/<language>.prediction` (XGLUE), written whole or not at all, and the suite's score
+where every task and language has one.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from data_prep.base.errors import InputError
-from data_prep.base.files import file_sha256
-from trainer.evaluate.crossed import groups_of
-from trainer.evaluate.inputs import Job
-from trainer.evaluate.join import column
-from trainer.evaluate.predict import Predictions
-from trainer.evaluate.smoothing import Smoothing, Votes, certify, vote
-from trainer.kinds import KINDS
-from trainer.kinds.kind import Rows
-from trainer.metrics import METRICS
-from trainer.results.outcomes import outcomes_path, write_outcomes
-from trainer.results.predictions import (
-    ABSTAIN,
-    Certificates,
-    certified_path,
-    predictions_path,
-    write_certificates,
-)
-from trainer.results.scores import (
-    LARGEST_VALUE,
-    MISSING,
-    NO_LABEL,
-    RESULTS_FILE,
-    ResultRow,
-    SmoothingRecord,
-    read_rows,
-)
-from trainer.runs.folder import BEST, FAILED, WEIGHTS
-from trainer.runs.record import DevCell, FinishedRecord
+from data_prep.base.files import put_in_place, working_folder
+from data_prep.languages import canonical_code
+from data_prep.shards.manifest import MANIFEST_FILE, Manifest, read_manifest
+from trainer.evaluate.official import FORMATS, File
+from trainer.evaluate.shards_root import find_shards_root
+from trainer.evaluate.suites import Part, Suite, named_suite
+from trainer.results.predictions import read_text
+from trainer.results.scores import RESULTS_FILE, ResultRow, file_in, read_rows
+from trainer.runs.record import read_record
 
 
 @dataclass(frozen=True)
-class Source:
-    """Fields shared by all rows of one evaluation."""
+class Entry:
+    """The rows of one language of a task in one run, by metric."""
 
-    record: FinishedRecord
-    checkpoint: str
-    """Hash of the weights that are evaluated."""
-    precision: str
+    run: Path
+    rows: Mapping[str, ResultRow]
 
-    def identity(self) -> dict[str, Any]:
-        """Fields of a result row that describe the run."""
-        record = self.record
-        return {"run": record.name, "label": record.label, "method": record.method, "seed": record.seed,
-                "kind": record.kind, "train_languages": record.train_languages, "settings": record.settings,
-                "model": model_name(record.weights_from), "origin_run": record.origin_run,
-                "ended": record.status if record.status in FAILED else "done", "kernels": record.kernels,
-                "chosen_on": record.selection.cell or ""}
-
-    def of_cell(self, job: Job) -> dict[str, Any]:
-        """Fields of a result row that all scores of one cell share."""
-        manifest = job.cell.manifest
-        return {**self.identity(), "task": manifest.task, "split": manifest.split, "language": manifest.language,
-                "language_2": job.language_2, "language_info": manifest.language_info.model_dump(), "n": len(job.ids),
-                "step": self.record.selection.step, "checkpoint": self.checkpoint,
-                "cell_sha256": job.rows_sha256, "precision": self.precision}
+    @property
+    def row(self) -> ResultRow:
+        """Any of its rows; they share the prediction file."""
+        return next(iter(self.rows.values()))
 
 
-def model_name(origin: Mapping[str, Any]) -> str:
-    """Last part of a hub name or path; of an earlier run that without its seed; of random weights, family and size."""
-    if "random" in origin:
-        name = " ".join(filter(None, ("random", str(origin.get("family", "")), str(origin["random"]))))
-    elif "model.name" in origin:
-        name = Path(str(origin["model.name"])).name
-    else:
-        name = re.sub(r"-seed\d+$", "", Path(str(origin.get("init_from", ""))).name)
-    return name[:200] if name.isprintable() else ""  # a record may be a stranger's
+Entries = dict[tuple[str, str], Entry]
+"""By part and language of the suite."""
 
 
-def checkpoint_sha256(folder: Path) -> str:
-    """Hash of the weights in a run's `best/`; empty where there are none, which loading the model reports."""
-    weights = folder / BEST / WEIGHTS
-    return file_sha256(weights) if weights.is_file() else ""
+def submission(*runs: str, suite: str, out: str, shards: str | None = None, overwrite: bool = False) -> int:
+    """Merge the prediction files of evaluated runs into the official folder of a suite: xtreme, xtreme_r, xglue.
 
-
-def refuse_other_rows(folder: Path, source: Source) -> None:
-    """Raise InputError where the run's result file is damaged or holds rows of other weights."""
-    if not (written := folder / "eval" / RESULTS_FILE).exists():
-        return
-    for row in read_rows(written):
-        if row.checkpoint not in ("", source.checkpoint):
-            raise InputError(f"{written} holds rows of another checkpoint (step {row.step}) than {BEST}/ holds now "
-                             f"(step {source.record.selection.step}); remove {written.parent} and evaluate again")
-
-
-def write_cell(folder: Path, job: Job, predictions: Predictions, source: Source) -> list[ResultRow]:
-    """Write the files of one cell below `folder`, a run's `eval/`; returns a row per metric of its task.
-
-    Without labels there are predictions, and rows without a value.
+    RUNS are evaluated run directories; each task comes from one of them. shards: the folder with the cells, whose
+    manifests tell the publisher's number of rows where it is not known (default: as of evaluate). What is missing is
+    listed; the overall score is given only when nothing is.
     """
-    manifest = job.cell.manifest
-    kind = KINDS[manifest.kind]
-    labelled = manifest.has_labels or kind.mask is not None
-    names = (manifest.task, manifest.split, manifest.language, job.language_2 if job.setting == "generalized" else None)
-    order = np.argsort(job.ids, kind="stable")
-    predicted_file = None
-    if kind.serialise is not None:
-        predicted_file = predictions_path(*names, extension=kind.extension)
-        kind.serialise(predictions.predicted[order], Rows(job.ids[order], job.keys[order]), manifest,
-                       folder / predicted_file)
-    found = []
-    for number, name in enumerate(manifest.metrics):
-        value, note, outcome_file = None, NO_LABEL, None
-        if labelled:
-            counts = predictions.counts(name)
-            value, note = _score(METRICS[name].score(counts), name)
-            if predicted_file is not None:
-                outcome_file = outcomes_path(*names, metric=name if number else "")
-                write_outcomes(folder / outcome_file, job.keys[order], counts[order],
-                               groups_of(job.cell, job.ids[order]), smallest=METRICS[name].smallest_count,
-                               largest=METRICS[name].largest_count)
-        found.append(ResultRow(
-            **source.of_cell(job), metric=name, setting=job.setting, value=value, note=note, excluded=job.excluded,
-            joined_by=job.joined_by, predictions=predicted_file, outcomes=outcome_file,
-            chance=_chance(name, predictions.gold if labelled else None)))
-    return found
+    chosen = named_suite(suite)
+    if not runs:
+        raise InputError("no run given; expected evaluated run directories")
+    _check_out(Path(out), chosen, overwrite)
+    entries = collect([Path(run) for run in dict.fromkeys(runs)], chosen)
+    files, lines, incomplete = {}, [], set()
+    for (name, language), entry in entries.items():
+        part = chosen.parts[name]
+        if part.format is not None and entry.row.predictions is not None:
+            manifest = _manifest(entry, shards)
+            found = convert(entry, part, language, manifest)
+            extension = FORMATS[part.format].extension
+            files[f"{name}/{chosen.file.format(language=language, extension=extension)}"] = found.text
+            lines += [f"{name}/{language}: {note}" for note in notes(found, part, language, manifest)]
+            if found.left_out:
+                incomplete.add((name, language))
+    if not files:
+        raise InputError(f"none of {', '.join(runs)} holds predictions on a test set of {suite}; evaluate them with "
+                         f"--suite {suite} first")
+    _write(Path(out), files, overwrite)
+    for line in [*lines, *_missing(entries, chosen), *scores(entries, chosen, suite, incomplete)]:
+        print(line)
+    print(f"{out}: {len(files)} prediction files")
+    return 0
 
 
-def write_smoothed(folder: Path, job: Job, votes: Votes, settings: Smoothing, source: Source) -> ResultRow:
-    """Write the certificates of one cell below `folder`, a run's `eval/`; returns its row."""
-    manifest = job.cell.manifest
-    gold, labelled = column(job.cell, "label"), manifest.has_labels
-    certified, radii = certify(votes, settings)
-    voted = vote(votes, settings.alpha)
-    order = np.argsort(job.ids, kind="stable")
-    correct = (certified == gold).astype(np.int64) if labelled else np.full(len(gold), -1)
-    names = [*source.record.labels, ABSTAIN]  # class -1 is the last one
-    found = Certificates(job.ids[order], [names[i] for i in certified[order]], correct[order], radii[order])
-    path = certified_path(manifest.task, manifest.split, manifest.language, str(settings.site), settings.sigma)
-    write_certificates(folder / path, found)
-    smoothing = SmoothingRecord(
-        site=str(settings.site), sigma=settings.sigma, samples=settings.samples,
-        selection_samples=settings.selection_samples, alpha=settings.alpha, seed=settings.seed,
-        abstained=float(np.mean(certified < 0)), vote=float(np.mean(voted == gold)) if labelled else None,
-        vote_abstained=float(np.mean(voted < 0)), mean_radius=float(found.reach.mean()) if labelled else None,
-        median_radius=float(np.median(found.reach)) if labelled else None, token_norm=votes.token_norm,
-        width=votes.width, certified=path)
-    return ResultRow(
-        **source.of_cell(job), metric="accuracy", setting="smoothed", smoothing=smoothing,
-        value=float(np.mean(correct == 1)) if labelled else None, note="" if labelled else NO_LABEL,
-        chance=_chance("accuracy", gold if labelled else None))
+def collect(runs: Sequence[Path], suite: Suite) -> Entries:
+    """Rows of `runs` on the suite's test sets, whatever the codes of their languages.
+
+    Raises InputError where two runs hold one task, or a run holds one language of it twice.
+    """
+    found: dict[tuple[str, str], dict[str, ResultRow]] = {}
+    owners: dict[str, Path] = {}
+    for run in runs:
+        results = run / "eval" / RESULTS_FILE
+        if not results.is_file():
+            raise InputError(f"{run} has no eval/{RESULTS_FILE}: evaluate the run first")
+        for row in read_rows(results):
+            for name, part in suite.parts.items():
+                language = _language(row, part)
+                if language is None:
+                    continue
+                if (owner := owners.setdefault(name, run)) != run:
+                    raise InputError(f"{owner} and {run} both hold {row.task}; a submission takes a task from one run: "
+                                     "leave one of them out, or evaluate it on its own tasks only")
+                rows = found.setdefault((name, language), {})
+                if row.metric in rows:
+                    raise InputError(f"{results}: {rows[row.metric].language} and {row.language} of {row.task} are one "
+                                     f"language of the suite, {language}; remove the rows of one of them")
+                rows[row.metric] = row
+    order = [(name, language) for name, part in suite.parts.items() for language in part.languages]
+    return {key: Entry(owners[key[0]], found[key]) for key in order if key in found}
 
 
-def oracle_rows(source: Source) -> list[ResultRow]:
-    """The score of each dev cell's own best checkpoint in training: an upper bound that zero-shot cannot reach."""
-    rows, record = [], source.record
-    for name, best in record.oracle_by_cell.items():
-        task, split, language = name.split("/")
-        value, note = _score(best.value, record.metric)
-        has_chance = METRICS[record.metric].majority_is_chance
-        cell = record.dev_cells.get(name, DevCell())
-        rows.append(ResultRow(
-            **source.identity(), cell_sha256=cell.rows_sha256, chance=cell.chance if has_chance else None,
-            precision=record.precision, task=task, metric=record.metric, split=split, language=language,
-            language_2=language, value=value, note=note, n=0, step=best.step, selection="oracle"))
-    return rows
-
-
-def describe_rows(folder: Path, rows: list[ResultRow]) -> list[str]:
-    """Lines for the terminal: every score of the standard setting, the mean over pairs of languages, the file."""
-    lines = []
-    for row in rows:
-        if row.setting == "standard":
-            value = row.note if row.value is None else f"{row.value:.4f}"
-            lines.append(f"{row.task}/{row.split}/{row.language}  {row.metric} {value}  ({row.n} rows)")
-    for metric in dict.fromkeys(row.metric for row in rows):
-        crossed = [row.value for row in rows
-                   if row.setting == "generalized" and row.metric == metric and row.value is not None]
-        if crossed:
-            lines.append(f"generalized: mean {metric} {np.mean(crossed):.4f} over {len(crossed)} pairs")
-    return [*lines, f"{folder / 'eval' / RESULTS_FILE}: {len(rows)} rows"]
-
-
-def describe_smoothed(plain: ResultRow | None, row: ResultRow) -> str:
-    """Line for the terminal: a smoothed row beside the accuracy of the same cell without noise."""
-    smoothing = row.smoothing
-    if smoothing is None:
-        raise ValueError("not a smoothed row")
-    parts = [f"{row.task}/{row.split}/{row.language}"]
-    if row.value is None:
-        parts.append(row.note)
-    else:
-        parts += [f"plain {plain.value:.4f}"] if plain is not None and plain.value is not None else []
-        parts.append(f"smoothed {row.value:.4f}")
-    parts.append(f"abstained {100 * smoothing.abstained:.1f} %")
-    if smoothing.median_radius is not None:
-        parts.append(f"median certified radius {smoothing.median_radius:.3g}")
-    return "  ".join([*parts, f"(mean token norm {smoothing.token_norm:.3g})"])
-
-
-def _score(value: float, metric: str) -> tuple[float | None, str]:
-    """(value, note) of a row; the perplexity of a diverged model is infinite, which is no score."""
-    return (value, "") if abs(value) <= LARGEST_VALUE else (None, f"{MISSING}{metric} is not finite")
-
-
-def _chance(metric: str, gold: np.ndarray | None) -> float | None:
-    """Score of always predicting the most frequent class of `gold`, class indices; None where that is not its share."""
-    if not METRICS[metric].majority_is_chance or gold is None:
+def _language(row: ResultRow, part: Part) -> str | None:
+    """The suite's code of the row's language; None for a row that is not of this part."""
+    if row.task not in part.tasks or (row.setting, row.selection, row.split) != ("standard", "best", part.split):
         return None
-    return float(np.bincount(gold).max() / len(gold))
+    known = {canonical_code(language): language for language in part.languages}
+    return known.get(canonical_code(row.language))
+
+
+def _manifest(entry: Entry, shards: str | None) -> Manifest | None:
+    """Manifest of the cell that was predicted on; None where it is not at hand any more, or is of other rows."""
+    record, row = read_record(entry.run), entry.row
+    try:
+        root = find_shards_root(entry.run, record, shards) if record else Path(shards) if shards else None
+    except InputError:
+        return None
+    cell = root / row.task / row.split / row.language if root else None
+    if cell is None or not (cell / MANIFEST_FILE).is_file():
+        return None
+    manifest = read_manifest(cell)
+    return manifest if manifest.rows_sha256 == row.cell_sha256 else None
+
+
+def convert(entry: Entry, part: Part, language: str, manifest: Manifest | None) -> File:
+    """The official file of one language. Raises InputError, naming the prediction file, for one that does not fit."""
+    path = file_in(entry.run / "eval", str(entry.row.predictions))
+    rows = part.rows.get(language, manifest.source_rows if manifest and part.format != "indices" else None)
+    try:
+        return FORMATS[str(part.format)].convert(read_text(path), rows, part.labels)
+    except InputError as error:
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
+def notes(found: File, part: Part, language: str, manifest: Manifest | None) -> list[str]:
+    """What a submitter should know of a file."""
+    lines = []
+    if found.left_out:
+        lines.append(f"{found.left_out:,} rows without a prediction, which count as wrong")
+    if language not in part.rows and manifest is None and part.format != "pairs":
+        lines.append(f"{found.rows:,} rows, not compared with the publisher's number: name the cells with --shards")
+    if part.format == "indices" and manifest is not None and manifest.has_labels:
+        lines.append("the candidates of this cell are in the order of an aligned file, not in XTREME's: build the cell "
+                     "from XTREME's own files before submitting")
+    return lines
+
+
+def _check_out(out: Path, suite: Suite, overwrite: bool) -> None:
+    """Raise InputError where `out` is something that must not be replaced."""
+    if not out.exists():
+        return
+    if not overwrite:
+        raise InputError(f"--out {out} exists; add --overwrite, or choose another folder")
+    if not out.is_dir() or (other := sorted(path.name for path in out.iterdir() if path.name not in suite.parts)):
+        what = f"holds {other[0]}" if out.is_dir() else "is a file"
+        raise InputError(f"--out {out} {what}, which is no part of a submission; choose another folder")
+
+
+def _write(out: Path, files: Mapping[str, str], overwrite: bool) -> None:
+    with working_folder(out, "submission") as folder:
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="")
+        put_in_place(folder, out, overwrite)
+
+
+def _missing(entries: Entries, suite: Suite) -> list[str]:
+    lines = []
+    for name, part in suite.parts.items():
+        absent = [language for language in part.languages if (name, language) not in entries
+                  or (part.format is not None and entries[name, language].row.predictions is None)]
+        if absent:
+            which = f"all {len(absent)} languages" if len(absent) == len(part.languages) else ", ".join(absent)
+            lines.append(f"missing  {name}: {which}")
+    return lines
+
+
+def scores(entries: Entries, suite: Suite, name: str, incomplete: Set[tuple[str, str]]) -> list[str]:
+    """A line per task that has scores, in percent, and the mean over tasks where all have them in all languages.
+
+    incomplete: parts and languages whose files lack rows. Their scores are of the rows that were predicted, so they are
+    marked, and count for no overall score.
+    """
+    lines, means = [], []
+    for folder, part in suite.parts.items():
+        values = [score for language in part.languages if (folder, language) in entries
+                  and (score := part_score(entries[folder, language], part)) is not None]
+        lacking = [language for language in part.languages if (folder, language) in incomplete]
+        if values:
+            mean = 100 * sum(values) / len(values)
+            note = f" (of the predicted rows only: {', '.join(lacking)})" if lacking else ""
+            lines.append(f"{folder}: {mean:.2f} over {len(values)} of {len(part.languages)} languages{note}")
+        if len(values) == len(part.languages) and not lacking:
+            means.append(mean)
+    if len(means) == len(suite.parts):
+        return [*lines, f"{name}: {sum(means) / len(means):.2f}, mean over {len(means)} tasks of means over languages"]
+    return [*lines,
+            f"{name}: no overall score, {len(means)} of {len(suite.parts)} tasks have a score on all rows in every "
+            "language"]
+
+
+def part_score(entry: Entry, part: Part) -> float | None:
+    """Score of one language, a fraction; None where a metric has no value."""
+    values = [next((entry.rows[metric].value for metric in names if metric in entry.rows), None)
+              for names in part.scores]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None

@@ -18,7 +18,7 @@ from data_prep.shards.read import Cell, find_cells
 from data_prep.shards.tokenizers import read_tokenizer, tokenizer_dir
 from trainer.evaluate.inputs import cell_of, comma_list
 from trainer.evaluate.join import joined_by
-from trainer.evaluate.submission import describe_rows
+from trainer.evaluate.outputs import describe_rows
 from trainer.metrics import METRICS
 from trainer.results.outcomes import outcomes_path, write_outcomes
 from trainer.results.predictions import predictions_path, replace_file

@@ -15,8 +15,8 @@ from data_prep.base.files import file_sha256
 from data_prep.shards.read import Cell
 from trainer.data.scratch import open_near
 from trainer.evaluate.inputs import DTYPES, check_precision
+from trainer.evaluate.outputs import Source, checkpoint_sha256, model_name
 from trainer.evaluate.shards_root import find_shards_root
-from trainer.evaluate.submission import Source, checkpoint_sha256, model_name
 from trainer.model.build import load_weights
 from trainer.model.encoders import FAMILIES
 from trainer.model.folder import check_not_a_pickle, locate, weight_files

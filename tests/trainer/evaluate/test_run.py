@@ -22,9 +22,9 @@ from tests.random_cells import LABELS, TOKENIZER, write_random_cell
 from tests.trainer.small_runs import TEXT, run, tree_of, write_recipe
 from trainer.data.loader import Examples
 from trainer.diagnose.run import diagnose
-from trainer.evaluate.merge import submission
+from trainer.evaluate.outputs import model_name
 from trainer.evaluate.run import evaluate
-from trainer.evaluate.submission import model_name
+from trainer.evaluate.submission import submission
 from trainer.kinds import Masking
 from trainer.metrics import METRICS
 from trainer.model.encoders import FAMILIES

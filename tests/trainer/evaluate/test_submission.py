@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from data_prep.base.errors import InputError
-from trainer.evaluate.merge import submission
 from trainer.evaluate.official import FORMATS
+from trainer.evaluate.submission import submission
 from trainer.evaluate.suites import SUITES, XTREME, XTREME_R, Part
 from trainer.metrics import METRICS
 from trainer.results.predictions import predictions_path, replace_file
