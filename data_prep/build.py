@@ -49,7 +49,7 @@ class Part:
 
 @dataclass
 class Problems:
-    """What keeps cells from being built. It ends the build of a task; a suite goes on with its other cells."""
+    """Reasons for cells that were not built. One ends the build of a task; a suite goes on with its other cells."""
 
     goes_on: bool = False
     found: list[tuple[str, str]] = field(default_factory=list)

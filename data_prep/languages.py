@@ -59,7 +59,7 @@ def canonical_code(code: str) -> str:
 
 
 def same_language(first: str, second: str) -> bool:
-    """Whether two codes name one language, in whatever script or region."""
+    """True for two codes of one language, in whatever script or region."""
     return canonical_code(first) == canonical_code(second)
 
 

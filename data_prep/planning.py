@@ -106,7 +106,7 @@ def plan_cell(task: Task, cell: Found, settings: Settings, tokenizer: TokenizerI
 
 
 def is_done(plan: Plan, console: Console) -> bool:
-    """Whether the cell is finished with the same settings and source. Raises InputError if either differs."""
+    """True for a cell finished with the same settings and source. Raises InputError if either differs."""
     if not (plan.path / MANIFEST_FILE).exists():
         refuse_to_replace(plan.path)
         return False

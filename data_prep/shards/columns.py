@@ -81,7 +81,7 @@ def of_type(columns: Mapping[str, str], kind: str) -> list[str]:
 
 
 def holds_gold(columns: Mapping[str, str]) -> bool:
-    """Whether any of these columns holds gold answers."""
+    """True for columns of which one holds gold answers."""
     return any(COLUMN_TYPES[kind].gold for kind in columns.values())
 
 

@@ -56,7 +56,7 @@ def unpacked(file: Path, folder: Path) -> PurePosixPath:
 
 
 def is_file(file: Path) -> bool:
-    """Whether `file` is a file or a member of an archive."""
+    """True for a file and for a member of an archive."""
     return file.is_file() or _split(file)[0] is not None
 
 

@@ -51,7 +51,7 @@ def fetched(repo: str, file: str, revision: str | None) -> Path:
 
 
 def is_table(hub: Hub) -> bool:
-    """Whether the files are text, read by our own readers."""
+    """True for text files, which our own readers read."""
     return PurePosixPath(hub.files or "").suffix in FORMATS
 
 

@@ -118,7 +118,7 @@ def choose(
 
 
 def _belongs(file: Path, layout: Layout, other: Layout, files: Sequence[Path], folder: Path) -> bool:
-    """Whether `file` is one more file of the cell that has `files`."""
+    """True for one more file of the cell that has `files`."""
     if layout.parts:
         return other is layout and file.parent == files[0].parent and file.suffix not in {one.suffix for one in files}
     return other is layout and layout.format == "lines" and file.parent != folder
@@ -155,7 +155,7 @@ def _place(task: Task, source: Path) -> tuple[Path, list[Path]]:
 
 
 def fits(task: Task, file: Path) -> bool:
-    """Whether a layout of `task` fits a file by its name."""
+    """True for the name of a file that a layout of `task` fits."""
     return any(_layout(task, unpacked(file, above)) for above in list(file.parents)[:DEEPEST])
 
 

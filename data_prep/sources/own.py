@@ -55,7 +55,7 @@ class Own:
 
 
 def is_own(name: str, source: str, own: Own) -> bool:
-    """Whether --source is own data: by a flag, by a new task, or as one file of no name that the task's files have."""
+    """True for own data: by a flag, by a new task, or as one file of no name that the task's files have."""
     if own.given or name not in TASKS:
         return True
     file = Path(source)

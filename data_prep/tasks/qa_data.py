@@ -1,4 +1,4 @@
-"""What extractive question answering tasks share: the hub's columns, the publisher's key, and the metrics of SQuAD."""
+"""Shared by extractive question answering tasks: the hub's columns, the publisher's key, and the metrics of SQuAD."""
 
 from __future__ import annotations
 

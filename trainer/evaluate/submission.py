@@ -134,7 +134,7 @@ def convert(entry: Entry, part: Part, language: str, manifest: Manifest | None) 
 
 
 def notes(found: File, part: Part, language: str, manifest: Manifest | None) -> list[str]:
-    """What a submitter should know of a file."""
+    """Notes on a file for the submitter."""
     lines = []
     if found.left_out:
         lines.append(f"{found.left_out:,} rows without a prediction, which count as wrong")

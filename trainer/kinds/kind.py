@@ -98,5 +98,5 @@ class Kind:
 
     @property
     def has_windows(self) -> bool:
-        """Whether a row of the source may be several rows of a cell, windows of it."""
+        """True where a row of the source may be several rows of a cell, windows of it."""
         return WINDOW in self.columns

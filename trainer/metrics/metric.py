@@ -48,7 +48,7 @@ class Metric:
     joint: Joint | None = None
     """For a metric that is no function of sums."""
     times_100: bool = False
-    """Whether a number that is no fraction is displayed times 100, as papers print correlations."""
+    """True for numbers, no fractions, that are displayed times 100, as papers print correlations."""
     majority_is_chance: bool = False
     """Whether always predicting the most frequent class scores the share of that class."""
     smallest_count: float = 0.0
