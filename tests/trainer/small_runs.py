@@ -106,6 +106,11 @@ def metrics_of(folder: Path) -> list[dict[str, Any]]:
             for line in lines]
 
 
+def losses_of(folder: Path) -> list[float]:
+    """The training losses in metrics.jsonl."""
+    return [line["train/loss"] for line in metrics_of(folder) if "train/loss" in line]
+
+
 def weights_of(folder: Path) -> dict[str, Tensor]:
     """The weights of a run's best checkpoint."""
     return load_file(folder / "best" / "model.safetensors")

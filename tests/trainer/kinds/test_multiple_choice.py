@@ -20,7 +20,7 @@ from data_prep.shards.read import open_cell
 from tests import oracle
 from tests.random_cells import write_random_cell
 from tests.trainer.engine.test_step_context import PlainEngine, settings_of
-from tests.trainer.small_runs import run, write_recipe
+from tests.trainer.small_runs import losses_of, run, write_recipe
 from trainer.checkpoint.export import export
 from trainer.config import load_recipe
 from trainer.data.loader import CELL_SHIFT, PART_SHIFT, Examples, open_training_data
@@ -196,8 +196,7 @@ def test_every_method_trains_or_refuses(recipe: Path, method: str) -> None:
         with pytest.raises(InputError, match=r"only examples with one label can be mixed; .* kind multiple_choice"):
             run(recipe, method, settings)
         return
-    lines = (run(recipe, method, settings) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    losses = [record["train/loss"] for record in map(json.loads, lines) if "train/loss" in record]
+    losses = losses_of(run(recipe, method, settings))
     assert len(losses) == 2
     assert np.isfinite(losses).all()
 

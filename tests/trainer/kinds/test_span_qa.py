@@ -18,7 +18,7 @@ from data_prep.base.errors import InputError
 from data_prep.kinds import span_qa as prepared
 from data_prep.shards.read import open_cell
 from tests.random_cells import write_random_cell
-from tests.trainer.small_runs import run, write_recipe
+from tests.trainer.small_runs import losses_of, run, write_recipe
 from trainer.config import load_recipe
 from trainer.data.loader import Examples, open_training_data
 from trainer.evaluate.crossed import groups_of
@@ -210,7 +210,6 @@ def test_every_method_trains_it_or_is_refused(root: Path, tmp_path: Path, method
         with pytest.raises(InputError, match=r"only examples with one label can be mixed; .* is of kind span_qa"):
             run(recipe, method, short)
         return
-    lines = (run(recipe, method, short) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    found = [record["train/loss"] for record in map(json.loads, lines) if "train/loss" in record]
+    found = losses_of(run(recipe, method, short))
     assert len(found) == 2
     assert all(1 < loss < 8 for loss in found)

@@ -19,7 +19,7 @@ from data_prep.shards.read import open_cell
 from tests.encoder_sites import inputs_of
 from tests.random_cells import TAGS as NAMES
 from tests.random_cells import write_random_cell
-from tests.trainer.small_runs import TAGS, run, write_recipe
+from tests.trainer.small_runs import TAGS, losses_of, run, write_recipe
 from trainer.checkpoint.export import export
 from trainer.config import load_recipe
 from trainer.data.loader import Examples
@@ -109,8 +109,7 @@ def test_every_method_trains_it_or_is_refused(shards: Path, tmp_path: Path, meth
         with pytest.raises(InputError, match=r"only examples with one label can be mixed; .* is of kind tagging"):
             run(recipe, method, short)
         return
-    lines = (run(recipe, method, short) / "metrics.jsonl").read_text().splitlines()
-    found = [value for line in map(json.loads, lines) for name, value in line.items() if name == "train/loss"]
+    found = losses_of(run(recipe, method, short))
     assert len(found) == 2
     assert 0.5 < found[0] < 4
 
