@@ -47,6 +47,20 @@ COMMANDS: Commands = {
             "trainer.bench.commands:bench_overhead",
             "Cost of fault tolerance beside the time of a step: checks for NaN and signals, and checkpoints."),
     },
+    "study": {
+        "plan": LazyCommand(
+            "trainer.studies.commands:plan",
+            "Show the graph of a STUDY: its nodes, what sharing saves, and the time that is left."),
+        "run": LazyCommand(
+            "trainer.studies.commands:run",
+            "Run a STUDY here, as many commands at once as fit, and write its report; the same command resumes."),
+        "status": LazyCommand(
+            "trainer.studies.commands:status",
+            "Show which nodes of the study in the folder OUT are done, running, waiting or failed."),
+        "report": LazyCommand(
+            "trainer.studies.commands:report",
+            "Write the report of the study in the folder OUT from what is done so far: OUT/report."),
+    },
     "doctor": LazyCommand(
         "trainer.doctor.examine:doctor",
         "Check that this machine can train: versions, accelerators, kernel backends, launcher, a two-rank self-test."),
@@ -67,5 +81,6 @@ KEPT = {
     "convert": "no model was written; give the same command again",
     "bench": "nothing was kept",
     "doctor": "nothing was found out yet",
+    "study": "finished nodes are kept, and trainings have saved; the same command goes on from there",
     "demo": "what is finished is kept; the same command goes on from there",
 }

@@ -41,6 +41,7 @@ class LazyCommand:
 
 Commands = Mapping[str, "Command | LazyCommand | Commands"]
 EXIT_BAD_INPUT = 2
+ANY_FLAG = "parameters"  # name of a ``**`` parameter that takes flags without a dot too
 KEPT = "what was finished is kept; give the same command again"
 # Errors of the file system, not of the program: full, read-only or forbidden places, invalid names.
 NO_BUG = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP,
@@ -154,10 +155,11 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[
 
     Raises InputError for an unknown flag, a flag without value, a stray word or a missing argument. A command with
     ``**overrides`` takes dotted flags (``--robust.epsilon=0.1``), which the recipe validates before anything runs. A
-    command with ``*words`` takes any number of plain words.
+    command with ``*words`` takes any number of plain words; one with ``**parameters`` any flag, which it checks.
     """
     parameters = inspect.signature(command).parameters
     takes_dotted = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    takes_any = any(p.kind is p.VAR_KEYWORD and p.name == ANY_FLAG for p in parameters.values())
     takes_words = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
     named = {n: p for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     # parameters with a default are flags only
@@ -174,7 +176,7 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[
             continue
         flag, equals, value = word[2:].partition("=")
         name = flag.replace("-", "_")
-        dotted = takes_dotted and "." in flag
+        dotted = takes_dotted and ("." in flag or (takes_any and name not in named))
         if not dotted and name not in named:
             switch_off = name.removeprefix("no")
             if name.startswith("no") and switch_off in named and _is_bool(command, switch_off) and not equals:
@@ -294,6 +296,7 @@ def _usage(command: Command, prog: str) -> str:
     for name, parameter in inspect.signature(command).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             flags.append("  --dotted.key=VALUE   any key of the recipe" if name == "overrides"
+                         else "  --NAME=VALUE   any of its parameters" if name == ANY_FLAG
                          else f"  --{name}.KEY=VALUE   any of its keys")
         elif parameter.kind is parameter.VAR_POSITIONAL:
             words.append(f"{name.upper()}...")

@@ -1,0 +1,355 @@
+"""Expansion of a study into a graph: placeholders filled in, recipes merged, inputs found, digests taken.
+
+Input: a `Study`, its folder, and the trainings that failed. Output: a `Graph`.
+
+A node's digest covers its command with every path replaced by what lies there: the digest of the node that makes it, or
+of the content of files from outside. A training's covers its complete recipe instead, without what changes nothing that
+is learned (`trainer.runs.folder.FREE_SETTINGS`), so that the same training is the same node in whatever words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Set
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from data_prep.base.errors import InputError
+from trainer.config import Recipe, load_recipe
+from trainer.config.load import find_recipe
+from trainer.runs.folder import FREE_SETTINGS
+from trainer.studies.contents import Contents
+from trainer.studies.graph import RUNS, SHARDS, SHARDS_PREFIX, CellNodes, Graph, Node, digest_of
+from trainer.studies.schema import Stage, Step, Study
+
+PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?:\.(id|x))?\}")
+RECIPES = "recipes"
+ID_DIGITS = 6
+RETRY_STRIDE = 1000  # between the seeds of a training's attempts
+
+
+@dataclass
+class _Cell:
+    """One cell while it is expanded."""
+
+    levels: dict[str, str]
+    seed: int
+    runs: dict[str, Node | None] = field(default_factory=dict)
+    failed: dict[str, list[str]] = field(default_factory=dict)
+    open: list[str] = field(default_factory=list)
+    """Names that are being expanded, to find circles."""
+
+
+def build_graph(study: Study, folder: Path, out: Path, contents: Contents, failed: Set[str]) -> Graph:
+    """The graph of `study` in the folder `out`.
+
+    folder: that of the study's file, where its recipes are looked for. failed: digests of trainings that collapsed or
+    diverged; while `study.retries` allows, each is replaced by one of a new seed.
+    Raises InputError for a placeholder or recipe that is not there, and nodes that need each other.
+    """
+    expansion = Expansion(study, folder, out, contents, failed)
+    cells = [expansion.cell(dict(zip(study.factors, levels, strict=True)), seed)
+             for levels in product(*map(study.chosen_levels, study.factors)) for seed in study.seeds
+             if not _excluded(study, dict(zip(study.factors, levels, strict=True)))]
+    if not cells:
+        raise InputError("the study excludes all its cells")
+    return Graph(expansion.nodes, cells)
+
+
+def _excluded(study: Study, levels: dict[str, str]) -> bool:
+    return any(all(levels[factor] in names for factor, names in entry.items()) for entry in study.exclude)
+
+
+class Expansion:
+    """Nodes of a study so far, by name."""
+
+    def __init__(self, study: Study, folder: Path, out: Path, contents: Contents, failed: Set[str]) -> None:
+        self.nodes: dict[str, Node] = {}
+        self._study, self._folder, self._out = study, folder, out
+        self._contents, self._failed = contents, failed
+        self._by_digest: dict[str, Node] = {}
+        self._recipes: dict[str, Recipe] = {}
+
+    def cell(self, levels: dict[str, str], seed: int) -> CellNodes:
+        """All nodes of one cell."""
+        cell = _Cell(levels, seed)
+        evaluations: dict[str, list[str]] = {}
+        for name, stage in self._study.stages.items():
+            run = self._run(name, cell)
+            if run is not None and stage.evaluate:
+                evaluations[name] = self._evaluations(name, run, cell)
+        runs = {name: run.name for name, run in cell.runs.items() if run is not None}
+        return CellNodes(levels, seed, runs, evaluations, cell.failed)
+
+    # -- trainings
+
+    def _run(self, name: str, cell: _Cell) -> Node | None:
+        """The training of stage `name`; None where the cell skips it."""
+        if name not in cell.runs:
+            with _opened(name, cell):
+                skipped = any(name in self._study.factors[factor][level].skip for factor, level in cell.levels.items())
+                cell.runs[name] = None if skipped else self._training(name, cell)
+        return cell.runs[name]
+
+    def _training(self, name: str, cell: _Cell) -> Node:
+        stage = self._study.stages[name]
+        first = cell.seed if stage.seed is None else stage.seed
+        for attempt in range(self._study.retries + 1):
+            node = self._attempt(name, stage, cell, first + attempt * RETRY_STRIDE)
+            if node.digest not in self._failed or attempt == self._study.retries:
+                return node
+            cell.failed.setdefault(name, []).append(node.name)
+        raise RuntimeError("unreachable: the last attempt is returned")
+
+    def _attempt(self, name: str, stage: Stage, cell: _Cell, seed: int) -> Node:
+        overrides, needs = self._settings(name, stage, cell)
+        words = {**overrides, "seed": str(seed), "data.shards": str(self._out / SHARDS)}
+        recipe_file = self._recipe_file(stage.recipe)
+        key = json.dumps([str(recipe_file), words], sort_keys=True)
+        if key not in self._recipes:
+            self._recipes[key] = load_recipe(str(recipe_file), {**words, "name": "name"}, announce=False)
+        recipe = self._recipes[key]
+        for cells in (recipe.data.train, recipe.data.dev):
+            needs += self._makers(cells, cell)
+        needs = list({node.name: node for node in needs}.values())
+        digest = digest_of("train", self._identity(recipe, needs, stage), sorted(node.digest for node in needs))
+        run = f"{self._title(name, cell)}-seed{seed}-{digest[:ID_DIGITS]}"
+        flags = {"name": run, "label": self._label(name, cell), "output": str(self._out / RUNS), **words}
+        return self._add(Node(
+            run, "train", digest, ("trainer", "train", str(recipe_file), *(f"--{k}={v}" for k, v in flags.items())),
+            f"{RUNS}/{run}", tuple(node.name for node in needs), name, recipe.robust.method, _examples(recipe)))
+
+    def _settings(self, name: str, stage: Stage, cell: _Cell) -> tuple[dict[str, str], list[Node]]:
+        """(dotted key -> text of the recipe, nodes that it needs), origin included."""
+        values = dict(stage.set)
+        for factor, level in cell.levels.items():
+            values |= self._study.factors[factor][level].set.get(name, {})
+        needs: list[Node] = []
+        given = {key: self._fill(_text(value), cell, needs) for key, value in values.items()}
+        start = self._origin(stage, cell)
+        if start is not None:
+            if start in self._study.stages:
+                run = self._run(start, cell)
+                assert run is not None, "a skipped stage is no origin"
+                needs.append(run)
+                given["init_from"] = str(self._out / run.output)
+            else:
+                given["model.name"] = self._fill(start, cell, needs)
+        if stage.average is not None:
+            given["checkpoint.snapshots"] = str(stage.average)
+        return given, needs
+
+    def _origin(self, stage: Stage, cell: _Cell) -> str | None:
+        """Stage or model that `stage` starts from, past those that the cell skips."""
+        start = stage.start
+        while start in self._study.stages and self._run(start, cell) is None:
+            start = self._study.stages[start].start
+        return start
+
+    def _identity(self, recipe: Recipe, needs: list[Node], stage: Stage) -> Any:
+        """The recipe with its origin by content, without settings that change nothing that is learned."""
+        tree = recipe.model_dump(mode="json")
+        for path in (*FREE_SETTINGS, ("label",)):
+            section = tree
+            for key in path[:-1]:
+                section = section[key]
+            section.pop(path[-1], None)
+        if recipe.init_from is not None:
+            tree["init_from"] = "run"  # one of `needs`
+        if recipe.model.name is not None:
+            tree["model"]["name"] = self._content(recipe.model.name)
+        return [tree, stage.average]
+
+    def _recipe_file(self, source: str) -> Path:
+        for folder in (self._folder / RECIPES, self._folder):
+            if (file := folder / f"{source.removesuffix('.yaml')}.yaml").is_file():
+                return file
+        return find_recipe(source)
+
+    def _title(self, stage: str, cell: _Cell) -> str:
+        """`stage-level-level` with the levels that have a say in the stage."""
+        factors = [factor for factor in self._study.factors if self._matters(factor, stage)]
+        return "-".join([stage, *(cell.levels[factor] for factor in factors)])
+
+    def _label(self, stage: str, cell: _Cell) -> str:
+        named = [factor for factor in self._study.factors
+                 if self._matters(factor, stage) and len(self._study.chosen_levels(factor)) > 1]
+        labels = [self._study.factors[factor][cell.levels[factor]].label or cell.levels[factor] for factor in named]
+        return ", ".join(labels) or stage
+
+    def _matters(self, factor: str, stage: str, seen: tuple[str, ...] = ()) -> bool:
+        """True where levels of `factor` differ in `stage`, or in what it starts from or reads."""
+        levels = self._study.factors[factor].values()
+        if any(stage in level.set or stage in level.skip for level in levels):
+            return True
+        if stage in self._study.stages:
+            own = self._study.stages[stage]
+            texts = [own.recipe, own.start or "", *map(_text, own.set.values())]
+            texts += [_text(value) for every in self._study.factors.values() for level in every.values()
+                      for value in level.set.get(stage, {}).values()]
+            before = [own.start] if own.start in self._study.stages else []
+        else:
+            texts, before = [self._study.steps[stage].command, self._study.steps[stage].output], []
+        names = {found[1] for text in texts for found in PLACEHOLDER.finditer(text)}
+        before += [name for name in names if name in self._study.stages or name in self._study.steps]
+        return factor in names or any(self._matters(factor, str(name), (*seen, stage))
+                                      for name in before if name not in (*seen, stage))
+
+    # -- averages and evaluations
+
+    def _evaluations(self, name: str, run: Node, cell: _Cell) -> list[str]:
+        """Names of the evaluation nodes of a run; one after the other, as they write into one folder."""
+        stage, before, found = self._study.stages[name], [run], []
+        weights: tuple[str, ...] = ()
+        if stage.average is not None:
+            digest = digest_of("average", run.digest, stage.average)
+            before = [self._add(Node(
+                f"average-{run.name}", "average", digest,
+                ("trainer", "average", str(self._out / run.output), "--last", str(stage.average)),
+                f"{run.output}/average", (run.name,), name))]
+            weights = ("--weights", "best,average")
+        for number, flags in enumerate(stage.evaluate, start=1):
+            needs = list(before)
+            words = tuple(shlex.split(self._fill(flags, cell, needs)))
+            needs += self._makers([f"{task}/*/*" for task in _value(words, "--tasks").split(",") if task], cell)
+            needs = list({node.name: node for node in needs}.values())
+            digest = digest_of("evaluate", [node.digest for node in needs], self._contents_of(words))
+            node = self._add(Node(
+                f"evaluate{number}-{run.name}", "evaluate", digest,
+                ("trainer", "evaluate", str(self._out / run.output), *words, *weights),
+                f"{run.output}/eval", tuple(node.name for node in needs), name))
+            before = [node]
+            found.append(node.name)
+        return found
+
+    # -- steps
+
+    def _makers(self, cells: list[str], cell: _Cell) -> list[Node]:
+        """Nodes of the steps that make the tasks of `cells` (`task/split/language`)."""
+        outputs = {f"{SHARDS_PREFIX}{name.partition('/')[0]}" for name in cells}
+        found = []
+        for name, step in self._study.steps.items():
+            # A template that may give one of the outputs: others are not filled in, which could need this very run.
+            parts = [re.escape(part) for part in PLACEHOLDER.sub("\0", step.output).split("\0")]
+            pattern = re.compile("[A-Za-z0-9_+.-]+".join(parts))
+            if any(pattern.fullmatch(output) for output in outputs):
+                node = self._step(name, cell)
+                if node.output in outputs:
+                    found.append(node)
+        return found
+
+    def _step(self, name: str, cell: _Cell) -> Node:
+        step = self._study.steps[name]
+        with _opened(name, cell):
+            needs = [self._step(other, cell) for other in step.needs]
+            output = self._fill(step.output, cell, needs)
+            words = shlex.split(self._fill(step.command, cell, needs, output=str(self._out / output)))
+            unnamed = shlex.split(self._fill(step.command, cell, [], output="output", by_digest=True))
+        needs = list({node.name: node for node in needs}.values())
+        digest = digest_of("step", output, self._contents_of(unnamed), sorted(node.digest for node in needs))
+        if output.startswith(SHARDS_PREFIX):
+            words += ["--out", str(self._out / SHARDS)] if "--out" not in words and "--shards" not in words else []
+        return self._add(Node(f"{self._step_title(name, step, cell)}-{digest[:ID_DIGITS]}", "prepare", digest,
+                              tuple(words), output, tuple(node.name for node in needs)))
+
+    def _step_title(self, name: str, step: Step, cell: _Cell) -> str:
+        used = {found[1] for found in PLACEHOLDER.finditer(step.output)}
+        parts = [cell.levels[factor] for factor in self._study.factors if factor in used]
+        return "-".join([name, *parts, *([f"seed{cell.seed}"] if "seed" in used else [])])
+
+    # -- text
+
+    def _fill(self, text: str, cell: _Cell, needs: list[Node], *, output: str = "", by_digest: bool = False) -> str:
+        """`text` with its placeholders replaced; nodes behind them are appended to `needs`.
+
+        by_digest: paths below the study's folder are replaced by digests of the nodes that make them.
+        """
+        def node_path(node: Node, part: str) -> str:
+            needs.append(node)
+            if part == "id":
+                return node.digest[:ID_DIGITS]
+            return node.digest if by_digest else str(self._out / node.output)
+
+        def replace(found: re.Match[str]) -> str:
+            name, part = found[1], found[2] or ""
+            study = self._study
+            if name in study.steps:
+                return node_path(self._step(name, cell), part)
+            if name in study.stages:
+                run = self._run(name, cell)
+                if run is None:
+                    raise InputError(f"{{{name}}}: a cell that skips the stage {name} has no run of it")
+                return node_path(run, part)
+            if name in study.factors:
+                level = study.factors[name][cell.levels[name]]
+                return f"{level.x:g}" if part == "x" and level.x is not None else cell.levels[name]
+            if name in study.parameters:
+                return str(study.parameters[name])
+            folders = {"out": self._out, "shards": self._out / SHARDS, "runs": self._out / RUNS}
+            if name in folders:
+                return name if by_digest else str(folders[name])
+            if name in ("output", "seed"):
+                return output if name == "output" else str(cell.seed)
+            known = [*study.parameters, *study.factors, *study.steps, *study.stages, *folders, "output", "seed"]
+            raise InputError(f"placeholder {found[0]}: no such name; names: {', '.join(known)}")
+
+        return PLACEHOLDER.sub(replace, text)
+
+    def _contents_of(self, words: Any) -> list[str]:
+        return [self._content(word) for word in words]
+
+    def _content(self, word: str) -> str:
+        """Digest of the content where `word` is a path from outside the study, or ends in one behind `=`; else it."""
+        head, equals, tail = word.rpartition("=")
+        path = Path(tail)
+        if not ("/" in tail or path.suffix) or not path.exists() or path.resolve().is_relative_to(self._out.resolve()):
+            return word
+        return f"{head}{equals}{self._contents.digest(path)}"
+
+    def _add(self, node: Node) -> Node:
+        """The node of this digest; the first one keeps its name. Raises InputError for two that write one output."""
+        known = self._by_digest.setdefault(node.digest, node)
+        if known is node:
+            self.nodes[node.name] = node
+        return known
+
+
+class _opened:
+    """Context in which `name` is being expanded; raises InputError where it already is: it needs itself."""
+
+    def __init__(self, name: str, cell: _Cell) -> None:
+        self._name, self._open = name, cell.open
+
+    def __enter__(self) -> None:
+        if self._name in self._open:
+            raise InputError(f"{' -> '.join([*self._open, self._name])}: needs itself")
+        self._open.append(self._name)
+
+    def __exit__(self, *error: object) -> None:
+        self._open.pop()
+
+
+def _text(value: Any) -> str:
+    """A YAML value as the text of a recipe's override."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+
+
+def _value(words: tuple[str, ...], flag: str) -> str:
+    """Value of `flag` in a command line; empty without it."""
+    for at, word in enumerate(words):
+        if word == flag:
+            return words[at + 1] if at + 1 < len(words) else ""
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return ""
+
+
+def _examples(recipe: Recipe) -> int | None:
+    steps = recipe.schedule.max_steps
+    return None if steps is None else steps * recipe.batch.size

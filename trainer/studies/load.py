@@ -1,0 +1,107 @@
+"""Read a study: its file, one of the sizes in it, and what the command line sets.
+
+Input: a path, or the name of a study that ships; a size. Output: a `Study`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from data_prep.base.errors import InputError
+from data_prep.base.files import first_error
+from trainer.config.load import read_yaml
+from trainer.studies.schema import Study
+
+FOLDER = Path(__file__).parent
+SIZES = "sizes"
+
+
+def shipped() -> dict[str, Path]:
+    """Studies that ship, by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+
+
+def find_study(source: str) -> Path:
+    """Path of the study `source`. Raises InputError if there is none."""
+    if Path(source).is_file():
+        return Path(source)
+    known = shipped()
+    if source in known:
+        return known[source]
+    close = get_close_matches(source, known, n=1)
+    hint = f", did you mean {close[0]!r}?" if close else ";"
+    raise InputError(f"no study {source!r}{hint} give the path of a YAML file, or one of: {', '.join(known)}")
+
+
+def load_study(path: Path, size: str, given: Mapping[str, str] = {}, seeds: Sequence[int] | None = None) -> Study:
+    """Load the study at `path` at `size`.
+
+    given: parameter -> value; or `levels.FACTOR` -> comma list of levels. seeds: instead of those of the file.
+    Raises InputError for an unknown size or key, a parameter that must be given and is not, and an invalid file.
+    """
+    tree = read_yaml(path)
+    sizes = tree.pop(SIZES, None)
+    if not isinstance(sizes, dict) or not all(isinstance(part, dict) for part in sizes.values()):
+        raise InputError(f"{path}: expected `{SIZES}`, a mapping from names of sizes to what they change")
+    if size not in sizes:
+        raise InputError(f"{path.stem} has no size {size!r}; sizes: {', '.join(map(str, sizes))}")
+    tree = _merged(tree, sizes[size])
+    if seeds is not None:
+        tree["seeds"] = list(seeds)
+    for key, value in given.items():
+        _set(tree, key, value, path.stem)
+    try:
+        study = Study.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(f"{path}, size {size}: {first_error(error, quote=True)}") from None
+    if missing := [name for name, value in study.parameters.items() if value is None]:
+        raise InputError(f"{path.stem} at size {size} needs {', '.join(f'--{name}' for name in missing)}")
+    return study
+
+
+def read_snapshot(path: Path) -> Study:
+    """The study that `write_snapshot` has written. Raises InputError where it cannot be read."""
+    try:
+        return Study.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = first_error(error) if isinstance(error, ValidationError) else str(error).split("\n")[0]
+        raise InputError(f"{path} cannot be read as a study: {reason}") from None
+
+
+def dump(study: Study) -> str:
+    """YAML of `study` with every default written out."""
+    return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _merged(tree: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`tree` with `changes` on top: mappings are merged, null removes a key of a mapping, all else is replaced."""
+    result = dict(tree)
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = _merged(result[key], value)
+        elif value is None and key in result and key not in ("average", "seed"):
+            del result[key]
+        else:
+            result[key] = value
+    return result
+
+
+def _set(tree: dict[str, Any], key: str, value: str, name: str) -> None:
+    """Apply one flag of the command line."""
+    section, _, factor = key.partition(".")
+    if section == "levels" and factor in tree.get("factors", {}):
+        tree.setdefault("levels", {})[factor] = [level.strip() for level in value.split(",") if level.strip()]
+        return
+    parameters = tree.get("parameters") or {}
+    if key not in parameters:
+        known = [*parameters, *(f"levels.{factor}" for factor in tree.get("factors", {}))]
+        close = get_close_matches(key, known, n=1)
+        raise InputError(f"study {name} has no --{key}{f', did you mean --{close[0]}?' if close else ''}; its flags: "
+                         f"{', '.join(f'--{one}' for one in known) or 'none'}")
+    parameters[key] = value

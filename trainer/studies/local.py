@@ -1,0 +1,161 @@
+"""Run the nodes of a study on this machine, as many at once as fit; start again where an earlier run ended.
+
+Input: a function that builds the graph from the trainings that collapsed, the study's folder. Output: the nodes'
+outputs, their records (`states`) and their logs, `<study>/logs/<node>.log`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.base.files import write_json
+from data_prep.workers import available_cores
+from trainer.results.numbers import counted
+from trainer.studies.estimate import Estimate, duration
+from trainer.studies.graph import Graph, Node
+from trainer.studies.states import GRAPH, LOGS, NODES, blocked, collapsed_digests, endings, read_ending
+
+CHILD = "trainer.studies.node"
+ROOT = Path(__file__).parents[2]
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Room:
+    """What this machine has for nodes."""
+
+    parallel: int
+    """Nodes at once."""
+    threads: int
+    """Threads of each."""
+    devices: tuple[int, ...] = ()
+    """GPUs, one per node."""
+
+
+def find_room(parallel: int | None, memory_gb: float | None) -> Room:
+    """Room for nodes: one per GPU, else one per core, within the free memory where a node's need is known."""
+    devices = tuple(range(len(list(Path("/dev").glob("nvidia[0-9]*")))))
+    cores = available_cores()
+    most = parallel or len(devices) or cores
+    if memory_gb is not None and parallel is None:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+        most = max(1, min(most, int(free / memory_gb)))
+    return Room(most, max(1, cores // most), devices)
+
+
+def run_nodes(graph_of: Callable[[frozenset[str]], Graph], out: Path, room: Room) -> Graph:
+    """Run all nodes that are not done and can be; returns the last graph.
+
+    A node that fails stops those that need it and no others. KeyboardInterrupt ends the running nodes, which save.
+    """
+    runner = _Runner(graph_of, out, room)
+    try:
+        runner.run()
+    except BaseException:
+        runner.end()
+        raise
+    return runner.graph
+
+
+class _Runner:
+    """The nodes that are running now, and the graph."""
+
+    def __init__(self, graph_of: Callable[[frozenset[str]], Graph], out: Path, room: Room) -> None:
+        self._graph_of, self._out, self._room = graph_of, out, room
+        self._running: dict[str, tuple[subprocess.Popen[bytes], float, int | None]] = {}
+        self._given_up: set[str] = set()
+        """Nodes that failed in this life: not tried again before the next."""
+        self.graph = self._read_graph()
+
+    def _read_graph(self) -> Graph:
+        graph = self._graph_of(collapsed_digests(self._out))
+        write_json(self._out / GRAPH, graph.dump())
+        return graph
+
+    def run(self) -> None:
+        """Start what can be started, until nothing runs and nothing can be."""
+        for node in self.graph.nodes.values():  # failed in an earlier life: tried again
+            ending = read_ending(self._out, node)
+            if ending is not None and ending.state == "failed":
+                (self._out / NODES / f"{node.name}.json").unlink()
+        while True:
+            for node in self._startable():
+                if len(self._running) >= self._room.parallel:
+                    break
+                self._start(node)
+            if not self._running:
+                return
+            time.sleep(POLL_SECONDS)
+            for name in [name for name, (child, *_) in self._running.items() if child.poll() is not None]:
+                self._finish(name)
+
+    def _startable(self) -> list[Node]:
+        ended = endings(self._out, self.graph.nodes.values())
+        stopped = blocked(self.graph, ended)
+        busy = {self.graph.nodes[name].output for name in self._running}
+        return [node for node in self.graph.nodes.values()
+                if node.name not in ended and node.name not in stopped and node.name not in self._running
+                and node.name not in self._given_up and node.output not in busy
+                and all(name in ended for name in node.needs)]
+
+    def _start(self, node: Node) -> None:
+        if any(self.graph.nodes[name].output == node.output for name in self._running):
+            return  # two builds of one task: one after the other
+        environment = os.environ | {"OMP_NUM_THREADS": str(self._room.threads), "PYTHONPATH": str(ROOT)}
+        device = None
+        if self._room.devices:
+            taken = [device for *_, device in self._running.values()]
+            device = min(self._room.devices, key=taken.count)
+            environment["CUDA_VISIBLE_DEVICES"] = str(device)
+        (self._out / LOGS).mkdir(exist_ok=True)
+        with (self._out / LOGS / f"{node.name}.log").open("ab") as log:  # a later life adds to it
+            child = subprocess.Popen(
+                [sys.executable, "-m", CHILD, str(self._out), node.name, str(os.getpid())], env=environment,
+                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=0)
+        self._running[node.name] = (child, time.monotonic(), device)
+        print(f"  start  {node.name}", flush=True)
+
+    def _finish(self, name: str) -> None:
+        child, begun, _ = self._running.pop(name)
+        node, took = self.graph.nodes[name], duration(time.monotonic() - begun)
+        ending = read_ending(self._out, node)
+        if ending is not None and ending.state == "done":
+            print(f"  done   {name} in {took}; {self._rest()}", flush=True)
+            return
+        self._given_up.add(name)
+        reason = f"exit code {child.returncode}: {last_line(self._out / LOGS / f'{name}.log')}"
+        print(f"  FAILED {name} after {took}: {reason}", flush=True)
+        if ending is not None and ending.state == "collapsed":
+            self.graph = self._read_graph()  # perhaps with a new seed
+
+    def _rest(self) -> str:
+        ended = endings(self._out, self.graph.nodes.values())
+        left = [node for node in self.graph.nodes.values() if node.name not in ended]
+        seconds = Estimate(self._out, self.graph).seconds(left, self._room.parallel)
+        return f"{counted(len(left), 'node')} left{'' if seconds is None else f', about {duration(seconds)}'}"
+
+    def end(self) -> None:
+        """Terminate the running nodes and wait for them; trainings save a checkpoint first."""
+        for child, *_ in self._running.values():
+            try:
+                os.killpg(child.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+        for child, *_ in self._running.values():
+            child.wait()
+
+
+def last_line(log: Path) -> str:
+    """Last line of a log; empty where there is none."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1][:300] if lines else ""

@@ -1,0 +1,81 @@
+"""Plan and state of a study on the terminal.
+
+Input: a study, its graph and folder. Output: tables by kind and stage of node, and a line per node.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from trainer.results.numbers import counted
+from trainer.studies.estimate import Estimate, duration
+from trainer.studies.graph import Graph, Node
+from trainer.studies.local import last_line
+from trainer.studies.schema import Study
+from trainer.studies.states import LOGS, Ending, blocked, endings
+
+
+def show_plan(study: Study, graph: Graph, out: Path, parallel: int, rate: float | None, *, every_node: bool) -> None:
+    """Print the graph, what sharing saves, and the time that is left."""
+    console, ended = Console(highlight=False), endings(out, graph.nodes.values())
+    estimate = Estimate(out, graph, rate)
+    _heading(console, study, graph)
+    table = Table("nodes", "needed", "without sharing", "done", "time left", box=None, header_style="bold")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    groups: dict[tuple[str, str], list[Node]] = {}
+    for node in graph.nodes.values():
+        groups.setdefault((node.kind, node.stage if node.kind == "train" else ""), []).append(node)
+    for (kind, stage), nodes in groups.items():
+        left = [node for node in nodes if node.name not in ended]
+        times = [estimate.of(node) for node in left]
+        known = [value for value in times if value is not None]
+        time = "unknown" if left and not known else duration(sum(known))
+        unshared = graph.unshared(kind, stage) if kind == "train" else graph.unshared(kind)
+        table.add_row(f"{kind} {stage}".strip(), str(len(nodes)), str(unshared), str(len(nodes) - len(left)), time)
+    console.print(table)
+    left = [node for node in graph.nodes.values() if node.name not in ended]
+    seconds = estimate.seconds(left, parallel)
+    console.print(f"{counted(len(left), 'node')} to run, {parallel} at once: " + (
+        f"about {duration(seconds)}" if seconds is not None
+        else "time unknown before a training has finished; give its examples per second with --rate"))
+    for node in graph.nodes.values() if every_node else ():
+        console.print(f"\n{node.name}\n  python -m {shlex.join(node.words)}"
+                      + (f"\n  after {', '.join(node.needs)}" if node.needs else ""), soft_wrap=True, markup=False)
+
+
+def show_status(study: Study, graph: Graph, out: Path) -> None:
+    """Print how many nodes are in each state, and which failed and why."""
+    console, ended = Console(highlight=False), endings(out, graph.nodes.values())
+    stopped = blocked(graph, ended)
+    _heading(console, study, graph)
+    states = Counter(state_of(node, ended, stopped, out) for node in graph.nodes.values())
+    console.print(", ".join(f"{number} {state}" for state, number in states.items()))
+    for node in graph.nodes.values():
+        state = state_of(node, ended, stopped, out)
+        if state in ("failed", "collapsed", "begun"):
+            reason = f": {last_line(out / LOGS / f'{node.name}.log')}" if state != "begun" else ""
+            console.print(f"  {state:<10}{node.name}{reason}", soft_wrap=True, markup=False)
+    seconds = Estimate(out, graph).seconds([node for node in graph.nodes.values() if node.name not in ended], 1)
+    if seconds:
+        console.print(f"left: about {duration(seconds)} of one at a time")
+
+
+def state_of(node: Node, ended: dict[str, Ending], stopped: set[str], out: Path) -> str:
+    """done, failed, collapsed, blocked (by a failed one), begun (running now, or killed), or waiting."""
+    if node.name in ended:
+        return ended[node.name].state
+    if node.name in stopped:
+        return "blocked"
+    return "begun" if (out / LOGS / f"{node.name}.log").exists() else "waiting"
+
+
+def _heading(console: Console, study: Study, graph: Graph) -> None:
+    factors = "; ".join(f"{factor}: {', '.join(study.chosen_levels(factor))}" for factor in study.factors)
+    console.print(f"[bold]{study.title}[/bold]\n{study.question}\n{factors}; seeds {', '.join(map(str, study.seeds))}: "
+                  f"{counted(len(graph.cells), 'cell')}\n", soft_wrap=True)
