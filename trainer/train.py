@@ -40,6 +40,7 @@ from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
 from trainer.monitor.announce import announce
 from trainer.monitor.collapse import CollapseCheck, Collapsed, collapse_advice
+from trainer.monitor.dynamics import Dynamics, check_dynamics
 from trainer.monitor.nonfinite import NonFinite, nonfinite_check
 from trainer.monitor.outcome import mark_done, mark_failed, outcome
 from trainer.monitor.saving import Saver
@@ -87,6 +88,7 @@ def _checked_data(settings: Recipe, ranks: Ranks) -> TrainingData:
     for checkpoint in reversed(complete_checkpoints(run_dir.run_dir_of(settings))):  # any of them may be taken
         refuse_other_data(checkpoint, data.rows_sha256)
     accumulation_steps(settings.batch, ranks.world_size)
+    check_dynamics(settings, data, count_steps(settings, data))
     check_precision(settings.engine.precision, engine_config)
     return data
 
@@ -128,6 +130,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     save_best = partial(_save_best, engine, folder / run_dir.BEST, tokenizer)
     advice = collapse_advice(settings.optimizer, settings.schedule, settings.robust,
                              random_weights=settings.model.random is not None, hidden_size=model.config.hidden_size)
+    dynamics = Dynamics(engine, settings, data, folder, state.step)
     with MetricsLog(folder, active=ranks.is_main, resume_from=state.step) as metrics:
         watcher = Watcher(
             engine, state, max_steps, settings.robust, settings.evaluation, settings.logging.every_steps,
@@ -135,7 +138,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
             Saver(store, settings.checkpoint, max_steps, ranks),
             nonfinite_check(settings.engine, settings.logging, settings.robust),
             CollapseCheck(max_steps, settings.schedule.warmup_ratio, settings.evaluation.on_collapse, advice),
-            save_best)
+            save_best, dynamics)
         try:
             run_steps(engine, settings, batches, state, max_steps, backend, watcher)
         except (Collapsed, NonFinite) as error:  # on every rank at once: all see the same numbers
@@ -145,6 +148,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
             engine.close()
             return EXIT_REQUEUE
     if ranks.is_main:
+        dynamics.finish(state.step)
         mark_done(folder, state, outcome(settings, state, data, max_steps), advice)
     barrier(ranks)
     engine.close()

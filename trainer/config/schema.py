@@ -200,6 +200,10 @@ class LoggingSection(Section):
     """Steps between lines in metrics.jsonl and points in TensorBoard."""
     spike: float = Field(default=5.0, gt=1)
     """Note a step in metrics.jsonl, with its example ids, if its loss is this many times the running mean."""
+    dynamics: bool = False
+    """Record training dynamics: after each epoch, the probability of every training example's gold label, at the cost
+    of a forward pass over the training cells. Writes dynamics.parquet (of use to `python -m data_prep select`) and a
+    data map. Needs two epochs, and a kind with classes."""
 
 
 class Recipe(Section):

@@ -1,6 +1,7 @@
 """Predict all rows of a cell with a model, shared out over the ranks.
 
-Inputs: a SiteModel, `Examples`. Outputs: predictions and gold labels in row order, and their metrics.
+Inputs: a SiteModel, `Examples`. Outputs: predictions and gold labels in row order, and their metrics; or whatever else
+is measured of the logits of a row.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trainer.data.loader import Examples, evaluation_batches
 from trainer.distributed.ranks import Ranks
+from trainer.kinds.batch import Batch
 from trainer.metrics import METRICS
 from trainer.metrics.metric import Floats
 from trainer.model.site import SiteModel
@@ -36,7 +39,6 @@ class Predictions:
         return METRICS[name].score(self.counts(name))
 
 
-@torch.no_grad()
 def predict(
     model: SiteModel, examples: Examples, batch_size: int, device: torch.device, ranks: Ranks,
     gather: Callable[[Any], list[Any]] = lambda value: [value],
@@ -45,6 +47,28 @@ def predict(
 
     gather: collects one object per rank (a process group's all-gather); the identity for one process.
     """
+    kind = examples.kind
+    predicted, gold = measure(
+        model, examples, batch_size, device, ranks,
+        lambda logits, batch, cpu_batch: (kind.decode(logits, batch), kind.gold(cpu_batch)), gather)
+    if kind.join is not None:
+        predicted, gold = kind.join(predicted, gold, examples.cells[0].table)
+    if kind.spell is not None:
+        labels = examples.cells[0].manifest.labels
+        predicted, gold = kind.spell(predicted, labels), kind.spell(gold, labels)
+    return Predictions(predicted, gold)
+
+
+@torch.no_grad()
+def measure(
+    model: SiteModel, examples: Examples, batch_size: int, device: torch.device, ranks: Ranks,
+    of_batch: Callable[[Tensor, Batch, Batch], tuple[np.ndarray, ...]],
+    gather: Callable[[Any], list[Any]] = lambda value: [value],
+) -> tuple[np.ndarray, ...]:
+    """Columns (rows, ...) of what `of_batch` makes of the logits of each batch, in row order; collective as `predict`.
+
+    of_batch: (logits, batch, the same batch on the CPU) -> columns, an entry per row of the cell in the batch.
+    """
     was_training = model.training
     model.eval()
     found: list[tuple[np.ndarray, ...]] = []
@@ -52,15 +76,9 @@ def predict(
         batch = cpu_batch.to(device)
         logits = model(batch)
         if len(rows):
-            found.append((rows, model.kind.decode(logits, batch), model.kind.gold(cpu_batch)))
+            found.append((rows, *of_batch(logits, batch, cpu_batch)))
     model.train(was_training)
     parts = [part for of_rank in gather(found) for part in of_rank]
-    rows, predicted, gold = (np.concatenate(column) for column in zip(*parts, strict=True))
+    rows, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(rows)
-    predicted, gold = predicted[order], gold[order]
-    if model.kind.join is not None:
-        predicted, gold = model.kind.join(predicted, gold, examples.cells[0].table)
-    if model.kind.spell is not None:
-        labels = examples.cells[0].manifest.labels
-        predicted, gold = model.kind.spell(predicted, labels), model.kind.spell(gold, labels)
-    return Predictions(predicted, gold)
+    return tuple(column[order] for column in columns)

@@ -32,6 +32,17 @@ class Rows(NamedTuple):
     """The publisher's keys, else the row numbers as text."""
 
 
+class Classes(NamedTuple):
+    """Class predictions of a batch, P of them: one per example, or one per word."""
+
+    logits: Tensor
+    """(P, C)"""
+    gold: Tensor
+    """(P,) int64 index of the right class, negative where it is missing."""
+    rows: Tensor
+    """(P,) int64 row of the cell, counted in the batch, that a prediction belongs to."""
+
+
 @dataclass(frozen=True)
 class Masking:
     """Random masking of inputs: share of content tokens to predict, and seed of the choice."""
@@ -78,6 +89,9 @@ class Kind:
     their first rows: windows of one example joined, texts put in for positions. None where a row is an example."""
     spell: Callable[[Array, Sequence[str]], Array] | None = None
     """(predictions or gold, the manifest's labels) -> the same with names for indices, where metrics read names."""
+    classes: Callable[[Tensor, Batch], Classes] | None = None
+    """(logits, batch) -> its class predictions; None where predictions are no classes, or inputs are masked anew in
+    every epoch. Training dynamics and pseudo-labels are made of their probabilities."""
     mask: Callable[[Batch, Tokens, Masking, int], Batch] | None = None
     """(batch, tokens, masking, epoch) -> masked batch and its targets; None where inputs are not masked at random."""
     one_prediction: bool = False

@@ -18,7 +18,7 @@ from torch.nn import functional
 from data_prep.shards.manifest import Manifest
 from trainer.kinds.batch import Batch
 from trainer.kinds.divergence import at_least_fp32, kl_sum
-from trainer.kinds.kind import Array, Kind, Rows
+from trainer.kinds.kind import Array, Classes, Kind, Rows
 from trainer.kinds.sequences import Sequences, lists
 from trainer.results.predictions import line_per_row, write_predictions
 
@@ -81,6 +81,11 @@ def gold(batch: Batch) -> Array:
     return batch.targets["labels"].cpu().numpy()
 
 
+def classes(logits_GC: Tensor, batch: Batch) -> Classes:
+    """One prediction per example, of its choices; those that it lacks have probability 0."""
+    return Classes(logits_GC, batch.targets["labels"], torch.arange(len(logits_GC)))
+
+
 def serialise(predicted_N: Array, rows: Rows, manifest: Manifest, path: Path) -> None:
     """Write the index of each predicted choice, from 0 on, a line for every row of the publisher's file."""
     lines = manifest.source_rows * (manifest.copies + 1)
@@ -89,5 +94,5 @@ def serialise(predicted_N: Array, rows: Rows, manifest: Manifest, path: Path) ->
 
 KIND = Kind(
     "AutoModelForMultipleChoice", targets, logits, losses, loss_count, kl_sum, decode, gold, serialise, outputs=1,
-    sequences=sequences, one_prediction=True, metrics=("accuracy",),
+    sequences=sequences, classes=classes, one_prediction=True, metrics=("accuracy",),
     columns=("first_ids", "second_ids", "ends", "label"))

@@ -13,7 +13,7 @@ from torch.nn import functional
 from data_prep.shards.manifest import Manifest
 from trainer.kinds.batch import Batch
 from trainer.kinds.divergence import at_least_fp32, kl_sum
-from trainer.kinds.kind import Array, Kind, Rows
+from trainer.kinds.kind import Array, Classes, Kind, Rows
 from trainer.results.predictions import line_per_row, write_predictions
 
 MISSING = -1  # label of an example without one
@@ -50,6 +50,11 @@ def gold(batch: Batch) -> Array:
     return batch.targets["labels"].cpu().numpy()
 
 
+def classes(logits_BC: Tensor, batch: Batch) -> Classes:
+    """One prediction per row."""
+    return Classes(logits_BC, batch.targets["labels"], torch.arange(len(logits_BC)))
+
+
 def serialise(predicted_N: Array, rows: Rows, manifest: Manifest, path: Path) -> None:
     """Write the predicted labels, a line for every row of the publisher's file."""
     lines = manifest.source_rows * (manifest.copies + 1)
@@ -58,5 +63,5 @@ def serialise(predicted_N: Array, rows: Rows, manifest: Manifest, path: Path) ->
 
 KIND = Kind(
     "AutoModelForSequenceClassification", targets, logits, losses, loss_count, kl_sum, decode, gold, serialise,
-    one_prediction=True, one_class=True, can_be_crossed=True, can_be_mixed=True,
+    classes=classes, one_prediction=True, one_class=True, can_be_crossed=True, can_be_mixed=True,
     metrics=("accuracy", "f1"), columns=("first_ids", "second_ids", "label"))

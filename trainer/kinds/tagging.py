@@ -18,7 +18,7 @@ from data_prep.base.errors import InputError
 from data_prep.shards.manifest import WINDOW, Manifest
 from trainer.kinds.batch import Batch
 from trainer.kinds.divergence import at_least_fp32, kl_sum
-from trainer.kinds.kind import Array, Kind, Rows
+from trainer.kinds.kind import Array, Classes, Kind, Rows
 from trainer.kinds.sequences import lists
 from trainer.results.predictions import line_per_row, replace_file
 
@@ -83,6 +83,12 @@ def gold(batch: Batch) -> Array:
     return _ragged([labels[words] for labels, words in zip(batch.targets["labels"].numpy(), is_word, strict=True)])
 
 
+def classes(logits_PC: Tensor, batch: Batch) -> Classes:
+    """One prediction per word."""
+    is_word = batch.targets["words"] != NO_WORD
+    return Classes(logits_PC, batch.targets["labels"][is_word], is_word.nonzero()[:, 0])
+
+
 def join(predicted_N: Array, gold_N: Array, rows: pa.Table) -> tuple[Array, Array]:
     """Both, with the words of a sentence's windows one after the other."""
     of_sentence: dict[int, list[int]] = {}
@@ -116,5 +122,5 @@ def _ragged(values: Sequence[object]) -> Array:
 
 KIND = Kind(
     "AutoModelForTokenClassification", targets, logits, losses, loss_count, kl_sum, decode, gold, serialise,
-    join=join, spell=spell, metrics=("tag_accuracy", "span_f1", "seqeval_f1"),
+    join=join, spell=spell, classes=classes, metrics=("tag_accuracy", "span_f1", "seqeval_f1"),
     columns=("first_ids", "starts", "labels", WINDOW))

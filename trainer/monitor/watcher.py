@@ -15,6 +15,7 @@ from trainer.evaluate.predict import predict
 from trainer.metrics import METRICS
 from trainer.monitor.best_checkpoint import update_best
 from trainer.monitor.collapse import CollapseCheck
+from trainer.monitor.dynamics import Dynamics
 from trainer.monitor.early_stopping import update_patience
 from trainer.monitor.meter import Meter
 from trainer.monitor.nonfinite import NonfiniteCheck
@@ -49,6 +50,7 @@ class Watcher:
     nonfinite: NonfiniteCheck
     collapse: CollapseCheck
     save_best: Callable[[], None]
+    dynamics: Dynamics
     _open: list[StepReduction] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -68,6 +70,7 @@ class Watcher:
             self._log(meter, result.learning_rate)
         if step % self.evaluate_every == 0 or last:
             self._evaluate()
+        self.dynamics.after_step(step)  # before the state of this step is saved: a resumed run has all epochs so far
         last = last or self.state.out_of_patience
         if last or stop:
             stop |= self._check_steps(keep=0)
