@@ -19,7 +19,8 @@ LAYERS = {
                   "listing", "planning", "writing", "build", "augment", "verify", "__main__"),
     "trainer": ("commands", "settings", "statistics", "metrics", "results", "plots", "report", "kernels", "robust",
                 "config", "kinds", "distributed", "data", "runs", "model", "engine", "checkpoint", "evaluate",
-                "retrieval", "diagnose", "monitor", "loop", "train", "bench", "doctor", "demo", "studies", "__main__"),
+                "retrieval", "shaping", "diagnose", "monitor", "loop", "train", "bench", "doctor", "demo", "studies",
+                "__main__"),
     "slurm": ("scheduler", "submission", "jobs", "render", "submit", "status"),
 }
 WITHOUT_TORCH = ("statistics", "metrics", "results", "plots", "report", "commands")

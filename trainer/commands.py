@@ -22,6 +22,9 @@ COMMANDS: Commands = {
         "Measure distance to English, and accuracy by distance and by noise, with a run's best model."),
     "report": LazyCommand(
         "trainer.report:report", "Compare evaluated runs: tables, intervals and figures in --out."),
+    "pseudo_label": LazyCommand(
+        "trainer.shaping.pseudo_label:pseudo_label",
+        "Label cells with a run's best model and keep what it is sure of, as training cells of `<task>+<name>`."),
     "export": LazyCommand(
         "trainer.checkpoint.export:export", "Copy a run's best checkpoint to OUT as a plain transformers folder."),
     "convert": LazyCommand(
@@ -77,6 +80,7 @@ KEPT = {
     "submission": "no folder was written; give the same command again",
     "diagnose": _RUN_KEPT,
     "report": "an earlier report is kept, or made again by the same command",
+    "pseudo_label": "finished cells are kept; give the same command again",
     "export": "no model was written; give the same command again",
     "convert": "no model was written; give the same command again",
     "bench": "nothing was kept",
