@@ -35,9 +35,9 @@ def data_map(confidence_N: Floats, variability_N: Floats, correctness_N: Floats,
         axes.set_ylabel("confidence")
         axes.grid(color=FAINT, linewidth=0.6)
         axes.set_title(title or f"{total:,} examples")
-        # Names of the paper's regions, at their places in it.
-        for x, y, name in ((0.02, 0.94, "easy to learn"), (0.37, 0.52, "ambiguous"), (0.02, 0.04, "hard to learn")):
-            axes.text(x, y, name, fontsize=9, bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 2})
+        # Names of the paper's regions, beside them: variability is at most sqrt(c (1 - c)) at confidence c.
+        for x, y, name in ((0.28, 0.95, "easy to learn"), (0.4, 0.5, "ambiguous"), (0.28, 0.04, "hard to learn")):
+            axes.text(x, y, name, fontsize=9)
         figure.colorbar(points, ax=axes, location="bottom", label="correctness", shrink=0.7, aspect=30)
         columns = {"confidence": (confidence_N, 1.0), "variability": (variability_N, 0.5),
                    "correctness": (correctness_N, 1.0)}
