@@ -215,7 +215,8 @@ def _build_part(
         """The plans that are not finished; finished ones are said and counted as done."""
         left = []
         for plan in plans:
-            finished = [False] if settings.overwrite else problems.attempt(_name(plan), partial(is_done, plan, console))
+            finished = [False] if settings.overwrite else problems.attempt(_name(plan), partial(
+                is_done, plan.path, plan.draft, plan.source_sha256, console))
             if finished == [False]:
                 left.append(plan)
             else:

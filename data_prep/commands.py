@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from data_prep.base.cli import LazyCommand
+from data_prep.base.cli import Commands, LazyCommand
 
-COMMANDS: dict[str, LazyCommand] = {
+COMMANDS: Commands = {
     "tasks": LazyCommand(
         "data_prep.listing:tasks",
         "List the tasks by kind, and the suites; with NAME, all about one task or suite."),
@@ -14,9 +14,23 @@ COMMANDS: dict[str, LazyCommand] = {
     "build": LazyCommand(
         "data_prep.build:build",
         "Build tokenised cells of a task from its publisher's files, from XTREME's layout, or from the hub."),
-    "augment": LazyCommand(
-        "data_prep.augment:augment",
-        "Write a task's rows with perturbed copies of each, as cells of `<task>+<method>`."),
+    "augment": {
+        "synonyms": LazyCommand(
+            "data_prep.augment.synonyms:synonyms",
+            "Copies with words replaced by synonyms (RS-DA): each word drawn from itself and its neighbours."),
+        "code_mix": LazyCommand(
+            "data_prep.augment.code_mix:code_mix",
+            "Copies with words replaced by translations from dictionaries (CoSDA-ML)."),
+        "noise": LazyCommand(
+            "data_prep.augment.noise:noise",
+            "Copies with misspelt letters: typos, swaps, omissions, repetitions and wrong case, in any script."),
+    },
+    "few_shot": LazyCommand(
+        "data_prep.subset.few_shot:few_shot",
+        "Write k examples per class of a finished cell as a training cell, for few-shot learning."),
+    "select": LazyCommand(
+        "data_prep.subset.select:select",
+        "Write the easy, ambiguous or hard examples of a finished cell, by the training dynamics of a run."),
     "verify": LazyCommand(
         "data_prep.verify:verify",
         "Re-hash every cell below a folder and show histograms of labels and lengths; exit code 2 on a mismatch."),
@@ -31,6 +45,8 @@ _CELLS = "finished cells are kept; the same command goes on with the others"
 KEPT = {
     "build": _CELLS,
     "augment": _CELLS,
+    "few_shot": _CELLS,
+    "select": _CELLS,
     "tokenizer": NOTHING_WRITTEN,
     "verify": "nothing was changed",
     "peek": "nothing was changed",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from rich.console import Console
@@ -33,19 +33,28 @@ from data_prep.sources.revisions import Revisions
 from data_prep.tasks.task import Task
 from data_prep.workers import Augmenter
 
+NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")  # of cells of `<task>+<name>`
 LONGEST_COPY = 8  # bytes that an augmentation adds to a key: `#` and the number of the copy
 SAME_SETTINGS = ("task", "kind", "labels", "metric", "further_metrics", "score_range", "language", "split",
                  "max_length", "copies", "drop_placeholders")
 
 
+# (cell as split/language, its batches) -> the same batches, looked at before anything is written
+Survey = Callable[[str, Iterable[TextBatch]], Iterator[TextBatch]]
+
+
 @dataclass(frozen=True)
 class Augmentation:
-    """Augmentation: its name, copies per row, its settings in words, and its function."""
+    """Augmentation: the name of its cells, copies per row, its settings in words, and its functions.
+
+    With 0 copies each row is rewritten and keeps its id and key. `survey`, if any, is shown all rows of each cell.
+    """
 
     name: str
     copies: int
     settings: str
     augment: Augmenter
+    survey: Survey | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,13 @@ class Plan:
     read: Reader
     source_sha256: Callable[[], str]
     rows: int | None = None
+    survey: Callable[[Iterable[TextBatch]], Iterator[TextBatch]] | None = None
+
+
+def check_name(name: str) -> None:
+    """Raise InputError for a --name that cannot stand behind the task's in the names of cells."""
+    if not NAME.fullmatch(name):
+        raise InputError(f"--name {name!r}: expected up to 60 letters, digits, '_' or '-'")
 
 
 def plan_cell(task: Task, cell: Found, settings: Settings, tokenizer: TokenizerInfo) -> Plan:
@@ -95,36 +111,44 @@ def plan_cell(task: Task, cell: Found, settings: Settings, tokenizer: TokenizerI
         label_aliases=dict(task.aliases), metric=task.metric,
         further_metrics=list(task.further_metrics), score_range=task.score_range, language=cell.language,
         split=cell.split,
-        parallel=cell.split in task.parallel and augmentation is None, label_tolerance=task.label_tolerance,
+        parallel=cell.split in task.parallel and not (augmentation and augmentation.copies),
+        label_tolerance=task.label_tolerance,
         max_length=settings.length(task), copies=augmentation.copies if augmentation else 0,
         drop_placeholders=settings.drop_placeholders and bool(task.placeholders),
         language_info=language_info(cell.language), tokenizer=tokenizer,
         source=cell.source + (f" + {augmentation.settings}" if augmentation else ""), revision=cell.revision,
         data_prep_version=data_prep.__version__)
     kind.validate(cell_features(draft.columns).arrow_schema.empty_table(), draft)
-    return Plan(settings.out / name / cell.split / cell.language, draft, cell.read, cache(cell.source_sha256))
+    survey = augmentation.survey if augmentation else None
+    return Plan(settings.out / name / cell.split / cell.language, draft, cell.read, cache(cell.source_sha256),
+                survey=partial(survey, f"{cell.split}/{cell.language}") if survey else None)
 
 
-def is_done(plan: Plan, console: Console) -> bool:
-    """True for a cell finished with the same settings and source. Raises InputError if either differs."""
-    if not (plan.path / MANIFEST_FILE).exists():
-        refuse_to_replace(plan.path)
+def is_done(
+    path: Path, draft: Manifest, source_sha256: Callable[[], str], console: Console, other: str = "--out"
+) -> bool:
+    """True for a cell finished with the same settings and source; `other` is the flag that chooses another place.
+
+    Raises InputError if either differs.
+    """
+    if not (path / MANIFEST_FILE).exists():
+        refuse_to_replace(path)
         return False
-    there = read_manifest(plan.path)
-    pairs = [(name, getattr(there, name), getattr(plan.draft, name)) for name in SAME_SETTINGS]
-    pairs.append(("tokenizer", there.tokenizer.fingerprint[:12], plan.draft.tokenizer.fingerprint[:12]))
+    there = read_manifest(path)
+    pairs = [(name, getattr(there, name), getattr(draft, name)) for name in SAME_SETTINGS]
+    pairs.append(("tokenizer", there.tokenizer.fingerprint[:12], draft.tokenizer.fingerprint[:12]))
     # a source may be moved; a file of another name, size or content is another source
-    pairs.append(("source", there.source.rpartition("/")[2], plan.draft.source.rpartition("/")[2]))
+    pairs.append(("source", there.source.rpartition("/")[2], draft.source.rpartition("/")[2]))
     for name, old, new in pairs:
         if old != new:
-            raise InputError(f"{plan.path} is finished with {name} {old}, but {new} was requested; "
-                             "add --overwrite, or choose another --out")
-    same_commit = there.revision and there.revision == plan.draft.revision
-    if not same_commit and there.source_sha256 != (content := plan.source_sha256()):
-        raise InputError(f"{plan.path} is finished from other content of {plan.draft.source} (sha256 "
+            raise InputError(f"{path} is finished with {name} {old}, but {new} was requested; "
+                             f"add --overwrite, or choose another {other}")
+    same_commit = there.revision and there.revision == draft.revision
+    if not same_commit and there.source_sha256 != (content := source_sha256()):
+        raise InputError(f"{path} is finished from other content of {draft.source} (sha256 "
                          f"{there.source_sha256[:12]} then, {content[:12]} now); add --overwrite, or choose another "
-                         "--out")
-    console.print(f"skipped  {plan.path} (finished, {there.extent})", soft_wrap=True)
+                         f"{other}")
+    console.print(f"skipped  {path} (finished, {there.extent})", soft_wrap=True)
     return True
 
 
@@ -132,7 +156,8 @@ def checked(plan: Plan, console: Console) -> Plan:
     """The plan with its row count and hash, from one pass over the source, so that errors precede any writing."""
     skipped: Counter[str] = Counter()
     content, keys, rows = Content(), _Keys(), 0
-    for batch in plan.read(skipped, Counter(), content):
+    batches = plan.read(skipped, Counter(), content)
+    for batch in plan.survey(batches) if plan.survey else batches:
         rows += len(batch)
         keys.add(batch)
     if not rows:

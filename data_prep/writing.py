@@ -79,9 +79,10 @@ def write_planned(
 
 
 def _with_keys(plan: Plan, batches: Iterable[TextBatch]) -> Iterator[TextBatch]:
-    """The batches, without the publisher's keys if the plan uses row numbers."""
+    """The batches with the name of their cell, without the publisher's keys if the plan uses row numbers."""
+    cell = f"{plan.draft.split}/{plan.draft.language}"
     for batch in batches:
-        yield batch if plan.draft.keys == "publisher" else replace(batch, keys=[])
+        yield replace(batch, keys=batch.keys if plan.draft.keys == "publisher" else [], cell=cell)
 
 
 def report_cell(plan: Plan, manifest: Manifest, console: Console) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from data_prep.base.cli import check_arguments, resolve
+from data_prep.base.cli import Command, Commands, LazyCommand, check_arguments, resolve
 from data_prep.base.errors import InputError
 from data_prep.commands import COMMANDS as PREPARE
 from data_prep.shards.manifest import MANIFEST_FILE
@@ -54,12 +54,17 @@ RECIPE = "\0recipe"  # cannot occur in a command line
 
 def prepare(words: Sequence[str], runs: Path) -> Work:
     """COMMAND ...: data preparation, with the words of `python -m data_prep`."""
-    command = PREPARE.get(words[0]) if words else None
-    if command is None:
-        raise InputError(f"prepare: expected a command of python -m data_prep ({', '.join(PREPARE)}), found "
-                         f"{words[0] if words else 'nothing'!r}")
-    plain, _ = check_arguments(resolve(command), words[1:], f"prepare {words[0]}")
-    return Work("prepare", "-".join(["prepare", words[0], *plain]), runs, words)
+    command: Command | LazyCommand | Commands = PREPARE
+    chosen, rest = ["prepare"], list(words)
+    while isinstance(command, Mapping):
+        word = rest.pop(0) if rest else "nothing"
+        if word not in command:
+            raise InputError(f"{' '.join(chosen)}: expected a command of python -m data_prep ({', '.join(command)}), "
+                             f"found {word!r}")
+        command = command[word]
+        chosen.append(word)
+    plain, _ = check_arguments(resolve(command), rest, " ".join(chosen))
+    return Work("prepare", "-".join([*chosen, *plain]), runs, words)
 
 
 def training(kind: str) -> Callable[[Sequence[str], Path], Work]:

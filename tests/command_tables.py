@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from data_prep.base.cli import Commands, LazyCommand
 
@@ -15,3 +15,9 @@ def entries(commands: Commands, words: tuple[str, ...] = ()) -> Iterator[tuple[t
         else:
             assert isinstance(command, LazyCommand), f"{name} is imported with the table"
             yield (*words, name), command
+
+
+def chosen(commands: Commands, words: Sequence[str]) -> tuple[LazyCommand, list[str]]:
+    """The entry of `commands` that `words` begin with, and the words behind it."""
+    ((names, command),) = [entry for entry in entries(commands) if list(entry[0]) == list(words[: len(entry[0])])]
+    return command, list(words[len(names):])

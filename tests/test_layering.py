@@ -16,7 +16,7 @@ ABOVE_BOTH = ("trainer.demo", "trainer.studies")
 # Each may import those before it, never those behind it.
 LAYERS = {
     "data_prep": ("base", "shards", "languages", "tasks", "kinds", "sources", "commands", "tokenizer", "workers",
-                  "listing", "planning", "writing", "build", "augment", "verify", "__main__"),
+                  "listing", "planning", "writing", "build", "augment", "subset", "verify", "__main__"),
     "trainer": ("commands", "settings", "statistics", "metrics", "results", "plots", "report", "kernels", "robust",
                 "config", "kinds", "distributed", "data", "runs", "model", "engine", "checkpoint", "evaluate",
                 "retrieval", "shaping", "diagnose", "monitor", "loop", "train", "bench", "doctor", "demo", "studies",

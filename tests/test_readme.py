@@ -12,6 +12,7 @@ from data_prep.base.cli import Commands, check_arguments, resolve
 from data_prep.commands import COMMANDS as PREPARE
 from slurm import submit
 from slurm.jobs import KINDS
+from tests.command_tables import chosen
 from trainer.__main__ import take_local_rank
 from trainer.commands import COMMANDS as TRAIN
 from trainer.config import load_recipe
@@ -41,7 +42,8 @@ def project_commands() -> list[tuple[str, list[str]]]:
 def test_commands_exist_and_take_these_flags(program: str, words: list[str]) -> None:
     table: Commands = TRAIN if program == "trainer" else PREPARE
     words = take_local_rank(words)
-    check_arguments(resolve(table[words[0]]), words[1:], words[0])
+    command, rest = chosen(table, words)
+    check_arguments(resolve(command), rest, words[0])
     if words[0] == "train":
         pairs = dict(zip(words[2::2], words[3::2], strict=True))
         load_recipe(words[1], {flag.removeprefix("--"): value for flag, value in pairs.items()})

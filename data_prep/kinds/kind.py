@@ -37,6 +37,8 @@ class Kind(Protocol):
     """Fields of a record, and other names that people give them (for columns of their own files)."""
     texts: tuple[str, ...]
     """Fields of plain text, which an augmentation may rewrite; empty where it may not."""
+    noised: tuple[str, ...]
+    """Fields, texts or lists of texts, in which letters may be misspelt; no gold answer depends on their letters."""
 
     def read(self, record: Record, task: Task) -> Row | str:
         """Turn a raw record into a row, or return the reason to leave it out.

@@ -20,6 +20,7 @@ METRIC = "perplexity"
 columns: Mapping[str, str] = {"first_ids": "token_ids", "second_ids": "token_ids"}
 fields: Mapping[str, tuple[str, ...]] = {"texts": ("text",)}
 texts: tuple[str, ...] = ("first", "second")
+noised: tuple[str, ...] = ("first", "second")
 
 
 def read(record: Record, task: Task) -> Row | str:

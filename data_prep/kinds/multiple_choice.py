@@ -32,6 +32,7 @@ fields: Mapping[str, tuple[str, ...]] = {
     "premise": ("context", "passage", "text"), "question": (), "choices": ("options", "endings"),
     **dict.fromkeys(LISTED, ()), "label": ("answer", "correct")}
 texts: tuple[str, ...] = ("first",)
+noised: tuple[str, ...] = ("first", "choices")
 
 
 def read(record: Record, task: Task) -> Row | str:

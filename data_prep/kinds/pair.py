@@ -23,6 +23,7 @@ fields: Mapping[str, tuple[str, ...]] = {
     "first": ("premise", "text", "sentence", "sentence1", "text1"), "second": ("hypothesis", "sentence2", "text2"),
     "label": ("class", "category")}
 texts: tuple[str, ...] = ("first", "second")
+noised: tuple[str, ...] = ("first", "second")
 
 
 def read(record: Record, task: Task) -> Row | str:

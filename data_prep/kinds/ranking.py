@@ -19,6 +19,7 @@ columns: Mapping[str, str] = regression.columns
 fields: Mapping[str, tuple[str, ...]] = {
     "first": ("query",), "second": ("document", "passage"), "score": ("label", "relevance")}
 texts: tuple[str, ...] = ("second",)  # a query that is rewritten in one of its rows would be another query
+noised: tuple[str, ...] = ("second",)
 read, encode, show = regression.read, regression.encode, regression.show
 
 

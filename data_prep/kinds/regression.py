@@ -24,6 +24,7 @@ fields: Mapping[str, tuple[str, ...]] = {
     "first": ("premise", "text", "sentence", "sentence1", "text1"), "second": ("hypothesis", "sentence2", "text2"),
     "score": ("label", "similarity", "similarity_score", "relatedness")}
 texts: tuple[str, ...] = ("first", "second")
+noised: tuple[str, ...] = ("first", "second")
 
 
 def read(record: Record, task: Task) -> Row | str:

@@ -26,6 +26,7 @@ METRICS = ("accuracy", "backward_accuracy", "mean_average_precision", "mean_aver
 columns: Mapping[str, str] = {"first_ids": "token_ids", "side": "integer", "matches": "texts"}
 fields: Mapping[str, tuple[str, ...]] = {"text": ("sentence",), "side": (), "matches": ("relevant",)}
 texts: tuple[str, ...] = ()
+noised: tuple[str, ...] = ()
 
 
 def read(record: Record, task: Task) -> Row | str:

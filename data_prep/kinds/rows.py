@@ -43,6 +43,8 @@ class TextBatch:
     columns: dict[str, list[Any]] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
     """Empty if the source has no keys."""
+    cell: str = ""
+    """The cell, as split/language, where its augmentation is told."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,4 +71,4 @@ class TextBatch:
         """The rows at these places of the batch."""
         return TextBatch([self.ids[at] for at in places],
                          {name: [column[at] for at in places] for name, column in self.columns.items()},
-                         [self.keys[at] for at in places] if self.keys else [])
+                         [self.keys[at] for at in places] if self.keys else [], self.cell)

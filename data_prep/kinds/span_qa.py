@@ -52,6 +52,7 @@ columns: Mapping[str, str] = {
 fields: Mapping[str, tuple[str, ...]] = {
     "question": ("query",), "context": ("paragraph", "passage", "document"), "answers": ("answer",)}
 texts: tuple[str, ...] = ()
+noised: tuple[str, ...] = ("question",)  # as in NoiseQA (Ravichander et al. 2021); answers are places in the paragraph
 
 
 def read(record: Record, task: Task) -> Row | str:

@@ -34,6 +34,7 @@ fields: Mapping[str, tuple[str, ...]] = {
     "words": ("tokens", "token", "word", "text", "sentence"),
     "tags": ("labels", "label", "ner_tags", "pos_tags", "upos")}
 texts: tuple[str, ...] = ()  # an augmentation would have to keep the number of words
+noised: tuple[str, ...] = ("words",)
 
 
 def read(record: Record, task: Task) -> Row | str:

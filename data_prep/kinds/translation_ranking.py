@@ -27,6 +27,7 @@ SEED = 2019  # of the draw of negatives and of their order
 columns: Mapping[str, str] = multiple_choice.columns
 fields: Mapping[str, tuple[str, ...]] = {"texts": ("text",), "source": ("src",), "target": ("tgt", "translation")}
 texts: tuple[str, ...] = ()
+noised: tuple[str, ...] = ()
 validate, show = multiple_choice.validate, multiple_choice.show
 
 

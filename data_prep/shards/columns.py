@@ -99,12 +99,12 @@ def label_values(table: pa.Table, columns: Mapping[str, str]) -> np.ndarray:
     return np.concatenate([np.empty(0, dtype=np.int64), *found], dtype=np.int64)
 
 
-def rows_with_gold(table: pa.Table, columns: Mapping[str, str]) -> int:
-    """Number of rows of `table` that have every gold answer; 0 where no column holds any."""
-    known = []
+def has_gold(table: pa.Table, columns: Mapping[str, str]) -> np.ndarray:
+    """(rows,) bool: rows of `table` that have every gold answer; none where no column holds any."""
+    known: list[np.ndarray] = []
     for name, kind in ((name, COLUMN_TYPES[kind]) for name, kind in columns.items()):
         if kind.gold:
             column = table.column(name).combine_chunks()
             values = (column.value_lengths() if kind.many else column).to_numpy(zero_copy_only=False)
             known.append(values > 0 if kind.many else ~np.isnan(values) if kind.dtype == "float64" else values >= 0)
-    return int(np.logical_and.reduce(known).sum()) if known else 0
+    return np.logical_and.reduce(known) if known else np.zeros(table.num_rows, dtype=bool)

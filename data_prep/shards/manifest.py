@@ -32,9 +32,12 @@ BLANK, WRONG_COLUMNS, MORE_TEXTS = "blank line", "wrong number of columns", "mor
 NO_LABEL_GIVEN, NO_CONSENSUS, NO_TEXT = "no label", "no consensus", "missing text"
 EMPTY, PLACEHOLDER = "both texts empty", "placeholder text"
 NO_WORDS, NO_TAG, UNEQUAL_TAGS = "no words", "a word without a tag", "another number of tags than of words"
+NOT_CHOSEN, IN_TEST, IN_SHOTS = "not chosen", "its text is in a test cell", "its text is that of a shot"
+NO_GOLD, NO_DYNAMICS = "no gold answer", "no training dynamics"
 # Reasons that concern one whole row, after which row numbers still agree between languages. Any other reason may stand
 # for half of a split row, two joined rows, or a line between rows, which shift the numbers of all rows behind them.
-SHIFTS_NOTHING = frozenset({NO_LABEL_GIVEN, NO_CONSENSUS, NO_TEXT, EMPTY, PLACEHOLDER, NO_TAG})
+SHIFTS_NOTHING = frozenset({NO_LABEL_GIVEN, NO_CONSENSUS, NO_TEXT, EMPTY, PLACEHOLDER, NO_TAG, NOT_CHOSEN, IN_TEST,
+                            IN_SHOTS, NO_GOLD, NO_DYNAMICS})
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]

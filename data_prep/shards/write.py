@@ -20,7 +20,7 @@ from datasets.arrow_writer import ArrowWriter
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import file_sha256, put_in_place, working_folder, write_json
-from data_prep.shards.columns import cell_features, label_values, rows_with_gold
+from data_prep.shards.columns import cell_features, has_gold, label_values
 from data_prep.shards.manifest import MANIFEST_FILE, WINDOW, Manifest, ShardInfo
 from data_prep.shards.rows_hash import RowsHash
 
@@ -90,7 +90,7 @@ class _Counts:
             if WINDOW in table.column_names:
                 self.further_windows += int((table[WINDOW].to_numpy() > 0).sum())
             self.tokens += int(table["length"].to_numpy().sum(dtype=np.int64))
-            self.with_gold += rows_with_gold(table, self.draft.columns)
+            self.with_gold += int(has_gold(table, self.draft.columns).sum())
             self.per_label += np.bincount(label[label >= 0], minlength=len(self.draft.labels))
             yield table
 

@@ -17,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import data_prep.__main__
+from data_prep.augment.copies import Copies
 from data_prep.augment.synonyms import Synonyms, load_neighbours
 from data_prep.kinds import KINDS
 from data_prep.shards.read import find_cells, open_cell
@@ -177,7 +178,8 @@ def test_lists_of_neighbours(tokenizer_folder: Path, case: tuple[str, bytes]) ->
         found = accepted(lambda: load_neighbours(folder / name))
     if found is not None:
         assert all(others and word not in others for word, others in found.items())
-        batch, _ = Synonyms(found, copies=2, seed=0)(pair_batch([0], ["the Dog DOG cat"], ["dog x"], [0]))
+        copies = Copies(Synonyms(found), 2, 0, ("first", "second"))
+        batch, _ = copies(pair_batch([0], ["the Dog DOG cat"], ["dog x"], [0]))
         backend = BACKEND.setdefault("", load_tokenizer(str(tokenizer_folder)).backend_tokenizer)
         KINDS["pair"].encode(batch, backend, 16, InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"))
 

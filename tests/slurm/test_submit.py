@@ -20,6 +20,7 @@ from slurm import scheduler, submit
 from slurm import submission as record
 from slurm.jobs import KINDS, RECIPE, Work
 from slurm.render import PLACE, render
+from tests.command_tables import entries
 from tests.trainer.small_runs import tree_of, write_recipe
 from trainer.commands import COMMANDS
 from trainer.config.schema import Recipe
@@ -94,7 +95,8 @@ def test_every_kind_has_a_template_to_fill_in() -> None:
 
 def test_our_flags_are_not_those_of_the_commands() -> None:
     ours = set(inspect.signature(submit.job_command("prepare", ())).parameters)
-    for command in (COMMANDS["train"], COMMANDS["evaluate"], COMMANDS["report"], *PREPARE.values()):
+    preparing = [command for _, command in entries(PREPARE)]
+    for command in (COMMANDS["train"], COMMANDS["evaluate"], COMMANDS["report"], *preparing):
         parameters = inspect.signature(resolve(command)).parameters.values()
         assert not ours & {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL}
     assert not ours & Recipe.model_fields.keys()

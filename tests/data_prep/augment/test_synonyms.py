@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from data_prep import workers
 from data_prep.__main__ import main
-from data_prep.augment.synonyms import Synonyms, load_neighbours, make
+from data_prep.augment.copies import Copies
+from data_prep.augment.synonyms import Synonyms, load_neighbours
 from data_prep.base.errors import InputError
 from data_prep.shards.read import find_cells, open_cell
 from data_prep.tokenizer import load_tokenizer
@@ -21,7 +23,7 @@ NEIGHBOURS = {"dog": ["hound"], "big": ["large", "huge"], "don't": ["never"], "w
 
 
 def variants(text: str, neighbours: dict[str, list[str]] | None = None) -> set[str]:
-    chosen = Synonyms(neighbours or NEIGHBOURS, 1, 0)
+    chosen = Synonyms(neighbours or NEIGHBOURS)
     return {chosen.perturb(text, random.Random(i)) for i in range(60)}
 
 
@@ -36,7 +38,7 @@ def test_case_and_punctuation_are_kept() -> None:
 
 
 def test_the_draw_is_uniform_over_the_word_and_its_neighbours() -> None:
-    drawn = Counter(Synonyms(NEIGHBOURS, 1, 0).perturb("big", random.Random(i)) for i in range(3000))
+    drawn = Counter(Synonyms(NEIGHBOURS).perturb("big", random.Random(i)) for i in range(3000))
     assert set(drawn) == {"big", "large", "huge"}
     assert all(850 < n < 1150 for n in drawn.values())
 
@@ -45,7 +47,8 @@ def test_copies_depend_on_seed_row_and_copy_alone() -> None:
     rows = [(row, "a big dog", "the dog is big", 1) for row in range(40)]
 
     def copies(seed: int, order: list[tuple[int, str, str, int]]) -> dict[int, tuple[str, str, int]]:
-        whole, _ = Synonyms(NEIGHBOURS, 3, seed)(pair_batch(*map(list, zip(*order, strict=True))))
+        whole, _ = Copies(Synonyms(NEIGHBOURS), 3, seed, ("first", "second"))(
+            pair_batch(*map(list, zip(*order, strict=True))))
         return {row: (first, second, label) for row, first, second, label in rows_of(whole)}
 
     one = copies(0, rows)
@@ -61,10 +64,6 @@ def test_pair_list_goes_both_ways(tmp_path: Path) -> None:
     file = tmp_path / "pairs.txt"
     file.write_bytes(b"big large\r\nbig huge\nbig big\n\nlarge big\n")
     assert load_neighbours(file) == {"big": ["large", "huge"], "large": ["big"], "huge": ["big"]}
-    augmenter, settings = make(str(file), 2, 1, 5)
-    assert isinstance(augmenter, Synonyms)
-    assert augmenter.neighbours["big"] == ["large"]
-    assert "pairs.txt" in settings
 
 
 def test_json_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -110,6 +109,8 @@ def test_augmented_cells(
     cell = open_cell(folder / "one/xnli+synonyms/train/en")
     assert (cell.manifest.task, cell.manifest.copies, cell.manifest.rows) == ("xnli+synonyms", 2, 45)
     assert not cell.manifest.parallel
+    assert re.fullmatch(r".* \+ synonyms from pairs.txt \([0-9a-f]{12}\), 8 neighbours, 2 copies, seed 0",
+                        cell.manifest.source)
     assert cell.manifest.skipped == {"no consensus": 15}
     assert cell.dataset["id"][:6] == [3, 4, 5, 9, 10, 11]
     assert cell.dataset["key"][:6] == ["1#0", "1#1", "1#2", "3#0", "3#1", "3#2"]
@@ -144,7 +145,7 @@ def test_unknown_method_and_missing_list(
     assert augment(folder, tokenizer_folder, "out") == 2
     assert "no such file" in capsys.readouterr().err
     assert main(["augment", "antonyms", "xnli", "s", "n", "t", "o"]) == 2
-    assert "no augmentation 'antonyms'" in capsys.readouterr().err
+    assert "no command 'antonyms'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", ["udpos", "xquad", "tatoeba", "translation_ranking"])

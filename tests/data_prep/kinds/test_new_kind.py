@@ -26,6 +26,7 @@ from data_prep.tasks.task import Task, prefixed_pair
 columns: Mapping[str, str] = {"first_ids": "token_ids", "second_ids": "token_ids", "score": "number"}
 fields: Mapping[str, tuple[str, ...]] = {"first": (), "second": (), "label": ()}
 texts: tuple[str, ...] = ("first", "second")
+noised: tuple[str, ...] = ("first", "second")
 STS = Task(name="sts", summary="similarity", kind="score", metric="pearson", labels=(), languages=("en",),
            layouts=(prefixed_pair("sts"),))
 

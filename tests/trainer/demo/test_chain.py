@@ -17,6 +17,7 @@ import pytest
 from data_prep.base.cli import check_arguments, resolve
 from data_prep.base.errors import InputError
 from data_prep.commands import COMMANDS as PREPARE
+from tests.command_tables import chosen
 from trainer.commands import COMMANDS as TRAIN
 from trainer.config import load_recipe
 from trainer.demo import chain
@@ -78,9 +79,8 @@ def test_rows_are_augmented_for_rs_da_alone(tmp_path: Path) -> None:
     planned = commands(tmp_path, METHODS)
     assert sum("augment" in words for words in planned) == 1
     for program, *words in planned:
-        command = resolve((PREPARE if program == "data_prep" else TRAIN)[words[0]])
-        assert callable(command)
-        check_arguments(command, words[1:], words[0])
+        command, rest = chosen(PREPARE if program == "data_prep" else TRAIN, words)
+        check_arguments(resolve(command), rest, words[0])
 
 
 def test_methods_differ_in_the_method_only() -> None:
