@@ -16,11 +16,10 @@ from tests.random_cells import write_random_cell
 
 
 def shots(root: Path, name: str, k: int, *more: str) -> list[str]:
-    assert main(["few_shot", name, "--k", str(k), "--shards", str(root), "--name", f"k{k}{''.join(more).strip('-').replace('=', '')}",
-                 *more]) == 0
+    own = f"k{k}{''.join(more).strip('-').replace('=', '')}"
+    assert main(["few_shot", name, "--k", str(k), "--shards", str(root), "--name", own, *more]) == 0
     task, _, language = name.split("/")
-    cell = open_cell(root / f"{task}+k{k}{''.join(more).strip('-').replace('=', '')}/train/{language}", "sha256")
-    return cell.dataset["key"][:]
+    return open_cell(root / f"{task}+{own}/train/{language}", "sha256").dataset["key"][:]
 
 
 def test_shots_are_nested_and_the_same_in_every_language(tmp_path: Path) -> None:
