@@ -70,6 +70,16 @@ COMMANDS: Commands = {
     "demo": LazyCommand(
         "trainer.demo.chain:demo",
         "Pre-train, fine-tune plainly and robustly on artificial languages, and compare; offline, in minutes."),
+    "toy": {
+        "data": LazyCommand(
+            "trainer.demo.commands:data",
+            "Write raw benchmark files of an artificial world to OUT: the tasks of toy studies, in their publishers' "
+            "layouts."),
+        "languages": LazyCommand(
+            "trainer.demo.commands:languages",
+            "Copy the model at PRETRAINED, trained on that world's text, to OUT with distance languages in its "
+            "vocabulary."),
+    },
 }
 
 # Results that an interrupted command keeps, and the next step. A training saves (`trainer.distributed.preemption`).
@@ -86,5 +96,6 @@ KEPT = {
     "bench": "nothing was kept",
     "doctor": "nothing was found out yet",
     "study": "finished nodes are kept, and trainings have saved; the same command goes on from there",
+    "toy": "nothing was written; give the same command again",
     "demo": "what is finished is kept; the same command goes on from there",
 }

@@ -4,3 +4,7 @@
 `distance` adds words at a chosen distance to a model, `recipes/` holds the training recipes, `chain` runs everything
 through the ordinary commands.
 """
+
+from __future__ import annotations
+
+RECORD = "toy.json"  # of a folder that `python -m trainer toy` wrote: its arguments

@@ -23,7 +23,6 @@ from data_prep.base.errors import InputError
 from data_prep.base.files import working_file
 from data_prep.base.lock import held
 from trainer.demo.languages import languages
-from trainer.demo.neighbours import NEIGHBOURS
 from trainer.demo.world import WORDS
 from trainer.demo.write import NEIGHBOUR_LIST, write_world
 
@@ -168,10 +167,9 @@ def _write(folder: Path, seed: int) -> None:
 def _extend(pretrained: Path, model: Path, seed: int) -> None:
     if model.exists():
         return
-    from trainer.demo.distance import extend  # imports torch, which takes seconds
+    from trainer.demo.distance import extend_by_distance  # imports torch, which takes seconds
 
-    far = [language for language in languages(seed) if language.sigma is not None]
-    done = extend(pretrained, model, far, seed, NEIGHBOURS)
+    done = extend_by_distance(pretrained, model, seed)
     print(f"      {done.tokens} tokens added; mean norm of the English rows {done.mean_norm:.2f}")
 
 

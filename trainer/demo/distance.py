@@ -29,8 +29,9 @@ from torch import Tensor
 from data_prep.base.errors import InputError
 from data_prep.base.files import working_folder
 from data_prep.tokenizer import load_tokenizer
-from trainer.demo.languages import Language
-from trainer.demo.neighbours import NEIGHBOUR_SIGMA
+from trainer.demo import RECORD
+from trainer.demo.languages import Language, languages
+from trainer.demo.neighbours import NEIGHBOUR_SIGMA, NEIGHBOURS
 from trainer.model.encoders.xlm_roberta import EMBEDDINGS, TOKEN_BIASES, TOKEN_ROWS
 from trainer.runs.folder import WEIGHTS
 
@@ -51,11 +52,12 @@ class Extension:
 
 def extend(
     model_dir: Path, out_dir: Path, languages: Sequence[Language], seed: int,
-    neighbours: Mapping[str, Sequence[str]] | None = None,
+    neighbours: Mapping[str, Sequence[str]] | None = None, record: Mapping[str, Any] | None = None,
 ) -> Extension:
     """Write the model in `model_dir` to `out_dir` with the words of `languages` in its vocabulary, then `neighbours`.
 
-    neighbours: English word -> words that lie NEIGHBOUR_SIGMA from it. seed: fixes the unit vectors. Raises InputError,
+    neighbours: English word -> words that lie NEIGHBOUR_SIGMA from it. seed: fixes the unit vectors. record: written to
+    the new folder as RECORD, for the caller to tell how it was made. Raises InputError,
     before anything is written, where `model_dir` is no model with a fast tokenizer, an English word is not a single
     token of it, a language has no `sigma`, or `out_dir` exists.
     """
@@ -82,9 +84,19 @@ def extend(
         (folder / "tokenizer.json").write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
+        if record is not None:
+            (folder / RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
         _check_words(folder, words, first_id=config["vocab_size"] - 1 - len(words))
         os.replace(folder, out_dir)
     return Extension(len(words), mean_norm)
+
+
+def extend_by_distance(
+    model_dir: Path, out_dir: Path, seed: int, record: Mapping[str, Any] | None = None
+) -> Extension:
+    """`extend` with the demo's distance languages and neighbours."""
+    far = [language for language in languages(seed) if language.sigma is not None]
+    return extend(model_dir, out_dir, far, seed, NEIGHBOURS, record)
 
 
 def unit_vectors(words: Sequence[str], width: int, seed: int, stream: int) -> dict[str, Tensor]:

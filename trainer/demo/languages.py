@@ -4,7 +4,7 @@
 mean row norms from the English word's (`distance.py` puts it there): the misaligned representations of Huang et al.
 2021 (arXiv 2104.08645), at a chosen distance. *Grammar languages* are learnt from text: a lexicon of invented words
 with a share of English ones ("anchors": loan words, names, numbers in real languages), another word order, case
-suffixes.
+suffixes. Their entries in `data_prep/languages.tsv` group them in reports.
 
 Inputs: a seed. Outputs: languages that render an English sentence of the world.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trainer.demo.world import NOUN_WORDS, WORDS, Sentence
+from trainer.demo.world import SLOT_WORDS, WORDS, Sentence
 
 ENGLISH = "en"
 SIGMAS = (0.3, 0.5, 0.7, 0.9, 1.2)
@@ -37,7 +37,7 @@ class Language:
     """A way to say the world's sentences.
 
     lexicon: English word -> its word here, one to one. order: which English slot each place of the sentence takes.
-    suffixes: English slot -> the case ending its nouns take. sigma: distance from English in the embedding table,
+    suffixes: English slot -> the ending that words take there. sigma: distance from English in the embedding table,
     None for languages learnt from text. anchors: English words that this language shares (but for case endings).
     """
 
@@ -53,13 +53,16 @@ class Language:
         return " ".join(self.word(sentence[slot], slot) for slot in self.order)
 
     def word(self, english: str, slot: int) -> str:
-        """Word for `english` in English slot `slot`, with the case ending of that slot."""
+        """Word for `english` in English slot `slot`, with the ending of that slot."""
         return self.lexicon[english] + self.suffixes.get(slot, "")
 
     def forms(self) -> set[str]:
-        """All words of the language, nouns with their case endings."""
-        nouns = {self.word(noun, slot) for noun in NOUN_WORDS for slot in (AGENT_SLOT, PATIENT_SLOT)}
-        return nouns | {self.lexicon[word] for word in WORDS if word not in NOUN_WORDS}
+        """All words of the language, with the endings of the slots that they may fill."""
+        return {form for word in WORDS for form in self.forms_of(word)}
+
+    def forms_of(self, english: str) -> list[str]:
+        """Forms of the word for `english`, sorted."""
+        return sorted({self.word(english, slot) for slot, words in enumerate(SLOT_WORDS) if english in words})
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,10 @@ GRAMMARS: tuple[Grammar, ...] = (
     Grammar("gb", 0.15, NOUN_FIRST),
     Grammar("gc", 0.05, VERB_LAST, ((AGENT_SLOT, "uh"), (PATIENT_SLOT, "ix"))),
 )
+
+# As close to English as `ga` but for its endings, which every word but AUX takes: rich morphology alone. Studies only.
+RICH = Grammar("gm", 0.30, ENGLISH_ORDER, ((0, "uh"), (AGENT_SLOT, "uh"), (3, "ay"), (4, "ix"), (PATIENT_SLOT, "ix"),
+                                           (6, "eq")))
 
 
 def english() -> Language:
@@ -115,6 +122,11 @@ def grammar_language(grammar: Grammar, seed: int) -> Language:
 def languages(seed: int, sigmas: Sequence[float] = SIGMAS, grammars: Sequence[Grammar] = GRAMMARS) -> list[Language]:
     """English, then distance languages and grammar languages, each from near to far."""
     return [english(), *map(distance_language, sigmas), *(grammar_language(g, seed) for g in grammars)]
+
+
+def study_languages(seed: int) -> list[Language]:
+    """The demo's languages, and the morphologically rich one behind them."""
+    return [*languages(seed), grammar_language(RICH, seed)]
 
 
 def code_mixed(sentence: Sentence, other: Language, share: float, rng: np.random.Generator) -> str:

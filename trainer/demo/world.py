@@ -113,7 +113,14 @@ OPPOSITES: dict[str, tuple[str, str]] = {
 WORDS: tuple[str, ...] = tuple(sorted({*SYNONYM, *NOUNS, *VERBS, ANY_QUALITY, ANY_PLACE, DOES, NOT}))
 """The lexicon, sorted."""
 NOUN_WORDS: tuple[str, ...] = tuple(sorted({*NOUNS, *_class_words(NOUNS)}))
-"""All nouns, sorted; the words that take a case suffix in languages that have one."""
+"""All nouns, sorted."""
+
+ADJECTIVE_WORDS: tuple[str, ...] = tuple(sorted({*OPPOSITES, ANY_QUALITY}))
+VERB_WORDS: tuple[str, ...] = tuple(sorted({*VERBS, *_class_words(VERBS)}))
+PLACE_WORDS: tuple[str, ...] = tuple(sorted({ANY_PLACE, *(word for pair in PLACES for word in pair)}))
+SLOT_WORDS: tuple[tuple[str, ...], ...] = (
+    ADJECTIVE_WORDS, NOUN_WORDS, (DOES, NOT), VERB_WORDS, ADJECTIVE_WORDS, NOUN_WORDS, PLACE_WORDS)
+"""Per slot of a sentence, the words that may fill it."""
 
 _MEMBERS = {top: tuple(word for pair in members for word in pair) for top, members in (NOUNS | VERBS).items()}
 _QUALITIES = tuple(sorted(OPPOSITES))

@@ -63,20 +63,20 @@ def write_world(folder: Path, seed: int, languages: Sequence[Language], sizes: S
     _write_text(folder / "text", home, learnt[1:], sizes, rng)
     easier = world.draw_pairs(sizes.easier_pairs, rng, world.EASIER)
     easier_dev = world.draw_pairs(sizes.easier_dev, rng, world.EASIER, avoid=frozenset(easier))
-    _write_pairs(folder / "mnli" / f"multinli.train.{ENGLISH}.tsv", easier, home, MNLI_HEADER)
-    _write_pairs(folder / "mnli" / f"multinli.dev.{ENGLISH}.tsv", easier_dev, home, MNLI_HEADER)
+    write_pairs(folder / "mnli" / f"multinli.train.{ENGLISH}.tsv", easier, home, MNLI_HEADER)
+    write_pairs(folder / "mnli" / f"multinli.dev.{ENGLISH}.tsv", easier_dev, home, MNLI_HEADER)
 
     train = world.draw_pairs(sizes.pairs, rng)
     dev = world.draw_pairs(sizes.dev, rng, avoid=frozenset([*easier, *train]))
     test = world.draw_pairs(sizes.test, rng, avoid=frozenset([*easier, *train, *dev]))
-    _write_pairs(folder / "xnli" / f"train-{ENGLISH}.tsv", train, home)
+    write_pairs(folder / "xnli" / f"train-{ENGLISH}.tsv", train, home)
     for language in languages:
-        _write_pairs(folder / "xnli" / f"dev-{language.code}.tsv", dev, language)
-        _write_pairs(folder / "xnli" / f"test-{language.code}.tsv", test, language)
+        write_pairs(folder / "xnli" / f"dev-{language.code}.tsv", dev, language)
+        write_pairs(folder / "xnli" / f"test-{language.code}.tsv", test, language)
     header = "\t".join(language.code for language in languages)
-    _write_lines(folder / "words.tsv", [header, *(
+    write_lines(folder / "words.tsv", [header, *(
         "\t".join(language.lexicon[word] for language in languages) for word in world.WORDS)])
-    _write_lines(folder / NEIGHBOUR_LIST, neighbour_lines())
+    write_lines(folder / NEIGHBOUR_LIST, neighbour_lines())
 
 
 def _write_text(
@@ -84,14 +84,15 @@ def _write_text(
 ) -> None:
     """Write unlabelled documents of English and the grammar languages, and an English dev set."""
     english = round(sizes.documents * (sizes.english_share if others else 1.0))
-    _write_lines(folder / f"train-{ENGLISH}.txt", _documents(home, home, english, rng))
-    _write_lines(folder / f"dev-{ENGLISH}.txt", _documents(home, home, sizes.text_dev, rng))
+    write_lines(folder / f"train-{ENGLISH}.txt", documents(home, home, english, rng))
+    write_lines(folder / f"dev-{ENGLISH}.txt", documents(home, home, sizes.text_dev, rng))
     for number, language in enumerate(others):
         count = (sizes.documents - english + number) // len(others)  # parts that add up to the whole
-        _write_lines(folder / f"train-{language.code}.txt", _documents(home, language, count, rng))
+        write_lines(folder / f"train-{language.code}.txt", documents(home, language, count, rng))
 
 
-def _documents(home: Language, language: Language, count: int, rng: np.random.Generator) -> Iterable[str]:
+def documents(home: Language, language: Language, count: int, rng: np.random.Generator) -> Iterable[str]:
+    """Draw `count` lines of unlabelled text of `language`: its own, translated and code-mixed documents."""
     for _ in range(count):
         first, second = world.document(rng)
         kind = rng.random()
@@ -106,11 +107,13 @@ def _documents(home: Language, language: Language, count: int, rng: np.random.Ge
         yield "\t".join(texts)
 
 
-def _write_pairs(path: Path, pairs: Sequence[Pair], language: Language, header: Sequence[str] = ()) -> None:
-    _write_lines(path, [*header, *(
+def write_pairs(path: Path, pairs: Sequence[Pair], language: Language, header: Sequence[str] = ()) -> None:
+    """Write labelled pairs in `language`, three columns."""
+    write_lines(path, [*header, *(
         f"{language.render(pair.premise)}\t{language.render(pair.hypothesis)}\t{pair.label}" for pair in pairs)])
 
 
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file, and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
