@@ -1,0 +1,65 @@
+"""`trainer toy data` and `toy languages`: finished once, refused for other arguments, nothing left after a failure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data_prep.base.errors import InputError
+from tests.trainer.demo.test_distance import save_model
+from trainer.demo import commands, distance
+from trainer.demo.write_tasks import StudySizes
+
+SMALL = ("documents=40,rich_documents=9,text_dev=2,easier_pairs=9,easier_dev=3,pairs=9,dev=6,test=6,harder_pairs=9,"
+         "sentiment=8,similarity=9,tagged=5,translations=3,unlabelled=3,held_out=3")
+
+
+def test_data_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                              monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "raw"
+
+    def fail(folder: Path, *_: object) -> None:
+        (folder / "half").touch()
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commands, "write_study_world", fail)
+        with pytest.raises(OSError, match="no space"):
+            commands.data(str(out), sizes=SMALL)
+    assert not list(tmp_path.iterdir())
+    commands.data(str(out), sizes=SMALL)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    commands.data(str(out), sizes=SMALL)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    assert "is finished" in capsys.readouterr().out
+    with pytest.raises(InputError, match="made with another seed"):
+        commands.data(str(out), seed=1, sizes=SMALL)
+    with pytest.raises(InputError, match="made with another sizes"):
+        commands.data(str(out))
+    (tmp_path / "thesis").mkdir()
+    with pytest.raises(InputError, match=r"without toy\.json; choose another OUT"):
+        commands.data(str(tmp_path / "thesis"))
+
+
+@pytest.mark.parametrize("words", ["rows=3", "pairs=0", "pairs", "pairs=3,pairs=4", "english_share=1", ""])
+def test_wrong_sizes_are_refused(words: str) -> None:
+    with pytest.raises(InputError, match="expected NAME=ROWS"):
+        commands.parse_sizes(words)
+
+
+def test_sizes_not_named_keep_their_defaults() -> None:
+    assert commands.parse_sizes("pairs=7, dev=6") == StudySizes(pairs=7, dev=6)
+
+
+def test_languages_are_added_once(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    source, out = save_model(tmp_path / "pretrained"), tmp_path / "model"
+    with pytest.raises(InputError, match="is missing; expected the folder of a finished model"):
+        commands.languages(str(tmp_path), str(out))
+    commands.languages(str(source), str(out))
+    monkeypatch.setattr(distance, "extend", None)  # a second call does no work
+    commands.languages(str(source), str(out))
+    assert "is finished" in capsys.readouterr().out
+    with pytest.raises(InputError, match="made with another seed"):
+        commands.languages(str(source), str(out), seed=2)
