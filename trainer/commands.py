@@ -73,12 +73,11 @@ COMMANDS: Commands = {
     "toy": {
         "data": LazyCommand(
             "trainer.demo.commands:data",
-            "Write raw benchmark files of an artificial world to OUT: the tasks of toy studies, in their publishers' "
-            "layouts."),
+            "Write raw benchmark files of an artificial world to OUT, a folder per task, as `data_prep build` reads "
+            "them."),
         "languages": LazyCommand(
             "trainer.demo.commands:languages",
-            "Copy the model at PRETRAINED, trained on that world's text, to OUT with distance languages in its "
-            "vocabulary."),
+            "Copy the model at PRETRAINED, a folder, to OUT with distance languages and neighbours in its vocabulary."),
     },
 }
 

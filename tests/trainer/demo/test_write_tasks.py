@@ -1,4 +1,4 @@
-"""Raw files of the studies: layouts that the preparation reads, labels that follow from the meaning, the demo's bytes."""
+"""Raw files of the studies: layouts that the preparation reads, labels by meaning, the demo's bytes."""
 
 from __future__ import annotations
 
