@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: a thread for each of the processes, not for all
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 HERE = Path(__file__).parent
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 SLOW = (
@@ -19,13 +22,30 @@ SLOW = (
     "trainer/test_family_chain.py",  # every encoder family through all commands
     "trainer/kernels/test_triton.py",  # all kernel tests again, interpreted
 )
+LONG = (
+    "slurm/test_lives.py", "distributed/test_exactness.py", "chaos/test_kills.py", "chaos/test_commands.py",
+    "chaos/test_interrupts.py", "chaos/test_worlds.py", "chaos/test_ranks.py", "real/test_real_encoder.py",
+    "real/test_real_chain.py", "distributed", "trainer/kernels/test_triton.py", "trainer/test_family_chain.py",
+    "fuzz", "trainer/doctor", "trainer/checkpoint", "trainer/diagnose",
+)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Up to 4 processes for a whole suite; none beside pytest's own where paths are named, which then start sooner."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return min(len(os.sched_getaffinity(0)), 4) if whole and not config.option.collectonly else 0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests below SLOW."""
+    """Mark the tests below SLOW, and put the files that take longest first: processes then end at about one time."""
     for item in items:
-        if item.path.relative_to(HERE).as_posix().startswith(SLOW):
+        if _place(item).startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: next((i for i, file in enumerate(LONG) if _place(item).startswith(file)), len(LONG)))
+
+
+def _place(item: pytest.Item) -> str:
+    return item.path.relative_to(HERE).as_posix()
 
 
 @pytest.hookimpl(trylast=True)
