@@ -6,16 +6,19 @@ Fills in the variables that torch.distributed reads.
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import zlib
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 
 from data_prep.base.errors import InputError
 
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+PORTS = range(20_000, 32_000)  # for ranks to meet on: from 32768 on the kernel gives ports out by itself
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,9 @@ def find_ranks(environment: MutableMapping[str, str] | None = None) -> Ranks:
         env["LOCAL_RANK"] = "0" if visible_devices(env) == 1 else env.get("SLURM_LOCALID", "0")
         if "MASTER_ADDR" not in env:
             env["MASTER_ADDR"] = _first_node(env.get("SLURM_STEP_NODELIST", ""))
-        # Job steps follow one another: a port of the step's own is not held by the last one's closing sockets. From
-        # 32768 on the kernel gives ports out by itself.
+        # Job steps follow one another: a port of the step's own is not held by the last one's closing sockets.
         step = zlib.crc32(f"{env.get('SLURM_JOB_ID')}.{env.get('SLURM_STEP_ID')}".encode())
-        env.setdefault("MASTER_PORT", str(20_000 + step % 12_000))
+        env.setdefault("MASTER_PORT", str(PORTS[step % len(PORTS)]))
     if "RANK" not in env:
         env.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
     env.setdefault("LOCAL_RANK", "0")  # DeepSpeed wants it, and not every launcher sets it
@@ -95,7 +97,12 @@ def _first_node(node_list: str) -> str:
 
 
 def free_port() -> int:
-    """A TCP port that is free on the loopback address now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that is free on the loopback address now, of those that the kernel does not give out by itself.
+
+    One that it gives out is soon another process's: ranks take seconds to start, and then find it in use.
+    """
+    for port in random.SystemRandom().sample(PORTS, 100):  # not the generator that a run's seed sets
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise InputError(f"no free TCP port found from {PORTS[0]} to {PORTS[-1]}; set MASTER_PORT")

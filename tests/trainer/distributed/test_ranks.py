@@ -16,7 +16,7 @@ def test_alone() -> None:
     env: dict[str, str] = {}
     assert find_ranks(env) == Ranks(0, 1, 0)
     assert env["WORLD_SIZE"] == "1"
-    assert 1024 <= int(env["MASTER_PORT"]) < 65536
+    assert 20_000 <= int(env["MASTER_PORT"]) < 32_000  # below the ports that the kernel gives out by itself
     assert find_ranks(env) == Ranks(0, 1, 0)  # a second command in one process finds itself again
 
 
