@@ -80,12 +80,18 @@ class Expansion:
         evaluations: dict[str, list[str]] = {}
         for name, stage in self._study.stages.items():
             run = self._run(name, cell)
-            if run is not None and stage.evaluate:
-                evaluations[name] = self._evaluations(name, run, cell)
+            if stage.evaluate and (stands := run or self._stand_in(stage, cell)) is not None:
+                cell.runs[name] = stands
+                evaluations[name] = self._evaluations(name, stands, cell)
         runs = {name: run.name for name, run in cell.runs.items() if run is not None}
         return CellNodes(levels, seed, runs, evaluations, cell.failed)
 
     # -- trainings
+
+    def _stand_in(self, stage: Stage, cell: _Cell) -> Node | None:
+        """The training that is evaluated in place of a skipped `stage`: the one that it would have started from."""
+        names = [found[1] for found in PLACEHOLDER.finditer(stage.start or "")] or [stage.start]
+        return next((self._run(name, cell) for name in names if name in self._study.stages), None)
 
     def _run(self, name: str, cell: _Cell) -> Node | None:
         """The training of stage `name`; None where the cell skips it."""
@@ -161,7 +167,8 @@ class Expansion:
         if recipe.init_from is not None:
             tree["init_from"] = "run"  # one of `needs`
         if recipe.model.name is not None:
-            tree["model"]["name"] = self._content(recipe.model.name)
+            inside = Path(recipe.model.name).resolve().is_relative_to(self._out.resolve())
+            tree["model"]["name"] = "node" if inside else self._content(recipe.model.name)
         return [tree, stage.average]
 
     def _recipe_file(self, source: str) -> Path:

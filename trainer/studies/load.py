@@ -20,6 +20,7 @@ from trainer.studies.schema import Study
 
 FOLDER = Path(__file__).parent
 SIZES = "sizes"
+INCLUDE = "include"  # key of a size: a file in `sizes/` with what all studies of that size share
 
 
 def shipped() -> dict[str, Path]:
@@ -51,7 +52,10 @@ def load_study(path: Path, size: str, given: Mapping[str, str] = {}, seeds: Sequ
         raise InputError(f"{path}: expected `{SIZES}`, a mapping from names of sizes to what they change")
     if size not in sizes:
         raise InputError(f"{path.stem} has no size {size!r}; sizes: {', '.join(map(str, sizes))}")
-    tree = _merged(tree, sizes[size])
+    changes = sizes[size]
+    shared = changes.pop(INCLUDE, None)
+    for part in ({} if shared is None else read_yaml(_shared_file(path, str(shared))), changes):
+        tree = _merged(tree, part)
     if seeds is not None:
         tree["seeds"] = list(seeds)
     for key, value in given.items():
@@ -63,6 +67,13 @@ def load_study(path: Path, size: str, given: Mapping[str, str] = {}, seeds: Sequ
     if missing := [name for name, value in study.parameters.items() if value is None]:
         raise InputError(f"{path.stem} at size {size} needs {', '.join(f'--{name}' for name in missing)}")
     return study
+
+
+def _shared_file(study: Path, name: str) -> Path:
+    for folder in (study.parent, FOLDER):
+        if (file := folder / SIZES / f"{name}.yaml").is_file():
+            return file
+    raise InputError(f"{study}: include: no {SIZES}/{name}.yaml beside it, nor among the shipped ones")
 
 
 def read_snapshot(path: Path) -> Study:

@@ -33,7 +33,8 @@ class Level(Section):
     x: float | None = None
     """Place on the axis of a curve (shots per class, number of tasks)."""
     skip: list[Word] = Field(default_factory=list)
-    """Stages that its cells leave out: the next stage starts where the skipped one would have."""
+    """Stages that its cells leave out: the next stage starts where the skipped one would have, and what would have been
+    evaluated of it is evaluated of the stage that it starts from."""
     set: dict[Word, dict[str, Any]] = Field(default_factory=dict)
     """By stage, dotted keys of its recipe."""
 
@@ -55,7 +56,8 @@ class Stage(Section):
     recipe: Text
     """A recipe beside the study files, one that ships, or a path."""
     start: Text | None = None
-    """Stage whose encoder it takes, or a model (a folder or a name on the hub); None leaves it to the recipe."""
+    """Stage whose encoder it takes, or a model: a name on the hub or a folder, as `{STAGE}/best`, which keeps a head of
+    the same classes. None leaves it to the recipe."""
     set: dict[str, Any] = Field(default_factory=dict)
     """Dotted keys of the recipe."""
     seed: int | None = Field(default=None, ge=0)
