@@ -8,6 +8,9 @@ COMMANDS: Commands = {
     "train": LazyCommand(
         "trainer.train:train",
         "Train one run from a RECIPE (a YAML file, or the name of one that ships), and keep its best checkpoint."),
+    "average": LazyCommand(
+        "trainer.checkpoint.average:average",
+        "Average the last snapshots of a run, or the models of several runs that differ in their seed only."),
     "evaluate": LazyCommand(
         "trainer.evaluate.run:evaluate",
         "Predict with a run's best checkpoint: a prediction file and a result row per language, or pair of languages."),
@@ -85,6 +88,7 @@ COMMANDS: Commands = {
 _RUN_KEPT = "the run, and the rows that its eval/ has had, are kept; give the same command again"
 KEPT = {
     "evaluate": _RUN_KEPT,
+    "average": "no average was written; give the same command again",
     "retrieve": "the rows that eval/ has had are kept; give the same command again",
     "submission": "no folder was written; give the same command again",
     "diagnose": _RUN_KEPT,

@@ -19,6 +19,7 @@ from data_prep.base.lock import held
 from data_prep.shards.tokenizers import tokenizer_dir
 from trainer.checkpoint.best import write_transformers_folder
 from trainer.checkpoint.layout import complete_checkpoints
+from trainer.checkpoint.snapshots import Snapshots
 from trainer.checkpoint.store import Store, refuse_other_data
 from trainer.config import Recipe, load_recipe
 from trainer.data.loader import Examples, TrainingData, cell_name, open_training_data, training_batches
@@ -127,7 +128,8 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.step, max_steps,
                                ranks.rank, ranks.world_size, engine.accumulation, choose)
     tokenizer = tokenizer_dir(settings.data.shards, data.manifest.tokenizer.fingerprint)
-    save_best = partial(_save_best, engine, folder / run_dir.BEST, tokenizer)
+    save_best = partial(_save_model, engine, tokenizer, folder / run_dir.BEST)
+    snapshots = Snapshots(folder, settings, max_steps, state.step, partial(_save_model, engine, None), ranks.is_main)
     advice = collapse_advice(settings.optimizer, settings.schedule, settings.robust,
                              random_weights=settings.model.random is not None, hidden_size=model.config.hidden_size)
     dynamics = Dynamics(engine, settings, data, folder, state.step)
@@ -138,7 +140,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
             Saver(store, settings.checkpoint, max_steps, ranks),
             nonfinite_check(settings.engine, settings.logging, settings.robust),
             CollapseCheck(max_steps, settings.schedule.warmup_ratio, settings.evaluation.on_collapse, advice),
-            save_best, dynamics)
+            save_best, dynamics, snapshots.save)
         try:
             run_steps(engine, settings, batches, state, max_steps, backend, watcher)
         except (Collapsed, NonFinite) as error:  # on every rank at once: all see the same numbers
@@ -182,7 +184,7 @@ def training_examples(recipe: Recipe, data: TrainingData) -> Examples:
     return Examples(data.train, data.max_length, recipe.data.pad_to, masking)
 
 
-def _save_best(engine: Engine, folder: Path, tokenizer: Path) -> None:
+def _save_model(engine: Engine, tokenizer: Path | None, folder: Path) -> None:
     """Write the model as it is now to `folder`; every rank must call it."""
     model = engine.module.model
     weights = engine.full_state(model)

@@ -14,18 +14,25 @@ from data_prep.base.files import put_in_place
 from data_prep.base.lock import working_path
 from trainer.model.folder import refuse_to_replace
 from trainer.model.pretrained import read_config
-from trainer.runs.folder import BEST, DONE, FAILED, WEIGHTS
+from trainer.runs.average import average_of
+from trainer.runs.folder import AVERAGE, BEST, DONE, FAILED, WEIGHTS
 from trainer.runs.record import doubtful_end, read_record
 
 
-def export(run: str, *, out: str, overwrite: bool = False) -> int:
+def export(run: str, *, out: str, weights: str = BEST, overwrite: bool = False) -> int:
     """Copy a run's best checkpoint to OUT as a plain transformers folder.
+
+    weights: best, or average, the mean of its last snapshots (`trainer average`).
 
     A run that is unfinished, collapsed, diverged or at chance is exported with a warning that says so.
     Raises InputError if the run has no best checkpoint or a damaged one, if OUT exists and --overwrite is not given or
     OUT is no model, and if another process is writing OUT.
     """
-    best, target = Path(run) / BEST, Path(out)
+    if weights not in (BEST, AVERAGE):
+        raise InputError(f"--weights must be {BEST} or {AVERAGE}, found {weights!r}")
+    best, target = Path(run) / weights, Path(out)
+    if weights == AVERAGE:
+        average_of(Path(run))
     if not (best / WEIGHTS).is_file():
         raise InputError(f"{best} holds no model; expected the folder of a run that has been evaluated at least once")
     read_config(str(best), "export")  # which also looks at the weights beside it

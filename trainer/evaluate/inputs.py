@@ -176,16 +176,17 @@ def check_precision(precision: str) -> None:
 
 def load_best(
     folder: Path, record: FinishedRecord, precision: str, languages: Iterable[str], site: str = DEFAULT_SITE,
+    name: str = BEST,
 ) -> tuple[SiteModel, torch.device]:
-    """The run's best checkpoint with its perturbation site at `site`, on a GPU where there is one.
+    """The run's best checkpoint, or the model in its folder `name`, with its perturbation site at `site`, on a GPU where there is one.
 
     precision: a key of DTYPES. Raises InputError where the model is damaged, does not fit the record, or is of a family
     that does not work in this precision or has no embedding of one of `languages`.
     """
     kind = named_kind(record.kind)
-    source = str(folder / BEST)
-    if not (folder / BEST / "config.json").is_file():
-        raise InputError(f"{folder / BEST} holds no model; expected the folder of a finished run")
+    source = str(folder / name)
+    if not (folder / name / "config.json").is_file():
+        raise InputError(f"{folder / name} holds no model; expected the folder of a finished run")
     config = read_config(source, "run")
     FAMILIES[config.model_type].check_precision(precision, "--precision")
     if record.labels and kind.outputs is None and config.num_labels != len(record.labels):
@@ -205,7 +206,7 @@ def load_best(
     auto_class = FAMILIES[config.model_type].auto_class(kind.head)
     model, info = load_model(auto_class, source, config, "run", DTYPES[precision], local_files_only=True)
     if wrong := sorted((*info["missing_keys"], *info["unexpected_keys"])):
-        raise InputError(f"{folder / BEST}: {len(wrong)} weights are missing or have no place, e.g. {wrong[0]}; copy "
+        raise InputError(f"{folder / name}: {len(wrong)} weights are missing or have no place, e.g. {wrong[0]}; copy "
                          "the run's folder again")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return SiteModel(model, kind, site).to(device), device

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,7 +37,8 @@ from trainer.results.scores import (
     SmoothingRecord,
     read_rows,
 )
-from trainer.runs.folder import BEST, FAILED, WEIGHTS
+from trainer.runs.average import AverageRecord
+from trainer.runs.folder import AVERAGE, BEST, FAILED, WEIGHTS
 from trainer.runs.record import DevCell, FinishedRecord
 
 
@@ -49,6 +50,18 @@ class Source:
     checkpoint: str
     """Hash of the weights that are evaluated."""
     precision: str
+    average: AverageRecord | None = None
+    """Of the average that is evaluated; None of the best checkpoint."""
+
+    @property
+    def selection(self) -> Literal["best", "average"]:
+        """Value of the rows' field."""
+        return "best" if self.average is None else "average"
+
+    @property
+    def folder(self) -> str:
+        """Beginning of the names of files below `eval/`."""
+        return "" if self.average is None else f"{AVERAGE}/"
 
     def identity(self) -> dict[str, Any]:
         """Fields of a result row that describe the run."""
@@ -65,7 +78,13 @@ class Source:
         return {**self.identity(), "task": manifest.task, "split": manifest.split, "language": manifest.language,
                 "language_2": job.language_2, "language_info": manifest.language_info.model_dump(), "n": len(job.ids),
                 "step": self.record.selection.step, "checkpoint": self.checkpoint,
-                "cell_sha256": job.rows_sha256, "precision": self.precision}
+                "cell_sha256": job.rows_sha256, "precision": self.precision, **self._of_average()}
+
+    def _of_average(self) -> dict[str, Any]:
+        if self.average is None:
+            return {}
+        return {"selection": self.selection, "step": self.average.step, "chosen_on": "",
+                "settings": {**self.record.settings, **self.average.settings} if self.record.settings else {}}
 
 
 def model_name(origin: Mapping[str, Any]) -> str:
@@ -79,9 +98,10 @@ def model_name(origin: Mapping[str, Any]) -> str:
     return name[:200] if name.isprintable() else ""  # a record may be a stranger's
 
 
-def checkpoint_sha256(folder: Path) -> str:
-    """Hash of the weights in a run's `best/`; empty where there are none, which loading the model reports."""
-    weights = folder / BEST / WEIGHTS
+def checkpoint_sha256(folder: Path, name: str = BEST) -> str:
+    """Hash of the weights in a run's `best/`, or the folder `name`; empty where there are none, which loading reports.
+    """
+    weights = folder / name / WEIGHTS
     return file_sha256(weights) if weights.is_file() else ""
 
 
@@ -90,9 +110,10 @@ def refuse_other_rows(folder: Path, source: Source) -> None:
     if not (written := folder / "eval" / RESULTS_FILE).exists():
         return
     for row in read_rows(written):
-        if row.checkpoint not in ("", source.checkpoint):
-            raise InputError(f"{written} holds rows of another checkpoint (step {row.step}) than {BEST}/ holds now "
-                             f"(step {source.record.selection.step}); remove {written.parent} and evaluate again")
+        if row.selection == source.selection and row.checkpoint not in ("", source.checkpoint):
+            step = source.record.selection.step if source.average is None else source.average.step
+            raise InputError(f"{written} holds rows of another checkpoint (step {row.step}) than {source.selection}/ "
+                             f"holds now (step {step}); remove {written.parent} and evaluate again")
 
 
 def write_cell(folder: Path, job: Job, predictions: Predictions, source: Source) -> list[ResultRow]:
@@ -107,7 +128,7 @@ def write_cell(folder: Path, job: Job, predictions: Predictions, source: Source)
     order = np.argsort(job.ids, kind="stable")
     predicted_file = None
     if kind.serialise is not None:
-        predicted_file = predictions_path(*names, extension=kind.extension)
+        predicted_file = source.folder + predictions_path(*names, extension=kind.extension)
         kind.serialise(predictions.predicted[order], Rows(job.ids[order], job.keys[order]), manifest,
                        folder / predicted_file)
     found = []
@@ -117,7 +138,7 @@ def write_cell(folder: Path, job: Job, predictions: Predictions, source: Source)
             counts = predictions.counts(name)
             value, note = _score(METRICS[name].score(counts), name)
             if predicted_file is not None:
-                outcome_file = outcomes_path(*names, metric=name if number else "")
+                outcome_file = source.folder + outcomes_path(*names, metric=name if number else "")
                 write_outcomes(folder / outcome_file, job.keys[order], counts[order],
                                groups_of(job.cell, job.ids[order]), smallest=METRICS[name].smallest_count,
                                largest=METRICS[name].largest_count)
@@ -138,7 +159,7 @@ def write_smoothed(folder: Path, job: Job, votes: Votes, settings: Smoothing, so
     correct = (certified == gold).astype(np.int64) if labelled else np.full(len(gold), -1)
     names = [*source.record.labels, ABSTAIN]  # class -1 is the last one
     found = Certificates(job.ids[order], [names[i] for i in certified[order]], correct[order], radii[order])
-    path = certified_path(manifest.task, manifest.split, manifest.language, str(settings.site), settings.sigma)
+    path = source.folder + certified_path(manifest.task, manifest.split, manifest.language, str(settings.site), settings.sigma)
     write_certificates(folder / path, found)
     smoothing = SmoothingRecord(
         site=str(settings.site), sigma=settings.sigma, samples=settings.samples,
@@ -173,13 +194,15 @@ def describe_rows(folder: Path, rows: list[ResultRow]) -> list[str]:
     lines = []
     for row in rows:
         if row.setting == "standard":
+            of = "" if row.selection == "best" else f", {row.selection}"
             value = row.note if row.value is None else f"{row.value:.4f}"
-            lines.append(f"{row.task}/{row.split}/{row.language}  {row.metric} {value}  ({row.n} rows)")
-    for metric in dict.fromkeys(row.metric for row in rows):
-        crossed = [row.value for row in rows
-                   if row.setting == "generalized" and row.metric == metric and row.value is not None]
+            lines.append(f"{row.task}/{row.split}/{row.language}  {row.metric} {value}  ({row.n} rows{of})")
+    for metric, selection in dict.fromkeys((row.metric, row.selection) for row in rows):
+        crossed = [row.value for row in rows if row.setting == "generalized" and row.value is not None
+                   and (row.metric, row.selection) == (metric, selection)]
         if crossed:
-            lines.append(f"generalized: mean {metric} {np.mean(crossed):.4f} over {len(crossed)} pairs")
+            of = "" if selection == "best" else f", {selection}"
+            lines.append(f"generalized{of}: mean {metric} {np.mean(crossed):.4f} over {len(crossed)} pairs")
     return [*lines, f"{folder / 'eval' / RESULTS_FILE}: {len(rows)} rows"]
 
 

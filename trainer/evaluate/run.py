@@ -42,20 +42,22 @@ from trainer.kinds import named_kind
 from trainer.model.site import SiteModel
 from trainer.results.scores import RESULTS_FILE, merge_rows
 from trainer.robust.settings import DEFAULT_SITE
-from trainer.runs.folder import FAILED
-from trainer.runs.record import read_finished
+from trainer.runs.average import average_of
+from trainer.runs.folder import AVERAGE, BEST, FAILED
+from trainer.runs.record import FinishedRecord, read_finished
 
 
 def evaluate(
     run: str, *, tasks: str | None = None, suite: str | None = None, languages: str | None = None,
-    splits: str = "test", generalized: bool = False, shards: str | None = None, batch_size: int = 64,
-    precision: str = "fp32", **smoothing: str,
+    splits: str = "test", generalized: bool = False, weights: str = BEST, shards: str | None = None,
+    batch_size: int = 64, precision: str = "fp32", **smoothing: str,
 ) -> int:
     """Predict with a run's best checkpoint: a prediction file and a result row per language, or pair of languages.
 
     tasks, languages, splits: comma lists; without languages, all that were built. suite: instead of tasks, all test
     sets of xtreme, xtreme_r or xglue that are built and that the run's kind and labels fit. generalized: also every
-    ordered pair, premise in one language and hypothesis in the other, the diagonal included. shards: the folder that
+    ordered pair, premise in one language and hypothesis in the other, the diagonal included. weights: best, average
+    (of `trainer average`; its rows stand beside those of the best checkpoint) or best,average. shards: the folder that
     holds the cells (default: the one the run was trained from, or one of its name beside the run).
 
     Randomized smoothing (Cohen et al. 2019): --smoothing.samples N --smoothing.sigma S adds, per language, the
@@ -80,8 +82,9 @@ def evaluate(
         raise InputError("--smoothing is for single languages, found --generalized too; run evaluate once with each")
     if settings and not named_kind(record.kind).one_class:
         raise InputError(f"--smoothing certifies one class per example; a task of kind {record.kind!r} has none")
-    source = Source(record, checkpoint_sha256(folder), precision)
-    refuse_other_rows(folder, source)  # now, not after the last prediction
+    sources = _sources(folder, record, weights, precision)
+    for source in sources:
+        refuse_other_rows(folder, source)  # now, not after the last prediction
     root = find_shards_root(folder, record, shards)
     if suite is not None:
         cells, left_out = open_suite(root, named_suite(suite), record)
@@ -92,20 +95,37 @@ def evaluate(
     jobs = list(jobs_of(cells, generalized, record))
     _print(describe_jobs(jobs))
     site = (settings and settings.site) or DEFAULT_SITE
-    model, device = load_best(folder, record, precision, [cell.manifest.language for cell in cells], site)
+    spoken = [cell.manifest.language for cell in cells]
+    loaded = [load_best(folder, record, precision, spoken, site, source.selection) for source in sources]
     if record.status in FAILED:
         print(f"warning: training of {folder} {record.status}; its rows count as a failed seed in reports")
     rows = []
-    for job in track(jobs, description=f"{record.name}: evaluating", transient=True):
-        found = write_cell(folder / "eval", job, predict(model, job.examples, batch_size, device, ranks), source)
-        if generalized and job.setting == "standard":  # the diagonal of the pairs: the same predictions
-            found += [row.model_copy(update={"setting": "generalized"}) for row in found]
-        rows += found
-    merge_rows(folder / "eval" / RESULTS_FILE, [*oracle_rows(source), *rows])
+    for source, (model, device) in zip(sources, loaded, strict=True):
+        for job in track(jobs, description=f"{record.name}: evaluating {source.selection}", transient=True):
+            found = write_cell(folder / "eval", job, predict(model, job.examples, batch_size, device, ranks), source)
+            if generalized and job.setting == "standard":  # the diagonal of the pairs: the same predictions
+                found += [row.model_copy(update={"setting": "generalized"}) for row in found]
+            rows += found
+    merge_rows(folder / "eval" / RESULTS_FILE, [*oracle_rows(sources[0]), *rows])
     _print(describe_rows(folder, rows))
-    if settings:
-        _smooth(folder, jobs, model, settings, batch_size, device, source)
+    for source, (model, device) in zip(sources, loaded, strict=True):
+        if settings:
+            _smooth(folder, jobs, model, settings, batch_size, device, source)
     return 0
+
+
+def _sources(folder: Path, record: FinishedRecord, weights: str, precision: str) -> list[Source]:
+    """What to evaluate, as --weights says. Raises InputError where the run has no such weights.
+
+    A failed seed has no average: of best,average, its best checkpoint is left, so that it counts as one in reports.
+    """
+    names = comma_list(weights)
+    if not names or (wrong := [name for name in names if name not in (BEST, AVERAGE)]):
+        raise InputError(f"--weights must be {BEST}, {AVERAGE} or {BEST},{AVERAGE}, found {wrong[0] if names else ''!r}")
+    if record.status in FAILED and BEST in names:
+        names = [BEST]
+    found = {name: average_of(folder) if name == AVERAGE else None for name in names}
+    return [Source(record, checkpoint_sha256(folder, name), precision, average) for name, average in found.items()]
 
 
 def _smooth(folder: Path, jobs: list[Job], model: SiteModel, settings: Smoothing, batch_size: int,

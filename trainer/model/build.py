@@ -25,7 +25,8 @@ from trainer.runs.record import read_record
 
 
 def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """(model, origin of its weights: source, loaded, new and dropped keys); random parts are a function of the seed.
+    """(model, origin of its weights: source, loaded, new and dropped keys); random parts are a function of the seed,
+    or of `model.head_seed`.
 
     Raises InputError for a model of an unknown family, another tokenizer or vocabulary than the shards', or a missing
     folder.
@@ -40,7 +41,8 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     classes = dict(config.id2label)
     _apply(config, recipe, manifest, family)
     auto_class: Any = family.auto_class(kind.head)
-    torch.manual_seed(recipe.seed)
+    # Of a trained encoder, only new parts keep what is drawn here.
+    torch.manual_seed(recipe.seed if recipe.model.head_seed is None else recipe.model.head_seed)
     if found is not None and recipe.model.name is not None:
         model, new, dropped = load_weights(auto_class, found.folder, config, kind.head)
         fitted = fit_classes(model, classes, manifest, new)

@@ -51,6 +51,8 @@ class Watcher:
     collapse: CollapseCheck
     save_best: Callable[[], None]
     dynamics: Dynamics
+    save_snapshot: Callable[[int], None] = lambda step: None
+    """Called with the step of every evaluation."""
     _open: list[StepReduction] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -124,6 +126,7 @@ class Watcher:
         update_patience(state, counts=counts, is_best=is_best, patience=self.evaluation.patience_evaluations)
         if is_best:
             self.save_best()
+        self.save_snapshot(state.step)
         if engine.ranks.is_main and found:
             for name, values in scores.items():
                 self._progress.evaluation(state.step, name, values)

@@ -201,8 +201,9 @@ class ResultRow(BaseModel):
     """Generalized: examples left out because a row is missing in one language or its labels differ."""
     step: Count
     """Training step of the checkpoint."""
-    selection: Literal["best", "oracle"] = "best"
-    """"best": the checkpoint chosen on the dev cell `chosen_on`; "oracle": the best one on this row's own cell."""
+    selection: Literal["best", "average", "oracle"] = "best"
+    """"best": the checkpoint chosen on the dev cell `chosen_on`; "average": the mean of the run's last snapshots
+    (`average.last` in `settings`); "oracle": the best checkpoint on this row's own cell."""
     predictions: PathInside | None = None
     """Prediction file, relative to the run's `eval/` folder."""
     outcomes: PathInside | None = None

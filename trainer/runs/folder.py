@@ -2,6 +2,7 @@
 
     config.yaml  run.json  train.log  metrics.jsonl  tensorboard/  checkpoints/  best/  eval/  done.json (written last)
     dynamics/  dynamics.parquet  data_map.svg (with logging.dynamics)
+    snapshots/ (with checkpoint.snapshots)  average/ (by trainer average)
     slurm/ (records of the jobs that were submitted for it, by slurm.submit)
 """
 
@@ -24,6 +25,8 @@ CONFIG = "config.yaml"
 RECORD = "run.json"
 DONE = "done.json"
 BEST = "best"
+AVERAGE = "average"  # mean of snapshots/, a transformers folder like best/
+SNAPSHOTS = "snapshots"
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"  # of best/, and of any transformers folder
 FAILED = ("collapsed", "diverged")  # a run's status where training was given up
 JOBS = "slurm"

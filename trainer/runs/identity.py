@@ -53,8 +53,13 @@ def evaluation_interval(recipe: Recipe, max_steps: int) -> int:
 def evaluations_to_choose_from(recipe: Recipe, max_steps: int, done: int) -> int:
     """Number of evaluations among the first `done` of `max_steps` steps that may select the checkpoint."""
     every = evaluation_interval(recipe, max_steps)
-    evaluated = {*range(every, done + 1, every), *([max_steps] if done == max_steps else [])}
-    return sum(counts_for_selection(recipe.robust, step / max_steps) for step in evaluated)
+    return sum(counts_for_selection(recipe.robust, step / max_steps)
+               for step in evaluated_steps(every, max_steps, done))
+
+
+def evaluated_steps(every: int, max_steps: int, done: int) -> list[int]:
+    """Steps among the first `done` after which dev cells are evaluated, ascending; the last of the run is one."""
+    return sorted({*range(every, done + 1, every), *([max_steps] if done == max_steps else [])})
 
 
 def determining_settings(
@@ -94,6 +99,8 @@ def determining_settings(
         del settings["kernels"]
     for name in OF_ADAMW if recipe.optimizer.name != "adamw" else ():
         del settings[f"optimizer.{name}"]
+    if recipe.model.head_seed is None:  # in no record of earlier versions
+        del settings["model.head_seed"]
     if not masks_tokens:
         del settings["data.mask_ratio"]
     return settings

@@ -37,6 +37,6 @@ def compute(runs: Sequence[Run]) -> ReportResult:
     sections = [SectionResult(**vars(section), comparisons=compare(section.standard),
                               generalized_comparisons=compare(section.generalized),
                               smoothed_groups=smoothed_groups(section)) for section in lay_out(runs)]
-    trained = [run for run in runs if not run.failed]
+    trained = [run for run in runs if not run.failed and run.selection == "best"]  # `diagnose` measures best/
     return ReportResult(list(runs), sections, read_diagnoses(trained, sections[0].standard.positions),
                         missing_cells(runs))

@@ -10,10 +10,11 @@ import itertools
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_prep.base.errors import InputError
+from trainer.results.averages import LAST, RUNS, label_with, words_of
 from trainer.results.scores import RESULTS_FILE, ResultRow, Setting, Settings, read_rows, recipe_digest
 
 POOL_BY_LABEL = "label"
@@ -28,6 +29,7 @@ SHORT_NAMES = {
     "selection.rows": "dev data", "selection.window": "selection window",
     "selection.evaluations": "evaluations to choose from", "evaluation.every_steps": "evaluated every",
     "model.origin": "initial model", "model.config": "model configuration",
+    LAST: "snapshots averaged", RUNS: "runs averaged",
 }
 # Settings whose values are hashes of content.
 HASHES = ("data.rows", "selection.rows", "model.origin", "model.config")
@@ -43,6 +45,18 @@ class Run:
     rows: list[ResultRow]
     given_label: str = ""
     """Label of the run itself; its rows may have a longer one in the report."""
+    selection: str = "best"
+    """"average" for the rows of the run's average, which are a run of their own in a report; else "best"."""
+
+    @property
+    def key(self) -> tuple[Path, str]:
+        """Identity of the run in a report."""
+        return self.path, self.selection
+
+    @property
+    def averaged(self) -> bool:
+        """Whether the weights are an average, which training has not seen: there is no oracle among such."""
+        return bool(words_of(self.settings))
 
     @property
     def name(self) -> str:
@@ -100,12 +114,13 @@ def read_runs(paths: Sequence[Path], pool: str | None = None) -> list[Run]:
         if (place := os.path.realpath(path)) in seen:
             raise InputError(f"run {path} is given twice; name each run once")
         seen.add(place)
-        runs.append(_read_run(path))
+        runs += _read_run(path)
     _refuse_unlike_cells(runs, pool)
     return runs if pool == POOL_BY_LABEL else _told_apart(runs)
 
 
-def _read_run(path: Path) -> Run:
+def _read_run(path: Path) -> list[Run]:
+    """The run at `path`, and after it its average as a run of its own, of the same seed."""
     results = path / "eval" / RESULTS_FILE
     if not path.is_dir():
         raise InputError(f"{path} is not a directory; expected a run directory that holds eval/{RESULTS_FILE}")
@@ -114,11 +129,20 @@ def _read_run(path: Path) -> Run:
     rows = read_rows(results)
     if not rows:
         raise InputError(f"{results} holds no rows: run `python -m trainer evaluate {path}` again")
-    for what, values in (("checkpoints", {row.checkpoint for row in rows}), ("recipes", {row.recipe for row in rows})):
-        if len(values - {""}) > 1:
-            raise InputError(f"{results} holds rows of {len(values - {''})} {what}, expected one; remove "
-                             f"{results.parent} and run `python -m trainer evaluate {path}` again")
-    return Run(path, rows, rows[0].label)
+    averages = [row for row in rows if row.selection == "average"]
+    own = [row for row in rows if row.selection != "average"]
+    for members in (own, averages):
+        for what, values in (("checkpoints", {row.checkpoint for row in members}),
+                             ("recipes", {row.recipe for row in members})):
+            if len(values - {""}) > 1:
+                raise InputError(f"{results} holds rows of {len(values - {''})} {what}, expected one; remove "
+                                 f"{results.parent} and run `python -m trainer evaluate {path}` again")
+    runs = [Run(path, own, own[0].label)] if own else []
+    if averages:
+        label = label_with(averages[0].label, averages[0].settings)
+        renamed = [row.model_copy(update={"label": label}) for row in averages]
+        runs.append(Run(path, renamed, label, selection="average"))
+    return runs
 
 
 def _refuse_unlike_cells(runs: Sequence[Run], pool: str | None) -> None:
@@ -126,7 +150,8 @@ def _refuse_unlike_cells(runs: Sequence[Run], pool: str | None) -> None:
     first: dict[tuple[object, ...], tuple[Run, ResultRow]] = {}
     for run in runs:
         for row in run.rows:
-            key = (*row.key, row.seed if pool == POOL_BY_LABEL else None)
+            alike = row if row.selection == "oracle" else row.model_copy(update={"selection": "best"})
+            key = (*alike.key, row.seed if pool == POOL_BY_LABEL else None)
             if not row.cell_sha256:
                 continue
             other, known = first.setdefault(key, (run, row))
@@ -146,7 +171,7 @@ def _told_apart(runs: Sequence[Run]) -> list[Run]:
     A run that records no recipe is a seed of no known recipe, so its label is its own. Two recipes that share a task
     never share a label, even where they are displayed alike.
     """
-    names: dict[Path, str] = {}
+    names: dict[tuple[Path, str], str] = {}
     for members in of_one_label(runs):
         label, taken = members[0].given_label, {run.given_label for run in runs}
         known = {_recipe(run): run.named_settings for run in members if run.settings}
@@ -156,9 +181,8 @@ def _told_apart(runs: Sequence[Run]) -> list[Run]:
             numbered = (f"{name} #{number}" for number in itertools.count(2))
             named[recipe] = next(free for free in itertools.chain([name], numbered) if free not in taken)
             taken.add(named[recipe])
-        names |= {run.path: named.get(_recipe(run), label) for run in members}
-    return [Run(run.path, [row.model_copy(update={"label": names[run.path]}) for row in run.rows], run.given_label)
-            for run in runs]
+        names |= {run.key: named.get(_recipe(run), label) for run in members}
+    return [replace(run, rows=[row.model_copy(update={"label": names[run.key]}) for row in run.rows]) for run in runs]
 
 
 def _recipe(run: Run) -> str:

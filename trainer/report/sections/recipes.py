@@ -10,12 +10,13 @@ from trainer.report.data.compare import Comparison, base_label
 from trainer.report.data.grid import Cell, Grid
 from trainer.report.data.runs import HASHES, MOST_NAMED, Run, differing, of_one_label, short_name, shown
 from trainer.report.document import Entry, Table
+from trainer.results.averages import LAST
 from trainer.results.numbers import counted, listed
 from trainer.results.scores import Settings, recipe_digest
 
 COLUMNS = ("model", "optimizer.lr", "batch.size", "schedule.max_steps", "robust.epsilon", "robust.ascent_steps",
            "model.dropout", "engine.precision")
-OWN = ("robust.", "kernels")  # settings of the method, the subject of the comparison
+OWN = ("robust.", "kernels", "average.")  # settings of the method, the subject of the comparison
 WINDOW = ("selection.window", "selection.evaluations", "evaluation.every_steps")
 LENGTH = "schedule.max_steps"
 
@@ -24,26 +25,26 @@ def runs_table(runs: Sequence[Run]) -> Table:
     """Table of the runs and their settings; those in which runs of one label differ are marked."""
     names = ["run", "label", "method", "seed", "ended", "trained on", *map(short_name, COLUMNS), "chosen on",
              "checkpoint", "evaluated in", "cells"]
-    unlike: dict[Path, set[str]] = {}
-    precisions: dict[Path, set[str]] = {}
+    unlike: dict[tuple[Path, str], set[str]] = {}
+    precisions: dict[tuple[Path, str], set[str]] = {}
     for members in of_one_label(runs):
         keys, formats = set(differing(_distinct(members))), {evaluated_in(run) for run in members}
         for run in members:
-            unlike[run.path], precisions[run.path] = keys, formats
+            unlike[run.key], precisions[run.key] = keys, formats
     rows = []
     for run in runs:
-        steps = sorted({row.step for row in run.rows if row.selection == "best"})
+        steps = sorted({row.step for row in run.rows if row.selection != "oracle"})
         named = run.named_settings
         settings = [Entry("–", tone="muted") if named.get(key) is None else
-                    Entry(shown(key, named[key]), tone="differs" if key in unlike[run.path] else "")
+                    Entry(shown(key, named[key]), tone="differs" if key in unlike[run.key] else "")
                     for key in COLUMNS]
-        chosen = Entry(chosen_on(run), tone="differs" if "selection.cell" in unlike[run.path] else "")
+        chosen = Entry(chosen_on(run), tone="differs" if "selection.cell" in unlike[run.key] else "")
         rows.append([
             Entry(run.name), Entry(run.label), Entry(run.rows[0].method), Entry(str(run.seed)),
             Entry(run.ended, tone="loss" if run.failed else ""),
             Entry(", ".join(run.rows[0].train_languages) or "unknown"), *settings, chosen,
             Entry("step " + ", ".join(f"{step:,}" for step in steps) if steps else "–"),
-            Entry(evaluated_in(run), tone="differs" if len(precisions[run.path]) > 1 else ""),
+            Entry(evaluated_in(run), tone="differs" if len(precisions[run.key]) > 1 else ""),
             Entry(str(sum(row.setting != SMOOTHED for row in run.rows)))])
     notes = ["Settings with – belong to a method that has none, or are not recorded."]
     if any(unlike.values()) or any(len(found) > 1 for found in precisions.values()):
@@ -53,13 +54,15 @@ def runs_table(runs: Sequence[Run]) -> Table:
 
 def chosen_on(run: Run) -> str:
     """Dev cell that the run's checkpoint was selected on, in words."""
+    if run.selection == "average":
+        return f"none, the mean of the last {counted(int(run.settings.get(LAST) or 0), 'snapshot')}"
     cell = next((row.chosen_on for row in run.rows if row.chosen_on is not None), None)
     return "unknown" if cell is None else cell or "last step"
 
 
 def evaluated_in(run: Run) -> str:
     """Number formats of the run's evaluation, in words; oracle rows, written in training, are left out."""
-    return " and ".join(sorted({row.precision or "unknown" for row in run.rows if row.selection == "best"})) or "–"
+    return " and ".join(sorted({row.precision or "unknown" for row in run.rows if row.selection != "oracle"})) or "–"
 
 
 def selection_sentence(runs: Sequence[Run]) -> str:
@@ -74,6 +77,8 @@ def selection_sentence(runs: Sequence[Run]) -> str:
 
 
 def _where(cell: str) -> str:
+    if cell.startswith("none, "):
+        return cell.removeprefix("none, ")
     return {"unknown": "chosen on a dev cell that the rows do not name", "last step": "the last step"}.get(
         cell, f"chosen on {cell}")
 

@@ -20,7 +20,7 @@ from trainer.statistics.summary import summarise
 
 def compared(section: SectionResult) -> str:
     """Labels, seeds, languages and examples of a section."""
-    runs = list({run.name: run for grid in section.grids for run, _ in grid.entries.values()}.values())
+    runs = list({(run.name, run.selection): run for grid in section.grids for run, _ in grid.entries.values()}.values())
     if not runs:
         return "No run of this task trained: every one is a failed seed."
     grid = next(grid for grid in section.grids if grid.entries)
