@@ -121,7 +121,8 @@ def _sources(folder: Path, record: FinishedRecord, weights: str, precision: str)
     """
     names = comma_list(weights)
     if not names or (wrong := [name for name in names if name not in (BEST, AVERAGE)]):
-        raise InputError(f"--weights must be {BEST}, {AVERAGE} or {BEST},{AVERAGE}, found {wrong[0] if names else ''!r}")
+        raise InputError(f"--weights must be {BEST}, {AVERAGE} or {BEST},{AVERAGE}, found "
+                         f"{wrong[0] if names else ''!r}")
     if record.status in FAILED and BEST in names:
         names = [BEST]
     found = {name: average_of(folder) if name == AVERAGE else None for name in names}
