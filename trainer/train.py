@@ -127,9 +127,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
 
     batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.step, max_steps,
                                ranks.rank, ranks.world_size, engine.accumulation, choose)
-    tokenizer = tokenizer_dir(settings.data.shards, data.manifest.tokenizer.fingerprint)
-    save_best = partial(_save_model, engine, tokenizer, folder / run_dir.BEST)
-    snapshots = Snapshots(folder, settings, max_steps, state.step, partial(_save_model, engine, None), ranks.is_main)
+    save_best, save_snapshot = _model_savers(engine, settings, data, max_steps, state.step)
     advice = collapse_advice(settings.optimizer, settings.schedule, settings.robust,
                              random_weights=settings.model.random is not None, hidden_size=model.config.hidden_size)
     dynamics = Dynamics(engine, settings, data, folder, state.step)
@@ -140,7 +138,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
             Saver(store, settings.checkpoint, max_steps, ranks),
             nonfinite_check(settings.engine, settings.logging, settings.robust),
             CollapseCheck(max_steps, settings.schedule.warmup_ratio, settings.evaluation.on_collapse, advice),
-            save_best, dynamics, snapshots.save)
+            save_best, dynamics, save_snapshot)
         try:
             run_steps(engine, settings, batches, state, max_steps, backend, watcher)
         except (Collapsed, NonFinite) as error:  # on every rank at once: all see the same numbers
@@ -182,6 +180,16 @@ def training_examples(recipe: Recipe, data: TrainingData) -> Examples:
     """All training cells as one data set; kinds that mask do so anew in every epoch."""
     masking = Masking(recipe.data.mask_ratio, recipe.seed)
     return Examples(data.train, data.max_length, recipe.data.pad_to, masking)
+
+
+def _model_savers(engine: Engine, recipe: Recipe, data: TrainingData, max_steps: int,
+                  done: int) -> tuple[Callable[[], None], Callable[[int], None]]:
+    """(save the best model, take a snapshot after an evaluation) of a run with `done` steps behind it."""
+    folder = run_dir.run_dir_of(recipe)
+    tokenizer = tokenizer_dir(recipe.data.shards, data.manifest.tokenizer.fingerprint)
+    write = partial(_save_model, engine, None)
+    snapshots = Snapshots(folder, recipe, max_steps, done, write, engine.ranks.is_main)
+    return partial(_save_model, engine, tokenizer, folder / run_dir.BEST), snapshots.save
 
 
 def _save_model(engine: Engine, tokenizer: Path | None, folder: Path) -> None:

@@ -120,8 +120,8 @@ def _sound(run: Path) -> FinishedRecord:
 def _snapshots(run: Path, record: FinishedRecord, last: int) -> tuple[list[Part], dict[str, int]]:
     found = snapshots_of(run)
     if not found:
-        raise InputError(f"{run} has no snapshots; train it with --checkpoint.snapshots={last}, which keeps the weights "
-                         "of its last evaluation points")
+        raise InputError(f"{run} has no snapshots; train it with --checkpoint.snapshots={last}, which keeps the "
+                         "weights of its last evaluation points")
     if len(found) < last:
         raise InputError(f"{run} has {len(found)} snapshots, --last {last} asks for more; lower it, or train the run "
                          f"with --checkpoint.snapshots={last} and at least as many evaluations")
@@ -137,8 +137,8 @@ def _runs(runs: Sequence[Path], records: Sequence[FinishedRecord], weights: str)
     averages = [average_of(run) for run, _ in ordered]
     for (run, _), found in zip(ordered, averages, strict=True):
         if found.settings != averages[0].settings:
-            raise InputError(f"{run} holds the {found.words}, {ordered[0][0]} the {averages[0].words}; average the same "
-                             "number of snapshots of each")
+            raise InputError(f"{run} holds the {found.words}, {ordered[0][0]} the {averages[0].words}; average the "
+                             "same number of snapshots of each")
     parts = [Part(run / AVERAGE, record, found.step) for (run, record), found in zip(ordered, averages, strict=True)]
     return parts, {LAST: int(averages[0].settings[LAST] or 0), RUNS: len(runs)}
 

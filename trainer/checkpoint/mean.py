@@ -54,8 +54,8 @@ def _mean(name: str, files: Sequence[Path], opened: Sequence[Any]) -> Tensor:
     for file, one in zip(files, opened, strict=True):
         weight: Tensor = one.get_tensor(name)
         if weight.shape != first.shape:
-            raise InputError(f"{file}: {name} has shape {tuple(weight.shape)}, in {files[0]} {tuple(first.shape)}; only "
-                             "models of one shape have a mean")
+            raise InputError(f"{file}: {name} has shape {tuple(weight.shape)}, in {files[0]} {tuple(first.shape)}; "
+                             "only models of one shape have a mean")
         if not first.is_floating_point() and not torch.equal(weight, first):
             raise InputError(f"{file} and {files[0]} differ in {name}, which is no weight and has no mean")
         total += weight

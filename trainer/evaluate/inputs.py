@@ -178,7 +178,7 @@ def load_best(
     folder: Path, record: FinishedRecord, precision: str, languages: Iterable[str], site: str = DEFAULT_SITE,
     name: str = BEST,
 ) -> tuple[SiteModel, torch.device]:
-    """The run's best checkpoint, or the model in its folder `name`, with its perturbation site at `site`, on a GPU where there is one.
+    """The model in the run's folder `name` with its perturbation site at `site`, on a GPU where there is one.
 
     precision: a key of DTYPES. Raises InputError where the model is damaged, does not fit the record, or is of a family
     that does not work in this precision or has no embedding of one of `languages`.

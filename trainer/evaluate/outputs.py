@@ -159,7 +159,8 @@ def write_smoothed(folder: Path, job: Job, votes: Votes, settings: Smoothing, so
     correct = (certified == gold).astype(np.int64) if labelled else np.full(len(gold), -1)
     names = [*source.record.labels, ABSTAIN]  # class -1 is the last one
     found = Certificates(job.ids[order], [names[i] for i in certified[order]], correct[order], radii[order])
-    path = source.folder + certified_path(manifest.task, manifest.split, manifest.language, str(settings.site), settings.sigma)
+    path = source.folder + certified_path(manifest.task, manifest.split, manifest.language, str(settings.site),
+                                          settings.sigma)
     write_certificates(folder / path, found)
     smoothing = SmoothingRecord(
         site=str(settings.site), sigma=settings.sigma, samples=settings.samples,

@@ -13,7 +13,8 @@ import torch
 from rich.progress import Progress, track
 
 from data_prep.base.errors import InputError
-from trainer.distributed.ranks import find_ranks
+from data_prep.shards.read import Cell
+from trainer.distributed.ranks import Ranks, find_ranks
 from trainer.evaluate.inputs import (
     Job,
     check_precision,
@@ -67,16 +68,12 @@ def evaluate(
     """
     if tasks is None and suite is None:
         raise InputError("evaluate: missing tasks; name --tasks (with --languages, --splits), or a --suite")
+    if suite is not None and (tasks is not None or languages is not None or splits != "test"):
+        raise InputError("name either --tasks (with --languages, --splits) or a --suite, whose cells are known")
     folder = Path(run)
     record = read_finished(folder, failed=True)
     check_precision(precision)
-    if batch_size < 1:
-        raise InputError(f"--batch_size must be at least 1, found {batch_size}")
-    if (ranks := find_ranks()).world_size > 1:
-        raise InputError(f"evaluate runs in one process, found {ranks.world_size} ranks; start it without a launcher, "
-                         "several at once with --languages each")
-    if suite is not None and (tasks is not None or languages is not None or splits != "test"):
-        raise InputError("name either --tasks (with --languages, --splits) or a --suite, whose cells are known")
+    ranks = _one_rank(batch_size)
     settings = read_settings(smoothing, folder)
     if settings and generalized:
         raise InputError("--smoothing is for single languages, found --generalized too; run evaluate once with each")
@@ -86,12 +83,7 @@ def evaluate(
     for source in sources:
         refuse_other_rows(folder, source)  # now, not after the last prediction
     root = find_shards_root(folder, record, shards)
-    if suite is not None:
-        cells, left_out = open_suite(root, named_suite(suite), record)
-        _print([f"{suite}: {len(cells)} cells", *left_out])
-    else:
-        cells = [cell for task in comma_list(tasks or "") for split in comma_list(splits)
-                 for cell in open_cells(root, task, split, comma_list(languages or ""), record)]
+    cells = _cells(root, record, tasks or "", suite, languages or "", splits)
     jobs = list(jobs_of(cells, generalized, record))
     _print(describe_jobs(jobs))
     site = (settings and settings.site) or DEFAULT_SITE
@@ -114,16 +106,40 @@ def evaluate(
     return 0
 
 
+def _one_rank(batch_size: int) -> Ranks:
+    """The ranks, of which there must be one. Raises InputError for more, and for a batch size below 1."""
+    if batch_size < 1:
+        raise InputError(f"--batch_size must be at least 1, found {batch_size}")
+    if (ranks := find_ranks()).world_size > 1:
+        raise InputError(f"evaluate runs in one process, found {ranks.world_size} ranks; start it without a launcher, "
+                         "several at once with --languages each")
+    return ranks
+
+
+def _cells(root: Path, record: FinishedRecord, tasks: str, suite: str | None, languages: str,
+           splits: str) -> list[Cell]:
+    """The cells that the flags name; of a suite, also prints what is left out. Raises InputError as `open_cells`."""
+    if suite is None:
+        return [cell for task in comma_list(tasks) for split in comma_list(splits)
+                for cell in open_cells(root, task, split, comma_list(languages), record)]
+    cells, left_out = open_suite(root, named_suite(suite), record)
+    _print([f"{suite}: {len(cells)} cells", *left_out])
+    return cells
+
+
 def _sources(folder: Path, record: FinishedRecord, weights: str, precision: str) -> list[Source]:
     """What to evaluate, as --weights says. Raises InputError where the run has no such weights.
 
-    A failed seed has no average: of best,average, its best checkpoint is left, so that it counts as one in reports.
+    A failed seed has no average: its best checkpoint alone is evaluated, so that it counts as failed in reports.
     """
     names = comma_list(weights)
-    if not names or (wrong := [name for name in names if name not in (BEST, AVERAGE)]):
-        raise InputError(f"--weights must be {BEST}, {AVERAGE} or {BEST},{AVERAGE}, found "
-                         f"{wrong[0] if names else ''!r}")
-    if record.status in FAILED and BEST in names:
+    if not names or not set(names) <= {BEST, AVERAGE}:
+        raise InputError(f"--weights must be {BEST}, {AVERAGE} or {BEST},{AVERAGE}, found {weights!r}")
+    if record.status in FAILED and AVERAGE in names:
+        if BEST not in names:
+            raise InputError(f"training of {folder} {record.status}: a failed seed has no {AVERAGE}; evaluate it with "
+                             f"--weights {BEST}")
+        print(f"training of {folder} {record.status}: a failed seed has no {AVERAGE}; evaluating {BEST} alone")
         names = [BEST]
     found = {name: average_of(folder) if name == AVERAGE else None for name in names}
     return [Source(record, checkpoint_sha256(folder, name), precision, average) for name, average in found.items()]

@@ -8,11 +8,13 @@ LAST, RUNS = "average.last", "average.runs"  # settings: number of snapshots ave
 
 
 def words_of(settings: Settings) -> str:
-    """What an average adds to the label of its runs, by its settings; empty without one."""
+    """An average in words by its settings, e.g. "average of last 3"; empty without one."""
     found = [f"average of last {settings[LAST]}"] if settings.get(LAST) else []
     return ", ".join([*found, f"mean of {settings[RUNS]} runs"] if settings.get(RUNS) else found)
 
 
 def label_with(label: str, settings: Settings) -> str:
-    """`label` of runs and the words of an average of them."""
-    return f"{label} ({words_of(settings)})"
+    """Label of an average of runs with `label`, e.g. "plain (average of last 3)", "plain, mean of 2 runs"."""
+    if settings.get(LAST):
+        label = f"{label} (average of last {settings[LAST]})"
+    return f"{label}, mean of {settings[RUNS]} runs" if settings.get(RUNS) else label
