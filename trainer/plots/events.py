@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,9 +51,32 @@ class EventFile:
         event.wall_time = time.time()
         self._writer.add_event(event)
 
+    def hyper_parameters(self, values: Mapping[str, bool | float | str], name: str) -> None:
+        """Add the hyper-parameters of a training, which the hparams plugin compares by the scalars of this folder."""
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+
+        self._add(Event(summary=hparams_pb(dict(values), trial_id=name, start_time_secs=0)))
+
     def __enter__(self) -> EventFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
+
+
+class TimelessEventFile(EventFile):
+    """An event file without times, process and host, in its content and its name: equal for equal values."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / "events.out.tfevents.0").open("wb")
+        self._records = RecordWriter(self._file)
+        self._add(Event(file_version="brain.Event:2"))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _add(self, event: Event) -> None:
+        self._records.write(event.SerializeToString(deterministic=True))

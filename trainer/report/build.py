@@ -14,6 +14,8 @@ from trainer.report.sections.method import method_lines
 from trainer.results.numbers import counted, scale_of
 
 TITLE = "Cross-lingual transfer report"
+ORACLE = ("These rows are selected on each target language's own dev set, separately per language. They use labels that "
+          "zero-shot transfer does not have: an upper bound, not to be compared with the rows above as an equal.")
 
 
 def build(result: ReportResult) -> Document:
@@ -51,7 +53,7 @@ def main_tables(result: ReportResult) -> list[Table]:
 
 
 def _section(section: SectionResult) -> list[Block]:
-    anchor = _slug(section.title)
+    anchor = slug(section.title)
     blocks: list[Block] = [Heading(section.title, anchor), Paragraph(story.compared(section))]
     if apart := _side_by_side(section):
         blocks.append(Bullets(apart))
@@ -72,13 +74,11 @@ def _section(section: SectionResult) -> list[Block]:
     if groups:
         blocks += [Heading("Groups of languages", f"{anchor}-groups", 3), Row(groups)]
     if section.generalized.entries:
-        blocks += _generalized(anchor, section.generalized, section.generalized_comparisons)
+        blocks += generalized_blocks(anchor, section.generalized, section.generalized_comparisons)
     blocks += smoothed.blocks(anchor, section)
     if section.oracle.entries:
         blocks += [Heading("Oracle", f"{anchor}-oracle", 3),
-                   Paragraph("These rows are selected on each target language's own dev set, separately per language. "
-                             "They use labels that zero-shot transfer does not have: an upper bound, "
-                             "not to be compared with the rows above as an equal."),
+                   Paragraph(ORACLE),
                    *tables.oracle_tables(section.oracle, grid)]
     return blocks
 
@@ -108,7 +108,7 @@ def _comparison_blocks(anchor: str, grid: Grid, comparisons: Sequence[Comparison
     ]
 
 
-def _generalized(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> list[Block]:
+def generalized_blocks(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> list[Block]:
     """Generalized setting: means, comparisons, heat maps of labels and differences, all numbers folded."""
     blocks: list[Block] = [Heading("Generalized setting", f"{anchor}-generalized", 3),
                            Paragraph("The premise is in one language, the hypothesis in another: every ordered pair.")]
@@ -137,5 +137,6 @@ def _mark_caption(grid: Grid) -> str:
     return f" {tables.AT_CHANCE}: at chance." if tables.chance_notes(grid) else ""
 
 
-def _slug(title: str) -> str:
+def slug(title: str) -> str:
+    """Name of an anchor or file from a title."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")

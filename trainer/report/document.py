@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """One table cell: its text, a smaller second line, a tone, a hint shown on hovering, a label's colour mark."""
+    """One table cell: its text, a smaller second line, a tone, a hint shown on hovering, a label's colour mark, a link."""
 
     text: str
     below: str = ""
@@ -20,6 +20,10 @@ class Entry:
     in which runs of one label differ)."""
     hint: str = ""
     colour: str = ""
+    href: str = ""
+    """What the text links to: a relative path, or `#anchor`."""
+    anchor: str = ""
+    """Name, unique in the document, that links can point to; of the first entry of a row."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Document:
     findings: list[str]
     """The main results, a sentence each."""
     blocks: list[Block]
+    findings_title: str = "In short"
 
     def drawings(self) -> list[Drawing]:
         """Every figure, in order."""

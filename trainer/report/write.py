@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from trainer.plots.style import to_svg
 from trainer.report.build import build, main_tables
 from trainer.report.data.compute import compute
 from trainer.report.data.runs import Run, read_runs
-from trainer.report.document import Table
+from trainer.report.document import Document, Table
 from trainer.report.render import csv_rows, html, markdown
 from trainer.report.render import tensorboard as events
 
@@ -49,7 +49,7 @@ def write_report(runs: Sequence[Path], out: Path, pool: str | None = None) -> Re
     `pool`: see `runs.read_runs`. Raises InputError, before anything is written, for runs that cannot be read (there
     too), or an `out` that holds something else than a report or that another process is writing.
     """
-    _check_target(out)
+    check_target(out)
     loaded = read_runs(runs, pool)
     with held_beside(out, "report"):
         return _write(loaded, out)
@@ -58,17 +58,8 @@ def write_report(runs: Sequence[Path], out: Path, pool: str | None = None) -> Re
 def _write(loaded: Sequence[Run], out: Path) -> ReportSummary:
     result = compute(loaded)
     document = build(result)
-    svgs = {drawing.name: to_svg(drawing.figure, drawing.name) for drawing in document.drawings()}
-    with working_path(out, "report") as temporary:
-        temporary.mkdir()
-        (temporary / markdown.FIGURES).mkdir()
-        for name, svg in svgs.items():
-            (temporary / markdown.FIGURES / f"{name}.svg").write_text(svg, encoding="utf-8")
-        (temporary / "report.md").write_text(markdown.render(document), encoding="utf-8")
-        (temporary / "report.html").write_text(html.render(document, svgs), encoding="utf-8")
-        (temporary / "results.csv").write_text(csv_rows.render(loaded), encoding="utf-8")
-        has_events = events.write(temporary / "tensorboard", document, result.sections)
-        _publish(temporary, out)
+    has_events = publish(document, out, csv_rows.render(loaded),
+                         lambda folder: events.write(folder, document, result.sections))
     return ReportSummary(
         markdown=out / "report.md",
         html=out / "report.html",
@@ -80,7 +71,26 @@ def _write(loaded: Sequence[Run], out: Path) -> ReportSummary:
     )
 
 
-def _check_target(out: Path) -> None:
+def publish(document: Document, out: Path, rows: str, write_events: Callable[[Path], bool]) -> bool:
+    """Write the files of a report to the folder `out`, in place of an earlier report there; `check_target` comes first.
+
+    rows: text of results.csv. write_events: writes event files to a folder; returns False where it cannot, as this does.
+    """
+    svgs = {drawing.name: to_svg(drawing.figure, drawing.name) for drawing in document.drawings()}
+    with working_path(out, "report") as temporary:
+        temporary.mkdir()
+        (temporary / markdown.FIGURES).mkdir()
+        for name, svg in svgs.items():
+            (temporary / markdown.FIGURES / f"{name}.svg").write_text(svg, encoding="utf-8")
+        (temporary / "report.md").write_text(markdown.render(document), encoding="utf-8")
+        (temporary / "report.html").write_text(html.render(document, svgs), encoding="utf-8")
+        (temporary / "results.csv").write_text(rows, encoding="utf-8")
+        has_events = write_events(temporary / "tensorboard")
+        _move(temporary, out)
+    return has_events
+
+
+def check_target(out: Path) -> None:
     """Raise InputError for a folder that is no report: a run directory has a `tensorboard/` too."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; expected a new folder, an empty one, or an earlier report")
@@ -90,7 +100,7 @@ def _check_target(out: Path) -> None:
                          f"expected a new folder, an empty one, or an earlier report: choose another --out")
 
 
-def _publish(temporary: Path, out: Path) -> None:
+def _move(temporary: Path, out: Path) -> None:
     """Move the finished files to `out`; other files beside an earlier report stay."""
     out.mkdir(exist_ok=True)
     (out / UNFINISHED).touch()

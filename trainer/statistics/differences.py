@@ -25,7 +25,7 @@ Legend: S seeds, C cells, N items, G groups of items, M means over cells.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -73,10 +73,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Differences:
-    """Intervals per cell (C) and per requested mean over cells (M)."""
+    """Intervals per cell (C), and per requested mean over cells (M) and contrast of cells."""
 
     cells: list[Interval]
     means: list[Interval]
+    contrasts: list[Interval] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,15 @@ class _Variance:
 
 def paired_differences(
     difference_SCN: npt.NDArray[np.int8 | np.float32], present_CN: npt.NDArray[np.bool_],
-    means: Sequence[Sequence[int]] = (), *, groups_N: npt.NDArray[np.int64] | None = None, labels: int = 1,
-    covers_training: bool = True, fraction: bool = True,
+    means: Sequence[Sequence[int]] = (), *, contrasts: Sequence[npt.ArrayLike] = (),
+    groups_N: npt.NDArray[np.int64] | None = None, labels: int = 1, covers_training: bool = True, fraction: bool = True,
 ) -> Differences:
     """Intervals of the difference of a metric between two systems on the same items, per cell and mean over cells.
 
     difference_SCN: per seed (a pair of runs), cell and item, contribution to the metric (`Metric.contributions`) of
     other minus base; -1, 0 or 1 for accuracy. present_CN: whether the cell has the item. means: lists of cell indices;
-    each gives the unweighted mean over its cells. groups_N: group of each item, 0 <= group < G; None where each is its
+    each gives the unweighted mean over its cells. contrasts: weights over the cells, (C,); each gives the weighted sum
+    of the cells, such as a slope (`slope_weights`). groups_N: group of each item, 0 <= group < G; None where each is its
     own. labels: systems compared with the base, for the detectable difference. covers_training: False where the seeds
     are not independent runs, so that the intervals cover the items only, as under SEEDS_FOR_CLAIMS seeds. fraction:
     whether the metric lies in [0, 1], so that two items, one changed by 1 each way, join the item part.
@@ -126,7 +128,20 @@ def paired_differences(
     single = _Targets(value_SC, influence_SCG, (weight_CN**2).sum(axis=1))
     found = [_mean_target(single, weight_CN, members) for members in means]
     covers = covers_training and len(difference_SCN) >= SEEDS_FOR_CLAIMS
-    return Differences(_intervals(single, covers), [_intervals(target, covers, ALPHA / labels)[0] for target in found])
+    weighted = [_contrast_target(single, weight_CN, np.asarray(weights, dtype=np.float64)) for weights in contrasts]
+    return Differences(_intervals(single, covers), [_intervals(target, covers, ALPHA / labels)[0] for target in found],
+                       [_intervals(target, covers, ALPHA / labels)[0] for target in weighted])
+
+
+def slope_weights(x_C: npt.ArrayLike) -> Floats:
+    """(C,) weights whose contrast of values y_C is the least-squares slope of y on `x_C`.
+
+    Raises ValueError where all x are equal.
+    """
+    centred_C = np.asarray(x_C, dtype=np.float64) - np.mean(np.asarray(x_C, dtype=np.float64))
+    if not np.square(centred_C).sum() > 0:
+        raise ValueError("a slope takes two different x at least")
+    return np.asarray(centred_C / np.square(centred_C).sum())
 
 
 def corrected(family: Sequence[Interval]) -> list[Interval]:
@@ -178,6 +193,14 @@ def _mean_target(single: _Targets, weight_CN: npt.NDArray[np.float32], members: 
     weight_N = weight_CN[chosen].mean(axis=0, dtype=np.float64)
     return _Targets(single.value_ST[:, chosen].mean(axis=1, keepdims=True),
                     single.influence_STG[:, chosen].mean(axis=1, keepdims=True), (weight_N**2).sum(keepdims=True))
+
+
+def _contrast_target(single: _Targets, weight_CN: npt.NDArray[np.float32], weights_C: Floats) -> _Targets:
+    """Weighted sum over cells. The two items that join the item part count with the sizes of their weights."""
+    weight_N = np.abs(weights_C) @ weight_CN.astype(np.float64)
+    influence_SG = np.einsum("c,scg->sg", weights_C, single.influence_STG)
+    return _Targets(single.value_ST @ weights_C[:, None], influence_SG[:, None].astype(np.float32),
+                    (weight_N**2).sum(keepdims=True))
 
 
 def _variance(target: _Targets, covers_training: bool) -> _Variance:

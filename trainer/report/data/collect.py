@@ -61,8 +61,10 @@ def split_position(split: str) -> tuple[int, str]:
     return SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER), split
 
 
-def lay_out(runs: Sequence[Run]) -> list[Section]:
+def lay_out(runs: Sequence[Run], base: str = BASE_LABEL) -> list[Section]:
     """Sections of all rows: tasks in input order, within a task by split (test first), then metrics in input order.
+
+    base: label to put first; the others follow in input order.
 
     Raises InputError for two rows of one label, seed and cell, and a smoothed row without its standard one.
     """
@@ -70,7 +72,7 @@ def lay_out(runs: Sequence[Run]) -> list[Section]:
     found = dict.fromkeys((row.task, row.split, row.metric) for _, row in rows)
     tasks = list(dict.fromkeys(task for task, _, _ in found))
     given = {run.label: run.given_label for run in runs}
-    labels = sorted(given, key=lambda label: given[label] != BASE_LABEL)
+    labels = sorted(given, key=lambda label: given[label] != base)
     positions = {label: position for position, label in enumerate(labels)}
     several = {task for task in tasks if len({metric for other, _, metric in found if other == task}) > 1}
     return [_section([(run, row) for run, row in rows if (row.task, row.split, row.metric) == key], *key,

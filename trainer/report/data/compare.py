@@ -6,7 +6,7 @@ mean over the labels, of single cells over labels and cells.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +16,17 @@ from trainer.report.data.collect import BASE_LABEL
 from trainer.report.data.grid import Cell, Grid
 from trainer.report.data.runs import HASHES, differing, short_name
 from trainer.results.numbers import listed
-from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval, corrected, corrected_means, paired_differences
+from trainer.statistics.differences import (
+    SEEDS_FOR_CLAIMS,
+    Differences,
+    Interval,
+    corrected,
+    corrected_means,
+    paired_differences,
+)
+
+Means = Callable[[Grid, Sequence[Cell]], dict[str, list[Cell]]]
+"""Means to report over cells of a grid, by name."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +70,30 @@ def compare(grid: Grid) -> list[Comparison]:
 
     Raises InputError for outcome files that do not fit their rows.
     """
-    labels = grid.labels
-    others = [label for label in labels if label != base_label(grid)]
-    found = (_compare(grid, base_label(grid), other, len(others)) for other in others)
+    base = base_label(grid)
+    return compare_pairs(grid, [(base, label) for label in grid.labels if label != base], means_over)
+
+
+def compare_pairs(grid: Grid, pairs: Sequence[tuple[str, str]], means: Means) -> list[Comparison]:
+    """Comparisons of pairs of labels (base, other), Holm's correction over all of them; without those that share no
+    outcomes.
+
+    means: of a grid and cells, the means to report by name; the first one is tested first. Raises: see `compare`.
+    """
+    found = (_compare(grid, base, other, len(pairs), means) for base, other in pairs)
     return _corrected([comparison for comparison in found if comparison is not None])
+
+
+def contrast(grid: Grid, comparison: Comparison, weights: Mapping[Cell, float], labels: int = 1) -> Interval:
+    """Interval of the sum over cells of weight times difference, on the seeds and examples of `comparison`.
+
+    labels: number of such contrasts that are corrected together.
+    """
+    cells = list(weights)
+    ids = [_common_ids(grid, comparison.base, comparison.other, comparison.seeds, cell) for cell in cells]
+    return _differences(grid, comparison.base, comparison.other, comparison.seeds, cells, ids, means=(),
+                        contrasts=[list(weights.values())], labels=labels,
+                        covers_training=not comparison.dependent).contrasts[0]
 
 
 def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -113,12 +143,14 @@ def _trained_on(grid: Grid) -> set[Cell]:
     return {cell for label in grid.labels for cell in grid.sources(label)}
 
 
-def _compare(grid: Grid, base: str, other: str, labels: int) -> Comparison | None:
+def _compare(grid: Grid, base: str, other: str, labels: int, means: Means) -> Comparison | None:
     """Comparison of two labels on the seeds, cells and examples that both have; None where there are none.
 
     Where runs are pooled over unlike data, equal ids of two seeds are different sentences. The example part of the
     variance is then zero on average and contained in the seed part, so the intervals stay valid.
     """
+    if not {base, other} <= set(grid.labels):
+        return None
     seeds = [seed for seed in grid.seeds(base) if seed in grid.seeds(other)]
     cells = [
         cell for cell in grid.scored
@@ -128,6 +160,28 @@ def _compare(grid: Grid, base: str, other: str, labels: int) -> Comparison | Non
     if not cells:
         return None
     ids_by_cell = [_common_ids(grid, base, other, seeds, cell) for cell in cells]
+    named, (dependent, given) = means(grid, cells), _dependence(grid, base, other, seeds)
+    result = _differences(grid, base, other, seeds, cells, ids_by_cell, labels=labels, covers_training=not dependent,
+                          means=[[cells.index(c) for c in named[n]] for n in named])
+    return Comparison(
+        base=base,
+        other=other,
+        seeds=seeds,
+        unpaired=[(label, seed) for label in (base, other) for seed in grid.seeds(label) if seed not in seeds],
+        cells=cells,
+        intervals=result.cells,
+        means={name: (named[name], interval) for name, interval in zip(named, result.means, strict=True)},
+        examples=int(np.unique(np.concatenate(ids_by_cell)).size),
+        dependent=dependent,
+        given=given,
+        apart=_apart(grid, cells),
+    )
+
+
+def _differences(grid: Grid, base: str, other: str, seeds: Sequence[int], cells: Sequence[Cell],
+                 ids_by_cell: Sequence[np.ndarray], *, means: Sequence[Sequence[int]],
+                 contrasts: Sequence[Sequence[float]] = (), labels: int, covers_training: bool) -> Differences:
+    """`paired_differences` of other minus base on `cells`, each with its ids."""
     all_ids = np.unique(np.concatenate(ids_by_cell))
     fraction = METRICS[grid.metric].is_fraction
     difference = np.zeros((len(seeds), len(cells), all_ids.size), dtype=np.float32 if fraction else np.float64)
@@ -138,24 +192,8 @@ def _compare(grid: Grid, base: str, other: str, labels: int) -> Comparison | Non
         for s, seed in enumerate(seeds):
             difference[s, c, columns] = (_contributions(grid, other, seed, cell, ids)
                                          - _contributions(grid, base, seed, cell, ids))
-    named, (dependent, given) = means_over(grid, cells), _dependence(grid, base, other, seeds)
-    result = paired_differences(
-        difference, present, [[cells.index(c) for c in named[n]] for n in named], labels=labels,
-        groups_N=_groups(grid, base, seeds[0], cells, all_ids), covers_training=not dependent,
-        fraction=fraction)
-    return Comparison(
-        base=base,
-        other=other,
-        seeds=seeds,
-        unpaired=[(label, seed) for label in (base, other) for seed in grid.seeds(label) if seed not in seeds],
-        cells=cells,
-        intervals=result.cells,
-        means={name: (named[name], interval) for name, interval in zip(named, result.means, strict=True)},
-        examples=int(all_ids.size),
-        dependent=dependent,
-        given=given,
-        apart=_apart(grid, cells),
-    )
+    return paired_differences(difference, present, means, contrasts=contrasts, labels=labels, fraction=fraction,
+                              groups_N=_groups(grid, base, seeds[0], cells, all_ids), covers_training=covers_training)
 
 
 def _apart(grid: Grid, cells: Sequence[Cell]) -> list[list[Cell]]:

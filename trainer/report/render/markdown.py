@@ -54,5 +54,9 @@ def _line(texts: list[str]) -> str:
 
 
 def _entry(entry: Entry) -> str:
-    text = escape(f"{entry.text} {entry.below}".strip())
-    return f"**{text}**" if entry.tone in ("gain", "loss", "differs") else text
+    text = escape(entry.text)
+    if entry.href:
+        text = f"[{text}]({entry.href})"
+    text = f"{text} {escape(entry.below)}".strip()
+    text = f"**{text}**" if entry.tone in ("gain", "loss", "differs") else text
+    return f'<a id="{entry.anchor}"></a>{text}' if entry.anchor else text
