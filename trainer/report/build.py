@@ -14,8 +14,8 @@ from trainer.report.sections.method import method_lines
 from trainer.results.numbers import counted, scale_of
 
 TITLE = "Cross-lingual transfer report"
-ORACLE = ("These rows are selected on each target language's own dev set, separately per language. They use labels that "
-          "zero-shot transfer does not have: an upper bound, not to be compared with the rows above as an equal.")
+ORACLE = ("These rows are selected on each target language's own dev set, separately per language. They use labels "
+          "that zero-shot transfer does not have: an upper bound, not to be compared with the rows above as an equal.")
 
 
 def build(result: ReportResult) -> Document:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """One table cell: its text, a smaller second line, a tone, a hint shown on hovering, a label's colour mark, a link."""
+    """One table cell: its text, a smaller second line, a tone, a hint on hovering, a label's colour mark, a link."""
 
     text: str
     below: str = ""

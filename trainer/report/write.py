@@ -74,7 +74,7 @@ def _write(loaded: Sequence[Run], out: Path) -> ReportSummary:
 def publish(document: Document, out: Path, rows: str, write_events: Callable[[Path], bool]) -> bool:
     """Write the files of a report to the folder `out`, in place of an earlier report there; `check_target` comes first.
 
-    rows: text of results.csv. write_events: writes event files to a folder; returns False where it cannot, as this does.
+    rows: text of results.csv. write_events: writes event files to a folder; False where it cannot, as is returned.
     """
     svgs = {drawing.name: to_svg(drawing.figure, drawing.name) for drawing in document.drawings()}
     with working_path(out, "report") as temporary:

@@ -107,10 +107,10 @@ def paired_differences(
     difference_SCN: per seed (a pair of runs), cell and item, contribution to the metric (`Metric.contributions`) of
     other minus base; -1, 0 or 1 for accuracy. present_CN: whether the cell has the item. means: lists of cell indices;
     each gives the unweighted mean over its cells. contrasts: weights over the cells, (C,); each gives the weighted sum
-    of the cells, such as a slope (`slope_weights`). groups_N: group of each item, 0 <= group < G; None where each is its
-    own. labels: systems compared with the base, for the detectable difference. covers_training: False where the seeds
-    are not independent runs, so that the intervals cover the items only, as under SEEDS_FOR_CLAIMS seeds. fraction:
-    whether the metric lies in [0, 1], so that two items, one changed by 1 each way, join the item part.
+    of the cells, such as a slope (`slope_weights`). groups_N: group of each item, 0 <= group < G; None where each is
+    its own. labels: systems compared with the base, for the detectable difference. covers_training: False where the
+    seeds are not independent runs, so that the intervals cover the items only, as under SEEDS_FOR_CLAIMS seeds.
+    fraction: whether the metric lies in [0, 1], so that two items, one changed by 1 each way, join the item part.
 
     Raises ValueError where a cell has no item at all.
     """

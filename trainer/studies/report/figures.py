@@ -1,0 +1,81 @@
+"""Figures of a study's report (matplotlib): curves along a factor, effects against a distance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from trainer.plots.palette import colour_of, marker_of
+from trainer.plots.style import EDGE, FAINT, INK, LEGEND, STYLE, legend_text
+from trainer.report.data.grid import Grid
+from trainer.results.numbers import scale_of
+from trainer.statistics.summary import Summary
+from trainer.studies.report.distance import Effect
+
+WIDE = 16  # ratio of the largest to the smallest x above which the axis is logarithmic
+
+
+def curve(metric: str, lines: Mapping[str, Sequence[tuple[float, Summary]]], x_label: str) -> Figure:
+    """Mean along an axis, a line per name; bands: standard deviation over seeds."""
+    scale = scale_of(metric)
+    every = sorted({x for points in lines.values() for x, _ in points})
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.9), layout="constrained")
+        axes = figure.add_subplot()
+        for position, (name, points) in enumerate(lines.items()):
+            x = np.array([at for at, _ in points])
+            mean = scale.factor * np.array([summary.mean for _, summary in points])
+            spread = scale.factor * np.array([summary.deviation or 0.0 for _, summary in points])
+            colour = colour_of(position)
+            axes.plot(x, mean, color=colour, marker=marker_of(position), linewidth=1.6, markersize=6,
+                      markeredgecolor="white", markeredgewidth=0.6, label=legend_text(name))
+            axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.16, linewidth=0)
+        positive = [x for x in every if x > 0]
+        if every[0] >= 0 and positive and positive[-1] / positive[0] >= WIDE:
+            axes.set_xscale("symlog", linthresh=positive[0], base=2)
+        axes.xaxis.set_major_locator(FixedLocator(every))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xticks(every, [f"{x:g}" for x in every])
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(scale.column)
+        axes.grid(color=FAINT, linewidth=0.6)
+        figure.legend(loc="outside upper left", ncols=3, **LEGEND)
+    return figure
+
+
+def effects(grid: Grid, found: Sequence[Effect]) -> Figure:
+    """Difference to the base against a distance, one point per language; lines: slopes, grey where not claimed."""
+    scale = scale_of(grid.metric)
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(1.0 + 2.9 * columns, 0.6 + 2.7 * rows), layout="constrained")
+        plots = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for axes, effect in zip(plots.flat, found, strict=False):
+            c, position = effect.comparison, grid.positions[effect.comparison.other]
+            x = np.array([effect.measure.values[cell[0]] for cell in effect.cells])
+            intervals = [c.intervals[c.cells.index(cell)] for cell in effect.cells]
+            y = scale.factor * np.array([interval.estimate for interval in intervals])
+            low = scale.factor * np.array([interval.low for interval in intervals])
+            high = scale.factor * np.array([interval.high for interval in intervals])
+            axes.axhline(0, color=INK, linewidth=0.9, zorder=1)
+            axes.vlines(x, low, high, color=colour_of(position), linewidth=0.9, alpha=0.5)
+            axes.plot(x, y, marker_of(position), color=colour_of(position), markersize=6, markeredgecolor="white",
+                      markeredgewidth=0.6)
+            ends = np.array([x.min(), x.max()])
+            axes.plot(ends, y.mean() + scale.factor * effect.slope.estimate * (ends - x.mean()), linewidth=1.6,
+                      color=colour_of(position) if effect.slope.claimed else EDGE, zorder=1)
+            for cell, at, height in zip(effect.cells, x, y, strict=True):
+                axes.annotate(cell[0], (at, height), xytext=(5, 4), textcoords="offset points", fontsize=8)
+            axes.set_title(legend_text(c.other), fontsize=10)
+            axes.grid(color=FAINT, linewidth=0.6)
+            axes.margins(x=0.12)
+        for axes in list(plots.flat)[len(found):]:
+            axes.set_visible(False)
+        figure.supxlabel(found[0].measure.axis, fontsize=10)
+        figure.supylabel(f"difference ({scale.step})" if scale.step else "difference", fontsize=10)
+    return figure

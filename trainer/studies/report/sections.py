@@ -1,0 +1,173 @@
+"""Blocks of one task and split in a study's report: ranking, languages, comparisons, groups, selection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from trainer.report.build import ORACLE, generalized_blocks, slug
+from trainer.report.data.compare import Comparison
+from trainer.report.data.grid import Cell, Grid
+from trainer.report.document import Block, Bullets, Drawing, Entry, Folded, Heading, Paragraph, Row, Table
+from trainer.report.sections import figures, smoothed, story, tables
+from trainer.results.numbers import scale_of
+from trainer.statistics.summary import summarise
+from trainer.studies.report.answer import sentence
+from trainer.studies.report.design import Design
+from trainer.studies.report.results import Found, TaskResult
+
+
+def blocks(design: Design, task: TaskResult, prefix: str) -> list[Block]:
+    """The whole section."""
+    section, grid = task.section, task.grid
+    anchor = slug(f"{prefix}{section.title}")
+    made: list[Block] = [Heading(f"{prefix}{section.title}", anchor), Paragraph(story.compared(section))]
+    if not grid.scored:
+        return [*made, Paragraph("No label here: predictions are written, there is nothing to score.")]
+    made += [Paragraph(sentence(task, found, design), lead=True) for found in task.found[:1] if found.standard]
+    made.append(ranking(design, task))
+    made += [Heading("By language", f"{anchor}-by-language", 3),
+             *tables.language_tables(grid, f"{section.title}: {scale_of(section.metric).column} by language"),
+             Drawing(f"{anchor}-languages", f"{scale_of(section.metric).name.capitalize()} by language. Error bars: "
+                     f"standard deviation over seeds.{figures.chance_caption(grid)}",
+                     f"{scale_of(section.metric).name} by language for {', '.join(grid.labels)}",
+                     figures.metric_by_language(grid)),
+             Folded("Every seed", [every_seed(grid)]), *tables.gap_tables(grid)]
+    for number, found in enumerate(task.found):
+        made += _comparison(design, task, found, f"{anchor}-comparison-{number}")
+    if task.averages:
+        made += [Heading("Average of the last snapshots", f"{anchor}-average", 3),
+                 Paragraph("The mean of a run's last snapshots (Schmidt et al. 2023, arXiv 2305.16834) against its "
+                           "best checkpoint; Holm's correction over the labels."),
+                 Bullets([story.mean_sentence(grid, c) for c in task.averages]), average_table(task)]
+    groups = [*tables.group_tables(grid), *measure_groups(task)]
+    if groups:
+        made += [Heading("Groups of languages", f"{anchor}-groups", 3), Row(groups)]
+    if section.oracle.entries or design.averages:
+        made += [Heading("Selection of the checkpoint", f"{anchor}-selection", 3), selection_table(design, task)]
+    if section.generalized.entries:
+        made += generalized_blocks(anchor, section.generalized, section.generalized_comparisons)
+    made += smoothed.blocks(anchor, section)
+    if section.oracle.entries:
+        made += [Heading("Oracle", f"{anchor}-oracle", 3), Paragraph(ORACLE),
+                 *tables.oracle_tables(section.oracle, grid)]
+    return made
+
+
+def ranking(design: Design, task: TaskResult) -> Table:
+    """Labels by their mean, with the difference to the base of the first comparison that they are part of."""
+    grid, scale = task.grid, scale_of(task.section.metric)
+    name, cells = task.targets
+    difference = {c.other: c for found in reversed(task.found) for c in found.standard}
+    bases = {c.base for found in task.found for c in found.standard}
+    means = {label: grid.means(label, cells) for label in grid.labels if label not in design.averages.values()}
+    ordered = sorted(means, key=lambda label: (
+        not means[label], -scale.metric.sign * summarise(means[label] or [0.0]).mean))
+    rows = []
+    for rank, label in enumerate(ordered, start=1):
+        c = difference.get(label)
+        failed = len(design.failed(label))
+        seeds = tables.seeds_entry(grid, label)
+        cells_of = sum(of == label for of, _ in design.cells)
+        absent = cells_of - len(grid.seeds(label))
+        rows.append([
+            tables.label_entry(grid, label), Entry(str(rank)), tables.mean_entry(grid, label, cells),
+            *(_difference(grid, c) if c else [Entry("base" if label in bases else "–", tone="muted")] * 3),
+            Entry(c.base if c else "–", tone="" if c else "muted"), seeds,
+            Entry(str(failed) if failed else "0", tone="loss" if failed else ""),
+            Entry(str(absent), tone="loss" if absent else "")])
+    columns = [Entry("level"), Entry("rank"), Entry(f"mean, {name}"), Entry("difference"), Entry("95 % interval"),
+               Entry("verdict"), Entry("against"), Entry("seeds"), Entry("failed, replaced"), Entry("seeds missing")]
+    notes = ["Mean over seeds, ± the standard deviation over seeds. Ranks are of the means; the verdict says which "
+             "differences are more than chance. Intervals are of one difference each, verdicts are corrected (Holm)."]
+    return Table(f"{task.section.title}: levels by mean {scale.column}", columns, rows, notes)
+
+
+def _difference(grid: Grid, comparison: Comparison) -> list[Entry]:
+    scale, interval = scale_of(grid.metric), comparison.main[1]
+    return [Entry(scale.signed(interval.estimate)), Entry(scale.interval(interval)), tables.verdict(scale, interval)]
+
+
+def every_seed(grid: Grid) -> Table:
+    """Values of every run, a line per label and seed."""
+    scale = scale_of(grid.metric)
+    rows = []
+    for label in grid.labels:
+        for seed in grid.seeds(label):
+            values = [grid.value(label, seed, cell) for cell in grid.cells]
+            run = next(run for (of, at, _), (run, _) in grid.entries.items() if (of, at) == (label, seed))
+            rows.append([tables.label_entry(grid, label), Entry(str(seed)), Entry(run.name, href=f"../runs/{run.name}"),
+                         *(Entry("missing", tone="muted") if value is None else
+                           Entry(scale.value(value), href=f"../runs/{run.name}") for value in values)])
+    columns = [Entry("label"), Entry("seed"), Entry("run"), *(Entry(cell[0]) for cell in grid.cells)]
+    return Table(f"{scale.column.capitalize()} by run", columns, rows, text_columns=3)
+
+
+def _comparison(design: Design, task: TaskResult, found: Found, anchor: str) -> list[Block]:
+    if not found.standard:
+        return []
+    grid, asked = task.grid, found.asked
+    section = replace(task.section, comparisons=found.standard)
+    base = found.standard[0].base if len({c.base for c in found.standard}) == 1 else asked.base
+    name = asked.factor.replace("_", " ").capitalize()
+    at = ", ".join(f"{factor} {level}" for factor, level in asked.at.items() if factor in design.factors)
+    made: list[Block] = [Heading(f"{name} against {base}{f' ({at})' if at else ''}", anchor, 3)]
+    if found is not task.found[0]:
+        made.append(Paragraph(sentence(task, found, design)))
+    mark = " A filled marker: a gain or loss after Holm's correction." if any(
+        c.covers_training for c in found.standard) else ""
+    made += [Drawing(f"{anchor}-differences", f"Difference to {base} with 95 % intervals, the mean first.{mark}",
+                     f"Differences to {base} per language with intervals", figures.differences(grid, found.standard)),
+             Bullets(story.changes(section)),
+             Folded("Differences by language", [tables.comparison_table(grid, c) for c in found.standard])]
+    return made
+
+
+def average_table(task: TaskResult) -> Table:
+    """Average against best, per label."""
+    grid = task.grid
+    rows = [[tables.label_entry(grid, c.base), tables.mean_entry(grid, c.base, c.main[0]),
+             tables.mean_entry(grid, c.other, c.main[0]), *_difference(grid, c)] for c in task.averages]
+    names = ("label", "best checkpoint", "average", "difference", "95 % interval", "verdict")
+    columns = [Entry(name) for name in names]
+    return Table(f"Average against best: {scale_of(grid.metric).column}, mean, {task.targets[0]}", columns, rows)
+
+
+def measure_groups(task: TaskResult) -> list[Table]:
+    """Means over the nearer and the farther half of the languages, per measure."""
+    grid, (_, targets) = task.grid, task.targets
+    made = []
+    for measure in task.measures:
+        known = sorted((cell for cell in targets if cell[0] in measure.values),
+                       key=lambda cell: (measure.values[cell[0]], cell))
+        if len(known) < 4:
+            continue
+        half = len(known) // 2
+        rows = [[Entry(name), Entry(", ".join(f"{cell[0]} {measure.values[cell[0]]:.2f}" for cell in cells)),
+                 *(tables.mean_entry(grid, label, cells) for label in grid.labels)]
+                for name, cells in (("lower half", known[:half]), ("upper half", known[half:]))]
+        columns = [Entry("group"), Entry("languages"), *(tables.label_entry(grid, label) for label in grid.labels)]
+        made.append(Table(f"By {measure.name}", columns, rows, text_columns=2))
+    return made
+
+
+def selection_table(design: Design, task: TaskResult) -> Table:
+    """Mean of the best, averaged and oracle weights per label."""
+    grid, oracle, (name, cells) = task.grid, task.section.oracle, task.targets
+    none = Entry("–", tone="muted")
+    rows = []
+    for label in grid.labels:
+        if label in design.averages.values():
+            continue
+        average = design.averages.get(label, "")
+        rows.append([tables.label_entry(grid, label), tables.mean_entry(grid, label, cells),
+                     tables.mean_entry(grid, average, cells) if average in grid.labels else none,
+                     tables.mean_entry(oracle, label, cells) if _whole(oracle, label, cells) else none])
+    columns = [Entry("label"), Entry("chosen on the source language"), Entry("average of the last snapshots"),
+               Entry("oracle")]
+    return Table(f"Selection: mean {scale_of(grid.metric).column}, {name}", columns, rows,
+                 ["The oracle uses labels of the target languages: an upper bound."])
+
+
+def _whole(grid: Grid, label: str, cells: Sequence[Cell]) -> bool:
+    return label in grid.labels and bool(grid.means(label, cells))
