@@ -28,6 +28,9 @@ COMMANDS: Commands = {
     "pseudo_label": LazyCommand(
         "trainer.shaping.pseudo_label:pseudo_label",
         "Label cells with a run's best model and keep what it is sure of, as training cells of `<task>+<name>`."),
+    "dictionary": LazyCommand(
+        "trainer.shaping.dictionary:dictionary",
+        "Propose words of another language for English words by a model's own MLM head (SALT), for code-mixing."),
     "export": LazyCommand(
         "trainer.checkpoint.export:export", "Copy a run's best checkpoint to OUT as a plain transformers folder."),
     "convert": LazyCommand(
@@ -94,6 +97,7 @@ KEPT = {
     "diagnose": _RUN_KEPT,
     "report": "an earlier report is kept, or made again by the same command",
     "pseudo_label": "finished cells are kept; give the same command again",
+    "dictionary": "nothing was written; give the same command again",
     "export": "no model was written; give the same command again",
     "convert": "no model was written; give the same command again",
     "bench": "nothing was kept",

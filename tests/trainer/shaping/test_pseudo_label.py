@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ from data_prep.base.errors import InputError
 from data_prep.shards.assemble import assemble
 from data_prep.shards.read import open_cell
 from tests.random_cells import LABELS, PLAIN, write_random_cell
-from tests.trainer.small_runs import TAGS, TEXT, run, tree_of, write_cells, write_recipe
+from tests.trainer.small_runs import TAGS, run, tree_of, write_cells, write_recipe
 from trainer.kinds import KINDS
+from trainer.runs.record import update_record
 from trainer.shaping.pseudo_label import Choice, choose, pseudo_label
+
+RARELY = {"evaluation.every_steps": "40", "checkpoint.every_steps": "40"}
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +29,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_random_cell(root / "shards", "xnli/train/sw", 50, seed=3, labelled=False)
     write_random_cell(root / "shards", "xnli/test/sw", 10, seed=4)
     recipe = write_recipe(root / "work", root / "shards")
-    run(recipe, "pairs", {"schedule.max_steps": "40"})
-    run(recipe, "tags", TAGS)
-    run(recipe, "text", TEXT)
+    run(recipe, "pairs", {"schedule.max_steps": "40"} | RARELY)
+    run(recipe, "tags", TAGS | RARELY)
+    shutil.copytree(root / "work/runs/pairs", root / "work/runs/text")
+    update_record(root / "work/runs/text", kind="mlm")
     return root
 
 
@@ -63,7 +68,8 @@ def test_sure_predictions_become_labels(root: Path, capsys: pytest.CaptureFixtur
     assert "skipped" in capsys.readouterr().out
     with pytest.raises(InputError, match="is finished from"):
         pseudo_label(str(folder), "xnli/train/sw", name="self", confidence=0.1, shards=str(root / "shards"))
-    run(root / "work/small.yaml", "second", {"data.train": "[xnli/train/en,xnli+self/train/sw]"})
+    run(root / "work/small.yaml", "second",
+        {"data.train": "[xnli/train/en,xnli+self/train/sw]", "schedule.max_steps": "1"})
 
 
 @pytest.mark.parametrize("max_rows", [None, 9])
