@@ -30,7 +30,7 @@ COMMANDS: Commands = {
         "Label cells with a run's best model and keep what it is sure of, as training cells of `<task>+<name>`."),
     "dictionary": LazyCommand(
         "trainer.shaping.dictionary:dictionary",
-        "Propose words of another language for English words by a model's own MLM head (SALT), for code-mixing."),
+        "Propose words of another language for English words, by the head of a masked language model (SALT)."),
     "export": LazyCommand(
         "trainer.checkpoint.export:export", "Copy a run's best checkpoint to OUT as a plain transformers folder."),
     "convert": LazyCommand(
