@@ -36,9 +36,12 @@ def check(script: str) -> str:
     return _call(["sbatch", "--test-only"], script).strip().removeprefix("sbatch: ")
 
 
-def submit(script: str, after: Sequence[str]) -> str:
-    """Submit `script` and return the job id; it starts once all jobs in `after` have succeeded, else is cancelled."""
-    waits = [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []
+def submit(script: str, after: Sequence[str], when: str = "afterok") -> str:
+    """Submit `script` and return the job id; it starts once all jobs in `after` have succeeded, else is cancelled.
+
+    when: `afterany` starts it once they have ended, however they did.
+    """
+    waits = [f"--dependency={when}:{':'.join(after)}", "--kill-on-invalid-dep=yes"] if after else []
     return _call(["sbatch", "--parsable", *waits], script).strip().partition(";")[0]
 
 

@@ -2,7 +2,7 @@
 
     job.json    what was submitted, as which job
     job.sbatch  the script
-    code/       the snapshot of the code that it runs
+    code/       the snapshot of the code that it runs; of a study's jobs a link to one that they share
     NAME.yaml   the recipe, with every default written out
     lives.tsv   a line per start and end of the job, written by the job itself
     *.out       output of the job
@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 import pydantic.dataclasses
 
 from data_prep.base.errors import InputError
-from data_prep.base.files import write_json
+from data_prep.base.files import file_sha256, put_in_place, working_folder, write_json
 from trainer.runs import folder as run_dir
 from trainer.runs.record import COMMIT_FILE, commit
 
@@ -65,22 +66,47 @@ def next_folder(home: Path, kind: str, planned: Collection[Path] = ()) -> Path:
     return jobs / f"{max((int(number) for number in taken if number.isdigit()), default=0) + 1}-{kind}"
 
 
-def write(folder: Path, script: str, recipe: tuple[str, str] | None) -> None:
-    """Create `folder` with script, recipe and snapshot of the code; nothing is left if that fails."""
+def write(folder: Path, script: str, recipe: tuple[str, str] | None, code: Path | None = None) -> None:
+    """Create `folder` with script, recipe and snapshot of the code; nothing is left if that fails.
+
+    code: a snapshot to link to (see `shared_snapshot`), in place of one of its own.
+    """
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
         raise InputError(f"{folder} has just been made by another submission; give the same command again") from None
     try:
-        for package in PACKAGES:
-            shutil.copytree(ROOT / package, folder / CODE / package, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / CODE / COMMIT_FILE).write_text(commit() + "\n", encoding="utf-8")
+        if code is not None:
+            (folder / CODE).symlink_to(code, target_is_directory=True)
+        else:
+            _copy_code(folder / CODE)
         if recipe is not None:
             (folder / recipe[0]).write_text(recipe[1], encoding="utf-8")
         (folder / SCRIPT).write_text(script, encoding="utf-8")
     except BaseException:
         remove(folder)
         raise
+
+
+def shared_snapshot(home: Path) -> Path:
+    """Snapshot of the code for many records, `<home>/code/<digest>`; one that is there already is used again."""
+    whole = hashlib.sha256()
+    files = (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*")) if path.is_file())
+    for file in files:
+        if "__pycache__" not in file.parts:
+            whole.update(f"{file.relative_to(ROOT)}\0{file_sha256(file)}\n".encode())
+    place = home.resolve() / CODE / whole.hexdigest()[:12]
+    if not place.exists():
+        with working_folder(place, "snapshot of the code") as folder:
+            _copy_code(folder)
+            put_in_place(folder, place)
+    return place
+
+
+def _copy_code(place: Path) -> None:
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, place / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (place / COMMIT_FILE).write_text(commit() + "\n", encoding="utf-8")
 
 
 def remove(folder: Path) -> None:

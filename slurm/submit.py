@@ -47,6 +47,8 @@ class Link:
     """Ids of jobs to wait for."""
     command: Sequence[str]
     """Command line."""
+    when: str = "afterok"
+    """How jobs in `after` must have ended (see `scheduler.submit`)."""
 
 
 def submit_all(links: Sequence[Link], dry_run: bool) -> int:
@@ -75,13 +77,13 @@ def submit_all(links: Sequence[Link], dry_run: bool) -> int:
     return 0
 
 
-def hand_in(link: Link, earlier: Sequence[str]) -> str:
-    """Record one job, submit it and print it; returns its id."""
+def hand_in(link: Link, earlier: Sequence[str], code: Path | None = None) -> str:
+    """Record one job, with the snapshot of the code at `code` or its own, submit it and print it; returns its id."""
     work, after = link.work, [*link.after, *earlier]
-    record.write(link.folder, link.script, work.recipe)
+    record.write(link.folder, link.script, work.recipe, code)
     job = None
     try:
-        job = scheduler.submit(link.script, after)
+        job = scheduler.submit(link.script, after, link.when)
         record.finish(link.folder, record.Record(
             job, work.kind, work.name, [run.name for run in work.runs], after, list(link.command),
             time.strftime("%Y-%m-%dT%H:%M:%S%z"), commit()))
@@ -103,15 +105,8 @@ def job_command(kind: str, words: Sequence[str], typed: Sequence[str] = (),
     def submit(*, nodes: int | None = None, gpus: int | None = None, cpus: int | None = None, time: str | None = None,
                partition: str | None = None, account: str | None = None, options: str | None = None,
                lives: int | None = None, after: str | None = None, runs: str = "runs", dry_run: bool = False) -> int:
-        _at_least(1, nodes=nodes, cpus=cpus, lives=lives)
-        _at_least(0, gpus=gpus)
-        given = {"nodes": nodes, "cpus-per-task": cpus, "time": time, "partition": partition, "account": account}
-        chosen: dict[str, str | None] = {name: str(value) for name, value in given.items() if value is not None}
-        if gpus is not None:
-            chosen["gpus-per-node"] = str(gpus) if gpus else None
-            if kind in TASK_PER_GPU:
-                chosen["ntasks-per-node"] = str(max(1, gpus))
-        chosen |= _more_options(options or "")
+        chosen = sbatch_options(kind in TASK_PER_GPU, nodes=nodes, gpus=gpus, cpus=cpus, time=time,
+                                partition=partition, account=account, options=options, lives=lives)
         work = KINDS[kind](words, Path(runs))
         folder = record.next_folder(work.home, kind, [link.folder for link in links or ()])
         link = Link(work, folder, render(work, chosen, folder, lives), after.split(",") if after else [], typed)
@@ -128,6 +123,21 @@ def job_command(kind: str, words: Sequence[str], typed: Sequence[str] = (),
         runs: folder for the records of jobs that belong to no single run. dry_run: show the script, submit nothing.
         """
     return submit
+
+
+def sbatch_options(task_per_gpu: bool, *, nodes: int | None, gpus: int | None, cpus: int | None, time: str | None,
+                   partition: str | None, account: str | None, options: str | None,
+                   lives: int | None) -> dict[str, str | None]:
+    """Options of sbatch by long name for our flags; None removes one. Raises InputError for those out of range."""
+    _at_least(1, nodes=nodes, cpus=cpus, lives=lives)
+    _at_least(0, gpus=gpus)
+    given = {"nodes": nodes, "cpus-per-task": cpus, "time": time, "partition": partition, "account": account}
+    chosen: dict[str, str | None] = {name: str(value) for name, value in given.items() if value is not None}
+    if gpus is not None:
+        chosen["gpus-per-node"] = str(gpus) if gpus else None
+        if task_per_gpu:
+            chosen["ntasks-per-node"] = str(max(1, gpus))
+    return {**chosen, **_more_options(options or "")}
 
 
 def chain(file: str, *, dry_run: bool = False) -> int:

@@ -63,6 +63,9 @@ COMMANDS: Commands = {
         "run": LazyCommand(
             "trainer.studies.commands:run",
             "Run a STUDY here, as many commands at once as fit, and write its report; the same command resumes."),
+        "submit": LazyCommand(
+            "slurm.study:submit",
+            "Submit a STUDY to SLURM: a job per node that is neither done nor queued, and its report as the last job."),
         "status": LazyCommand(
             "trainer.studies.commands:status",
             "Show which nodes of the study in the folder OUT are done, running, waiting or failed."),

@@ -11,7 +11,7 @@ import pytest
 
 SLURM = Path(__file__).parents[2] / "slurm"
 SCRIPTS = sorted(SLURM.glob("*.sbatch"))
-TRAININGS = ("intermediate", "robust", "sweep")
+TRAININGS = ("intermediate", "robust", "study", "sweep")
 
 
 def options(script: Path) -> dict[str, str]:
@@ -20,7 +20,8 @@ def options(script: Path) -> dict[str, str]:
 
 
 def test_they_are_all_there() -> None:
-    assert [script.stem for script in SCRIPTS] == ["evaluate", "intermediate", "prepare", "report", "robust", "sweep"]
+    assert [script.stem for script in SCRIPTS] == ["evaluate", "intermediate", "prepare", "report", "robust", "study",
+                                                  "sweep"]
     assert all(f" slurm/{script.name} " in (SLURM / "README.md").read_text(encoding="utf-8") for script in SCRIPTS)
 
 

@@ -18,7 +18,7 @@ from trainer.studies.load import dump, find_study, load_study, read_snapshot
 from trainer.studies.local import find_room, run_nodes
 from trainer.studies.schema import Study
 from trainer.studies.show import show_plan, show_status
-from trainer.studies.states import STUDY, collapsed_digests, read_graph
+from trainer.studies.states import STUDY, begin, collapsed_digests, read_graph
 
 
 def plan(study: str, *, size: str = "toy", out: str | None = None, seeds: str | None = None,
@@ -30,7 +30,7 @@ def plan(study: str, *, size: str = "toy", out: str | None = None, seeds: str | 
     a training, for the estimate where none has finished. Parameters of the study are flags, e.g. --source DIR, and
     --levels.FACTOR A,B restricts a factor to some levels.
     """
-    path, loaded, folder = _load(study, size, out, seeds, parameters)
+    path, loaded, folder = open_study(study, size, out, seeds, parameters)
     graph = build_graph(loaded, path.parent, folder, Contents(folder), collapsed_digests(folder))
     show_plan(loaded, graph, folder, find_room(None, loaded.memory_gb).parallel, rate, every_node=nodes)
     return 0
@@ -42,7 +42,7 @@ def run(study: str, *, size: str = "toy", out: str | None = None, seeds: str | N
 
     Flags as in `plan`. parallel: commands at once (default: one per GPU, else per core, as memory allows).
     """
-    path, loaded, folder = _load(study, size, out, seeds, parameters)
+    path, loaded, folder = open_study(study, size, out, seeds, parameters)
     contents = Contents(folder)
 
     def graph_of(failed: frozenset[str]) -> Graph:
@@ -51,6 +51,7 @@ def run(study: str, *, size: str = "toy", out: str | None = None, seeds: str | N
     graph = graph_of(collapsed_digests(folder))  # what is wrong with the study shows before anything is written
     room = find_room(parallel, loaded.memory_gb)
     with held(folder, "study"):
+        begin(folder, graph)
         write_text(folder / STUDY, dump(loaded))
         contents.save()
         print(f"{loaded.title}: {len(graph.nodes)} nodes, {len(graph.cells)} cells, {room.parallel} at once; "
@@ -61,25 +62,27 @@ def run(study: str, *, size: str = "toy", out: str | None = None, seeds: str | N
 
 def status(out: str) -> int:
     """Show which nodes of the study in the folder OUT are done, running, waiting or failed."""
-    show_status(read_snapshot(Path(out) / STUDY), read_graph(Path(out)), Path(out))
+    folder = Path(os.path.abspath(out))
+    show_status(read_snapshot(folder / STUDY), read_graph(folder), folder)
     return 0
 
 
 def report(out: str) -> int:
     """Write the report of the study in the folder OUT from what is done so far: OUT/report."""
-    return _report(read_snapshot(Path(out) / STUDY), read_graph(Path(out)), Path(out))
+    folder = Path(os.path.abspath(out))
+    return _report(read_snapshot(folder / STUDY), read_graph(folder), folder)
 
 
-def _load(study: str, size: str, out: str | None, seeds: str | None, parameters: dict[str, str],
-          ) -> tuple[Path, Study, Path]:
-    """(file, study, folder of the study)."""
+def open_study(study: str, size: str, out: str | None, seeds: str | None, parameters: dict[str, str],
+               ) -> tuple[Path, Study, Path]:
+    """(file, study, folder of the study), as the command line asks for it. Raises InputError."""
     path = find_study(study)
     try:
         chosen = None if seeds is None else [int(seed) for seed in seeds.split(",")]
     except ValueError:
         raise InputError(f"--seeds takes whole numbers with commas between, found {seeds!r}") from None
     folder = Path(out) if out is not None else Path("studies") / f"{path.stem}-{size}"
-    return path, load_study(path, size, parameters, chosen), Path(os.path.normpath(folder))
+    return path.absolute(), load_study(path, size, parameters, chosen), Path(os.path.abspath(folder))
 
 
 def _report(study: Study, graph: Graph, out: Path) -> int:

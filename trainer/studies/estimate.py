@@ -25,7 +25,7 @@ class Estimate:
         for name, ending in endings(out, graph.nodes.values()).items():
             node = graph.nodes[name]
             value = ending.seconds / node.examples if node.examples else ending.seconds
-            for key in _keys(node) if ending.state == "done" else ():
+            for key in _keys(node) if ending.state == "done" and ending.whole else ():
                 self._seconds.setdefault(key, []).append(value)
 
     def of(self, node: Node) -> float | None:
@@ -46,8 +46,10 @@ class Estimate:
 
 
 def _keys(node: Node) -> list[tuple[str, ...]]:
-    keys: list[tuple[str, ...]] = [(node.kind, node.stage, node.method), (node.kind, node.stage)]
-    return [*keys, ("train",)] if node.kind == "train" else keys
+    """Groups of nodes whose time is alike, the most alike first; seconds and seconds per example are not mixed."""
+    kind = f"{node.kind} per example" if node.examples else node.kind
+    keys: list[tuple[str, ...]] = [(kind, node.stage, node.method), (kind, node.stage)]
+    return [*keys, (kind,)] if node.kind == "train" else keys
 
 
 def duration(seconds: float) -> str:

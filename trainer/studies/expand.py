@@ -3,13 +3,15 @@
 Input: a `Study`, its folder, and the trainings that failed. Output: a `Graph`.
 
 A node's digest covers its command with every path replaced by what lies there: the digest of the node that makes it, or
-of the content of files from outside. A training's covers its complete recipe instead, without what changes nothing that
-is learned (`trainer.runs.folder.FREE_SETTINGS`), so that the same training is the same node in whatever words.
+of the content of files from outside. A training's covers the settings of its recipe that are no defaults instead,
+without those that change nothing that is learned (`trainer.runs.folder.FREE_SETTINGS`): the same training is the same
+node in whatever words, and stays it when a later version adds a setting.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Set
@@ -21,15 +23,14 @@ from typing import Any
 from data_prep.base.errors import InputError
 from trainer.config import Recipe, load_recipe
 from trainer.config.load import find_recipe
-from trainer.runs.folder import FREE_SETTINGS
+from trainer.runs.folder import BEST, FREE_SETTINGS
 from trainer.studies.contents import Contents
-from trainer.studies.graph import RUNS, SHARDS, SHARDS_PREFIX, CellNodes, Graph, Node, digest_of
-from trainer.studies.schema import Stage, Step, Study
+from trainer.studies.graph import RECIPES, RUNS, SHARDS, SHARDS_PREFIX, CellNodes, Graph, Node, digest_of
+from trainer.studies.schema import RETRY_STRIDE, Stage, Step, Study
 
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?:\.(id|x))?\}")
-RECIPES = "recipes"
+FORMAT = 1  # of digests; to be raised where a default changes or a command means something else
 ID_DIGITS = 6
-RETRY_STRIDE = 1000  # between the seeds of a training's attempts
 
 
 @dataclass
@@ -57,7 +58,7 @@ def build_graph(study: Study, folder: Path, out: Path, contents: Contents, faile
              if not _excluded(study, dict(zip(study.factors, levels, strict=True)))]
     if not cells:
         raise InputError("the study excludes all its cells")
-    return Graph(expansion.nodes, cells)
+    return Graph(expansion.nodes, cells, expansion.recipes)
 
 
 def _excluded(study: Study, levels: dict[str, str]) -> bool:
@@ -69,10 +70,12 @@ class Expansion:
 
     def __init__(self, study: Study, folder: Path, out: Path, contents: Contents, failed: Set[str]) -> None:
         self.nodes: dict[str, Node] = {}
+        self.recipes: dict[str, str] = {}
         self._study, self._folder, self._out = study, folder, out
         self._contents, self._failed = contents, failed
         self._by_digest: dict[str, Node] = {}
         self._recipes: dict[str, Recipe] = {}
+        self._by_output: dict[tuple[str, str], Node] = {}
 
     def cell(self, levels: dict[str, str], seed: int) -> CellNodes:
         """All nodes of one cell."""
@@ -119,14 +122,14 @@ class Expansion:
         if key not in self._recipes:
             self._recipes[key] = load_recipe(str(recipe_file), {**words, "name": "name"}, announce=False)
         recipe = self._recipes[key]
-        for cells in (recipe.data.train, recipe.data.dev):
-            needs += self._makers(cells, cell)
+        needs += self._makers([*recipe.data.train, *recipe.data.dev], cell, f"stage {name}")
         needs = list({node.name: node for node in needs}.values())
         digest = digest_of("train", self._identity(recipe, needs, stage), sorted(node.digest for node in needs))
         run = f"{self._title(name, cell)}-seed{seed}-{digest[:ID_DIGITS]}"
         flags = {"name": run, "label": self._label(name, cell), "output": str(self._out / RUNS), **words}
         return self._add(Node(
-            run, "train", digest, ("trainer", "train", str(recipe_file), *(f"--{k}={v}" for k, v in flags.items())),
+            run, "train", digest,
+            ("trainer", "train", self._snapshot(recipe_file), *(f"--{k}={v}" for k, v in flags.items())),
             f"{RUNS}/{run}", tuple(node.name for node in needs), name, recipe.robust.method, _examples(recipe)))
 
     def _settings(self, name: str, stage: Stage, cell: _Cell) -> tuple[dict[str, str], list[Node]]:
@@ -158,24 +161,35 @@ class Expansion:
 
     def _identity(self, recipe: Recipe, needs: list[Node], stage: Stage) -> Any:
         """The recipe with its origin by content, without settings that change nothing that is learned."""
-        tree = recipe.model_dump(mode="json")
+        tree = recipe.model_dump(mode="json", exclude_defaults=True)
         for path in (*FREE_SETTINGS, ("label",)):
             section = tree
             for key in path[:-1]:
-                section = section[key]
+                section = section.get(key, {})
             section.pop(path[-1], None)
-        if recipe.init_from is not None:
+        tree.setdefault("robust", {})["method"] = recipe.robust.method  # the default in each method's own section
+        if recipe.init_from is not None and self._inside(recipe.init_from):
             tree["init_from"] = "run"  # one of `needs`
+        elif recipe.init_from is not None:
+            tree["init_from"] = self._content(str(Path(recipe.init_from, BEST)))
         if recipe.model.name is not None:
-            inside = Path(recipe.model.name).resolve().is_relative_to(self._out.resolve())
+            inside = self._inside(recipe.model.name)  # one of `needs`
             tree["model"]["name"] = "node" if inside else self._content(recipe.model.name)
-        return [tree, stage.average]
+        tree["engine"] = tree.get("engine", {}) | {"config": self._content(recipe.engine.config)}
+        return [FORMAT, tree, stage.average]
+
+    def _snapshot(self, file: Path) -> str:
+        """Path of the study's own copy of a recipe, which a node reads whatever becomes of the file meanwhile."""
+        text = file.read_text(encoding="utf-8")
+        name = f"{file.stem}-{digest_of(text)[:ID_DIGITS]}.yaml"
+        self.recipes[name] = text
+        return str(self._out / RECIPES / name)
 
     def _recipe_file(self, source: str) -> Path:
         for folder in (self._folder / RECIPES, self._folder):
             if (file := folder / f"{source.removesuffix('.yaml')}.yaml").is_file():
                 return file
-        return find_recipe(source)
+        return find_recipe(source).absolute()
 
     def _title(self, stage: str, cell: _Cell) -> str:
         """`stage-level-level` with the levels that have a say in the stage."""
@@ -221,10 +235,11 @@ class Expansion:
             weights = ("--weights", "best,average")
         for number, flags in enumerate(stage.evaluate, start=1):
             needs = list(before)
-            words = tuple(shlex.split(self._fill(flags, cell, needs)))
-            needs += self._makers([f"{task}/*/*" for task in _value(words, "--tasks").split(",") if task], cell)
+            words = tuple(self._words(flags, cell, needs))
+            tasks = [f"{task}/*/*" for task in _value(words, "--tasks").split(",") if task]
+            needs += self._makers(tasks, cell, f"evaluation {number} of stage {name}")
             needs = list({node.name: node for node in needs}.values())
-            digest = digest_of("evaluate", [node.digest for node in needs], self._contents_of(words))
+            digest = digest_of("evaluate", FORMAT, [node.digest for node in needs], self._contents_of(words))
             node = self._add(Node(
                 f"evaluate{number}-{run.name}", "evaluate", digest,
                 ("trainer", "evaluate", str(self._out / run.output), *words, *weights),
@@ -235,8 +250,8 @@ class Expansion:
 
     # -- steps
 
-    def _makers(self, cells: list[str], cell: _Cell) -> list[Node]:
-        """Nodes of the steps that make the tasks of `cells` (`task/split/language`)."""
+    def _makers(self, cells: list[str], cell: _Cell, reader: str) -> list[Node]:
+        """Nodes of the steps that make the tasks of `cells` (`task/split/language`); InputError for one of no step."""
         outputs = {f"{SHARDS_PREFIX}{name.partition('/')[0]}" for name in cells}
         found = []
         for name, step in self._study.steps.items():
@@ -247,6 +262,9 @@ class Expansion:
                 node = self._step(name, cell)
                 if node.output in outputs:
                     found.append(node)
+        if absent := sorted(outputs - {node.output for node in found}):
+            raise InputError(f"{reader} reads {absent[0].removeprefix(SHARDS_PREFIX)}, which no step makes; expected a "
+                             f"step with `output: {absent[0]}`")
         return found
 
     def _step(self, name: str, cell: _Cell) -> Node:
@@ -254,14 +272,18 @@ class Expansion:
         with _opened(name, cell):
             needs = [self._step(other, cell) for other in step.needs]
             output = self._fill(step.output, cell, needs)
-            words = shlex.split(self._fill(step.command, cell, needs, output=str(self._out / output)))
-            unnamed = shlex.split(self._fill(step.command, cell, [], output="output", by_digest=True))
+            words = self._words(step.command, cell, needs, output=str(self._out / output))
+            unnamed = self._words(step.command, cell, [], output="output", by_digest=True)
         needs = list({node.name: node for node in needs}.values())
-        digest = digest_of("step", output, self._contents_of(unnamed), sorted(node.digest for node in needs))
+        digest = digest_of("step", FORMAT, output, self._contents_of(unnamed), sorted(node.digest for node in needs))
         if output.startswith(SHARDS_PREFIX):
             words += ["--out", str(self._out / SHARDS)] if "--out" not in words and "--shards" not in words else []
-        return self._add(Node(f"{self._step_title(name, step, cell)}-{digest[:ID_DIGITS]}", "prepare", digest,
+        node = self._add(Node(f"{self._step_title(name, step, cell)}-{digest[:ID_DIGITS]}", "prepare", digest,
                               tuple(words), output, tuple(node.name for node in needs)))
+        if self._by_output.setdefault((name, output), node) is not node:
+            raise InputError(f"step {name} makes {output} in two ways; name what differs in its `output`, e.g. "
+                             f"{output}{{FACTOR}}, or put {{{name}.id}} into what reads it")
+        return node
 
     def _step_title(self, name: str, step: Step, cell: _Cell) -> str:
         used = {found[1] for found in PLACEHOLDER.finditer(step.output)}
@@ -269,6 +291,10 @@ class Expansion:
         return "-".join([name, *parts, *([f"seed{cell.seed}"] if "seed" in used else [])])
 
     # -- text
+
+    def _words(self, text: str, cell: _Cell, needs: list[Node], **how: Any) -> list[str]:
+        """Words of a command line, split before they are filled in: what a placeholder stands for is one word."""
+        return [self._fill(word, cell, needs, **how) for word in shlex.split(text)]
 
     def _fill(self, text: str, cell: _Cell, needs: list[Node], *, output: str = "", by_digest: bool = False) -> str:
         """`text` with its placeholders replaced; nodes behind them are appended to `needs`.
@@ -284,6 +310,10 @@ class Expansion:
         def replace(found: re.Match[str]) -> str:
             name, part = found[1], found[2] or ""
             study = self._study
+            owners = {"id": (*study.steps, *study.stages), "x": (*study.factors,)}
+            if part and name not in owners[part]:
+                raise InputError(f"placeholder {found[0]}: no .{part} of {name}; it belongs to "
+                                 f"{', '.join(owners[part]) or 'nothing here'}")
             if name in study.steps:
                 return node_path(self._step(name, cell), part)
             if name in study.stages:
@@ -292,8 +322,10 @@ class Expansion:
                     raise InputError(f"{{{name}}}: a cell that skips the stage {name} has no run of it")
                 return node_path(run, part)
             if name in study.factors:
-                level = study.factors[name][cell.levels[name]]
-                return f"{level.x:g}" if part == "x" and level.x is not None else cell.levels[name]
+                x = study.factors[name][cell.levels[name]].x
+                if part == "x" and x is None:
+                    raise InputError(f"placeholder {found[0]}: level {cell.levels[name]} of {name} has no x")
+                return f"{x:g}" if part == "x" else cell.levels[name]
             if name in study.parameters:
                 return str(study.parameters[name])
             folders = {"out": self._out, "shards": self._out / SHARDS, "runs": self._out / RUNS}
@@ -310,15 +342,22 @@ class Expansion:
         return [self._content(word) for word in words]
 
     def _content(self, word: str) -> str:
-        """Digest of the content where `word` is a path from outside the study, or ends in one behind `=`; else it."""
+        """Digest of the content where `word` is a path from outside the study, or ends in one behind `=`; else it.
+
+        Paths within the study are relative to it, so that a study may be moved.
+        """
         head, equals, tail = word.rpartition("=")
-        path = Path(tail)
-        if not ("/" in tail or path.suffix) or not path.exists() or path.resolve().is_relative_to(self._out.resolve()):
-            return word
-        return f"{head}{equals}{self._contents.digest(path)}"
+        if not ("/" in tail or Path(tail).suffix) or not os.path.exists(tail):
+            return word.replace(f"{self._out}{os.sep}", "")
+        if self._inside(tail):
+            return f"{head}{equals}{Path(tail).resolve().relative_to(self._out.resolve())}"
+        return f"{head}{equals}{self._contents.digest(Path(tail))}"
+
+    def _inside(self, path: str) -> bool:
+        return Path(path).resolve().is_relative_to(self._out.resolve())
 
     def _add(self, node: Node) -> Node:
-        """The node of this digest; the first one keeps its name. Raises InputError for two that write one output."""
+        """The node of this digest; the first one keeps its name."""
         known = self._by_digest.setdefault(node.digest, node)
         if known is node:
             self.nodes[node.name] = node

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-SHARDS, RUNS, SHARDS_PREFIX = "shards", "runs", "shards/"
+SHARDS, RUNS, RECIPES, SHARDS_PREFIX = "shards", "runs", "recipes", "shards/"
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,14 @@ class Graph:
 
     nodes: dict[str, Node]
     cells: list[CellNodes]
+    recipes: dict[str, str] = field(default_factory=dict)
+    """Texts of the recipes that trainings read, by file name; not kept in graph.json."""
+
+    @property
+    def wanted(self) -> list[Node]:
+        """Nodes that the study is done with: all but trainings that failed and were replaced."""
+        replaced = {name for cell in self.cells for names in cell.failed.values() for name in names}
+        return [node for node in self.nodes.values() if node.name not in replaced]
 
     def _behind(self, cell: CellNodes) -> set[str]:
         todo = [name for names in cell.evaluations.values() for name in names] + list(cell.runs.values())

@@ -5,6 +5,7 @@ Input: a path, or the name of a study that ships; a size. Output: a `Study`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import first_error
-from trainer.config.load import read_yaml
+from trainer.config.load import known_keys, read_yaml
 from trainer.studies.schema import Study
 
 FOLDER = Path(__file__).parent
@@ -63,10 +64,13 @@ def load_study(path: Path, size: str, given: Mapping[str, str] = {}, seeds: Sequ
     try:
         study = Study.model_validate(tree)
     except ValidationError as error:
-        raise InputError(f"{path}, size {size}: {first_error(error, quote=True)}") from None
+        raise InputError(f"{path}, size {size}: {_explain(error)}") from None
     if missing := [name for name, value in study.parameters.items() if value is None]:
         raise InputError(f"{path.stem} at size {size} needs {', '.join(f'--{name}' for name in missing)}")
-    return study
+    # Commands resume from any working directory, and what a training began with is compared with its recipe as text.
+    places = {name: os.path.abspath(value) for name, value in study.parameters.items()
+              if value is not None and (os.sep in value or value in (".", "..")) and os.path.exists(value)}
+    return study.model_copy(update={"parameters": study.parameters | places})
 
 
 def _shared_file(study: Path, name: str) -> Path:
@@ -88,6 +92,17 @@ def read_snapshot(path: Path) -> Study:
 def dump(study: Study) -> str:
     """YAML of `study` with every default written out."""
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem on one line, with the nearest known key where a key is unknown."""
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    if first["type"] != "extra_forbidden":
+        return first_error(error, quote=first["type"] != "value_error").replace("Value error, ", "")
+    key = ".".join(map(str, first["loc"]))
+    known = {name.rpartition(".")[2] for name in known_keys(Study)}
+    close = get_close_matches(str(first["loc"][-1]), known, n=1)
+    return f"unknown key {key!r}{f', did you mean {close[0]!r}?' if close else ''}"
 
 
 def _merged(tree: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

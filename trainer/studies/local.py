@@ -11,19 +11,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
-from data_prep.base.files import write_json
+from data_prep.base.errors import InputError
 from data_prep.workers import available_cores
 from trainer.results.numbers import counted
 from trainer.studies.estimate import Estimate, duration
 from trainer.studies.graph import Graph, Node
-from trainer.studies.states import GRAPH, LOGS, NODES, blocked, collapsed_digests, endings, read_ending
+from trainer.studies.states import LOGS, blocked, collapsed_digests, endings, read_ending, write_graph
 
 CHILD = "trainer.studies.node"
 ROOT = Path(__file__).parents[2]
+LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK")  # each node is a process of its own
 POLL_SECONDS = 0.05
 
 
@@ -35,13 +38,18 @@ class Room:
     """Nodes at once."""
     threads: int
     """Threads of each."""
-    devices: tuple[int, ...] = ()
+    devices: tuple[str, ...] = ()
     """GPUs, one per node."""
 
 
 def find_room(parallel: int | None, memory_gb: float | None) -> Room:
     """Room for nodes: one per GPU, else one per core, within the free memory where a node's need is known."""
-    devices = tuple(range(len(list(Path("/dev").glob("nvidia[0-9]*")))))
+    if parallel is not None and parallel < 1:
+        raise InputError(f"--parallel must be at least 1, found {parallel}")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = tuple(str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*")))))
+    if visible is not None:
+        devices = tuple(word for word in visible.split(",") if word not in ("", "-1"))
     cores = available_cores()
     most = parallel or len(devices) or cores
     if memory_gb is not None and parallel is None:
@@ -57,11 +65,27 @@ def run_nodes(graph_of: Callable[[frozenset[str]], Graph], out: Path, room: Room
     """
     runner = _Runner(graph_of, out, room)
     try:
-        runner.run()
+        with _ended_like_ctrl_c():
+            runner.run()
     except BaseException:
         runner.end()
         raise
     return runner.graph
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Context in which TERM and HUP (a closed terminal) raise SystemExit, so that trainings save first."""
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)
+              if signal.getsignal(number) is not signal.SIG_IGN}  # as nohup leaves it
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Runner:
@@ -69,31 +93,29 @@ class _Runner:
 
     def __init__(self, graph_of: Callable[[frozenset[str]], Graph], out: Path, room: Room) -> None:
         self._graph_of, self._out, self._room = graph_of, out, room
-        self._running: dict[str, tuple[subprocess.Popen[bytes], float, int | None]] = {}
+        self._running: dict[str, tuple[subprocess.Popen[bytes], float, str | None]] = {}
         self._given_up: set[str] = set()
         """Nodes that failed in this life: not tried again before the next."""
         self.graph = self._read_graph()
 
     def _read_graph(self) -> Graph:
         graph = self._graph_of(collapsed_digests(self._out))
-        write_json(self._out / GRAPH, graph.dump())
+        write_graph(self._out, graph)
         return graph
 
     def run(self) -> None:
         """Start what can be started, until nothing runs and nothing can be."""
-        for node in self.graph.nodes.values():  # failed in an earlier life: tried again
-            ending = read_ending(self._out, node)
-            if ending is not None and ending.state == "failed":
-                (self._out / NODES / f"{node.name}.json").unlink()
+        ended: list[str] | None = None
         while True:
-            for node in self._startable():
+            for node in self._startable() if ended is None or ended else ():  # which reads the records of all nodes
                 if len(self._running) >= self._room.parallel:
                     break
                 self._start(node)
             if not self._running:
                 return
             time.sleep(POLL_SECONDS)
-            for name in [name for name, (child, *_) in self._running.items() if child.poll() is not None]:
+            ended = [name for name, (child, *_) in self._running.items() if child.poll() is not None]
+            for name in ended:
                 self._finish(name)
 
     def _startable(self) -> list[Node]:
@@ -108,17 +130,18 @@ class _Runner:
     def _start(self, node: Node) -> None:
         if any(self.graph.nodes[name].output == node.output for name in self._running):
             return  # two builds of one task: one after the other
-        environment = os.environ | {"OMP_NUM_THREADS": str(self._room.threads), "PYTHONPATH": str(ROOT)}
+        kept = {key: value for key, value in os.environ.items() if key not in LAUNCHER}
+        environment = kept | {"OMP_NUM_THREADS": str(self._room.threads), "PYTHONPATH": str(ROOT)}
         device = None
         if self._room.devices:
             taken = [device for *_, device in self._running.values()]
             device = min(self._room.devices, key=taken.count)
-            environment["CUDA_VISIBLE_DEVICES"] = str(device)
+            environment["CUDA_VISIBLE_DEVICES"] = device
         (self._out / LOGS).mkdir(exist_ok=True)
         with (self._out / LOGS / f"{node.name}.log").open("ab") as log:  # a later life adds to it
             child = subprocess.Popen(
                 [sys.executable, "-m", CHILD, str(self._out), node.name, str(os.getpid())], env=environment,
-                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=0)
+                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=0)  # Ctrl-C is ours
         self._running[node.name] = (child, time.monotonic(), device)
         print(f"  start  {node.name}", flush=True)
 
@@ -137,17 +160,14 @@ class _Runner:
 
     def _rest(self) -> str:
         ended = endings(self._out, self.graph.nodes.values())
-        left = [node for node in self.graph.nodes.values() if node.name not in ended]
+        left = [node for node in self.graph.wanted if node.name not in ended]
         seconds = Estimate(self._out, self.graph).seconds(left, self._room.parallel)
         return f"{counted(len(left), 'node')} left{'' if seconds is None else f', about {duration(seconds)}'}"
 
     def end(self) -> None:
         """Terminate the running nodes and wait for them; trainings save a checkpoint first."""
         for child, *_ in self._running.values():
-            try:
-                os.killpg(child.pid, signal.SIGTERM)
-            except ProcessLookupError:
-                continue
+            child.terminate()  # not its group: a training that saves still needs its loader's processes
         for child, *_ in self._running.values():
             child.wait()
 

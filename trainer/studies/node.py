@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from data_prep.base.cli import EXIT_BAD_INPUT
+from data_prep.base.errors import InputError
 from data_prep.workers import end_with
 from trainer.distributed.preemption import EXIT_LOST_RANK, EXIT_REQUEUE, EXIT_STOPPED
 from trainer.studies.graph import Node
@@ -28,6 +30,7 @@ def run_node(out: Path, node: Node) -> int:
     No record is written of a command that a signal stopped, or that lost a rank: it goes on next time.
     """
     started, begun = time.strftime("%Y-%m-%dT%H:%M:%S%z"), time.monotonic()
+    whole = node.kind != "train" or not _begun(out / node.output)
     sys.argv[1:] = node.words[1:]
     try:
         runpy.run_module(node.words[0], run_name="__main__", alter_sys=True)
@@ -39,12 +42,24 @@ def run_node(out: Path, node: Node) -> int:
         state: State = "done" if code == 0 else "collapsed" if code == EXIT_STOPPED else "failed"
         write_ending(out, node, Ending(
             digest=node.digest, state=state, code=code, seconds=round(time.monotonic() - begun, 3), started=started,
-            host=socket.gethostname()))
+            host=socket.gethostname(), output=node.output, whole=whole))
     return code
+
+
+def _begun(run: Path) -> bool:
+    from trainer.runs.folder import CONFIG  # here: data preparation does without the imports of a recipe
+
+    return (run / CONFIG).exists()
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 3:
         end_with(int(sys.argv[3]))
-    folder = Path(sys.argv[1])
-    sys.exit(run_node(folder, read_graph(folder).nodes[sys.argv[2]]))
+    folder, name = Path(sys.argv[1]), sys.argv[2]
+    try:
+        found = read_graph(folder).nodes[name]
+    except (InputError, KeyError) as error:
+        print(f"error: {error if isinstance(error, InputError) else f'{folder} has no node {name} any more'}",
+              file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    sys.exit(run_node(folder, found))

@@ -22,6 +22,7 @@ from trainer.settings import Section
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 LevelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+.-]*$", max_length=40)]
 Text = Annotated[str, Field(min_length=1, max_length=4000)]
+RETRY_STRIDE = 1000  # between the seeds of a training's attempts
 RESERVED = ("out", "shards", "runs", "output", "seed")
 
 
@@ -112,6 +113,14 @@ class Study(Section):
     """Stages whose training dynamics are drawn."""
     memory_gb: float | None = Field(default=None, gt=0)
     """Host memory of one training; on this machine, as many run at once as fit."""
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Study:
+        """One seed twice would count as two."""
+        if len({seed % RETRY_STRIDE if self.retries else seed for seed in self.seeds}) < len(self.seeds):
+            raise ValueError(f"seeds: expected different ones, found {', '.join(map(str, self.seeds))}; with retries "
+                             f"they may not differ by multiples of {RETRY_STRIDE} either, which are the retries' own")
+        return self
 
     @model_validator(mode="after")
     def _names_exist(self) -> Study:

@@ -43,7 +43,7 @@ def show_plan(study: Study, graph: Graph, out: Path, parallel: int, rate: float 
     seconds = estimate.seconds(left, parallel)
     console.print(f"{counted(len(left), 'node')} to run, {parallel} at once: " + (
         f"about {duration(seconds)}" if seconds is not None
-        else "time unknown before a training has finished; give its examples per second with --rate"))
+        else "time unknown before a training has finished; give its examples per second with --rate"), soft_wrap=True)
     for node in graph.nodes.values() if every_node else ():
         console.print(f"\n{node.name}\n  python -m {shlex.join(node.words)}"
                       + (f"\n  after {', '.join(node.needs)}" if node.needs else ""), soft_wrap=True, markup=False)
@@ -58,21 +58,27 @@ def show_status(study: Study, graph: Graph, out: Path) -> None:
     console.print(", ".join(f"{number} {state}" for state, number in states.items()))
     for node in graph.nodes.values():
         state = state_of(node, ended, stopped, out)
-        if state in ("failed", "collapsed", "begun"):
-            reason = f": {last_line(out / LOGS / f'{node.name}.log')}" if state != "begun" else ""
+        if state in ("failed", "collapsed", "begun", "submitted"):
+            reason = f": {last_line(out / LOGS / f'{node.name}.log')}" if state in ("failed", "collapsed") else ""
             console.print(f"  {state:<10}{node.name}{reason}", soft_wrap=True, markup=False)
-    seconds = Estimate(out, graph).seconds([node for node in graph.nodes.values() if node.name not in ended], 1)
+    seconds = Estimate(out, graph).seconds([node for node in graph.wanted if node.name not in ended], 1)
     if seconds:
         console.print(f"left: about {duration(seconds)} of one at a time")
 
 
 def state_of(node: Node, ended: dict[str, Ending], stopped: set[str], out: Path) -> str:
-    """done, failed, collapsed, blocked (by a failed one), begun (running now, or killed), or waiting."""
+    """done, failed, collapsed, blocked (by a failed one), begun (running now, or killed), submitted, or waiting.
+
+    The log of a node that was submitted is a link to its job's output, which is there once the job begins.
+    """
     if node.name in ended:
         return ended[node.name].state
     if node.name in stopped:
         return "blocked"
-    return "begun" if (out / LOGS / f"{node.name}.log").exists() else "waiting"
+    log = out / LOGS / f"{node.name}.log"
+    if log.exists():
+        return "begun"
+    return "submitted" if log.is_symlink() else "waiting"
 
 
 def _heading(console: Console, study: Study, graph: Graph) -> None:

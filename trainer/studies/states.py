@@ -1,6 +1,7 @@
 """How nodes ended: `<study>/nodes/<name>.json`, one record per node that was run, written when its command ends.
 
 A node without a record has not been run, or was killed: its command begins again, and goes on where it keeps its work.
+Below `nodes/` and beside it lie what nodes read of the study: `graph.json`, and `recipes/`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_prep.base.errors import InputError
-from data_prep.base.files import read_json, write_json
-from trainer.studies.graph import Graph, Node
+from data_prep.base.files import read_json, write_json, write_text
+from trainer.studies.graph import RECIPES, Graph, Node
 
 NODES, LOGS, GRAPH, STUDY = "nodes", "logs", "graph.json", "study.yaml"
 State = Literal["done", "failed", "collapsed"]
@@ -32,6 +33,10 @@ class Ending(BaseModel):
     seconds: float
     started: str
     host: str
+    output: str = ""
+    """Of the node; two versions of a study may write one."""
+    whole: bool = True
+    """False where an earlier life had begun the training: the seconds are then no measure of it."""
 
 
 def read_ending(out: Path, node: Node) -> Ending | None:
@@ -74,6 +79,35 @@ def blocked(graph: Graph, ended: dict[str, Ending]) -> set[str]:
         if any(name in found or (name in ended and ended[name].state != "done") for name in node.needs):
             found.add(node.name)
     return found
+
+
+def begin(out: Path, graph: Graph) -> None:
+    """Make `out` ready for a life of the study: forget nodes that failed, to try them again, and outputs that are gone.
+
+    Raises InputError, before anything is changed, where an output is there that another version of the study has made.
+    """
+    records = {file: read_json(file) for file in sorted((out / NODES).glob("*.json"))}
+    known = {node.digest for node in graph.nodes.values()}
+    made = {str(record.get("output")) for record in records.values()
+            if record.get("digest") not in known and record.get("output")}
+    for node in graph.nodes.values():
+        if node.kind == "prepare" and node.output in made and (out / node.output).exists():
+            raise InputError(f"{out / node.output} was made by another version of the study; choose another --out, or "
+                             "remove it")
+    for file, record in records.items():
+        output = record.get("output")
+        gone = record.get("state") == "done" and isinstance(output, str) and not (out / output).exists()
+        if record.get("state") == "failed" or gone:
+            file.unlink()
+
+
+def write_graph(out: Path, graph: Graph) -> None:
+    """Write what nodes read of the study."""
+    (out / RECIPES).mkdir(exist_ok=True)
+    for name, text in graph.recipes.items():
+        if not (out / RECIPES / name).exists():
+            write_text(out / RECIPES / name, text)
+    write_json(out / GRAPH, graph.dump())
 
 
 def read_graph(out: Path) -> Graph:

@@ -22,7 +22,7 @@ def write_study_report(study: Study, graph: Graph, out: Path) -> int:
     from trainer.studies.report.document import write  # here, so that other commands start without matplotlib
 
     ended = endings(out, graph.nodes.values())
-    left = [name for name in graph.nodes if name not in ended or ended[name].state != "done"]
+    left = [node for node in graph.wanted if node.name not in ended or ended[node.name].state != "done"]
     answer = write(study, graph, out, out / REPORT)
     print(f"{answer}\nreport: {out / REPORT / 'report.html'}")
     if left:
