@@ -239,7 +239,7 @@ class Expansion:
             tasks = [f"{task}/*/*" for task in _value(words, "--tasks").split(",") if task]
             needs += self._makers(tasks, cell, f"evaluation {number} of stage {name}")
             needs = list({node.name: node for node in needs}.values())
-            digest = digest_of("evaluate", FORMAT, [node.digest for node in needs], self._contents_of(words))
+            digest = digest_of("evaluate", FORMAT, [node.digest for node in needs], list(map(self._content, words)))
             node = self._add(Node(
                 f"evaluate{number}-{run.name}", "evaluate", digest,
                 ("trainer", "evaluate", str(self._out / run.output), *words, *weights),
@@ -275,7 +275,8 @@ class Expansion:
             words = self._words(step.command, cell, needs, output=str(self._out / output))
             unnamed = self._words(step.command, cell, [], output="output", by_digest=True)
         needs = list({node.name: node for node in needs}.values())
-        digest = digest_of("step", FORMAT, output, self._contents_of(unnamed), sorted(node.digest for node in needs))
+        digest = digest_of("step", FORMAT, output, list(map(self._content, unnamed)),
+                           sorted(node.digest for node in needs))
         if output.startswith(SHARDS_PREFIX):
             words += ["--out", str(self._out / SHARDS)] if "--out" not in words and "--shards" not in words else []
         node = self._add(Node(f"{self._step_title(name, step, cell)}-{digest[:ID_DIGITS]}", "prepare", digest,
@@ -337,9 +338,6 @@ class Expansion:
             raise InputError(f"placeholder {found[0]}: no such name; names: {', '.join(known)}")
 
         return PLACEHOLDER.sub(replace, text)
-
-    def _contents_of(self, words: Any) -> list[str]:
-        return [self._content(word) for word in words]
 
     def _content(self, word: str) -> str:
         """Digest of the content where `word` is a path from outside the study, or ends in one behind `=`; else it.
