@@ -86,9 +86,8 @@ def killed_at(update: int, *, before_it_is_logged: bool = False) -> Iterator[Non
     original = Watcher.__call__
 
     def call(self: Watcher, meter: Meter, result: StepResult) -> None:
-        if self.state.step == update and before_it_is_logged:
-            raise Interrupted
-        original(self, meter, result)
+        if self.state.step != update or not before_it_is_logged:
+            original(self, meter, result)
         if self.state.step == update:
             self.saver.store.wait()  # a thread of this process does not die with the run, as it would otherwise
             raise Interrupted

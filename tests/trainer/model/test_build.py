@@ -74,6 +74,21 @@ def test_the_encoder_of_an_earlier_run_is_taken_over_whole(recipe: Path, manifes
     assert {key.split(".")[0] for key in origin["new_keys"]} == {"classifier"}
 
 
+def test_heads_of_one_head_seed_start_alike(recipe: Path, manifest: Manifest, pretrained: Path) -> None:
+    """On a trained encoder; without it, each seed draws a head of its own."""
+    def head(**overrides: str) -> torch.Tensor:
+        weight = build(recipe, manifest, init_from=str(pretrained), **overrides)[0].classifier.dense.weight
+        assert isinstance(weight, torch.Tensor)
+        return weight
+
+    one = head(seed="7", **{"model.head_seed": "1"})
+    assert torch.equal(one, head(seed="8", **{"model.head_seed": "1"}))
+    assert not torch.equal(one, head(seed="7", **{"model.head_seed": "2"}))
+    assert not torch.equal(head(seed="7"), head(seed="8"))
+    with pytest.raises(InputError, match=r"model.head_seed is of a new head on a trained encoder"):
+        load_recipe(str(recipe), {"model.head_seed": "1"})
+
+
 def broken(pretrained: Path, folder: Path, change: Any) -> str:
     shutil.copytree(pretrained, folder)
     weights = load_file(folder / "best" / "model.safetensors")

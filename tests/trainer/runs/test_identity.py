@@ -69,6 +69,14 @@ def test_equal_weights_under_other_class_names_are_another_start(recipe: Path, t
     assert len(digests) == 3
 
 
+def test_a_head_seed_is_part_of_it_where_one_is_set(recipe: Path) -> None:
+    """Runs without one keep the digest that earlier versions gave them."""
+    start = {"model.random": "null", "init_from": str(run(recipe, "one", {"schedule.max_steps": "2"}))}
+    found = [determined(recipe, **start, **more) for more in ({}, {"model.head_seed": "1"}, {"model.head_seed": "2"})]
+    assert [one.get("model.head_seed", "absent") for one in found] == ["absent", 1, 2]
+    assert len({recipe_digest(one) for one in found}) == 3
+
+
 def test_the_family_of_random_weights_counts(recipe: Path) -> None:
     assert digest_of(recipe, **{"model.family": "xlm-roberta"}) == digest_of(recipe)
     assert determined(recipe, **{"model.family": "bert"})["model.origin"] == "random bert tiny"
