@@ -148,7 +148,7 @@ def test_an_average_of_other_models_is_replaced_on_demand_only(runs: dict[str, P
     average(str(folder), last=1)
     last = load_file(snapshots_of(folder)[-1] / WEIGHTS)
     assert all(np.array_equal(value, last[name]) for name, value in load_file(folder / "average" / WEIGHTS).items())
-    with pytest.raises(InputError, match="holds another average.*add --overwrite"):
+    with pytest.raises(InputError, match=r"holds another average.*add --overwrite"):
         average(str(folder), last=2)
     average(str(folder), last=2, overwrite=True)
     assert_mean(folder / "average", snapshots_of(folder))

@@ -29,7 +29,8 @@ def with_averages(root: Path) -> list[Path]:
         merge_rows(path / "eval" / RESULTS_FILE, [row(
             "plain", one.seed, one.language, cell_sha256=one.cell_sha256, outcomes=f"average/{one.outcomes}",
             value=_mean(path / "eval/average" / str(one.outcomes)), selection="average", chosen_on="",
-            checkpoint=digest(f"average {one.seed}"), settings=settings("plain", **{"average.last": 3})) for one in best])
+            checkpoint=digest(f"average {one.seed}"), settings=settings("plain", **{"average.last": 3}))
+            for one in best])
     return paths
 
 
