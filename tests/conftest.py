@@ -18,7 +18,6 @@ SLOW = (
     "fuzz",  # damaged files and generated inputs
     "real",  # real benchmark files
     "slurm/test_jobs.py", "slurm/test_lives.py",  # jobs on a real cluster
-    "trainer/demo/test_chain.py",
     "trainer/test_family_chain.py",  # every encoder family through all commands
     "trainer/kernels/test_triton.py",  # all kernel tests again, interpreted
 )

@@ -77,7 +77,7 @@ COMMANDS: Commands = {
         "trainer.doctor.examine:doctor",
         "Check that this machine can train: versions, accelerators, kernel backends, launcher, a two-rank self-test."),
     "demo": LazyCommand(
-        "trainer.demo.chain:demo",
+        "trainer.studies.demo:demo",
         "Pre-train, fine-tune plainly and robustly on artificial languages, and compare; offline, in minutes."),
     "toy": {
         "data": LazyCommand(

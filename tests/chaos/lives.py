@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
@@ -29,9 +29,8 @@ IMPORTED = [*sorted({command.target.partition(":")[0] for table in (TRAIN, PREPA
             "trainer.__main__", "data_prep.__main__", "trainer.report.write", "transformers.models.xlm_roberta",
             "torch.utils.tensorboard", "tests.chaos.lives"]
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir")
-SHORT_TRAINING = ("--schedule.max_steps", "6", "--evaluation.every_steps", "3", "--checkpoint.every_steps", "2",
-                  "--batch.size", "16")
-STAGES_WITHOUT_TRAINING = 2
+SHORT_TRAINING = {"schedule.max_steps": 6, "evaluation.every_steps": 3, "checkpoint.every_steps": 2, "batch.size": 16}
+FIRST_OUTPUTS = ("raw", "tokenizer")
 WAIT_SECONDS = 300
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(IMPORTED)
@@ -135,20 +134,25 @@ def _with_small_batches() -> None:
 
 
 def _with_a_small_demo(whole: bool) -> None:
-    """A demo on a small world, with short trainings, or with no other command than `tokenizer`."""
-    from trainer.demo import chain, write
+    """A demo on a small world, with short trainings, or with no other commands than those that make FIRST_OUTPUTS."""
+    from trainer.studies import demo, expand
 
     documents = 4000 if whole else 400  # 4000 hold every word
-    sizes = write.Sizes(documents, text_dev=20, easier_pairs=40, easier_dev=10, pairs=60, dev=12, test=15)
-    world, stages = chain.write_world, chain._stages
+    sizes = f"documents={documents},text_dev=20,easier_pairs=40,easier_dev=10,pairs=60,dev=12,test=15"
+    real_study, real_graph = demo.demo_study, expand.build_graph
 
-    def short(*words: Any) -> Iterator[chain.Stage]:
-        for number, stage in enumerate(stages(*words)):
-            branches = tuple(tuple((*command, *SHORT_TRAINING) if command[1] == "train" else command
-                                   for command in branch if whole or command[1] == "tokenizer")
-                             for branch in stage.branches)
-            if whole or number < STAGES_WITHOUT_TRAINING:
-                yield replace(stage, branches=branches)
+    def small_study(*words: Any) -> Any:
+        study = real_study(*words)
+        raw = study.steps["raw"].model_copy(update={"command": f"{study.steps['raw'].command} --sizes {sizes}"})
+        stages = {name: stage.model_copy(update={"set": stage.set | SHORT_TRAINING})
+                  for name, stage in study.stages.items()}
+        return study.model_copy(update={"steps": study.steps | {"raw": raw}, "stages": stages})
 
-    chain.write_world = lambda *words: world(*words, sizes)  # type: ignore[assignment]
-    chain._stages = short
+    def first_nodes(*words: Any) -> Any:
+        graph = real_graph(*words)
+        nodes = {name: node for name, node in graph.nodes.items() if node.output in FIRST_OUTPUTS}
+        return replace(graph, nodes=nodes, cells=[])
+
+    demo.demo_study = small_study
+    if not whole:
+        expand.build_graph, demo._report = first_nodes, lambda *words: 0

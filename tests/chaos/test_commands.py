@@ -145,7 +145,8 @@ def tree(place: Path) -> dict[str, bytes | int]:
         if "tfevents" in name:
             name = f"{path.parent.relative_to(place)}/events{'.diagnose' if name.endswith('.diagnose') else ''}"
             found[name] = int(found.get(name, 0)) + 1
-        elif "/logs/" not in name and not name.endswith(".lock"):  # the demo's logs grow with every life
+        elif not name.endswith(".lock") and not {"logs", "nodes"} & {*path.relative_to(place).parent.parts}:
+            # the demo's logs grow with every life, and the records of its nodes hold times
             found[name] = path.read_bytes().replace(bytes(place), b"PLACE") if path.is_file() else b""
     return found
 

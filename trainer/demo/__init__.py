@@ -1,8 +1,7 @@
-"""`python -m trainer demo`: the whole chain on artificial languages, offline, in minutes on two CPU cores.
+"""The artificial world of the demo and of studies at size toy: its languages, raw files, and words in a model.
 
 `world` generates sentences, `languages` renders them in other languages, `write` stores raw benchmark files,
-`distance` adds words at a chosen distance to a model, `recipes/` holds the training recipes, `chain` runs everything
-through the ordinary commands.
+`distance` adds words at a chosen distance to a model. `trainer/studies/demo.yaml` trains on them.
 """
 
 from __future__ import annotations

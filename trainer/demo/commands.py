@@ -16,27 +16,36 @@ from data_prep.base.errors import InputError
 from data_prep.base.files import file_sha256, put_in_place, read_json, working_folder
 from data_prep.base.lock import held_beside
 from trainer.demo import RECORD
+from trainer.demo.languages import languages as demo_languages
 from trainer.demo.languages import study_languages
+from trainer.demo.write import write_world
 from trainer.demo.write_tasks import StudySizes, write_study_world
 from trainer.runs.folder import WEIGHTS
 
 FORMAT = 1
+TASKS = ("all", "demo")
 
 
-def data(out: str, *, seed: int = 0, sizes: str | None = None) -> None:
+def data(out: str, *, seed: int = 0, sizes: str | None = None, tasks: str = "all") -> None:
     """Write raw benchmark files of an artificial world to OUT, a folder per task, as `data_prep build` reads them.
 
     seed: of the languages and the rows. sizes: comma list of NAME=ROWS, e.g. `documents=20000,pairs=16000`; names are
     documents, rich_documents, text_dev, easier_pairs, easier_dev, pairs, dev, test, harder_pairs, sentiment,
-    similarity, tagged, translations, unlabelled, held_out.
+    similarity, tagged, translations, unlabelled, held_out. tasks: all, or demo for only the files of
+    `trainer demo`, in its languages.
     """
+    if tasks not in TASKS:
+        raise InputError(f"--tasks must be {' or '.join(TASKS)}, found {tasks!r}")
     folder, chosen = Path(out), parse_sizes(sizes)
-    record = {"format": FORMAT, "seed": seed, "sizes": asdict(chosen)}
+    record = {"format": FORMAT, "seed": seed, "sizes": asdict(chosen), "tasks": tasks}
     with held_beside(folder, "toy"):
         if _finished(folder, record):
             return
         with working_folder(folder, "toy") as working:
-            write_study_world(working, seed, study_languages(seed), chosen)
+            if tasks == "demo":
+                write_world(working, seed, demo_languages(seed), chosen)
+            else:
+                write_study_world(working, seed, study_languages(seed), chosen)
             (working / RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
             put_in_place(working, folder)
     print(f"{folder} is written")

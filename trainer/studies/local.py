@@ -58,12 +58,17 @@ def find_room(parallel: int | None, memory_gb: float | None) -> Room:
     return Room(most, max(1, cores // most), devices)
 
 
-def run_nodes(graph_of: Callable[[frozenset[str]], Graph], out: Path, room: Room) -> Graph:
+def run_nodes(
+    graph_of: Callable[[frozenset[str]], Graph], out: Path, room: Room, announce: Callable[[Node], None] | None = None
+) -> Graph:
     """Run all nodes that are not done and can be; returns the last graph.
+
+    announce: called with each node that starts, instead of a line with its name.
 
     A node that fails stops those that need it and no others. KeyboardInterrupt ends the running nodes, which save.
     """
     runner = _Runner(graph_of, out, room)
+    runner.announce = announce or runner.announce
     try:
         with _ended_like_ctrl_c():
             runner.run()
@@ -97,6 +102,7 @@ class _Runner:
         self._given_up: set[str] = set()
         """Nodes that failed in this life: not tried again before the next."""
         self.graph = self._read_graph()
+        self.announce: Callable[[Node], None] = lambda node: print(f"  start  {node.name}", flush=True)
 
     def _read_graph(self) -> Graph:
         graph = self._graph_of(collapsed_digests(self._out))
@@ -143,7 +149,7 @@ class _Runner:
                 [sys.executable, "-m", CHILD, str(self._out), node.name, str(os.getpid())], env=environment,
                 stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=0)  # Ctrl-C is ours
         self._running[node.name] = (child, time.monotonic(), device)
-        print(f"  start  {node.name}", flush=True)
+        self.announce(node)
 
     def _finish(self, name: str) -> None:
         child, begun, _ = self._running.pop(name)
@@ -153,8 +159,9 @@ class _Runner:
             print(f"  done   {name} in {took}; {self._rest()}", flush=True)
             return
         self._given_up.add(name)
-        reason = f"exit code {child.returncode}: {last_line(self._out / LOGS / f'{name}.log')}"
-        print(f"  FAILED {name} after {took}: {reason}", flush=True)
+        log = self._out / LOGS / f"{name}.log"
+        reason = f"exit code {child.returncode}: {last_line(log)}"
+        print(f"  FAILED {name} after {took}: {reason} (all of it in {log})", flush=True)
         if ending is not None and ending.state == "collapsed":
             self.graph = self._read_graph()  # perhaps with a new seed
 

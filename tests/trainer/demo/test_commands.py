@@ -8,7 +8,9 @@ import pytest
 
 from data_prep.base.errors import InputError
 from tests.trainer.demo.test_distance import save_model
-from trainer.demo import commands, distance
+from trainer.demo import RECORD, commands, distance
+from trainer.demo.languages import languages
+from trainer.demo.write import write_world
 from trainer.demo.write_tasks import StudySizes
 
 SMALL = ("documents=40,rich_documents=9,text_dev=2,easier_pairs=9,easier_dev=3,pairs=9,dev=6,test=6,harder_pairs=9,"
@@ -40,6 +42,21 @@ def test_data_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (tmp_path / "thesis").mkdir()
     with pytest.raises(InputError, match=r"without toy\.json; choose another OUT"):
         commands.data(str(tmp_path / "thesis"))
+
+
+def test_the_demos_files_alone(tmp_path: Path) -> None:
+    """... are those that the writer of the demo's world gives; a folder of all tasks is another one."""
+    out, sizes = tmp_path / "raw", commands.parse_sizes(SMALL)
+    commands.data(str(out), seed=3, sizes=SMALL, tasks="demo")
+    write_world(tmp_path / "world", 3, languages(3), sizes)
+    files = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert files.pop(Path(RECORD))
+    assert files == {path.relative_to(tmp_path / "world"): path.read_bytes()
+                     for path in (tmp_path / "world").rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="made with another tasks"):
+        commands.data(str(out), seed=3, sizes=SMALL)
+    with pytest.raises(InputError, match="--tasks must be all or demo, found 'xnli'"):
+        commands.data(str(out), tasks="xnli")
 
 
 @pytest.mark.parametrize("words", ["rows=3", "pairs=0", "pairs", "pairs=3,pairs=4", "english_share=1", ""])
