@@ -20,7 +20,7 @@ LUCK = (0.0, 0.5, 5.0)
 METHODS = 4  # compared with one base, with the smallest number of items
 GAIN = 1.0  # point, for the power
 MORE = ((250_000, 3), (1_200_000, 2))  # below so many outcomes a study, a line takes so many times as many studies
-HEAD = "seeds  languages  items  luck (points)  methods  studies        mean    single language"
+HEAD = "seeds  languages  items  luck (points)  methods  studies        mean    single language         slope"
 
 
 def measure_claims(studies: int, seed: int) -> int:
@@ -48,7 +48,8 @@ def _count(setting: Setting, studies: int, seed: int) -> Claims:
 def _print(rows: Iterable[tuple[Setting, Claims]]) -> None:
     for s, found in rows:
         print(f"{s.seeds:5}  {s.languages:9}  {s.items:5}  {s.luck:13g}  {s.methods:7}  {found.studies:7,}  "
-              f"{_share(found.mean, found.studies)}  {_share(found.language, found.studies):>16}", flush=True)
+              f"{_share(found.mean, found.studies)}  {_share(found.language, found.studies):>16}  "
+              f"{_share(found.slope, found.studies) if s.languages > 2 else '–':>12}", flush=True)
 
 
 def _share(count: int, of: int) -> str:

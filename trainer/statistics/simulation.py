@@ -8,7 +8,8 @@ right in language c follows a probit model with crossed random effects,
 item: difficulty common to all; method_mi, method_mg: interaction of methods of equal accuracy with items, and with
 groups of three items that share a premise; luck: of a run (half of its variance is common to all languages), its
 standard deviation is given in points of accuracy of one run and language; residual: interaction of run and item.
-Claims are made by the code of reports (`differences`, Holm's correction over methods, and over methods and languages).
+Claims are made by the code of reports (`differences`, Holm's correction over methods, and over methods and languages):
+means over languages, single languages, and the slope of the difference against the distance of the languages.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from trainer.statistics.differences import Interval, corrected, corrected_means, paired_differences
+from trainer.statistics.differences import Interval, corrected, corrected_means, paired_differences, slope_weights
 
 ACCURACY = 0.75
 ITEM, ITEM_LANGUAGE, ITEM_RUN = 1.0, 0.5, 0.3  # standard deviations, of the probit noise
@@ -31,7 +32,10 @@ GROUP = 3  # items, as XNLI has hypotheses to a premise
 
 @dataclass(frozen=True)
 class Setting:
-    """Parameters of a study. `luck` and `gain` in points of accuracy; the gain of all methods is equal."""
+    """Parameters of a study. `luck`, `gain` and `slope` in points of accuracy; the gain of all methods is equal.
+
+    slope: what is added to the gain of the farthest language; in between it grows with distance, in even steps.
+    """
 
     seeds: int
     languages: int
@@ -39,36 +43,46 @@ class Setting:
     luck: float
     methods: int = 1
     gain: float = 0.0
+    slope: float = 0.0
+
+    @property
+    def distances(self) -> npt.NDArray[np.float64]:
+        """(C,) from 0, the source language, to 1."""
+        return np.linspace(0.0, 1.0, self.languages) if self.languages > 1 else np.zeros(1)
 
 
 @dataclass(frozen=True)
 class Claims:
-    """Numbers of simulated studies with at least one claim on a mean, and on a single language."""
+    """Numbers of simulated studies with at least one claim on a mean, on a single language, and on a slope."""
 
     studies: int
     mean: int
     language: int
+    slope: int = 0
 
 
 def count_claims(setting: Setting, studies: int, seed: int = 0) -> Claims:
-    """Simulate `studies` studies and count those with claims, which are false where `setting.gain` is zero.
+    """Simulate `studies` studies and count those with claims, which are false where `gain` and `slope` are zero.
 
-    Means are over all languages and over all but the first, as in a report; a claim on either counts.
+    Means are over all languages and over all but the first, as in a report; a claim on either counts. Slopes are over
+    all languages but the first.
     """
     rng = np.random.default_rng([seed, setting.seeds, setting.languages, setting.items, setting.methods])
     present = np.ones((setting.languages, setting.items), dtype=np.bool_)
     groups = np.arange(setting.items) // GROUP
     every = list(range(setting.languages))
     means = [every] if len(every) == 1 else [every, every[1:]]
-    counts = np.zeros(2, dtype=np.int64)
+    contrasts = [[0.0, *slope_weights(setting.distances[1:])]] if setting.languages > 2 else []
+    counts = np.zeros(3, dtype=np.int64)
     for _ in range(studies):
         base, *others = _study(rng, setting)
-        found = [paired_differences(other.astype(np.int8) - base.astype(np.int8), present, means, groups_N=groups)
-                 for other in others]
+        found = [paired_differences(other.astype(np.int8) - base.astype(np.int8), present, means, contrasts=contrasts,
+                                    groups_N=groups) for other in others]
         over_means = corrected_means([one.means for one in found])
         counts += [_any_claimed([i for intervals in over_means for i in intervals]),
-                   _any_claimed(corrected([i for one in found for i in one.cells]))]
-    return Claims(studies, int(counts[0]), int(counts[1]))
+                   _any_claimed(corrected([i for one in found for i in one.cells])),
+                   _any_claimed(corrected([i for one in found for i in one.contrasts]))]
+    return Claims(studies, *map(int, counts))
 
 
 def upper_limit(count: int, of: int, confidence: float = 0.95) -> float:
@@ -97,7 +111,8 @@ def _study(rng: np.random.Generator, setting: Setting) -> list[npt.NDArray[np.bo
         own_CN = hardness_CN + normal(items, scale=ITEM_METHOD)
         own_CN += np.repeat(normal(-(-items // GROUP), scale=GROUP_METHOD), GROUP)[:items]
         luck_SC = (normal(seeds, 1) + normal(seeds, languages)) * np.float32(setting.luck * point / np.sqrt(2))
-        level_SC = luck_SC + np.float32(ability * total + (setting.gain * point if method else 0.0))
+        gain_C = (setting.gain + setting.slope * setting.distances) * point * bool(method)
+        level_SC = luck_SC + (ability * total + gain_C).astype(np.float32)
         score_SCN = normal(seeds, languages, items)
         score_SCN += own_CN
         score_SCN += normal(seeds, 1, items, scale=ITEM_RUN)

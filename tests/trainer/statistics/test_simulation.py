@@ -23,7 +23,7 @@ STUDIES = 300
 ], ids=str)
 def test_equal_methods_are_called_different_in_at_most_five_percent(setting: Setting) -> None:
     found = count_claims(setting, STUDIES)
-    for count in (found.mean, found.language):
+    for count in (found.mean, found.language, found.slope):
         assert count / STUDIES <= 0.05 + 3.5 * (0.05 * 0.95 / STUDIES) ** 0.5
         assert upper_limit(count, STUDIES) < 0.125
 
@@ -33,6 +33,24 @@ def test_a_large_gain_is_found() -> None:
     found = count_claims(setting, 40)
     assert found.mean >= 36
     assert found.language >= 10
+
+
+def test_a_gain_that_grows_with_distance_is_found() -> None:
+    found = count_claims(Setting(seeds=5, languages=6, items=900, luck=0.3, slope=12.0), 25)
+    assert found.slope >= 22
+    assert found.mean >= 22
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("luck", [0.5, 2.0])
+def test_claims_of_a_study(seeds: int, luck: float) -> None:
+    """The claims of a study's report, five methods against one base: no effect, and a planted one."""
+    equal = count_claims(Setting(seeds, 5, 900, luck, methods=5), 400)
+    for count in (equal.mean, equal.language, equal.slope):
+        assert count / 400 <= 0.05
+    better = count_claims(Setting(seeds, 5, 900, luck, methods=5, gain=10.0), 60)
+    assert better.mean >= 18
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

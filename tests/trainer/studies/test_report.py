@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.trainer.report.render.test_html_in_browser import CHROMIUM, FLAGS
 from tests.trainer.studies.synthetic_study import LANGUAGES, TOKENS, end, make_graph, make_study, write_runs
 from trainer.plots import events
+from trainer.results.dynamics import write_epoch, write_summary
+from trainer.studies.graph import Graph
 from trainer.studies.report import write_study_report
 from trainer.studies.report.answer import answer
 from trainer.studies.report.design import read_designs
@@ -59,6 +64,9 @@ def test_missing_cells_are_shown(tmp_path: Path, no_events: None) -> None:
     write_runs(tmp_path, graph, gain, skip=[("plain", 2), ("pgd", 0)], luck=0.0)
     end(tmp_path, graph, "target-pgd-seed0-abc123", "collapsed")
     assert write_study_report(study, graph, tmp_path) == 1
+    first = files(tmp_path / "report")
+    assert write_study_report(study, graph, tmp_path) == 1
+    assert files(tmp_path / "report") == first  # the same bytes from the same runs
     text = (tmp_path / "report" / "report.md").read_text()
     assert "- plain, 1 seed (2), target: not run yet." in text
     assert "- PGD, 1 seed (0), target: target-pgd-seed0-abc123 collapsed." in text
@@ -88,34 +96,115 @@ def test_a_retried_training_stands_for_the_seed_of_its_cell(tmp_path: Path, no_e
         rows = [row for row in csv.DictReader(file) if row["label"] == "PGD" and row["selection"] == "best"]
     assert {row["seed"] for row in rows} == {"0", "1", "2"}
     assert {row["run"] for row in rows if row["seed"] == "1"} == {"target-pgd-seed1001-abc123"}
-    assert {row["method"] for row in rows} <= {"pgd", "plain"}
+    assert {row["training_seed"] for row in rows if row["seed"] == "1"} == {"41"}  # what the row itself says
     assert {row["run_path"] for row in rows} == {f"../runs/{row['run']}" for row in rows}
 
 
-def test_links_lead_to_runs_and_nothing_names_this_machine(tmp_path: Path) -> None:
-    study = make_study(curves=[{"factor": "method"}])
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a study with all kinds of sections, and its report."""
+    out = tmp_path_factory.mktemp("whole")
+    study = make_study(
+        levels={"plain": "plain", "pgd": "PGD"}, curves=[{"factor": "shots", "by": "method"}], data_maps=["target"],
+        factors={"method": {"plain": {}, "pgd": {"label": "PGD"}},
+                 "shots": {"zero": {"x": 0, "label": "0 shots"}, "many": {"x": 16, "label": "16 shots"}}},
+        comparisons=[{"factor": "method", "base": "plain"},
+                     {"factor": "shots", "base": "zero", "at": {"method": "pgd"}}])
     graph = make_graph(study)
-    write_runs(tmp_path, graph, gain, tasks={"xnli": 0.0, "xnli+noise": 0.3})
-    assert write_study_report(study, graph, tmp_path) == 0
-    report = tmp_path / "report"
+    write_runs(out, graph, lambda levels, language: 0.3 * ("pgd" in levels) + 0.1 * ("many" in levels), average=0.0,
+               tasks={"xnli": 0.0, "xnli+noise": 0.3})
+    shares = np.linspace(0, 1, 40)
+    write_epoch(out / "runs" / "target-plain-zero-seed0-abc123", 1, {
+        "cell": np.array(["mnli/train/en"] * 40), "id": np.arange(40), "probability": shares, "correct": shares})
+    write_summary(out / "runs" / "target-plain-zero-seed0-abc123", [1])
+    patch = pytest.MonkeyPatch()
+    patch.setattr(events.TimelessEventFile, "figure", lambda *_: None)
+    assert write_study_report(study, graph, out) == 0
+    patch.undo()
+    return out
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_links_lead_to_runs_and_nothing_names_this_machine(whole: Path) -> None:
+    report = whole / "report"
     page, text = (report / "report.html").read_text(), (report / "report.md").read_text()
     links = set(re.findall(r'href="([^"]+)"', page)) | set(re.findall(r"\]\(([^)\s]+)\)", text))
-    for link in links - {"data:,"}:
+    for link in (link for link in links if not link.startswith("data:")):
         if link.startswith("#"):
             assert f'id="{link[1:]}"' in page, link
-        elif not link.endswith(".svg"):
+        else:
             assert (report / link).exists(), link
-    assert {link for link in links if link.startswith("../runs/")} == {
-        f"../runs/{cell.runs['target']}" for cell in graph.cells}
-    for file in (path for path in report.rglob("*") if path.is_file()):
-        assert str(tmp_path).encode() not in file.read_bytes()
-        assert b"/somewhere" not in file.read_bytes(), file
-    assert "## Perturbed sets" in text
-    assert "## Effect against distance" in text
-    first = {path.relative_to(report): path.read_bytes() for path in report.rglob("*") if path.is_file()}
-    assert len([path for path in first if path.parent.parent.name == "tensorboard"]) == 9
-    assert write_study_report(study, graph, tmp_path) == 0
-    assert {path.relative_to(report): path.read_bytes() for path in report.rglob("*") if path.is_file()} == first
+    assert {Path(link).name for link in links if link.startswith("../runs/")} == {
+        path.name for path in (whole / "runs").iterdir()}
+    for name, content in files(report).items():
+        assert str(whole).encode() not in content, name
+        assert b"/somewhere" not in content, name
+    numbers = page[: page.index('<h2 id="runs">')]  # behind it: settings
+    linked = re.findall(r"<td[^>]*>(?:<a [^>]*>)?([+−]?\d+\.\d+)†?(</a>)?", numbers)
+    assert len(linked) > 300
+    assert [number for number, link in linked if not link] == []
+
+
+def test_a_cell_that_skips_a_stage_ends_with_the_one_before(tmp_path: Path) -> None:
+    stages = {"base": {"recipe": "nli_small", "evaluate": ["--tasks xnli"]},
+              "target": {"recipe": "nli_small", "start": "{base}/best", "evaluate": ["--tasks xnli"]}}
+    study = make_study(stages=stages, levels={"plain": "plain", "pgd": "PGD"})
+    graph = make_graph(study)
+    cells = [replace(cell, runs={"base": cell.runs["target"]}, evaluations={"base": cell.evaluations["target"]})
+             if cell.levels["method"] == "plain" else cell for cell in graph.cells]
+    write_runs(tmp_path, graph, gain, luck=0.01)
+    first, second = read_designs(study, Graph(graph.nodes, cells), tmp_path)
+    assert (first.stage, second.stage) == ("target", "base")
+    assert [(run.label, run.seed) for run in first.runs] == [
+        (label, seed) for label in ("plain", "PGD") for seed in (0, 1, 2)]
+    assert first.pairs(study.comparisons[0]) == [("plain", "PGD")]
+    assert [run.label for run in second.runs] == ["base"] * 3
+
+
+def test_sections_of_a_whole_report(whole: Path) -> None:
+    text = (whole / "report" / "report.md").read_text()
+    found = re.findall(r"^##+ (.*)$", text, re.M)
+    order = ["Hypothesis", "Limits", "xnli / test", "By language", "Method against plain", "Shots against PGD, 0 shots",
+             "Average of the last snapshots", "Groups of languages", "Selection of the checkpoint", "Oracle",
+             "xnli+noise / test", "Perturbed sets", "Curves", "Data maps", "Effect against distance", "Missing cells",
+             "How these numbers were made", "Runs"]
+    places = [found.index(title) for title in order]
+    assert places == sorted(places)
+    ranking = text[text.index("levels by mean accuracy"):].split("\n\n")[1]
+    labels = re.findall(r"^\| \[([^]]+)\]", ranking, re.M)
+    assert sorted(labels) == ["PGD, 0 shots", "PGD, 16 shots", "plain, 0 shots", "plain, 16 shots"]
+    assert labels[:2] == ["PGD, 16 shots", "PGD, 0 shots"]
+    assert "PGD, 0 shots (average of last 3)" in text
+    assert "for 2 comparisons" in text  # PGD against plain at both numbers of shots
+
+
+@pytest.mark.skipif(not CHROMIUM.is_file(), reason=f"no browser at {CHROMIUM} (Debian: chromium)")
+def test_the_page_in_a_browser(whole: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    said: list[str] = []
+    figures = sorted((whole / "report" / "figures").iterdir())
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        for width in (390, 1400):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+            page.on("pageerror", lambda error: said.append(f"error: {error}"))
+            page.on("requestfailed", lambda request: said.append(f"failed: {request.url[:80]}"))
+            page.goto((whole / "report" / "report.html").as_uri())
+            page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+            drawn = page.evaluate("""[...document.querySelectorAll('figure svg')].map(svg => {
+                const box = svg.getBoundingClientRect();
+                return [box.width, box.height, svg.querySelectorAll('text').length,
+                        svg.querySelectorAll('path, use, image').length]; })""")
+            assert len(drawn) == len(figures) >= 8
+            assert all(w > 100 and h > 100 and words > 5 and shapes > 10 for w, h, words, shapes in drawn), drawn
+            assert page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)") <= width
+        browser.close()
+    assert said == []
 
 
 @pytest.fixture

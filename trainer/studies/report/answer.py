@@ -49,15 +49,16 @@ def sentence(task: TaskResult, found: Found, design: Design) -> str:
     factor = found.asked.factor.replace("_", " ")
     if not covered:
         few = counted(min(len(c.seeds) for c in comparisons), "seed")
-        why = largest.dependent or f"that takes at least {SEEDS_FOR_CLAIMS} seeds, and there are {few}"
+        are = "is" if few == "1 seed" else "are"
+        why = largest.dependent or f"that takes at least {SEEDS_FOR_CLAIMS} seeds, and there {are} {few}"
         return (f"Nothing can be said of {factor} yet: {why}. On these runs, {_change(scale, largest)} {where}; this "
                 f"interval covers the choice of test examples only.")
     if not claimed:
         power = largest.main[1].detectable
         able = (f" Studies like this one find a true difference of {scale.size(power)} in 80 % of cases."
                 if power is not None else "")
-        first = "the largest one is: " if len(covered) > 1 else ""
-        return (f"No difference can be claimed with {_seeds(covered)}{family}: {first}{_change(scale, largest)} "
+        first = ". The largest: " if len(covered) > 1 else ": "
+        return (f"No difference can be claimed with {_seeds(covered)}{family}{first}{_change(scale, largest)} "
                 f"{where}.{able}{_uncovered(comparisons)}")
     ordered = sorted(claimed, key=lambda c: -scale.metric.sign * c.main[1].estimate)
     parts = [_change(scale, c, verb=True) for c in ordered[:MOST_NAMED]]
@@ -112,7 +113,9 @@ def slope_sentence(task: TaskResult, effect: Effect) -> str:
 def _change(scale: Scale, comparison: Comparison, *, verb: bool = False) -> str:
     interval = comparison.main[1]
     size = f"{scale.signed(interval.estimate)} {scale.step}".rstrip()
-    text = f"95 % interval {scale.interval(interval)}"
+    uncorrected = " before the correction" if interval.excludes_zero and not interval.claimed and (
+        comparison.covers_training) else ""
+    text = f"95 % interval {scale.interval(interval)}{uncorrected}"
     if verb:
         word = "gains" if scale.is_gain(interval.estimate) else "loses"
         return f"{comparison.other} {word} against {comparison.base} ({size}, {text})"

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from trainer.report.data.runs import Run, differing, read_runs
+from trainer.results.averages import label_with
 from trainer.results.scores import RESULTS_FILE, Setting
 from trainer.studies.graph import RUNS, CellNodes, Graph
 from trainer.studies.schema import Comparison, Study
 from trainer.studies.states import Ending, blocked, endings
 
-DONE = "done"
+DONE, BEST, AVERAGE = "done", "best", "average"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Design:
         """Label of the cells with these levels; None where there are none."""
         return next((label for label, own in self.levels.items()
                      if all(levels.get(factor, level) == level for factor, level in own.items())), None)
+
+    def name(self, factor: str, level: str) -> str:
+        """Name of a level in reports."""
+        return self.study.factors[factor][level].label or level
 
     def pairs(self, comparison: Comparison) -> list[tuple[str, str]]:
         """Labels (base, other) of a comparison: at each combination of the other factors' levels."""
@@ -96,7 +101,10 @@ def _states(graph: Graph, ended: dict[str, Ending]) -> dict[str, str]:
 
 
 def _design(study: Study, stage: str, graph: Graph, out: Path, states: dict[str, str]) -> Design:
-    cells = [cell for cell in graph.cells if stage in cell.evaluations]
+    last = {(tuple(cell.levels.items()), cell.seed): _last(study, stage, cell) for cell in graph.cells}
+    cells = [replace(cell, runs={**cell.runs, stage: cell.runs[of]},
+                     evaluations={**cell.evaluations, stage: cell.evaluations[of]})
+             for cell in graph.cells if (of := last[tuple(cell.levels.items()), cell.seed]) is not None]
     factors = [factor for factor in study.factors if _matters(factor, stage, cells)]
     labels: dict[str, dict[str, str]] = {}
     by_key: dict[tuple[str, int], CellNodes] = {}
@@ -117,23 +125,35 @@ def _design(study: Study, stage: str, graph: Graph, out: Path, states: dict[str,
     seeds: dict[tuple[str, int], int] = {}
     unlike: dict[str, list[str]] = {}
     for label in order:
-        members = [(seed, known[folders[of, seed]]) for of, seed in by_key if of == label
-                   and folders[of, seed] in known]
-        for position in (0, 1):
-            found = [(seed, parts[position]) for seed, parts in members if len(parts) > position]
+        members = [(seed, run) for of, seed in by_key if of == label for run in known.get(folders[of, seed], [])]
+        seeds |= {(label, seed): run.seed for seed, run in members if run.seed != seed}
+        for selection in (BEST, AVERAGE):
+            found = [(seed, run) for seed, run in members if run.selection == selection]
             if not found:
                 continue
-            suffix = found[0][1].given_label.removeprefix(members[0][1][0].given_label) if position else ""
-            if position:
-                averages[label] = label + suffix
+            first_run = found[0][1]
             keys = differing([dict(run.settings) for _, run in found])
-            if keys and not position:
+            name = label if selection == BEST else label_with(label, first_run.settings)
+            if selection == AVERAGE:
+                averages[label] = name
+            elif keys:
                 unlike[label] = keys
-            seeds |= {(label, seed): run.seed for seed, run in found if run.seed != seed}
-            runs += [_relabelled(run, label + suffix, seed, {key: found[0][1].settings.get(key) for key in keys})
+            runs += [_relabelled(run, name, seed, {key: first_run.settings.get(key) for key in keys})
                      for seed, run in found]
     return Design(study, stage, factors, {label: labels[label] for label in order}, by_key, runs, averages, seeds,
                   unlike, states)
+
+
+def _last(study: Study, stage: str, cell: CellNodes) -> str | None:
+    """The stage that stands for `stage` in a cell: itself, or where the cell skips it, the one it would start from.
+
+    A cell of no shots ends with the model that others train on with shots. None where that is not evaluated.
+    """
+    of: str | None = stage
+    while of is not None and of not in cell.runs:
+        start = study.stages[of].start or ""
+        of = next((name for name in study.stages if start == name or start.startswith(f"{{{name}}}")), None)
+    return of if of in cell.evaluations else None
 
 
 def _matters(factor: str, stage: str, cells: Sequence[CellNodes]) -> bool:

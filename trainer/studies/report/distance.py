@@ -21,6 +21,7 @@ from trainer.statistics.differences import Interval, corrected, slope_weights
 from trainer.statistics.summary import summarise
 from trainer.studies.graph import SHARDS
 
+LEAST_SPREAD = 0.02  # of tokens per example between languages; below, all count as alike
 FEWEST_LANGUAGES = 4  # a line through two or three points says nothing
 
 
@@ -67,12 +68,12 @@ def measure(out: Path, section: SectionResult, diagnoses: Sequence[Diagnosis]) -
     if source in lengths:
         values = {language: tokens / lengths[source] for language, tokens in lengths.items()}
         found.append(Measure(f"tokens per example, relative to {source}",
-                             f"tokens per example (times those of {source})", f"times the tokens of {source}", values))
+                             f"tokens per example (times those of {source})", "100 % more tokens", values))
     return found
 
 
 def _tokens(out: Path, section: SectionResult) -> dict[str, float]:
-    """Tokens per row by language; empty unless the cells are translations of each other."""
+    """Tokens per row by language; empty unless the cells are translations of each other and differ in it."""
     found, rows = {}, set()
     for language in section.standard.languages:
         manifest = read_json(out / SHARDS / section.task / section.split / language / "manifest.json")
@@ -80,7 +81,8 @@ def _tokens(out: Path, section: SectionResult) -> dict[str, float]:
             continue
         found[language] = manifest["tokens"] / manifest["rows"]
         rows.add(manifest["rows"])
-    return found if len(rows) == 1 else {}
+    apart = max(found.values(), default=0.0) > (1 + LEAST_SPREAD) * min(found.values(), default=0.0)
+    return found if len(rows) == 1 and apart else {}
 
 
 def measure_effects(grid: Grid, comparisons: Sequence[Comparison], measures: Sequence[Measure]) -> list[Effect]:

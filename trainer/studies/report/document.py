@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.base.lock import held_beside
-from trainer.report.build import slug
 from trainer.report.document import Block, Bullets, Document, Entry, Folded, Heading, Paragraph, Row, Table
 from trainer.report.render import csv_rows
 from trainer.report.sections import diagnostics, recipes, story
@@ -39,7 +38,12 @@ def write(study: Study, graph: Graph, out: Path, folder: Path) -> str:
 
 def build(study: Study, graph: Graph, out: Path, results: Sequence[StageResult]) -> Document:
     """The whole report as plain data."""
-    blocks: list[Block] = [Heading("Hypothesis", "hypothesis"), Paragraph(study.hypothesis)]
+    first = study.comparisons[0]
+    blocks: list[Block] = [
+        Heading("Hypothesis", "hypothesis"), Paragraph(study.hypothesis),
+        Paragraph(f"The answer speaks to it by the difference of every other {first.factor.replace('_', ' ')} to "
+                  f"{study.factors[first.factor][first.base].label or first.base}, in languages without training data "
+                  "where there are any; it says nothing of what the study has not varied.")]
     if study.limits:
         blocks += [Heading("Limits", "limits"), Bullets(list(study.limits))]
     prefixes = {result.design.stage: f"{result.design.stage.replace('_', ' ').capitalize()}: "
@@ -59,7 +63,7 @@ def build(study: Study, graph: Graph, out: Path, results: Sequence[StageResult])
     runs = [run for result in results for run in result.design.runs]
     if runs:
         blocks += [Heading("Runs", "runs"), _runs(results)]
-    anchors = {run.label: _anchor(run.label) for run in runs}
+    anchors = {run.label: sections.runs_anchor(run.label) for run in runs}
     return Document(study.title, study.question, [answer(results), *lines(results)],
                     [_linked(block, anchors) for block in blocks], "Answer")
 
@@ -107,7 +111,7 @@ def _runs(results: Sequence[StageResult]) -> Table:
     runs = [run for result in results for run in result.design.runs]
     table, seen, rows = recipes.runs_table(runs), set(), []
     for run, row in zip(runs, table.rows, strict=True):
-        name = replace(row[0], href=f"{RUNS}/{run.name}", anchor="" if run.label in seen else _anchor(run.label))
+        name = replace(row[0], href=f"{RUNS}/{run.name}", anchor="" if run.label in seen else sections.runs_anchor(run.label))
         seen.add(run.label)
         rows.append([name, *row[1:]])
     notes = [note for note in table.notes if not note.startswith(("Pooled", "The "))]
@@ -116,10 +120,6 @@ def _runs(results: Sequence[StageResult]) -> Table:
                   for (label, seed), used in result.design.training_seeds.items()
                   if (cell := result.design.cells.get((label, seed))) is not None and cell.failed]
     return replace(table, rows=rows, notes=notes)
-
-
-def _anchor(label: str) -> str:
-    return f"runs-{slug(label)}"
 
 
 def _linked(block: Block, anchors: dict[str, str]) -> Block:
@@ -164,7 +164,7 @@ def csv_text(study: Study, results: Sequence[StageResult]) -> str:
         for run in design.runs:
             own = design.levels[labels.get(run.label, run.label)]
             text = csv_rows.render([replace(run, path=Path(RUNS) / run.name)])
-            seed = design.training_seeds.get((run.label, run.seed), run.seed)
+            seed = design.training_seeds.get((labels.get(run.label, run.label), run.seed), run.seed)
             writer.writerows([design.stage, *(own.get(factor, "") for factor in study.factors), seed, *row]
                              for row in list(csv.reader(io.StringIO(text)))[1:])
     return buffer.getvalue()

@@ -20,6 +20,7 @@ from trainer.studies.report.answer import main_tasks, slope_sentence
 from trainer.studies.report.design import Design
 from trainer.studies.report.distance import Effect
 from trainer.studies.report.results import StageResult, TaskResult
+from trainer.studies.report.sections import runs_anchor
 
 MOST_MAPS = 12
 CAUTION = ("Caution: the points are a handful of languages that nobody drew at random, and they differ in much besides "
@@ -125,7 +126,8 @@ def _curve_table(task: TaskResult, lines: dict[str, dict[float, str]], title: st
                 continue
             interval = list(c.means.values())[-1][1]
             tone = tables.verdict(scale, interval).tone if interval.claimed else ""
-            entries.append(Entry(scale.signed(interval.estimate), scale.interval(interval), tone=tone))
+            entries.append(Entry(scale.signed(interval.estimate), scale.interval(interval), tone=tone,
+                                 href=f"#{runs_anchor(c.other)}"))
         rows.append([Entry(line), *entries])
     columns = [Entry("line"), *(Entry(f"{x:g}") for x in every)]
     note = "95 % intervals; in colour: a gain or loss after Holm's correction over this table."
@@ -177,9 +179,9 @@ def _slope_table(task: TaskResult, found: Sequence[Effect], title: str) -> Table
         slope, c = effect.slope, effect.comparison
         word = (Entry("no statement", tone="muted") if not slope.covers_training else
                 Entry("slope", tone="differs") if slope.claimed else Entry("not significant", tone="muted"))
-        rows.append([Entry(c.other), Entry(scale.signed(slope.estimate)), Entry(scale.interval(slope)), word,
-                     *(Entry(scale.signed(c.intervals[c.cells.index(cell)].estimate))
-                       for cell in effect.cells)])
+        rows.append([tables.label_entry(task.grid, c.other), Entry(scale.signed(slope.estimate)),
+                     Entry(scale.interval(slope)), word,
+                     *(Entry(scale.signed(c.intervals[c.cells.index(cell)].estimate)) for cell in effect.cells)])
     cells, values = found[0].cells, found[0].measure.values
     columns = [Entry("label"), Entry("slope"), Entry("95 % interval"), Entry("verdict"),
                *(Entry(f"{cell[0]}, {values[cell[0]]:.2f}") for cell in cells)]

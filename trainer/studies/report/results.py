@@ -72,16 +72,14 @@ def compute_stage(design: Design, out: Path) -> StageResult:
     if not design.runs:
         return StageResult(design, [], [], [])
     sections = lay_out(design.runs, base="")
-    best = [run for run in design.runs if run.label not in design.averages.values()]
+    best = [run for run in design.runs if run.selection == "best"]  # `diagnose` measures best/
     diagnoses = read_diagnoses(best, sections[0].standard.positions)
     tasks = []
     for section in sections:
         whole = SectionResult(**vars(section), comparisons=[], generalized_comparisons=[],
                               smoothed_groups=smoothed_groups(section))
         tasks.append(_task(design, whole, diagnoses, out))
-    missing = [one for one in missing_cells(design.runs)
-               if not (one.setting == "oracle" and one.run.label in design.averages.values())]
-    return StageResult(design, tasks, diagnoses, missing)
+    return StageResult(design, tasks, diagnoses, missing_cells(design.runs))
 
 
 def _task(design: Design, section: SectionResult, diagnoses: Sequence[Diagnosis], out: Path) -> TaskResult:

@@ -12,9 +12,10 @@ from trainer.report.document import Block, Bullets, Drawing, Entry, Folded, Head
 from trainer.report.sections import figures, smoothed, story, tables
 from trainer.results.numbers import scale_of
 from trainer.statistics.summary import summarise
-from trainer.studies.report.answer import sentence
 from trainer.studies.report.design import Design
 from trainer.studies.report.results import Found, TaskResult
+
+MOST_MAPS = 3  # labels whose heat maps are not folded
 
 
 def blocks(design: Design, task: TaskResult, prefix: str) -> list[Block]:
@@ -22,9 +23,11 @@ def blocks(design: Design, task: TaskResult, prefix: str) -> list[Block]:
     section, grid = task.section, task.grid
     anchor = slug(f"{prefix}{section.title}")
     made: list[Block] = [Heading(f"{prefix}{section.title}", anchor), Paragraph(story.compared(section))]
+    oracle: list[Block] = [Heading("Oracle", f"{anchor}-oracle", 3), Paragraph(ORACLE),
+              *tables.oracle_tables(section.oracle, grid)] if section.oracle.entries else []
     if not grid.scored:
-        return [*made, Paragraph("No label here: predictions are written, there is nothing to score.")]
-    made += [Paragraph(sentence(task, found, design), lead=True) for found in task.found[:1] if found.standard]
+        unlabelled = Paragraph("No label here: predictions are written, there is nothing to score.")
+        return [*made, *([unlabelled] if grid.entries else []), *oracle]
     made.append(ranking(design, task))
     made += [Heading("By language", f"{anchor}-by-language", 3),
              *tables.language_tables(grid, f"{section.title}: {scale_of(section.metric).column} by language"),
@@ -46,12 +49,17 @@ def blocks(design: Design, task: TaskResult, prefix: str) -> list[Block]:
     if section.oracle.entries or design.averages:
         made += [Heading("Selection of the checkpoint", f"{anchor}-selection", 3), selection_table(design, task)]
     if section.generalized.entries:
-        made += generalized_blocks(anchor, section.generalized, section.generalized_comparisons)
-    made += smoothed.blocks(anchor, section)
-    if section.oracle.entries:
-        made += [Heading("Oracle", f"{anchor}-oracle", 3), Paragraph(ORACLE),
-                 *tables.oracle_tables(section.oracle, grid)]
-    return made
+        pairs = generalized_blocks(anchor, section.generalized, section.generalized_comparisons)
+        many = len(section.generalized.labels) > MOST_MAPS
+        maps: list[Block] = [block for block in pairs if many and isinstance(block, Row)]
+        made += [block for block in pairs if block not in maps]
+        made += [Folded("Heat maps of every label", maps)] if maps else []
+    return [*made, *smoothed.blocks(anchor, section), *oracle]
+
+
+def runs_anchor(label: str) -> str:
+    """Anchor of the runs of a label in the table of runs."""
+    return f"runs-{slug(label)}"
 
 
 def ranking(design: Design, task: TaskResult) -> Table:
@@ -66,21 +74,23 @@ def ranking(design: Design, task: TaskResult) -> Table:
     rows = []
     for rank, label in enumerate(ordered, start=1):
         c = difference.get(label)
-        failed = len(design.failed(label))
-        seeds = tables.seeds_entry(grid, label)
-        cells_of = sum(of == label for of, _ in design.cells)
-        absent = cells_of - len(grid.seeds(label))
         rows.append([
             tables.label_entry(grid, label), Entry(str(rank)), tables.mean_entry(grid, label, cells),
             *(_difference(grid, c) if c else [Entry("base" if label in bases else "–", tone="muted")] * 3),
-            Entry(c.base if c else "–", tone="" if c else "muted"), seeds,
-            Entry(str(failed) if failed else "0", tone="loss" if failed else ""),
-            Entry(str(absent), tone="loss" if absent else "")])
+            Entry(c.base if c else "–", tone="" if c else "muted"), _seeds(design, grid, label)])
     columns = [Entry("level"), Entry("rank"), Entry(f"mean, {name}"), Entry("difference"), Entry("95 % interval"),
-               Entry("verdict"), Entry("against"), Entry("seeds"), Entry("failed, replaced"), Entry("seeds missing")]
+               Entry("verdict"), Entry("against"), Entry("seeds")]
     notes = ["Mean over seeds, ± the standard deviation over seeds. Ranks are of the means; the verdict says which "
-             "differences are more than chance. Intervals are of one difference each, verdicts are corrected (Holm)."]
+             "differences are more than chance. Intervals are of one difference each, verdicts are corrected (Holm).",
+             "Seeds: those with results; below, trainings that failed and were replaced, and seeds without results."]
     return Table(f"{task.section.title}: levels by mean {scale.column}", columns, rows, notes)
+
+
+def _seeds(design: Design, grid: Grid, label: str) -> Entry:
+    failed, seeds = len(design.failed(label)), grid.seeds(label)
+    absent = sum(of == label for of, _ in design.cells) - len(seeds)
+    below = ", ".join([*([f"{failed} failed"] if failed else []), *([f"{absent} missing"] if absent else [])])
+    return Entry(str(len(seeds)), below, hint=f"seed {', '.join(map(str, seeds))}")
 
 
 def _difference(grid: Grid, comparison: Comparison) -> list[Entry]:
@@ -108,12 +118,9 @@ def _comparison(design: Design, task: TaskResult, found: Found, anchor: str) -> 
         return []
     grid, asked = task.grid, found.asked
     section = replace(task.section, comparisons=found.standard)
-    base = found.standard[0].base if len({c.base for c in found.standard}) == 1 else asked.base
-    name = asked.factor.replace("_", " ").capitalize()
-    at = ", ".join(f"{factor} {level}" for factor, level in asked.at.items() if factor in design.factors)
-    made: list[Block] = [Heading(f"{name} against {base}{f' ({at})' if at else ''}", anchor, 3)]
-    if found is not task.found[0]:
-        made.append(Paragraph(sentence(task, found, design)))
+    only = len({c.base for c in found.standard}) == 1
+    base = found.standard[0].base if only else design.name(asked.factor, asked.base)
+    made: list[Block] = [Heading(f"{asked.factor.replace('_', ' ').capitalize()} against {base}", anchor, 3)]
     mark = " A filled marker: a gain or loss after Holm's correction." if any(
         c.covers_training for c in found.standard) else ""
     made += [Drawing(f"{anchor}-differences", f"Difference to {base} with 95 % intervals, the mean first.{mark}",
