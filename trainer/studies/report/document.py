@@ -111,7 +111,8 @@ def _runs(results: Sequence[StageResult]) -> Table:
     runs = [run for result in results for run in result.design.runs]
     table, seen, rows = recipes.runs_table(runs), set(), []
     for run, row in zip(runs, table.rows, strict=True):
-        name = replace(row[0], href=f"{RUNS}/{run.name}", anchor="" if run.label in seen else sections.runs_anchor(run.label))
+        anchor = "" if run.label in seen else sections.runs_anchor(run.label)
+        name = replace(row[0], href=f"{RUNS}/{run.name}", anchor=anchor)
         seen.add(run.label)
         rows.append([name, *row[1:]])
     notes = [note for note in table.notes if not note.startswith(("Pooled", "The "))]
