@@ -17,7 +17,7 @@ SLOW = (
     "distributed",  # several ranks at every ZeRO stage against the plain loop
     "fuzz",  # damaged files and generated inputs
     "real",  # real benchmark files
-    "slurm/test_jobs.py", "slurm/test_lives.py",  # jobs on a real cluster
+    "slurm/test_jobs.py", "slurm/test_lives.py", "slurm/test_study_jobs.py",  # jobs on a real cluster
     "trainer/test_family_chain.py",  # every encoder family through all commands
     "trainer/kernels/test_triton.py",  # all kernel tests again, interpreted
 )

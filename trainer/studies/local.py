@@ -169,7 +169,7 @@ class _Runner:
         ended = endings(self._out, self.graph.nodes.values())
         left = [node for node in self.graph.wanted if node.name not in ended]
         seconds = Estimate(self._out, self.graph).seconds(left, self._room.parallel)
-        return f"{counted(len(left), 'node')} left{'' if seconds is None else f', about {duration(seconds)}'}"
+        return f"{counted(len(left), 'node')} left{f', about {duration(seconds)}' if seconds else ''}"
 
     def end(self) -> None:
         """Terminate the running nodes and wait for them; trainings save a checkpoint first."""

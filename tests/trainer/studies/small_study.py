@@ -9,6 +9,7 @@ from typing import Any
 from data_prep.tokenizer import save_tokenizer, train_tokenizer
 from tests.data_prep.conftest import sentences
 
+PASSING = ("time", "seconds", "created", "host", "commit", "slurm_job")  # fields of a row that differ by life
 LABELS = ("neutral", "contradiction", "entailment")
 RECIPE = """\
 model: {random: tiny, dropout: 0.0}
@@ -53,3 +54,13 @@ def write_source(folder: Path) -> list[str]:
         (folder / "source" / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
     save_tokenizer(train_tokenizer(sentences(500), 120), folder / "tokenizer")
     return ["--source", str(folder / "source"), "--tokenizer", str(folder / "tokenizer")]
+
+
+def results_of(out: Path) -> dict[str, list[str]]:
+    """Rows of results.jsonl by run, without times, hosts and the names of folders."""
+    found = {}
+    for file in sorted(out.glob("runs/*/eval/results.jsonl")):
+        rows = [json.loads(line.replace(str(out.resolve()), "OUT")) for line in file.read_text().splitlines()]
+        found[file.parts[-3]] = sorted(json.dumps({key: value for key, value in row.items() if key not in PASSING})
+                                       for row in rows)
+    return found
