@@ -47,7 +47,7 @@ def test_killed_at_random_moments(kills: int, tmp_path: Path) -> None:
     for number in range(kills):
         runner = start(killed, words)
         with suppress(subprocess.TimeoutExpired):
-            runner.wait(draw.uniform(0.1, 0.45) * seconds)
+            runner.wait(draw.uniform(0.05, 0.4) * seconds)
         nodes = psutil.Process(runner.pid).children(recursive=True) if runner.poll() is None else []
         if number % 2:
             for node in nodes:
