@@ -22,7 +22,7 @@ from data_prep.workers import available_cores
 from trainer.results.numbers import counted
 from trainer.studies.estimate import Estimate, duration
 from trainer.studies.graph import Graph, Node
-from trainer.studies.states import LOGS, blocked, collapsed_digests, endings, read_ending, write_graph
+from trainer.studies.states import LOGS, begin, blocked, collapsed_digests, endings, read_ending, write_graph
 
 CHILD = "trainer.studies.node"
 ROOT = Path(__file__).parents[2]
@@ -111,6 +111,7 @@ class _Runner:
 
     def run(self) -> None:
         """Start what can be started, until nothing runs and nothing can be."""
+        begin(self._out, self.graph)
         ended: list[str] | None = None
         while True:
             for node in self._startable() if ended is None or ended else ():  # which reads the records of all nodes
