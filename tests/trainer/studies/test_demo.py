@@ -21,6 +21,7 @@ from trainer.studies.contents import Contents
 from trainer.studies.demo import FOLDER, TITLES, demo, demo_study
 from trainer.studies.graph import Graph, Node
 from trainer.studies.load import dump
+from trainer.studies.states import write_graph
 
 ALL = "plain,random_noise,rs_da,pgd,freelb,smart"
 
@@ -29,8 +30,9 @@ def graph_of(folder: Path, methods: str, seed: int = 0) -> Graph:
     return expand.build_graph(demo_study(folder, seed, methods), FOLDER, folder, Contents(folder), frozenset())
 
 
-def recipes(graph: Graph, stage: str) -> dict[str, Recipe]:
+def recipes(folder: Path, graph: Graph, stage: str) -> dict[str, Recipe]:
     """By label."""
+    write_graph(folder, graph)
     found = [load_recipe(node.words[2], dict(word[2:].split("=", 1) for word in node.words[3:]))
              for node in graph.nodes.values() if (node.kind, node.stage) == ("train", stage)]
     return {recipe.label: recipe for recipe in found}
@@ -97,7 +99,8 @@ def test_a_seed_is_that_of_the_world_and_of_every_training(tmp_path: Path) -> No
 
 def test_methods_differ_in_the_method_only(tmp_path: Path) -> None:
     """The comparison is fair: same updates, same everything but `robust` and the label; RS-DA differs in its rows."""
-    found = {label: recipe.model_dump() for label, recipe in recipes(graph_of(tmp_path, ALL), "target").items()}
+    targets = recipes(tmp_path, graph_of(tmp_path, ALL), "target")
+    found = {label: recipe.model_dump() for label, recipe in targets.items()}
     assert ",".join(found) == ALL
     for name, recipe in found.items():
         assert recipe["robust"]["method"] == ("plain" if name == "rs_da" else name)
