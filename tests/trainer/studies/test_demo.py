@@ -146,8 +146,9 @@ def test_a_failing_command_is_shown_with_its_log(
     assert "missing source" in line
     assert line.endswith(f"(all of it in {log})")
     assert "tensorboard" not in said
-    monkeypatch.setattr(expand, "build_graph", lambda *_: one_node(
-        "timeit", "-n", "1", "-r", "1", f"import os; os.mkdir({str(folder / 'raw')!r})"))
+    words = ("trainer", "toy", "data", str(folder / "raw"), "--tasks", "demo", "--sizes",
+             "documents=8,text_dev=2,easier_pairs=9,easier_dev=3,pairs=9,dev=3,test=3")
+    monkeypatch.setattr(expand, "build_graph", lambda *_: one_node(*words))
     assert demo(out=str(folder)) == 0
     said = capsys.readouterr().out
     assert f"{folder}/report/report.html" in said
