@@ -20,6 +20,7 @@ from trainer.report.data.grid import Cell, Grid
 from trainer.results.numbers import Scale, scale_of
 from trainer.statistics.summary import summarise
 
+LEGEND_CHARACTERS = 84  # in a line of a legend, in figures of the usual width
 NUMBERS_UP_TO = 12  # languages; beyond, numbers in a heat map's cells are too small to read
 
 
@@ -55,8 +56,13 @@ def metric_by_language(grid: Grid) -> Figure:
                         label="chance")
         for boundary in range(1, len(cells)):
             axes.axvline(boundary - 0.5, color=FAINT, linewidth=0.5, zorder=0)
-        figure.legend(loc="outside upper left", ncols=min(5, len(grid.labels) + bool(levels)), **LEGEND)
+        figure.legend(loc="outside upper left", ncols=_legend_columns(grid.labels), **LEGEND)
     return figure
+
+
+def _legend_columns(names: Sequence[str]) -> int:
+    """Columns of a legend that fit into a figure's width, at most 5."""
+    return max(1, min(5, LEGEND_CHARACTERS // (max(map(len, names), default=1) + 6)))
 
 
 def chance_caption(grid: Grid) -> str:
@@ -89,7 +95,8 @@ def differences(grid: Grid, comparisons: Sequence[Comparison]) -> Figure:
         axes.set_xlabel(_difference_axis(scale))
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
-        figure.legend(loc="outside upper left", ncols=min(3, len(comparisons)), **LEGEND)
+        names = [f"{c.other} − {c.base}" for c in comparisons]
+        figure.legend(loc="outside upper left", ncols=min(3, _legend_columns(names)), **LEGEND)
     return figure
 
 

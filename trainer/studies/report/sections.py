@@ -170,8 +170,7 @@ def selection_table(design: Design, task: TaskResult) -> Table:
         rows.append([tables.label_entry(grid, label), tables.mean_entry(grid, label, cells),
                      tables.mean_entry(grid, average, cells) if average in grid.labels else none,
                      tables.mean_entry(oracle, label, cells) if _whole(oracle, label, cells) else none])
-    columns = [Entry("label"), Entry("chosen on the source language"), Entry("average of the last snapshots"),
-               Entry("oracle")]
+    columns = [Entry("label"), Entry("best, by source dev"), Entry("average, last snapshots"), Entry("oracle")]
     return Table(f"Selection: mean {scale_of(grid.metric).column}, {name}", columns, rows,
                  ["The oracle uses labels of the target languages: an upper bound."])
 
