@@ -175,7 +175,7 @@ class _Targets:
 
     value_ST: Floats
     influence_STG: npt.NDArray[np.float32]
-    weight_T: Floats  # sum over items of their squared weights: 1 / N for equal ones
+    weight_T: Floats  # weight of an item, mean over items by weight: 1 / N for equal ones
 
 
 def _pooled(values: npt.NDArray[np.float32], groups_N: npt.NDArray[np.int64] | None) -> npt.NDArray[np.float32]:
@@ -200,7 +200,7 @@ def _contrast_target(single: _Targets, weight_CN: npt.NDArray[np.float32], weigh
     weight_N = np.abs(weights_C) @ weight_CN.astype(np.float64)
     influence_SG = np.einsum("c,scg->sg", weights_C, single.influence_STG)
     return _Targets(single.value_ST @ weights_C[:, None], influence_SG[:, None].astype(np.float32),
-                    (weight_N**2).sum(keepdims=True))
+                    (weight_N**2).sum(keepdims=True) / weight_N.sum())
 
 
 def _variance(target: _Targets, covers_training: bool) -> _Variance:

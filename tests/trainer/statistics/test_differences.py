@@ -10,9 +10,16 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
-from trainer.statistics.differences import Differences, Interval, corrected, corrected_means, paired_differences
+from trainer.statistics.differences import (
+    Differences,
+    Interval,
+    corrected,
+    corrected_means,
+    paired_differences,
+    slope_weights,
+)
 
 
 def draw(seeds: int, cells: int, items: int, seed: int = 0, luck: float = 0.0) -> np.ndarray:
@@ -234,3 +241,21 @@ def test_result_holds_a_list_per_request() -> None:
     assert isinstance(found, Differences)
     assert (len(found.cells), len(found.means)) == (3, 2)
     assert found.means[1].estimate == found.cells[2].estimate
+
+
+def test_a_contrast_is_the_slope_of_the_differences() -> None:
+    rng = np.random.default_rng(0)
+    difference = rng.integers(-1, 2, size=(4, 5, 300)).astype(np.int8)
+    present, x = np.ones((5, 300), dtype=np.bool_), np.array([0.0, 0.2, 0.5, 0.7, 1.0])
+    found = paired_differences(difference, present, [[0, 1, 2, 3, 4]], contrasts=[slope_weights(x), [0.2] * 5])
+    per_seed = [np.polyfit(x, values, 1)[0] for values in difference.mean(axis=2)]
+    slope, mean = found.contrasts
+    assert slope.estimate == pytest.approx(np.mean(per_seed))
+    over_seeds = special.stdtrit(3, 0.975) * np.std(per_seed, ddof=1) / 2  # Student's t, a part of the interval
+    assert over_seeds < (slope.high - slope.low) / 2 < 3 * over_seeds
+    assert (mean.low, mean.high, mean.p) == pytest.approx(
+        (found.means[0].low, found.means[0].high, found.means[0].p), rel=1e-4)
+    scaled = paired_differences(difference, present, contrasts=[10 * slope_weights(x)]).contrasts[0]
+    assert (scaled.low, scaled.high) == pytest.approx((10 * slope.low, 10 * slope.high), rel=1e-4)
+    with pytest.raises(ValueError, match="two different x"):
+        slope_weights([1.0, 1.0])
