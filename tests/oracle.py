@@ -21,6 +21,7 @@ from trainer.config import Recipe
 from trainer.data.loader import Examples, open_training_data
 from trainer.data.partners import partner_choice
 from trainer.data.sampler import epoch_batches
+from trainer.kinds import Masking
 from trainer.kinds.batch import Batch
 from trainer.model.build import build_model
 
@@ -62,6 +63,67 @@ def train(recipe: Recipe) -> tuple[dict[str, torch.Tensor], list[float]]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}, losses
 
 
+def train_mixture(recipe: Recipe) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """(parameters, losses) of a run of several tasks: a whole model for each, whose encoders are made equal after every
+    update. Parameters of a head are named `task: name`. A head that an update does not use has a gradient of zero.
+    """
+    data = open_training_data(recipe.data)
+    masking, place = Masking(recipe.data.mask_ratio, recipe.seed), {cell.path: n for n, cell in enumerate(data.train)}
+    models, examples = [], []
+    for number, (task, cells) in enumerate(data.tasks.items()):
+        models.append(build_model(recipe, cells[0].manifest, data.max_length, number)[0].train())
+        examples.append(Examples(cells, data.max_length, masking=masking, task=task,
+                                 numbers=[place[cell.path] for cell in cells]))
+    encoders = [{name: p for name, p in model.named_parameters(remove_duplicate=False) if name.startswith("roberta.")}
+                for model in models]
+    encoder, of_encoders = encoders[0], {id(p) for one in encoders for p in one.values()}
+    heads = {f"{task}: {name}": p for task, model in zip(data.tasks, models, strict=True)
+             for name, p in model.named_parameters() if id(p) not in of_encoders}  # the word table is tied to a head's
+    parameters = encoder | heads
+    optimizer = _optimizer_of(list(parameters.values()), recipe)
+    epsilon = getattr(recipe.robust, "epsilon", 0.0)
+    if getattr(recipe.robust, "relative", False):  # fewer rows than the product samples of each task
+        balls = torch.cat([_norms(model, one, recipe) for model, one in zip(models, examples, strict=True)])
+        epsilon *= float(balls.double().mean())
+    parts, seen, losses = recipe.mixture.tasks_per_step, [0] * len(models), []
+    size, updates = recipe.batch.size // parts, int(recipe.schedule.max_steps or 0)
+    for update in range(updates):
+        for model in models:
+            model.load_state_dict({name: p.detach() for name, p in encoder.items()}, strict=False)
+        total = torch.zeros(())
+        for number in tasks_of(recipe, [len(one) for one in examples], update):
+            one = examples[number]
+            epoch, at = divmod(seen[number], len(one) // size)
+            seen[number] += 1
+            rows = epoch_batches(one.lengths, size, recipe.seed, epoch, recipe.data.bucket_by_length)[at]
+            step = Step(models[number], one[epoch, rows], recipe, epsilon, update)
+            loss = METHODS[recipe.robust.method](step)
+            total = total + recipe.mixture.loss_weights.get(one.task, 1.0) * loss / parts
+        for model in models:
+            model.zero_grad()
+        total.backward()
+        for name, parameter in encoder.items():
+            grads = [grad for model in models if (grad := model.get_parameter(name).grad) is not None]
+            parameter.grad = torch.stack(grads).sum(dim=0)
+        for parameter in heads.values():
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        if recipe.optimizer.max_grad_norm:
+            torch.nn.utils.clip_grad_norm_(parameters.values(), recipe.optimizer.max_grad_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.optimizer.lr * _course(update, updates, recipe.schedule.warmup_ratio)
+        optimizer.step()
+        losses.append(total.item())
+    return {name: value.detach().clone() for name, value in parameters.items()}, losses
+
+
+def tasks_of(recipe: Recipe, rows: list[int], update: int) -> list[int]:
+    """Number of the task of every part of an update, by proportional or uniform sampling."""
+    weights = np.array(rows if recipe.mixture.sampling == "proportional" else [1] * len(rows), dtype=float)
+    parts = recipe.mixture.tasks_per_step
+    u = (_words(recipe.seed, update, np.zeros(1, dtype=np.int64), parts, 1, 5 * 4096)[0, :, 0] + 0.5) / 2**32
+    return [int((weights.cumsum() / weights.sum() < one).sum()) for one in u]
+
+
 class Step:
     """One update's whole global batch: forward passes with a perturbation at the site, and one ascent step."""
 
@@ -99,6 +161,8 @@ class Step:
             return pad_sequence(of_examples, batch_first=True, padding_value=-1e9)
         if self.words is not None:
             return torch.cat([row[words[words >= 0]] for row, words in zip(output.logits, self.words, strict=True)])
+        if self.known_B.dim() == 2:  # masked tokens
+            return output.logits[self.known_B]
         if not self.finds_spans:
             logits: torch.Tensor = output.logits
             return logits
@@ -255,19 +319,27 @@ METHODS = {"plain": _plain, "pgd": _pgd, "fgm": _fgm, "freelb": _freelb, "smart"
 
 def _mean_norm(model: Any, examples: Examples, recipe: Recipe) -> float:
     """Mean L2 norm of content tokens at the site, over all rows (the tests have fewer than the product samples)."""
+    return float(_norms(model, examples, recipe).double().mean())
+
+
+def _norms(model: Any, examples: Examples, recipe: Recipe) -> torch.Tensor:
     batch = examples[0, np.arange(len(examples))]
     with torch.no_grad():
         x_BLH = Step(model, batch, recipe, 1.0, 0).clean(recipe.robust.site)
-    return float(x_BLH[batch.content_mask].norm(dim=-1).double().mean())
+    return x_BLH[batch.content_mask].norm(dim=-1)
 
 
 def _optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
-    trainable = [p for p in model.parameters() if p.requires_grad]
+    return _optimizer_of(list(model.parameters()), recipe)
+
+
+def _optimizer_of(parameters: list[torch.nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    trainable = [p for p in parameters if p.requires_grad]
     decay, rest = [p for p in trainable if p.ndim >= 2], [p for p in trainable if p.ndim < 2]
     groups = [{"params": decay, "weight_decay": recipe.optimizer.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     if recipe.optimizer.name == "sgd":
         return torch.optim.SGD(groups, lr=recipe.optimizer.lr)
-    return torch.optim.AdamW(groups, lr=recipe.optimizer.lr)
+    return torch.optim.AdamW(groups, lr=recipe.optimizer.lr, eps=recipe.optimizer.eps)
 
 
 def _course(update: int, updates: int, warmup_ratio: float) -> float:

@@ -30,7 +30,7 @@ def run_steps(
 ) -> None:
     """Do steps `state.step` + 1 .. `max_steps`; `after_step` is called after each with the open window."""
     method = METHODS[recipe.robust.method]
-    device = engine.device
+    device, parts = engine.device, recipe.mixture.tasks_per_step
     meter = Meter(device)
     if state.windows:
         meter.load_dict(state.windows[engine.ranks.rank])
@@ -40,28 +40,46 @@ def run_steps(
         # Dropout masks are a function of seed, step, rank and micro-batch: nothing to save, nothing to restore.
         # Seeded after the data came in: a loader draws a number when it starts, at another step after a resume.
         torch.manual_seed(hash((recipe.seed, state.step, engine.ranks.rank)) & (2**63 - 1))
-        weight = global_weight(engine, recipe, micro_batches)
+        weights = global_weights(engine, recipe, micro_batches)
         epsilon = radius(recipe.robust, state.step / max_steps, state.site_norm)
         losses = []
-        for number, batch in enumerate(micro_batches):
+        for number, (batch, weight) in enumerate(zip(micro_batches, weights, strict=True)):
             meter.add_batch(batch)
+            task_weight = recipe.mixture.loss_weights.get(batch.task, 1.0) / parts
             context = context_class(
                 engine, kernels, recipe.robust, batch.to(device), epsilon=epsilon, seed=recipe.seed,
-                step=state.step, global_weight=weight, ends_step=number == len(micro_batches) - 1)
+                step=state.step, global_weight=weight, task_weight=task_weight,
+                ends_step=number == len(micro_batches) - 1)
             metrics = {**method.step(context), **context.metrics()}
+            if batch.task:
+                share = 1.0 / (len(micro_batches) * engine.ranks.world_size)
+                metrics |= {f"loss/{batch.task}": metrics["loss"],
+                            "loss": (metrics["loss"][0] * (task_weight / max(1.0, weight)), share)}
             losses.append(metrics["loss"])
             meter.add(metrics)
         learning_rate = engine.learning_rate
         applied = engine.step()
         state.step += 1
         state.examples += recipe.batch.size
-        after_step(meter, StepResult(losses, [batch.example_ids for batch in micro_batches], learning_rate, applied))
+        tasks = ", ".join(sorted(batch.task for batch in micro_batches[:: len(micro_batches) // parts]))
+        after_step(meter, StepResult(
+            losses, [batch.example_ids for batch in micro_batches], learning_rate, applied, tasks))
 
 
-def global_weight(engine: Engine, recipe: Recipe, micro_batches: list[Batch]) -> float:
-    """Predictions in the global batch: its examples, or its masked tokens counted over all ranks."""
-    kind = engine.module.kind
-    if kind.one_prediction:
-        return float(recipe.batch.size)
-    masked = torch.tensor(sum(int(kind.loss_count(batch)) for batch in micro_batches), device=engine.device)
-    return float(all_reduce_sum(masked, engine.ranks))
+def global_weights(engine: Engine, recipe: Recipe, micro_batches: list[Batch]) -> list[float]:
+    """Per micro-batch, the predictions over all ranks in the part of the global batch that it belongs to.
+
+    Those are the examples of the part, or their masked tokens. Without a mixture the part is the whole.
+    """
+    parts = recipe.mixture.tasks_per_step
+    size = len(micro_batches) // parts
+    of_parts = [micro_batches[part * size : (part + 1) * size] for part in range(parts)]
+    kinds = [engine.module.of(part[0])[1] for part in of_parts]
+    weights = [float(recipe.batch.size // parts)] * parts
+    if not all(kind.one_prediction for kind in kinds):
+        counts = [sum(int(kind.loss_count(batch)) for batch in part)
+                  for kind, part in zip(kinds, of_parts, strict=True)]
+        counted = all_reduce_sum(torch.tensor(counts, device=engine.device), engine.ranks).tolist()
+        weights = [weight if kind.one_prediction else float(count)
+                   for kind, weight, count in zip(kinds, weights, counted, strict=True)]
+    return [weight for weight in weights for _ in range(size)]

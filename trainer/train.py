@@ -22,9 +22,11 @@ from trainer.checkpoint.layout import complete_checkpoints
 from trainer.checkpoint.snapshots import Snapshots
 from trainer.checkpoint.store import Store, refuse_other_data
 from trainer.config import Recipe, load_recipe
-from trainer.data.loader import Examples, TrainingData, cell_name, open_training_data, training_batches
+from trainer.data.loader import Examples, TrainingData, open_training_data
+from trainer.data.mixture import Mixture, batches_of, mixture_of
 from trainer.data.partners import partner_choice
 from trainer.data.sampler import steps_per_epoch
+from trainer.data.tasks import cell_name
 from trainer.distributed.collectives import barrier
 from trainer.distributed.preemption import EXIT_REQUEUE, EXIT_STOPPED, STOP_SIGNALS, Preempted, failures_in_a_line
 from trainer.distributed.ranks import Ranks, find_ranks, is_first_process
@@ -34,8 +36,9 @@ from trainer.engine.engine import Engine, accumulation_steps, check_precision, s
 from trainer.kernels import dispatch
 from trainer.kinds import KINDS, Masking
 from trainer.loop import run_steps
-from trainer.model.build import build_model
+from trainer.model.build import build_models
 from trainer.model.encoders import FAMILIES, RANDOM
+from trainer.model.heads import own_keys
 from trainer.model.languages import check_languages
 from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
@@ -85,10 +88,11 @@ def train(
 def _checked_data(settings: Recipe, ranks: Ranks) -> TrainingData:
     """Open the cells; raises InputError for whatever would fail later, before anything is written."""
     engine_config = read_engine_config(settings.engine.config)
-    data = open_training_data(settings.data)
+    data = open_training_data(settings.data, settings.mixture)
     for checkpoint in reversed(complete_checkpoints(run_dir.run_dir_of(settings))):  # any of them may be taken
         refuse_other_data(checkpoint, data.rows_sha256)
-    accumulation_steps(settings.batch, ranks.world_size)
+    mixture_of(settings.mixture, settings.batch, data.tasks, settings.seed)
+    accumulation_steps(settings.batch, ranks.world_size, settings.mixture.tasks_per_step)
     check_dynamics(settings, data, count_steps(settings, data))
     check_precision(settings.engine.precision, engine_config)
     return data
@@ -97,13 +101,13 @@ def _checked_data(settings: Recipe, ranks: Ranks) -> TrainingData:
 def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     """Train from the beginning or the last checkpoint until the run is done or stopped; returns the exit code."""
     data = _checked_data(settings, ranks)
+    mixture = mixture_of(settings.mixture, settings.batch, data.tasks, settings.seed)
     max_steps = count_steps(settings, data)
     backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
     partners = settings.robust.partner_source
-    choose = partner_choice(partners, data.train, settings.seed) if partners is not None else None
-    model, origin = build_model(settings, data.manifest, data.max_length)
-    check_languages(model.config, (cell.manifest.language for cell in (*data.train, *data.dev.values())))
-    site_model = SiteModel(model, KINDS[data.manifest.kind], site_of(settings.robust))
+    choices = {task: partner_choice(partners, cells, settings.seed)
+               for task, cells in data.tasks.items() if partners is not None}
+    site_model, origin = _build(settings, data)
 
     start_distributed(ranks, settings.engine.timeout_seconds)
     engine = build_engine(site_model, settings, ranks, max_steps)
@@ -115,54 +119,56 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     state = store.restore() or TrainState()
     if ranks.is_main:
         log.open(folder)  # not before: a refused resume leaves the folder as it is
-    examples = training_examples(settings, data)
-    masking = Masking(settings.data.mask_ratio, 0)  # the same masks in every run: perplexities compare over seeds
-    dev = {name: Examples([cell], data.max_length, masking=masking) for name, cell in data.dev.items()}
+    examples, dev = training_examples(settings, data), dev_examples(settings, data)
     if isinstance(settings.robust, BallSettings) and settings.robust.relative and state.site_norm is None:
+        shares = [1.0] if mixture is None else mixture.shares.tolist()
         state.site_norm = measure_site_norm(
-            engine.module, examples, settings.robust, settings.evaluation.batch_size, settings.seed, engine.device)
+            engine.module, dict(zip(examples.values(), shares, strict=True)), settings.robust,
+            settings.evaluation.batch_size, settings.seed, engine.device)
     if ranks.is_main:
-        _write_record(folder, settings, data, max_steps, backend_name, origin, engine)
+        _write_record(folder, settings, data, mixture, max_steps, backend_name, origin, engine)
         announce(folder, settings, data, max_steps, state, origin, engine)
 
-    batches = training_batches(examples, settings.data, settings.batch.size, settings.seed, state.step, max_steps,
-                               ranks.rank, ranks.world_size, engine.accumulation, choose)
+    batches = batches_of(examples, mixture, settings.data, settings.batch.size, settings.seed, state.step, max_steps,
+                         ranks.rank, ranks.world_size, engine.accumulation, choices)
     save_best, save_snapshot = _model_savers(engine, settings, data, max_steps, state.step)
     advice = collapse_advice(settings.optimizer, settings.schedule, settings.robust,
-                             random_weights=settings.model.random is not None, hidden_size=model.config.hidden_size)
+                             random_weights=settings.model.random is not None,
+                             hidden_size=site_model.model.config.hidden_size)
     dynamics = Dynamics(engine, settings, data, folder, state.step)
     with MetricsLog(folder, active=ranks.is_main, resume_from=state.step) as metrics:
         watcher = Watcher(
             engine, state, max_steps, settings.robust, settings.evaluation, settings.logging.every_steps,
-            evaluation_interval(settings, max_steps), dev, data.select_on, data.manifest.metrics, metrics,
-            Saver(store, settings.checkpoint, max_steps, ranks),
+            evaluation_interval(settings, max_steps), dev, data.select_on,
+            {name: data.manifests[task].metrics for name, task in data.dev_task.items()}, data.manifest.metric,
+            metrics, Saver(store, settings.checkpoint, max_steps, ranks),
             nonfinite_check(settings.engine, settings.logging, settings.robust),
             CollapseCheck(max_steps, settings.schedule.warmup_ratio, settings.evaluation.on_collapse, advice),
             save_best, dynamics, save_snapshot)
         try:
             run_steps(engine, settings, batches, state, max_steps, backend, watcher)
         except (Collapsed, NonFinite) as error:  # on every rank at once: all see the same numbers
-            return _give_up(error, folder, settings, state, engine, data, save_best)
+            return _give_up(error, folder, settings, state, engine, data, mixture, save_best)
         except Preempted as error:
             _log.info("%s", error)
             engine.close()
             return EXIT_REQUEUE
     if ranks.is_main:
         dynamics.finish(state.step)
-        mark_done(folder, state, outcome(settings, state, data, max_steps), advice)
+        mark_done(folder, state, outcome(settings, state, data, mixture, max_steps), advice)
     barrier(ranks)
     engine.close()
     return 0
 
 
 def _give_up(error: Collapsed | NonFinite, folder: Path, recipe: Recipe, state: TrainState, engine: Engine,
-             data: TrainingData, save_best: Callable[[], None]) -> int:
+             data: TrainingData, mixture: Mixture | None, save_best: Callable[[], None]) -> int:
     """End a failed run; it keeps a model and a record, to be evaluated as a failed seed. Returns the exit code."""
     if not state.selected:  # nothing could be chosen yet; what there is, is the last step
         state.selected = {"cell": data.select_on, "metric": data.manifest.metric, "value": None, "step": state.step}
         save_best()
     if engine.ranks.is_main:
-        mark_failed(folder, error, outcome(recipe, state, data, count_steps(recipe, data)))
+        mark_failed(folder, error, outcome(recipe, state, data, mixture, count_steps(recipe, data)))
     _log.error("%s", error)
     engine.close()
     return EXIT_STOPPED
@@ -176,10 +182,29 @@ def count_steps(recipe: Recipe, data: TrainingData) -> int:
     return math.ceil(per_epoch * (recipe.schedule.epochs or 0))
 
 
-def training_examples(recipe: Recipe, data: TrainingData) -> Examples:
-    """All training cells as one data set; kinds that mask do so anew in every epoch."""
+def training_examples(recipe: Recipe, data: TrainingData) -> dict[str, Examples]:
+    """The training cells of each task as one data set; kinds that mask do so anew in every epoch."""
     masking = Masking(recipe.data.mask_ratio, recipe.seed)
-    return Examples(data.train, data.max_length, recipe.data.pad_to, masking)
+    number = {cell.path: at for at, cell in enumerate(data.train)}
+    return {task: Examples(cells, data.max_length, recipe.data.pad_to, masking, data.name_in_batches(task),
+                           [number[cell.path] for cell in cells]) for task, cells in data.tasks.items()}
+
+
+def dev_examples(recipe: Recipe, data: TrainingData) -> dict[str, Examples]:
+    """The dev cells by name; the same masks in every run, so that perplexities compare over seeds."""
+    masking = Masking(recipe.data.mask_ratio, 0)
+    return {name: Examples([cell], data.max_length, masking=masking, task=data.name_in_batches(data.dev_task[name]))
+            for name, cell in data.dev.items()}
+
+
+def _build(recipe: Recipe, data: TrainingData) -> tuple[SiteModel, dict[str, Any]]:
+    """(the run's model with a head for each task, origin of its weights)."""
+    models, origin = build_models(recipe, data.manifests, data.max_length)
+    of_tasks = {data.name_in_batches(task): (model, KINDS[data.manifests[task].kind]) for task, model in models.items()}
+    task, (first, kind) = next(iter(of_tasks.items()))
+    check_languages(first.config, (cell.manifest.language for cell in (*data.train, *data.dev.values())))
+    others = {name: of_task for name, of_task in of_tasks.items() if name != task}
+    return SiteModel(first, kind, site_of(recipe.robust), task, others), origin
 
 
 def _model_savers(engine: Engine, recipe: Recipe, data: TrainingData, max_steps: int,
@@ -187,47 +212,56 @@ def _model_savers(engine: Engine, recipe: Recipe, data: TrainingData, max_steps:
     """(save the best model, take a snapshot after an evaluation) of a run with `done` steps behind it."""
     folder = run_dir.run_dir_of(recipe)
     tokenizer = tokenizer_dir(recipe.data.shards, data.manifest.tokenizer.fingerprint)
-    write = partial(_save_model, engine, None)
+    write = partial(_save_model, engine, data.task, None)
     snapshots = Snapshots(folder, recipe, max_steps, done, write, engine.ranks.is_main)
-    return partial(_save_model, engine, tokenizer, folder / run_dir.BEST), snapshots.save
+    return partial(_save_model, engine, data.task, tokenizer, folder / run_dir.BEST), snapshots.save
 
 
-def _save_model(engine: Engine, tokenizer: Path | None, folder: Path) -> None:
-    """Write the model as it is now to `folder`; every rank must call it."""
-    model = engine.module.model
+def _save_model(engine: Engine, task: str, tokenizer: Path | None, folder: Path) -> None:
+    """Write the model of `task` as it is now, and the heads of the others, to `folder`; every rank must call it."""
+    models = {name: model for name, (model, _) in engine.module.tasks.items()}
+    model = models.pop(task) if task in models else models.pop("")
     weights = engine.full_state(model)
+    heads = {name: (other, engine.full_state(other, own_keys(other))) for name, other in models.items()}
     if engine.ranks.is_main:
-        write_transformers_folder(model, weights, tokenizer, folder)
+        write_transformers_folder(model, weights, tokenizer, folder, heads)
 
 
 def determined_by(
     recipe: Recipe, data: TrainingData, max_steps: int, kernels: str, config: Any, origin: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Settings that determine a run on `data` (see `trainer.runs.identity`)."""
-    chosen, kind = data.select_on, KINDS[data.manifest.kind]
+    chosen, kinds = data.select_on, {task: KINDS[manifest.kind] for task, manifest in data.manifests.items()}
     family = "" if config.model_type == RANDOM.model_type else config.model_type
-    dropout, configuration = FAMILIES[config.model_type].describe(config, kind.head)
+    described = {task: FAMILIES[config.model_type].describe(config, kind.head) for task, kind in kinds.items()}
+    dropout, configuration = next(iter(described.values()))
+    head_rows = {task: of_head["head_rows"] for task, of_head in
+                 [("", origin), *origin.get("heads", {}).items()] if "head_rows" in of_head}
     return determining_settings(
         recipe, train={cell_name(cell.path): cell.manifest.rows_sha256 for cell in data.train},
         selection=(chosen, data.dev[chosen].manifest.rows_sha256) if chosen else None, max_length=data.max_length,
-        masks_tokens=kind.mask is not None, dropout=dropout, configuration=configuration, max_steps=max_steps,
+        masks_tokens=any(kind.mask is not None for kind in kinds.values()), dropout=dropout,
+        configuration=configuration if len(kinds) == 1 else {task: found for task, (_, found) in described.items()},
+        mixture=len(kinds) > 1, max_steps=max_steps,
         kernels=kernels, weights=Path(config.name_or_path) if recipe.model.name is not None else None,
-        family=family, head_rows=origin.get("head_rows"))
+        family=family, head_rows=head_rows)
 
 
-def _write_record(folder: Path, recipe: Recipe, data: TrainingData, max_steps: int, kernels: str,
-                  origin: dict[str, Any], engine: Engine) -> None:
+def _write_record(folder: Path, recipe: Recipe, data: TrainingData, mixture: Mixture | None, max_steps: int,
+                  kernels: str, origin: dict[str, Any], engine: Engine) -> None:
     """Write run.json as it stands at the start of training."""
     determined = determined_by(recipe, data, max_steps, kernels, engine.module.model.config, origin)
     manifest = data.manifest
+    of_mixture = {} if mixture is None else {"best_task": data.task, "tasks": mixture.describe(data, recipe.mixture)}
     update_record(folder, **{
         "status": "running",
         "name": recipe.name, "label": recipe.label, "seed": recipe.seed, "method": recipe.robust.method,
         "task": manifest.task, "kind": manifest.kind, "labels": manifest.labels, "metric": manifest.metric,
-        "train_cells": [str(cell.path) for cell in data.train],
+        **of_mixture, "train_cells": [str(cell.path) for cell in data.train],
         "rows_sha256": data.rows_sha256,
         "train_languages": sorted({cell.manifest.language for cell in data.train}),
-        "dev_cells": {name: {"rows_sha256": cell.manifest.rows_sha256, "chance": majority_share(cell)}
+        "dev_cells": {name: {"rows_sha256": cell.manifest.rows_sha256, "chance": majority_share(cell),
+                             **({"task": data.dev_task[name]} if mixture is not None else {})}
                       for name, cell in data.dev.items()},
         "max_length": data.max_length, "mask_ratio": recipe.data.mask_ratio,
         "tokenizer": manifest.tokenizer.model_dump(), "shards_root": recipe.data.shards, "max_steps": max_steps,

@@ -23,7 +23,7 @@ from trainer.config.load import dump, load_recipe
 from trainer.results.averages import LAST, RUNS, label_with
 from trainer.results.scores import recipe_digest
 from trainer.runs.average import AVERAGE_FILE, Averaged, AverageRecord, average_of, read_average
-from trainer.runs.folder import AVERAGE, BEST, CONFIG, DONE, FAILED
+from trainer.runs.folder import AVERAGE, BEST, CONFIG, DONE, FAILED, HEADS
 from trainer.runs.record import FinishedRecord, doubtful_end, read_finished, update_record
 
 DEFAULT_LAST = 3
@@ -184,9 +184,11 @@ def _is_there(model: Path, target: Path, found: AverageRecord, overwrite: bool) 
 
 def _write_model(folder: Path, like: Path, parts: Sequence[Part], found: AverageRecord) -> None:
     """Write a transformers folder with the mean of `parts`, and all files of `like` that are no weights."""
-    for file in sorted(like.iterdir()):
-        if file.is_file() and not file.is_symlink() and file.name not in (*weight_files(like), AVERAGE_FILE):
-            shutil.copyfile(file, folder / file.name)
+    for file in sorted([*like.iterdir(), *like.glob(f"{HEADS}/*/*")]):
+        name = file.relative_to(like)
+        if file.is_file() and not file.is_symlink() and name.as_posix() not in (*weight_files(like), AVERAGE_FILE):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / name)
     write_mean([part.folder for part in parts], folder)
     for name in weight_files(folder):  # safetensors lets nobody but the owner read them
         shutil.copymode(folder / "config.json", folder / name)

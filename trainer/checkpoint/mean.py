@@ -13,11 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from data_prep.base.errors import InputError
+from trainer.runs.folder import HEADS
 
 
 def weight_files(folder: Path) -> list[str]:
-    """Names of the files of weights in a model's folder, sorted."""
-    return sorted(path.name for path in folder.glob("*.safetensors"))
+    """Paths of the files of weights within a model's folder, sorted; those of a mixture's other heads included."""
+    files = [*folder.glob("*.safetensors"), *folder.glob(f"{HEADS}/*/*.safetensors")]
+    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def write_mean(folders: Sequence[Path], out: Path) -> None:
@@ -31,6 +33,7 @@ def write_mean(folders: Sequence[Path], out: Path) -> None:
             raise InputError(f"{folder} holds {', '.join(weight_files(folder)) or 'no weights'}, expected "
                              f"{', '.join(names) or 'a model in safetensors'}; copy the folder again")
     for name in names:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
         save_file(mean([folder / name for folder in folders]), out / name, metadata={"format": "pt"})
 
 

@@ -85,11 +85,14 @@ class DataSection(Section):
     shards: PathText = "shards"
     """Root folder written by `python -m data_prep build`."""
     train: list[str] = Field(min_length=1)
-    """Cells to train on, e.g. `[xnli/train/en]`; several are mixed in proportion to their rows. `*` matches."""
+    """Cells to train on, e.g. `[xnli/train/en]`; `*` matches. Cells of one task are mixed in proportion to their rows;
+    cells that differ in kind, labels or columns are several tasks (see `mixture`)."""
     dev: list[str] = Field(default_factory=list)
-    """Cells evaluated during training (see `evaluation`), e.g. `[xnli/dev/*]`."""
+    """Cells evaluated during training (see `evaluation`), e.g. `[xnli/dev/*]`. In a mixture, a cell is predicted by the
+    head of the task of its name, else of the first task whose kind and labels are the cell's."""
     select_on: str | None = None
-    """Dev cell whose metric picks the best checkpoint; None takes the English dev cell, or the only one."""
+    """Dev cell whose metric picks the best checkpoint; None takes the English dev cell, or the only one. In a mixture,
+    its task is the one whose head `best/` holds."""
     max_length: int | None = Field(default=None, ge=8)
     """Cut model inputs to this many tokens; None keeps the length the shards were built with."""
     bucket_by_length: bool = True
@@ -104,14 +107,59 @@ class DataSection(Section):
     """Masked language modelling: share of content tokens to predict (80 % masked, 10 % random, 10 % kept)."""
 
 
+Tasks = dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-]+$", max_length=100)], Positive]
+"""A positive number by task."""
+
+
+class MixtureSection(Section):
+    """Several tasks in one run, each with a head of its own on one encoder: shares of the steps, weights of the losses.
+
+    Without any setting here, cells that agree in kind, labels and columns are one task and share a head, whatever their
+    names, as mnli and xnli; cells that do not agree are several. With a setting, tasks are told apart by the first part
+    of a cell's path, so that unrelated tasks with the same labels have a head each; `mnli+synonyms` belongs to `mnli`
+    where kind, labels and columns agree, and `same_task` joins others. n is the number of training rows of a task. No
+    setting but `same_task` may be given where there is one task.
+    """
+
+    sampling: Literal["proportional", "uniform", "temperature", "capped", "weights"] | None = None
+    """Probability p of a task: proportional (None is the same), p ~ n; uniform; temperature, p ~ n^(1/T); capped,
+    p ~ min(n, cap) (the examples-proportional mixing of T5, Raffel et al. 2020, arXiv 1910.10683); weights, p ~ weight.
+    """
+    temperature: Positive | None = None
+    """T of sampling temperature (T5; mBERT's exponent 0.7 is T = 1 / 0.7): 1 is proportional, infinity uniform."""
+    cap: int | None = Field(default=None, ge=1)
+    """Rows of a task that count at most, in sampling capped, and in temperature if given (as in T5)."""
+    weights: Tasks = Field(default_factory=dict)
+    """Of sampling weights, one for each task, e.g. `{mnli: 3, udpos: 1}`."""
+    loss_weights: Tasks = Field(default_factory=dict)
+    """Factors on the losses of tasks, e.g. `{text: 0.5}`; 1 for those that are not named."""
+    tasks_per_step: int = Field(default=1, ge=1, le=1000)
+    """Parts of equal size that the global batch is cut into; the task of each is drawn on its own, and a micro-batch
+    lies within one. The loss of a step is the mean over its parts of the mean loss of the part."""
+    same_task: dict[str, str] = Field(default_factory=dict)
+    """Tasks whose cells count as another's, with one head, e.g. `{xnli: mnli}`: kind, labels and columns must agree."""
+
+    @model_validator(mode="after")
+    def _no_idle_setting(self) -> MixtureSection:
+        users = {"temperature": ("temperature",), "cap": ("capped", "temperature"), "weights": ("weights",)}
+        for name, samplings in users.items():
+            given = bool(getattr(self, name))
+            if given and self.sampling not in samplings:
+                raise ValueError(f"mixture.{name} has no effect with mixture.sampling {self.sampling or 'proportional'}; "
+                                 f"remove it, or set sampling to {' or '.join(samplings)}")
+            if not given and self.sampling == samplings[0]:
+                raise ValueError(f"mixture.sampling {self.sampling} needs mixture.{name}")
+        return self
+
+
 class BatchSection(Section):
     """Batch size per step and per forward pass."""
 
     size: int = Field(default=32, ge=1, lt=2**31)
     """Examples per step over all ranks and micro-batches (the global batch)."""
     micro_batch_size: int | None = Field(default=None, ge=1)
-    """Examples per rank and forward pass; None takes the whole share of a rank (no accumulation). Changes a step by
-    rounding only if `model.dropout` is 0."""
+    """Examples per rank and forward pass; None takes the whole share of a rank (no accumulation), in a mixture that of
+    each of its `tasks_per_step` parts. Changes a step by rounding only if `model.dropout` is 0."""
 
 
 class OptimizerSection(Section):
@@ -230,6 +278,7 @@ class Recipe(Section):
     """Folder of a finished run (intermediate training) to take the encoder from; its head is dropped."""
     model: ModelSection = ModelSection()
     data: DataSection
+    mixture: MixtureSection = MixtureSection()
     batch: BatchSection = BatchSection()
     optimizer: OptimizerSection = OptimizerSection()
     schedule: ScheduleSection

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +22,11 @@ from data_prep.languages import same_language
 from data_prep.shards.columns import holds_gold
 from data_prep.shards.manifest import WINDOW, Manifest
 from data_prep.shards.read import Cell, find_cells
-from trainer.config.schema import DataSection
+from trainer.config.schema import DataSection, MixtureSection
 from trainer.data import sampler
 from trainer.data.collate import collate
 from trainer.data.scratch import open_near
+from trainer.data.tasks import Tasks, cell_name, group, task_of
 from trainer.kinds import KINDS, Kind, Masking, named_kind
 from trainer.kinds.batch import CELL_SHIFT, PART_SHIFT, Batch
 from trainer.kinds.languages import language_number, languages_of_texts
@@ -36,22 +38,26 @@ BUILD_OR_NAME = "build it with `python -m data_prep build`, or name another fold
 
 
 class Examples(Dataset[Batch]):
-    """Rows of one or several cells under one index; item (epoch, indices[, partners]) is a batch.
+    """Rows of one or several cells of a task under one index; item (epoch, indices[, partners]) is a batch.
 
-    masking: needed if the cells' kind masks its inputs at random, unused otherwise.
+    masking: needed if the cells' kind masks its inputs at random, unused otherwise. task: name in the batches, of one
+    of several tasks of a run. numbers: of the cells, in the example ids; None counts from 0.
     """
 
     def __init__(self, cells: Sequence[Cell], max_length: int, pad_to: int | None = None,
-                 masking: Masking | None = None) -> None:
+                 masking: Masking | None = None, task: str = "", numbers: Sequence[int] | None = None) -> None:
         self.cells = cells
+        self.task = task
+        self.numbers = list(range(len(cells))) if numbers is None else list(numbers)
         self.tokens: Tokens = tokens_of(cells[0].manifest.tokenizer)
         self.max_length = max_length
         self.pad_to = pad_to
         self.kind: Kind = named_kind(cells[0].manifest.kind)
         self.masking = masking
         pairs = [languages_of_texts(cell.manifest.language) for cell in cells]
-        # of first and second texts, by cell
-        self.languages = np.array([[language_number(code) for code in pair] for pair in pairs], dtype=np.int64)
+        # of first and second texts, by number of the cell
+        self.languages = np.zeros((max(self.numbers) + 1, 2), dtype=np.int64)
+        self.languages[self.numbers] = [[language_number(code) for code in pair] for pair in pairs]
         if self.kind.mask is not None and masking is None:
             raise ValueError(f"examples of kind {cells[0].manifest.kind} are masked at random, found no masking")
         self.starts = np.cumsum([0] + [len(cell) for cell in cells])
@@ -80,7 +86,7 @@ class Examples(Dataset[Batch]):
             keys = keys[owners] + ((np.arange(len(owners)) - np.searchsorted(owners, owners)) << PART_SHIFT)
         languages = self.languages[keys >> CELL_SHIFT]
         batch = collate(texts, keys, self.tokens, self.max_length, pad_to, languages)
-        batch = replace(batch, targets=self.kind.targets(table, batch))
+        batch = replace(batch, task=self.task, targets=self.kind.targets(table, batch))
         if self.kind.mask is not None and self.masking is not None:
             batch = self.kind.mask(batch, self.tokens, self.masking, epoch)
         self._check_ids(batch)
@@ -94,7 +100,7 @@ class Examples(Dataset[Batch]):
         for owner in np.unique(owners):
             places = np.flatnonzero(owners == owner)
             tables.append(self.cells[owner].take(indices[places] - self.starts[owner]))
-            keys[places] = (int(owner) << CELL_SHIFT) + tables[-1]["id"].to_numpy()
+            keys[places] = (self.numbers[owner] << CELL_SHIFT) + tables[-1]["id"].to_numpy()
             if self.kind.has_windows:
                 keys[places] += tables[-1][WINDOW].to_numpy() << PART_SHIFT
             order.append(places)
@@ -116,10 +122,14 @@ class TrainingData:
     """Training and dev cells of a run, checked against each other."""
 
     train: list[Cell]
+    tasks: Tasks
+    """The training cells by task: several make a mixture."""
     dev: dict[str, Cell]
     """Dev cells by name, `task/split/language`."""
     select_on: str | None
     """Name of the dev cell that selects the best checkpoint; None without dev cells."""
+    dev_task: dict[str, str]
+    """The task of each dev cell, by its name."""
     max_length: int
 
     @property
@@ -129,13 +139,31 @@ class TrainingData:
         return {cell_name(cell.path): cell.manifest.rows_sha256 for cell in cells}
 
     @property
+    def task(self) -> str:
+        """The task of the selection cell, whose head `best/` holds; without one, the first."""
+        return self.dev_task[self.select_on] if self.select_on else next(iter(self.tasks))
+
+    @property
     def manifest(self) -> Manifest:
-        """Manifest of the first training cell: task, kind, labels, metrics and tokenizer of the run."""
-        return self.train[0].manifest
+        """Manifest of the first training cell of `task`: kind, labels, metrics and tokenizer."""
+        return self.tasks[self.task][0].manifest
+
+    def name_in_batches(self, task: str) -> str:
+        """Name of a task in its batches: none where there is only one."""
+        return task if len(self.tasks) > 1 else ""
+
+    @property
+    def manifests(self) -> dict[str, Manifest]:
+        """Manifest of the first training cell of each task."""
+        return {task: cells[0].manifest for task, cells in self.tasks.items()}
 
 
-def open_training_data(section: DataSection) -> TrainingData:
-    """Open all cells of `section`. Raises InputError if one is missing or does not fit the others."""
+def open_training_data(section: DataSection, mixture: MixtureSection | None = None) -> TrainingData:
+    """Open all cells of `section`; None for a recipe without settings in `mixture`.
+
+    Raises InputError if a cell is missing or does not fit the others of its task.
+    """
+    mixture = mixture or MixtureSection()
     train = [open_near(path, section.verify) for path in _expand(section.shards, section.train, "data.train")]
     dev_paths = _expand(section.shards, section.dev, "data.dev")
     for name in (*map(cell_name, dev_paths), section.select_on or ""):
@@ -144,20 +172,22 @@ def open_training_data(section: DataSection) -> TrainingData:
             raise InputError(f"{key}: {name} is a test cell, and a checkpoint must not be chosen on what it is scored "
                              "on; name a cell of another split, such as dev")
     dev = {cell_name(path): open_near(path, section.verify) for path in dev_paths}
-    first = train[0].manifest
-    check_known(train[0])
-    for cell in [*train[1:], *dev.values()]:
-        _check_alike(first, cell)
+    tasks = group(train, mixture.same_task, by_name=mixture != MixtureSection())
+    for cells in tasks.values():
+        check_known(cells[0])
+    dev_task = {name: task_of(cell, tasks, mixture.same_task) for name, cell in dev.items()}
     for cell in [*train, *dev.values()]:
         if holds_gold(cell.manifest.columns) and not cell.manifest.has_labels:
             raise InputError(f"{cell.path}: no labels in this cell; it can be predicted on, not trained or selected on")
+    first = train[0].manifest
     for cell in [*train, *dev.values()]:
         check_windows(cell, section.max_length or first.max_length, "data.max_length")
     longest = min(cell.manifest.max_length for cell in train)
     if section.max_length and section.max_length > longest:
         raise InputError(f"data.max_length {section.max_length}, but {train[0].path} was built with max_length "
                          f"{longest}; build it again with --max_length {section.max_length}")
-    return TrainingData(train, dev, _selection(section, dev, first.task), section.max_length or longest)
+    return TrainingData(train, tasks, dev, _selection(section, dev, first.task), dev_task,
+                        section.max_length or longest)
 
 
 def training_batches(
@@ -168,10 +198,17 @@ def training_batches(
     order = sampler.micro_batches(
         examples.lengths, batch_size, seed, section.bucket_by_length, first_step, steps,
         rank, world_size, accumulation, choose)
+    yield from load(examples, order, section, steps - first_step, accumulation)
+
+
+def load(
+    examples: Dataset[Batch], order: Iterator[Any], section: DataSection, steps: int, accumulation: int
+) -> Iterator[list[Batch]]:
+    """The batches of the items in `order`, `accumulation` for each of `steps`."""
     loader = DataLoader(examples, sampler=order, batch_size=None, num_workers=section.workers,
                         pin_memory=torch.cuda.is_available(), persistent_workers=False)
     batches = iter(loader)
-    for _ in range(first_step, steps):
+    for _ in range(steps):
         yield [next(batches) for _ in range(accumulation)]
 
 
@@ -192,11 +229,6 @@ def evaluation_batches(
             yield batches[number], examples[0, batches[number]]
         else:
             yield np.empty(0, dtype=np.int64), examples[0, batches[-1]]
-
-
-def cell_name(path: Path) -> str:
-    """`task/split/language` of a cell's folder."""
-    return "/".join(path.parts[-3:])
 
 
 def _expand(root: str, patterns: Sequence[str], key: str) -> list[Path]:
@@ -240,17 +272,6 @@ def check_windows(cell: Cell, max_length: int, key: str) -> None:
     if KINDS[cell.manifest.kind].has_windows and cell.manifest.max_length > max_length:
         raise InputError(f"{cell.path}: built in windows of {cell.manifest.max_length} tokens, {key} is {max_length}; "
                          f"build it again with --max_length {max_length}")
-
-
-def _check_alike(first: Manifest, cell: Cell) -> None:
-    """Raise InputError for a cell whose kind, labels, columns or tokenizer differ from the first training cell's."""
-    for what in ("kind", "labels", "columns"):
-        expected, found = getattr(first, what), getattr(cell.manifest, what)
-        if found != expected:
-            raise InputError(f"{cell.path}: {what} {found}, but the first training cell has {expected}")
-    if cell.manifest.tokenizer.fingerprint != first.tokenizer.fingerprint:
-        raise InputError(f"{cell.path} was built with another tokenizer ({cell.manifest.tokenizer.name}) than the "
-                         f"first training cell ({first.tokenizer.name}); build both with the same one")
 
 
 def _selection(section: DataSection, dev: dict[str, Cell], task: str) -> str | None:

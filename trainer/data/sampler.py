@@ -61,10 +61,16 @@ def micro_batches(
         if step // per_epoch != epoch:
             epoch = step // per_epoch
             batches = epoch_batches(lengths, batch_size, seed, epoch, bucket_by_length)
-        batch = batches[step % per_epoch]
-        parts = np.split(batch, world_size * accumulation)
-        # Chosen for the global batch and cut like it: an example's partner may be on another rank.
-        partners = None if choose is None else np.split(choose(batch, step), world_size * accumulation)
-        for micro_step in range(accumulation):
-            part = micro_step * world_size + rank
-            yield (epoch, parts[part]) if partners is None else (epoch, parts[part], partners[part])
+        yield from cut(epoch, batches[step % per_epoch], step, rank, world_size, accumulation, choose)
+
+
+def cut(
+    epoch: int, batch: np.ndarray, number: int, rank: int, world_size: int, accumulation: int, choose: Choice | None
+) -> Iterator[Item]:
+    """(epoch, indices[, partners]) of a rank's `accumulation` micro-batches of `batch`, the `number`-th of the run."""
+    parts = np.split(batch, world_size * accumulation)
+    # Chosen for the whole batch and cut like it: an example's partner may be on another rank.
+    partners = None if choose is None else np.split(choose(batch, number), world_size * accumulation)
+    for micro_step in range(accumulation):
+        part = micro_step * world_size + rank
+        yield (epoch, parts[part]) if partners is None else (epoch, parts[part], partners[part])

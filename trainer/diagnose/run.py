@@ -32,7 +32,7 @@ from trainer.diagnose.measure import Ball, Noise, english_norms, measure
 from trainer.diagnose.show import print_rows, write_figures
 from trainer.diagnose.summary import measured_fields
 from trainer.distributed.ranks import find_ranks
-from trainer.evaluate.inputs import check_precision, comma_list, load_best, open_cells
+from trainer.evaluate.inputs import check_precision, comma_list, head_of, load_best, open_cells
 from trainer.evaluate.join import Join, describe_joins, join_rows
 from trainer.evaluate.shards_root import find_shards_root
 from trainer.kinds import named_kind
@@ -60,8 +60,6 @@ def diagnose(
     """
     folder = Path(run)
     record = read_finished(folder)
-    if not named_kind(record.kind).one_class:
-        raise InputError(f"{folder}: diagnose needs a kind with one class per example, found {record.kind!r}")
     check_precision(precision)
     for name, value in (("batch_size", batch_size), ("noise_draws", noise_draws)):
         if value < 1:
@@ -78,10 +76,11 @@ def diagnose(
     root = find_shards_root(folder, record, shards)
     jobs = [job for task in comma_list(tasks) for split in comma_list(splits)
             for job in _jobs(root, task, split, comma_list(languages or ""), record)]
+    head = _head(folder, jobs, record)
     for line in _joined(jobs):
         print(line)
     measured = [cell.manifest.language for job in jobs for cell in (job.cell, job.english)]
-    model, device = load_best(folder, record, precision, measured)
+    model, device = load_best(folder, record, precision, measured, head=head)
     model.site = Site.parse(site_of(settings), model.model.config.num_hidden_layers)
     model.eval()
     rows: list[DiagnosticRow] = []
@@ -122,6 +121,17 @@ class Job:
     @property
     def english_rows(self) -> npt.NDArray[np.int64]:
         return self.join.second
+
+
+def _head(folder: Path, jobs: list[Job], record: FinishedRecord) -> str:
+    """The head that predicts all jobs. Raises InputError where there are several, or a kind without classes."""
+    for kind in (job.cell.manifest.kind for job in jobs):
+        if not named_kind(kind).one_class:
+            raise InputError(f"{folder}: diagnose needs a kind with one class per example, found {kind!r}")
+    heads = list(dict.fromkeys(head_of(job.cell, record) or "" for job in jobs))
+    if len(heads) > 1:
+        raise InputError(f"--tasks: predicted by the heads of {', '.join(heads)}; diagnose the tasks of one at a time")
+    return heads[0]
 
 
 def _jobs(root: Path, task: str, split: str, languages: list[str], record: FinishedRecord) -> Iterator[Job]:

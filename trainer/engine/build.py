@@ -14,4 +14,4 @@ def build_engine(model: nn.Module, recipe: Recipe, ranks: Ranks, max_steps: int)
     return Engine(
         model, ranks, max_steps, engine=recipe.engine, batch=recipe.batch, optimizer=recipe.optimizer,
         schedule=recipe.schedule, background_writes=recipe.checkpoint.background,
-        ema_decay=recipe.robust.ema_decay)
+        ema_decay=recipe.robust.ema_decay, parts=recipe.mixture.tasks_per_step)

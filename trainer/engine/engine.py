@@ -18,7 +18,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -77,16 +77,22 @@ def check_precision(precision: str, config: Mapping[str, Any]) -> None:
         raise InputError("engine.precision: this device has no fp16; set it to bf16 or fp32")
 
 
-def accumulation_steps(batch: BatchSection, world_size: int) -> int:
-    """Micro-batches per rank that make up a global batch. Raises InputError where they do not divide it."""
-    if batch.size % world_size:
-        raise InputError(f"batch.size {batch.size} does not divide among {world_size} ranks; choose a multiple of that")
-    share = batch.size // world_size
+def accumulation_steps(batch: BatchSection, world_size: int, parts: int = 1) -> int:
+    """Micro-batches per rank that make up a global batch of `parts` (`mixture.tasks_per_step`), a multiple of these.
+
+    Raises InputError where they do not divide it.
+    """
+    if batch.size % (world_size * parts):
+        among = f"{world_size} ranks" + (f" and {parts} parts (mixture.tasks_per_step)" if parts > 1 else "")
+        raise InputError(f"batch.size {batch.size} does not divide among {among}; choose a multiple of "
+                         f"{'that' if parts == 1 else world_size * parts}")
+    share = batch.size // world_size // parts
     micro = share if batch.micro_batch_size is None else batch.micro_batch_size
     if share % micro:
+        of = f" over {world_size} ranks" + (f" and {parts} parts, mixture.tasks_per_step" if parts > 1 else "")
         raise InputError(f"batch.micro_batch_size {micro} does not divide a rank's share of {share} examples "
-                         f"(batch.size {batch.size} over {world_size} ranks)")
-    return share // micro
+                         f"(batch.size {batch.size}{of})")
+    return parts * (share // micro)
 
 
 class Engine:
@@ -94,9 +100,9 @@ class Engine:
 
     def __init__(self, model: nn.Module, ranks: Ranks, max_steps: int, *, engine: EngineSection, batch: BatchSection,
                  optimizer: OptimizerSection, schedule: ScheduleSection, background_writes: bool = True,
-                 ema_decay: float | None = None) -> None:
-        """ema_decay: keep an EMA of the weights, for `average_logits`; None keeps none."""
-        self.accumulation = accumulation_steps(batch, ranks.world_size)
+                 ema_decay: float | None = None, parts: int = 1) -> None:
+        """ema_decay: keep an EMA of the weights, for `average_logits`; None keeps none. parts: tasks per step."""
+        self.accumulation = accumulation_steps(batch, ranks.world_size, parts)
         values = auto_values(batch.size // (ranks.world_size * self.accumulation), self.accumulation,
                              optimizer.max_grad_norm, engine.precision)
         config = fill_in(read_engine_config(engine.config), values)
@@ -110,6 +116,9 @@ class Engine:
         self._linear = torch.nn.functional.linear
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=torch_optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False)
+        if self.stage == 3:  # read outside the modules that own them, where a batch does not use their head
+            for weight in (weight for own in getattr(model, "own_weights", {}).values() for weight in own):
+                deepspeed.zero.register_external_parameter(model, weight)
         _set_collective_timeout(engine.timeout_seconds)
         self.writer = Writer(SAVED_TYPES, background=background_writes)
         self._engine.checkpoint_engine = self.writer
@@ -207,13 +216,16 @@ class Engine:
         """The rate that the next step will use."""
         return float(self._engine.get_lr()[0])
 
-    def full_state(self, model: nn.Module) -> dict[str, Tensor]:
+    def full_state(self, model: nn.Module, keys: Sequence[str] | None = None) -> dict[str, Tensor]:
         """The weights of `model`, a part of the module, whole, in fp32 and on the CPU; complete on the main rank only.
 
-        Every rank must call it. In bf16 and fp16 the optimiser's fp32 copies are taken where it has them.
+        keys: only these. Every rank must call it. In bf16 and fp16 the optimiser's fp32 copies are taken where it
+        has them.
         """
         state: dict[str, Tensor] = {}
         for name, value in model.state_dict(keep_vars=True).items():
+            if keys is not None and name not in keys:
+                continue
             # One at a time: gathered together, ZeRO-3 would hold the whole model on every rank beside the copy here.
             sharded = self.stage == 3 and isinstance(value, nn.Parameter)
             with deepspeed.zero.GatheredParameters([value], enabled=sharded):
@@ -222,6 +234,8 @@ class Engine:
                     state[name] = (whole.float() if whole.is_floating_point() else whole).cpu().clone()
         if self._engine.bfloat16_enabled() or self._engine.fp16_enabled():
             for name, parameter in model.named_parameters(remove_duplicate=False):  # tied weights have two names
+                if keys is not None and name not in keys:
+                    continue
                 master = safe_get_full_fp32_param(parameter) if parameter.requires_grad else None
                 if master is not None and self.ranks.is_main:
                     state[name] = master.detach().float().cpu().clone()

@@ -22,12 +22,15 @@ class StepContext:
 
     def __init__(
         self, engine: Engine, kernels: ModuleType, settings: MethodSettings, batch: Batch, *,
-        epsilon: float, seed: int, step: int, global_weight: float, ends_step: bool,
+        epsilon: float, seed: int, step: int, global_weight: float, ends_step: bool, task_weight: float = 1.0,
     ) -> None:
+        """global_weight: predictions over all ranks in the batch's part of the step; task_weight: factor on the mean
+        over them."""
         self.settings = settings
         self.kernels = kernels
         self.epsilon = epsilon
-        self.weight = engine.module.kind.loss_count(batch)
+        _, self._kind = engine.module.of(batch)
+        self.weight = self._kind.loss_count(batch)
         self._ball = ball_of(settings)
         self._engine = engine
         self._batch = batch
@@ -35,7 +38,7 @@ class StepContext:
         self._step = step
         # Ranks are averaged by the engine, micro-batches are added: this makes both a mean over the global batch.
         # A global batch without a single prediction (mlm on empty texts) has a loss, and a gradient, of zero.
-        self._scale = engine.ranks.world_size / max(1.0, global_weight)
+        self._scale = task_weight * engine.ranks.world_size / max(1.0, global_weight)
         self._ends_step = ends_step
         self._site: Tensor | None = None
         self._site_grad: Tensor | None = None
@@ -124,12 +127,12 @@ class StepContext:
     def losses(self, logits: Tensor, *, of_partner: bool = False) -> Tensor:
         """(B,) the loss of each example, or of its mixture against its partner's label."""
         batch = self._partner if of_partner else self._batch
-        losses: Tensor = self._engine.module.kind.losses(logits, batch)
+        losses: Tensor = self._kind.losses(logits, batch)
         return losses
 
     def divergence(self, logits: Tensor, other: Tensor) -> Tensor:
         """KL(p || q) summed over predictions, as the head's kind defines it."""
-        divergence: Tensor = self._engine.module.kind.divergence(logits, other, self._batch)
+        divergence: Tensor = self._kind.divergence(logits, other, self._batch)
         return divergence
 
     def ema_logits(self) -> Tensor:

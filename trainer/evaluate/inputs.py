@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,15 +20,16 @@ from trainer.data.scratch import open_near
 from trainer.evaluate.crossed import CrossedExamples
 from trainer.evaluate.join import Join, column, describe_joins, first_windows, joined_by
 from trainer.evaluate.suites import Suite
-from trainer.kinds import KINDS, Masking, named_kind
+from trainer.kinds import KINDS, Kind, Masking, named_kind
 from trainer.model.encoders import FAMILIES
+from trainer.model.heads import load_head
 from trainer.model.languages import check_languages
 from trainer.model.pretrained import load_model, read_config
 from trainer.model.site import SiteModel
 from trainer.results.predictions import NO_PREDICTION
 from trainer.robust.settings import DEFAULT_SITE
-from trainer.runs.folder import BEST
-from trainer.runs.record import FinishedRecord
+from trainer.runs.folder import BEST, HEADS, WEIGHTS
+from trainer.runs.record import FinishedRecord, RunRecord, TaskRecord
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -70,10 +71,15 @@ def open_cells(root: Path, task: str, split: str, languages: list[str], record: 
     for cell in cells:
         check_known(cell)
         check_windows(cell, record.max_length, "the run's max_length")
-        for what in ("kind", "labels"):
-            if getattr(cell.manifest, what) != getattr(record, what):
-                raise InputError(f"{cell.path}: {what} {getattr(cell.manifest, what)}, the run was trained with "
-                                 f"{getattr(record, what)}")
+        if head_of(cell, record) is None:
+            if record.tasks:
+                heads = ", ".join(f"{name} ({one.kind})" for name, one in record.tasks.items())
+                raise InputError(f"{cell.path}: no head of the run has its kind, {cell.manifest.kind}, and its labels; "
+                                 f"heads: {heads}")
+            for what in ("kind", "labels"):
+                if getattr(cell.manifest, what) != getattr(record, what):
+                    raise InputError(f"{cell.path}: {what} {getattr(cell.manifest, what)}, the run was trained with "
+                                     f"{getattr(record, what)}")
         if cell.manifest.tokenizer.fingerprint != record.tokenizer.fingerprint:
             raise InputError(f"{cell.path} was built with another tokenizer ({cell.manifest.tokenizer.name}) than the "
                              f"run's ({record.tokenizer.name}); build it with the run's")
@@ -94,9 +100,9 @@ def open_suite(root: Path, suite: Suite, record: FinishedRecord) -> tuple[list[C
             lines.append(f"{name}: no cell of {task}/{part.split} is built")
             continue
         manifest = read_manifest(next(iter(found.values())))
-        if (manifest.kind, manifest.labels) != (record.kind, record.labels):
-            lines.append(f"{name}: kind {manifest.kind} or its labels are not those of the run, {record.kind} "
-                         f"({', '.join(record.labels)[:80]})")
+        if record.head_of(manifest.task, manifest.kind, manifest.labels) is None:
+            heads = [f"{one.kind} ({', '.join(one.labels)[:80]})" for one in record.tasks.values() or [record]]
+            lines.append(f"{name}: kind {manifest.kind} or its labels are not those of the run, {'; '.join(heads)}")
             continue
         if manifest.tokenizer.fingerprint != record.tokenizer.fingerprint:
             lines.append(f"{name}: built with another tokenizer ({manifest.tokenizer.name})")
@@ -107,6 +113,11 @@ def open_suite(root: Path, suite: Suite, record: FinishedRecord) -> tuple[list[C
     if not cells:
         raise InputError(f"{root}: no cell of the suite that the run could be evaluated on ({'; '.join(lines)})")
     return cells, lines
+
+
+def head_of(cell: Cell, record: FinishedRecord) -> str | None:
+    """The task of the run whose head predicts the cell (`RunRecord.head_of`)."""
+    return record.head_of(cell.manifest.task, cell.manifest.kind, cell.manifest.labels)
 
 
 def cell_of(language: str, built: Iterable[str]) -> str:
@@ -129,8 +140,9 @@ def jobs_of(cells: list[Cell], generalized: bool, record: FinishedRecord) -> Ite
                   column(cell, "key")[starts], cell.manifest.rows_sha256, joined_by(cell))
     if not generalized:
         return
-    if not named_kind(record.kind).can_be_crossed:
-        raise InputError(f"--generalized pairs two sentences; a task of kind {record.kind!r} has one")
+    for cell in cells:
+        if not named_kind(cell.manifest.kind).can_be_crossed:
+            raise InputError(f"--generalized pairs two sentences; a task of kind {cell.manifest.kind!r} has one")
     for first in cells:
         for second in cells:
             same = (first.manifest.task, first.manifest.split) == (second.manifest.task, second.manifest.split)
@@ -176,40 +188,74 @@ def check_precision(precision: str) -> None:
 
 def load_best(
     folder: Path, record: FinishedRecord, precision: str, languages: Iterable[str], site: str = DEFAULT_SITE,
-    name: str = BEST,
+    name: str = BEST, head: str = "",
 ) -> tuple[SiteModel, torch.device]:
     """The model in the run's folder `name` with its perturbation site at `site`, on a GPU where there is one.
+
+    head: of a mixture, the task whose head it has; "" is the one of `best/`. Raises as `load_heads`.
+    """
+    models, device = load_heads(folder, record, precision, languages, [head], site, name)
+    return models[head], device
+
+
+def load_heads(
+    folder: Path, record: FinishedRecord, precision: str, languages: Iterable[str], heads: Iterable[str],
+    site: str = DEFAULT_SITE, name: str = BEST,
+) -> tuple[dict[str, SiteModel], torch.device]:
+    """Models in the run's folder `name` by head, on one encoder; heads as of `RunRecord.head_of`.
 
     precision: a key of DTYPES. Raises InputError where the model is damaged, does not fit the record, or is of a family
     that does not work in this precision or has no embedding of one of `languages`.
     """
-    kind = named_kind(record.kind)
     source = str(folder / name)
     if not (folder / name / "config.json").is_file():
         raise InputError(f"{folder / name} holds no model; expected the folder of a finished run")
     config = read_config(source, "run")
-    FAMILIES[config.model_type].check_precision(precision, "--precision")
-    if record.labels and kind.outputs is None and config.num_labels != len(record.labels):
-        raise InputError(f"{folder}: the model has {config.num_labels} classes, the record names "
-                         f"{len(record.labels)}; copy the run's folder again")
-    classes = [config.id2label.get(row, "") for row in range(config.num_labels)]
-    if record.labels and kind.outputs is None and classes != record.labels:
-        raise InputError(f"{folder}: the model's classes are {', '.join(classes)}, the record's "
-                         f"{', '.join(record.labels)}; copy the run's folder again")
-    if (longest := FAMILIES[config.model_type].max_length(config)) < record.max_length:
+    family = FAMILIES[config.model_type]
+    family.check_precision(precision, "--precision")
+    _check_classes(folder, config, record.task_record(record.best_task))
+    if (longest := family.max_length(config)) < record.max_length:
         raise InputError(f"{folder}: the model takes inputs of {longest} tokens, the record says max_length "
                          f"{record.max_length}; copy the run's folder again")
     if config.vocab_size < record.tokenizer.vocab_size:
         raise InputError(f"{folder}: the model has {config.vocab_size} word embeddings, the record says "
                          f"{record.tokenizer.vocab_size}; copy the run's folder again")
     check_languages(config, languages)
-    auto_class = FAMILIES[config.model_type].auto_class(kind.head)
-    model, info = load_model(auto_class, source, config, "run", DTYPES[precision], local_files_only=True)
+    kind = named_kind(record.task_record(record.best_task).kind)
+    model, info = load_model(family.auto_class(kind.head), source, config, "run", DTYPES[precision],
+                             local_files_only=True)
     if wrong := sorted((*info["missing_keys"], *info["unexpected_keys"])):
         raise InputError(f"{folder / name}: {len(wrong)} weights are missing or have no place, e.g. {wrong[0]}; copy "
                          "the run's folder again")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return SiteModel(model, kind, site).to(device), device
+    models = {head: SiteModel(model, kind, site).to(device) if head in ("", record.best_task)
+              else SiteModel(*_with_head(folder / name, record, model, head), site).to(device) for head in heads}
+    return models, device
+
+
+def _check_classes(folder: Path, config: Any, task: TaskRecord) -> None:
+    """Raise InputError where the classes of a model are not those in the run's record."""
+    if not task.labels or named_kind(task.kind).outputs is not None:
+        return
+    if config.num_labels != len(task.labels):
+        raise InputError(f"{folder}: the model has {config.num_labels} classes, the record names "
+                         f"{len(task.labels)}; copy the run's folder again")
+    classes = [config.id2label.get(row, "") for row in range(config.num_labels)]
+    if classes != task.labels:
+        raise InputError(f"{folder}: the model's classes are {', '.join(classes)}, the record's "
+                         f"{', '.join(task.labels)}; copy the run's folder again")
+
+
+def _with_head(folder: Path, record: RunRecord, first: Any, head: str) -> tuple[Any, Kind]:
+    """(model of another task of a mixture on the encoder of `first`, its kind). folder: of the first one."""
+    task, of_head = record.task_record(head), folder / HEADS / head
+    config = read_config(str(of_head), "run", check_weights=False)
+    if config.model_type != first.config.model_type:
+        raise InputError(f"{of_head}: a head of {config.model_type}, the encoder is {first.config.model_type}; copy "
+                         "the run's folder again")
+    _check_classes(of_head, config, task)
+    kind = named_kind(task.kind)
+    return load_head(first, config, FAMILIES[config.model_type].auto_class(kind.head), of_head / WEIGHTS), kind
 
 
 def comma_list(text: str) -> list[str]:

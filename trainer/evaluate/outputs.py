@@ -75,7 +75,8 @@ class Source:
     def of_cell(self, job: Job) -> dict[str, Any]:
         """Fields of a result row that all scores of one cell share."""
         manifest = job.cell.manifest
-        return {**self.identity(), "task": manifest.task, "split": manifest.split, "language": manifest.language,
+        return {**self.identity(), "task": manifest.task, "kind": manifest.kind, "split": manifest.split,
+                "language": manifest.language,
                 "language_2": job.language_2, "language_info": manifest.language_info.model_dump(), "n": len(job.ids),
                 "step": self.record.selection.step, "checkpoint": self.checkpoint,
                 "cell_sha256": job.rows_sha256, "precision": self.precision, **self._of_average()}
@@ -157,7 +158,7 @@ def write_smoothed(folder: Path, job: Job, votes: Votes, settings: Smoothing, so
     voted = vote(votes, settings.alpha)
     order = np.argsort(job.ids, kind="stable")
     correct = (certified == gold).astype(np.int64) if labelled else np.full(len(gold), -1)
-    names = [*source.record.labels, ABSTAIN]  # class -1 is the last one
+    names = [*manifest.labels, ABSTAIN]  # class -1 is the last one
     found = Certificates(job.ids[order], [names[i] for i in certified[order]], correct[order], radii[order])
     path = source.folder + certified_path(manifest.task, manifest.split, manifest.language, str(settings.site),
                                           settings.sigma)
@@ -180,12 +181,14 @@ def oracle_rows(source: Source) -> list[ResultRow]:
     rows, record = [], source.record
     for name, best in record.oracle_by_cell.items():
         task, split, language = name.split("/")
-        value, note = _score(best.value, record.metric)
-        has_chance = METRICS[record.metric].majority_is_chance
         cell = record.dev_cells.get(name, DevCell())
+        of_task = record.task_record(cell.task)
+        value, note = _score(best.value, of_task.metric)
+        has_chance = METRICS[of_task.metric].majority_is_chance
         rows.append(ResultRow(
-            **source.identity(), cell_sha256=cell.rows_sha256, chance=cell.chance if has_chance else None,
-            precision=record.precision, task=task, metric=record.metric, split=split, language=language,
+            **source.identity() | {"kind": of_task.kind}, cell_sha256=cell.rows_sha256,
+            chance=cell.chance if has_chance else None, precision=record.precision, task=task, metric=of_task.metric,
+            split=split, language=language,
             language_2=language, value=value, note=note, n=0, step=best.step, selection="oracle"))
     return rows
 

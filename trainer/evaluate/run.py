@@ -20,8 +20,9 @@ from trainer.evaluate.inputs import (
     check_precision,
     comma_list,
     describe_jobs,
+    head_of,
     jobs_of,
-    load_best,
+    load_heads,
     open_cells,
     open_suite,
 )
@@ -77,33 +78,39 @@ def evaluate(
     settings = read_settings(smoothing, folder)
     if settings and generalized:
         raise InputError("--smoothing is for single languages, found --generalized too; run evaluate once with each")
-    if settings and not named_kind(record.kind).one_class:
-        raise InputError(f"--smoothing certifies one class per example; a task of kind {record.kind!r} has none")
     sources = _sources(folder, record, weights, precision)
     for source in sources:
         refuse_other_rows(folder, source)  # now, not after the last prediction
     root = find_shards_root(folder, record, shards)
     cells = _cells(root, record, tasks or "", suite, languages or "", splits)
+    if settings:
+        _check_certifiable(cells)
     jobs = list(jobs_of(cells, generalized, record))
     _print(describe_jobs(jobs))
     site = (settings and settings.site) or DEFAULT_SITE
-    spoken = [cell.manifest.language for cell in cells]
-    loaded = [load_best(folder, record, precision, spoken, site, source.selection) for source in sources]
+    spoken, heads = [cell.manifest.language for cell in cells], dict.fromkeys(_head(cell, record) for cell in cells)
+    loaded = [load_heads(folder, record, precision, spoken, heads, site, source.selection) for source in sources]
     if record.status in FAILED:
         print(f"warning: training of {folder} {record.status}; its rows count as a failed seed in reports")
     rows = []
-    for source, (model, device) in zip(sources, loaded, strict=True):
+    for source, (models, device) in zip(sources, loaded, strict=True):
         for job in track(jobs, description=f"{record.name}: evaluating {source.selection}", transient=True):
-            found = write_cell(folder / "eval", job, predict(model, job.examples, batch_size, device, ranks), source)
+            predictions = predict(models[_head(job.cell, record)], job.examples, batch_size, device, ranks)
+            found = write_cell(folder / "eval", job, predictions, source)
             if generalized and job.setting == "standard":  # the diagonal of the pairs: the same predictions
                 found += [row.model_copy(update={"setting": "generalized"}) for row in found]
             rows += found
     merge_rows(folder / "eval" / RESULTS_FILE, [*oracle_rows(sources[0]), *rows])
     _print(describe_rows(folder, rows))
-    for source, (model, device) in zip(sources, loaded, strict=True):
+    for source, (models, device) in zip(sources, loaded, strict=True):
         if settings:
-            _smooth(folder, jobs, model, settings, batch_size, device, source)
+            _smooth(folder, jobs, models, settings, batch_size, device, source)
     return 0
+
+
+def _head(cell: Cell, record: FinishedRecord) -> str:
+    """Key of the cell's model among those of `load_heads`."""
+    return head_of(cell, record) or ""
 
 
 def _one_rank(batch_size: int) -> Ranks:
@@ -145,17 +152,24 @@ def _sources(folder: Path, record: FinishedRecord, weights: str, precision: str)
     return [Source(record, checkpoint_sha256(folder, name), precision, average) for name, average in found.items()]
 
 
-def _smooth(folder: Path, jobs: list[Job], model: SiteModel, settings: Smoothing, batch_size: int,
+def _check_certifiable(cells: list[Cell]) -> None:
+    for kind in dict.fromkeys(cell.manifest.kind for cell in cells):
+        if not named_kind(kind).one_class:
+            raise InputError(f"--smoothing certifies one class per example; a task of kind {kind!r} has none")
+
+
+def _smooth(folder: Path, jobs: list[Job], models: dict[str, SiteModel], settings: Smoothing, batch_size: int,
             device: torch.device, source: Source) -> None:
     """Smooth every cell; each is written as soon as it is done, as it takes as long as thousands of evaluations."""
-    token_noise = settings.sigma * model.model.config.hidden_size ** 0.5  # its mean norm, but for O(1/H)
+    width = next(iter(models.values())).model.config.hidden_size
+    token_noise = settings.sigma * width ** 0.5  # its mean norm, but for O(1/H)
     print(f"smoothing at {settings.site}: sigma {settings.sigma:g} (a token's noise has norm {token_noise:.3g}), "
           f"{settings.samples} samples, alpha {settings.alpha:g}")
     passes = sum(len(job.ids) for job in jobs) * (settings.samples + settings.selection_samples)
     with Progress(transient=True) as progress:
         task = progress.add_task(f"{source.record.name}: smoothing", total=passes)
         for job in jobs:
-            votes = count_votes(model, job.examples, settings, batch_size, device,
+            votes = count_votes(models[_head(job.cell, source.record)], job.examples, settings, batch_size, device,
                                 lambda done: progress.advance(task, done))
             row = write_smoothed(folder / "eval", job, votes, settings, source)
             rows = merge_rows(folder / "eval" / RESULTS_FILE, [row])

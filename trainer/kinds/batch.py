@@ -30,6 +30,7 @@ class Batch:
     targets: dict[str, Tensor] = field(default_factory=dict)  # by name, as the task's kind defines them
     first_at: Tensor | None = None  # (B,) int64, position of the first text's first token
     languages: Tensor | None = None  # (B, L) int64, `language_number` of a token's language, 0 on padding; if known
+    task: str = ""  # whose head predicts it, in a run of several tasks
     partner: Batch | None = None  # row by row the example's partner in mixup; of the same length L
 
     @property
@@ -44,5 +45,5 @@ class Batch:
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """A batch of the changed tensors, including targets and partners."""
         inputs = {f.name: change(tensor) for f in fields(self) if isinstance(tensor := getattr(self, f.name), Tensor)}
-        return Batch(**inputs, targets={name: change(tensor) for name, tensor in self.targets.items()},
+        return Batch(**inputs, task=self.task, targets={name: change(tensor) for name, tensor in self.targets.items()},
                      partner=None if self.partner is None else self.partner.map(change))

@@ -1,10 +1,12 @@
 """Construction of a run's model: weights from the hub, a folder, an earlier run, or at random.
 
-Inputs: recipe, the manifest of the training cells. Output: a transformers model with the head of the task's kind.
+Inputs: recipe, the manifest of the training cells of each task. Output: a transformers model with the head of the
+task's kind, or one per task, on one encoder.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,43 @@ from trainer.kinds import KINDS
 from trainer.model.classes import fit_classes
 from trainer.model.encoders import FAMILIES, RANDOM, Family
 from trainer.model.folder import Found, check_not_a_pickle, locate
+from trainer.model.heads import share_encoder
 from trainer.model.pretrained import check_tokenizer, load_model, read_config
 from trainer.model.transfer import check_origin, transfer_encoder
 from trainer.runs.folder import BEST, run_dir_of
 from trainer.runs.record import read_record
 
+OF_HEADS = ("new_keys", "dropped_keys", "reordered_keys", "head_rows", "classes")
+"""Entries of an origin that are about a head."""
 
-def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[PreTrainedModel, dict[str, Any]]:
+
+def build_models(
+    recipe: Recipe, manifests: Mapping[str, Manifest], max_length: int
+) -> tuple[dict[str, PreTrainedModel], dict[str, Any]]:
+    """(models by task, which share the encoder of the first; origin of their weights); raises as `build_model`.
+
+    The origin is that of the first; those of the other heads are its `heads`, by task.
+    """
+    models: dict[str, PreTrainedModel] = {}
+    origin: dict[str, Any] = {}
+    for number, (task, manifest) in enumerate(manifests.items()):
+        models[task], found = build_model(recipe, manifest, max_length, number)
+        if number:
+            share_encoder(next(iter(models.values())), models[task])
+            heads = origin.setdefault("heads", {})
+            heads[task] = {key: value for key, value in found.items() if key in OF_HEADS}
+        else:
+            origin = found
+    return models, origin
+
+
+def build_model(
+    recipe: Recipe, manifest: Manifest, max_length: int, number: int = 0
+) -> tuple[PreTrainedModel, dict[str, Any]]:
     """(model, origin of its weights: source, loaded, new and dropped keys); random parts are a function of the seed,
     or of `model.head_seed`.
+
+    number: of the task, among several; heads of the same shape are drawn apart.
 
     Raises InputError for a model of an unknown family, another tokenizer or vocabulary than the shards', or a missing
     folder.
@@ -42,7 +72,8 @@ def build_model(recipe: Recipe, manifest: Manifest, max_length: int) -> tuple[Pr
     _apply(config, recipe, manifest, family)
     auto_class: Any = family.auto_class(kind.head)
     # Of a trained encoder, only new parts keep what is drawn here.
-    torch.manual_seed(recipe.seed if recipe.model.head_seed is None else recipe.model.head_seed)
+    seed = recipe.seed if recipe.model.head_seed is None else recipe.model.head_seed
+    torch.manual_seed(seed if number == 0 else hash((seed, number)) & (2**63 - 1))
     if found is not None and recipe.model.name is not None:
         model, new, dropped = load_weights(auto_class, found.folder, config, kind.head)
         fitted = fit_classes(model, classes, manifest, new)

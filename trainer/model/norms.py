@@ -1,11 +1,12 @@
 """Mean norm of clean representations at the perturbation site, the unit of a relative epsilon.
 
-Inputs: a SiteModel, training examples, a method's ball. Output: a length at the site.
+Inputs: a SiteModel, training examples of each task, a method's ball. Output: a length at the site.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -21,9 +22,12 @@ SITE_NORM_EXAMPLES = 512  # sample size of the mean
 
 @torch.no_grad()
 def measure_site_norm(
-    model: SiteModel, examples: Examples, settings: BallSettings, batch_size: int, seed: int, device: torch.device,
+    model: SiteModel, examples: Mapping[Examples, float], settings: BallSettings, batch_size: int, seed: int,
+    device: torch.device,
 ) -> float:
-    """Mean norm of clean balls at the site, over a sample of `examples` drawn with `seed`, without dropout.
+    """Mean norm of clean balls at the site, over a sample of examples drawn with `seed`, without dropout.
+
+    examples: of every task, with its share of the sample; one radius holds for all, as one encoder does.
 
     A ball is a content token's row (scope "token") or all of an example's (scope "sequence"); its norm is that of
     `settings`, so that a relative epsilon is the same share of the signal in every norm and scope. Every rank must
@@ -31,12 +35,14 @@ def measure_site_norm(
     Raises InputError where it is not positive or not finite.
     """
     model.eval()
-    rows = np.sort(np.random.default_rng(seed).permutation(len(examples))[:SITE_NORM_EXAMPLES])
     total, count = 0.0, 0
-    for start in range(0, len(rows), batch_size):
-        batch = examples[0, rows[start : start + batch_size]].to(device)
-        norms = ball_norms(model(batch, only_below=True), batch.content_mask, settings.norm, settings.scope)
-        total, count = total + float(norms.double().sum()), count + norms.numel()
+    for of_task, share in examples.items():
+        drawn = np.random.default_rng(seed).permutation(len(of_task))[: math.ceil(share * SITE_NORM_EXAMPLES)]
+        rows = np.sort(drawn)
+        for start in range(0, len(rows), batch_size):
+            batch = of_task[0, rows[start : start + batch_size]].to(device)
+            norms = ball_norms(model(batch, only_below=True), batch.content_mask, settings.norm, settings.scope)
+            total, count = total + float(norms.double().sum()), count + norms.numel()
     model.train()
     norm = total / max(1, count)
     if not 0 < norm < math.inf:

@@ -11,9 +11,11 @@ Shapes: B batch, L length, H width.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -21,6 +23,7 @@ from data_prep.base.errors import InputError
 from trainer.kinds import Kind
 from trainer.kinds.batch import Batch
 from trainer.model.encoders import FAMILIES
+from trainer.model.heads import own_parts, own_weights
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,28 @@ class Site:
 
 
 class SiteModel(nn.Module):
-    """A transformers model whose forward pass can stop at, or start from, the perturbation site."""
+    """A transformers model whose forward pass can stop at, or start from, the perturbation site.
 
-    def __init__(self, model: PreTrainedModel, kind: Kind, site: str) -> None:
+    With `others` it is the model of the first of several tasks, whose encoder theirs share (`trainer.model.heads`).
+    """
+
+    def __init__(self, model: PreTrainedModel, kind: Kind, site: str, task: str = "",
+                 others: Mapping[str, tuple[PreTrainedModel, Kind]] | None = None) -> None:
+        """task: name of the model's task in batches, if there are several; others: model and kind of each other."""
         super().__init__()
         self.model: Any = model  # transformers' classes differ per head; Any spares casts to each
         self.kind = kind
+        self.tasks: dict[str, tuple[Any, Kind]] = {task: (model, kind), **(others or {})}
+        if others:  # of their models the heads only are registered, so that every weight has one owner
+            self.heads = nn.ModuleDict({f"{name}_head": own_parts(other) for name, (other, _) in others.items()})
+        self.own_weights = {name: own_weights(of_task) for name, (of_task, _) in self.tasks.items()} if others else {}
+        """Trainable weights of each head, by task."""
         self.family = FAMILIES[model.config.model_type]
         self.site = Site.parse(site, model.config.num_hidden_layers)
+
+    def of(self, batch: Batch) -> tuple[Any, Kind]:
+        """(model, kind) of the batch's task."""
+        return self.tasks[batch.task] if len(self.tasks) > 1 else next(iter(self.tasks.values()))
 
     def forward(
         self,
@@ -83,6 +100,19 @@ class SiteModel(nn.Module):
         return self.family.run(encoder, x_BLH, batch, self.site.layer, self.model.config.num_hidden_layers)
 
     def logits(self, hidden_BLH: Tensor, batch: Batch) -> Tensor:
-        """Logits from the output of the last layer."""
-        head = self.family.heads[self.kind.head].logits
-        return self.kind.logits(lambda hidden: head(self.model, hidden, batch), hidden_BLH, batch)
+        """Logits of the batch's task from the output of the last layer."""
+        model, kind = self.of(batch)
+        head = self.family.heads[kind.head].logits
+        logits = kind.logits(lambda hidden: head(model, hidden, batch), hidden_BLH, batch)
+        if len(self.tasks) > 1 and torch.is_grad_enabled():
+            logits = logits + self._zero_of_other_heads(batch, logits.dtype)
+        return logits
+
+    def _zero_of_other_heads(self, batch: Batch, dtype: torch.dtype) -> Tensor:
+        """Zero, with a gradient of zero for the heads that the batch does not use.
+
+        Every backward pass so reaches every weight: at all ZeRO stages the optimiser's moments decay alike, and ranks
+        reduce the same gradients. Sums over no entries are zero whatever the weights are.
+        """
+        others = (weight for task, own in self.own_weights.items() if task != batch.task for weight in own)
+        return torch.stack([weight.reshape(-1)[:0].sum() for weight in others]).sum().to(dtype)

@@ -8,7 +8,8 @@ from typing import Any
 
 from data_prep.shards.tokenizers import tokenizer_dir
 from trainer.config.schema import Recipe
-from trainer.data.loader import TrainingData, cell_name
+from trainer.data.loader import TrainingData
+from trainer.data.tasks import cell_name
 from trainer.engine.engine import Engine
 from trainer.runs.folder import BEST
 from trainer.runs.record import doubtful_end
@@ -24,6 +25,10 @@ def announce(folder: Path, recipe: Recipe, data: TrainingData, max_steps: int, s
     start = f"resumed after step {state.step}" if state.step else "new run"
     _log.info("%s: %s, %d steps, %d training rows, %d rank(s), ZeRO %d, %s", folder, start, max_steps,
               sum(len(cell) for cell in data.train), engine.ranks.world_size, engine.stage, engine.device)
+    if len(data.tasks) > 1:
+        rows = (f"{task} ({manifest.kind}, {sum(map(len, data.tasks[task]))} rows)"
+                for task, manifest in data.manifests.items())
+        _log.info("mixture: %s; %s is the head of %s", ", ".join(rows), BEST, data.task)
     if not tokenizer_dir(shards, data.manifest.tokenizer.fingerprint).is_dir():
         _log.warning("no tokenizer beside the shards in %s; %s will not hold one", shards, folder / BEST)
     if tests := [cell_name(cell.path) for cell in data.train if cell.manifest.split == "test"]:
@@ -32,7 +37,10 @@ def announce(folder: Path, recipe: Recipe, data: TrainingData, max_steps: int, s
     if recipe.init_from is not None and (ended := doubtful_end(Path(recipe.init_from))):
         _log.warning("init_from: %s %s; this run begins with its encoder all the same", recipe.init_from, ended)
     if "new_keys" in origin:  # not so with random weights
-        _log.info("%s", _origin_line(origin, data.manifest.labels))
+        _log.info("%s", _origin_line(origin, next(iter(data.manifests.values())).labels))
+    for task, of_head in origin.get("heads", {}).items():
+        if "new_keys" in of_head:
+            _log.info("head of %s: new %s", task, ", ".join(of_head["new_keys"]) or "nothing")
 
 
 def _origin_line(origin: dict[str, Any], labels: list[str]) -> str:

@@ -18,8 +18,9 @@ import numpy as np
 from data_prep.base.errors import InputError
 from data_prep.base.files import write_text
 from trainer.config.schema import Recipe
-from trainer.data.loader import Examples, TrainingData, cell_name
+from trainer.data.loader import Examples, TrainingData
 from trainer.data.sampler import steps_per_epoch
+from trainer.data.tasks import cell_name
 from trainer.distributed.collectives import gather_objects
 from trainer.engine.engine import Engine
 from trainer.evaluate.certainty import gold_counts
@@ -58,7 +59,8 @@ class Dynamics:
         self._engine, self._folder, self._active = engine, folder, recipe.logging.dynamics
         self._batch_size = recipe.evaluation.batch_size
         self._steps = _steps_per_epoch(recipe, data)
-        self._cells = [Examples([cell], data.max_length) for cell in data.train] if self._active else []
+        self._cells = [Examples([cell], data.max_length, task=data.name_in_batches(task))
+                       for task, cells in data.tasks.items() for cell in cells] if self._active else []
         if self._active and engine.ranks.is_main and (missing := step // self._steps - len(self._epochs(step))):
             _log.warning("logging.dynamics: %d of the %d epochs so far were trained without it; the summary is of the "
                          "others", missing, step // self._steps)

@@ -34,11 +34,13 @@ class NonfiniteCheck:
     remedies: str
 
     def check(self, state: TrainState, step: int, loss: float, applied: bool,
-              example_ids: Callable[[], list[list[int]]], note: Callable[[int, dict[str, Any]], None]) -> None:
+              example_ids: Callable[[], list[list[int]]], note: Callable[[int, dict[str, Any]], None],
+              tasks: str = "") -> None:
         """Check `step` by its mean loss over the global batch and by whether its update was applied.
 
         example_ids: gathers the ids of the global batch, by rank; all ranks decide alike whether to call it.
-        note: writes an event. Raises NonFinite.
+        note: writes an event. tasks: those of the step in a mixture, whose losses have a mean of their own. Raises
+        NonFinite.
         """
         if applied:
             state.nonfinite_in_a_row = 0
@@ -53,10 +55,10 @@ class NonfiniteCheck:
                                 f"{found}. Try: {self.remedies}")
         if not math.isfinite(loss):
             return
-        usual = state.usual_loss
+        usual = state.usual_loss.get(tasks)
         if usual is not None and step > _FEWEST_STEPS and loss > self.spike * usual:
             note(step, {"event": "loss_spike", "loss": loss, "usual_loss": usual, "example_ids": example_ids()})
-        state.usual_loss = loss if usual is None else _MEMORY * usual + (1 - _MEMORY) * loss
+        state.usual_loss[tasks] = loss if usual is None else _MEMORY * usual + (1 - _MEMORY) * loss
 
 
 def nonfinite_check(engine: EngineSection, logging: LoggingSection, robust: MethodSettings) -> NonfiniteCheck:

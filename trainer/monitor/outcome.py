@@ -9,6 +9,7 @@ from typing import Any
 from data_prep.base.files import write_json
 from trainer.config.schema import Recipe
 from trainer.data.loader import TrainingData
+from trainer.data.mixture import Mixture
 from trainer.metrics import METRICS
 from trainer.monitor.collapse import EVALUATIONS_IN_A_ROW, Collapsed
 from trainer.monitor.nonfinite import NonFinite
@@ -21,7 +22,9 @@ from trainer.runs.state import TrainState
 _log = logging.getLogger(__name__)
 
 
-def outcome(recipe: Recipe, state: TrainState, data: TrainingData, max_steps: int) -> dict[str, Any]:
+def outcome(
+    recipe: Recipe, state: TrainState, data: TrainingData, mixture: Mixture | None, max_steps: int
+) -> dict[str, Any]:
     """The outcome of training, for the record; `at_chance` is None where the selection cell has no chance level."""
     chosen, value = data.select_on, state.selected.get("value")
     has_chance = METRICS[data.manifest.metric].majority_is_chance
@@ -30,8 +33,14 @@ def outcome(recipe: Recipe, state: TrainState, data: TrainingData, max_steps: in
     if chosen and value is not None and chance:
         evaluations = evaluations_to_choose_from(recipe, max_steps, state.step)
         at_chance = is_at_chance(value, chance, len(data.dev[chosen]), evaluations)
-    return {"selection": state.selected, "oracle_by_cell": state.oracle, "at_chance": at_chance, "chance": chance,
-            "site_norm": state.site_norm, "examples": state.examples, "wall_seconds": round(state.seconds, 3)}
+    drawn = {}
+    if mixture is not None:
+        counts = mixture.drawn(state.step).tolist()
+        drawn = {"drawn_shares": {task: count / max(1, sum(counts))
+                                  for task, count in zip(mixture.tasks, counts, strict=True)}}
+    return {**drawn, "selection": state.selected, "oracle_by_cell": state.oracle, "at_chance": at_chance,
+            "chance": chance, "site_norm": state.site_norm, "examples": state.examples,
+            "wall_seconds": round(state.seconds, 3)}
 
 
 def mark_failed(folder: Path, error: Collapsed | NonFinite, found: dict[str, Any]) -> None:

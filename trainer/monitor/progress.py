@@ -26,6 +26,8 @@ class Progress:
                       metrics.get("train/loss") or 0, metrics["speed/examples_per_second"] or 0)
 
     def evaluation(self, step: int, metric: str, values: Mapping[str, float]) -> None:
-        """Log the values of all dev cells, by language."""
-        shown = "  ".join(f"{name.split('/')[-1]} {value:.3f}" for name, value in values.items())
+        """Log the values of all dev cells, by language, and by task if there are several."""
+        several = len({name.split("/")[0] for name in values}) > 1
+        shown = "  ".join(f"{name.split('/')[0] + '/' if several else ''}{name.split('/')[-1]} {value:.3f}"
+                          for name, value in values.items())
         _log.info("step %6d/%d  dev %s: %s", step, self._max_steps, metric, shown)

@@ -29,13 +29,15 @@ class StepResult:
     """That the step used."""
     applied: bool
     """False where NaN or Inf made the engine skip the update of the weights."""
+    tasks: str = ""
+    """Names of the tasks of a mixture that took part, sorted: losses of steps are compared among the same ones."""
 
 
 class StepReduction:
     """The all-reduce of one step, started when this is built; every rank must build one after every step."""
 
     def __init__(self, step: int, result: StepResult, ranks: Ranks, device: torch.device) -> None:
-        self.step, self.applied = step, result.applied
+        self.step, self.applied, self.tasks = step, result.applied, result.tasks
         self._example_ids, self._ranks = result.example_ids, ranks
         flat = [torch.as_tensor(value, device=device).double() for pair in result.losses for value in pair]
         stop = torch.tensor(float(STOP_SIGNALS.received is not None), dtype=torch.float64, device=device)

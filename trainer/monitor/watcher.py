@@ -43,8 +43,10 @@ class Watcher:
     """Dev cells by name."""
     select_on: str | None
     """The selection cell, one of `dev`."""
-    metrics: list[str]
-    """Metrics of the task; the first one selects checkpoints."""
+    metrics: dict[str, list[str]]
+    """Metrics of the task of each dev cell; of the first one the best value is kept."""
+    metric: str
+    """The one that selects checkpoints, on the selection cell."""
     log: MetricsLog
     saver: Saver
     nonfinite: NonfiniteCheck
@@ -96,7 +98,7 @@ class Watcher:
             loss, asked = reduction.wait()
             stop |= asked
             self.nonfinite.check(self.state, reduction.step, loss, reduction.applied, reduction.example_ids,
-                                 self.log.note)
+                                 self.log.note, reduction.tasks)
         return stop
 
     def _log(self, meter: Meter, learning_rate: float) -> None:
@@ -115,20 +117,24 @@ class Watcher:
         gather = partial(gather_objects, ranks=engine.ranks)
         found = {name: predict(engine.module, examples, self.evaluation.batch_size, engine.device, engine.ranks, gather)
                  for name, examples in self.dev.items()}
-        scores = {metric: {name: predictions.metric(metric) for name, predictions in found.items()}
-                  for metric in self.metrics}
+        scores: dict[str, dict[str, float]] = {}  # by metric and cell
+        for name, predictions in found.items():
+            for metric in self.metrics[name]:
+                scores.setdefault(metric, {})[name] = predictions.metric(metric)
         if found:
             self.log.write(state.step, {f"dev/{metric}/{name}": value for metric, values in scores.items()
                                           for name, value in values.items()})
-        metric = self.metrics[0]
+        firsts = {name: metrics[0] for name, metrics in self.metrics.items()}
         counts = counts_for_selection(self.robust, state.step / self.max_steps)
-        is_best = counts and update_best(state, scores[metric], METRICS[metric].sign, self.select_on, metric)
+        is_best = counts and update_best(
+            state, {name: scores[metric][name] for name, metric in firsts.items()},
+            {name: METRICS[metric].sign for name, metric in firsts.items()}, self.select_on, self.metric)
         update_patience(state, counts=counts, is_best=is_best, patience=self.evaluation.patience_evaluations)
         if is_best:
             self.save_best()
         self.save_snapshot(state.step)
         if engine.ranks.is_main and found:
-            for name, values in scores.items():
-                self._progress.evaluation(state.step, name, values)
-        if self.select_on and engine.module.kind.one_class:
+            for metric, values in scores.items():
+                self._progress.evaluation(state.step, metric, values)
+        if self.select_on and self.dev[self.select_on].kind.one_class:
             self.collapse.check(state, found[self.select_on])

@@ -27,6 +27,7 @@ DONE = "done.json"
 BEST = "best"
 AVERAGE = "average"  # mean of snapshots/, a transformers folder like best/
 SNAPSHOTS = "snapshots"
+HEADS = "heads"  # below best/: those of the other tasks of a mixture
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"  # of best/, and of any transformers folder
 FAILED = ("collapsed", "diverged")  # a run's status where training was given up
 JOBS = "slurm"

@@ -36,6 +36,7 @@ NOT_PART = (
     "data.workers", "data.verify", "batch.micro_batch_size", "evaluation.batch_size", "evaluation.on_collapse",
     "engine.config", "engine.timeout_seconds", "engine.max_nonfinite_steps", "model.gradient_checkpointing",
     "robust.",  # resolved
+    "mixture.",  # of a run of several tasks only
     "data.shards", "data.dev", "data.select_on",  # as data.rows, selection.cell and selection.rows
     "model.name", "model.revision", "model.random", "model.family", "init_from",  # as model.origin
     "schedule.epochs",  # as schedule.max_steps
@@ -65,7 +66,8 @@ def evaluated_steps(every: int, max_steps: int, done: int) -> list[int]:
 def determining_settings(
     recipe: Recipe, *, train: Mapping[str, str], selection: tuple[str, str] | None, max_length: int,
     masks_tokens: bool, dropout: float, configuration: Mapping[str, Any], max_steps: int, kernels: str,
-    weights: Path | None = None, family: str = "", head_rows: Sequence[int] | None = None,
+    weights: Path | None = None, family: str = "", head_rows: Mapping[str, Sequence[int]] | None = None,
+    mixture: bool = False,
 ) -> dict[str, bool | int | float | str | None]:
     """Settings that the results of this run depend on, except the seed; all defaults resolved.
 
@@ -74,8 +76,9 @@ def determining_settings(
     configuration: settings of the model as built that shape its outputs or new weights, and its other dropout rates.
     max_steps: the length of the run. kernels: the backend that was found. weights: folder that `model.name` led to,
     whose weights are hashed (seconds for XLM-R large). Of `init_from`, that run's record is read. family: architecture
-    of random weights, unless it is the default one. head_rows: for each label, the row of a finished classifier that it
-    was given; equal weights under other class names are another start.
+    of random weights, unless it is the default one. head_rows: by task ("" is the first), for each label, the row of a
+    finished classifier that it was given; equal weights under other class names are another start. mixture: whether the
+    run has several tasks.
     """
     cell, rows = selection or ("", "")
     settings = {name: value for name, value in _flat(recipe.model_dump(mode="json"))
@@ -91,8 +94,12 @@ def determining_settings(
         "model.origin": _origin(recipe, weights, family), "model.dropout": dropout,
         "model.config": hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:PREFIX],
     }
-    if head_rows is not None:
-        settings["model.head"] = f"rows {', '.join(map(str, head_rows))}"[:LONGEST_NAMES]
+    if head_rows:
+        settings["model.head"] = "; ".join(
+            f"{task} rows {', '.join(map(str, rows))}".lstrip() for task, rows in head_rows.items())[:LONGEST_NAMES]
+    if mixture:
+        settings |= {f"mixture.{name}": _listed(value) for name, value in recipe.mixture.model_dump().items()}
+        settings["mixture.sampling"] = recipe.mixture.sampling or "proportional"
     if isinstance(recipe.robust, BallSettings):
         settings["kernels"] = kernels
     else:  # kernels compute perturbations in a ball
@@ -115,6 +122,11 @@ def majority_share(cell: Cell) -> float | None:
     """Accuracy of the majority class on the cell's labelled rows; None without labels."""
     counts = cell.manifest.label_counts.values()
     return max(counts) / sum(counts) if sum(counts) else None
+
+
+def _listed(value: Any) -> Any:
+    """A setting of a mixture as a plain value; nothing for an empty one."""
+    return (", ".join(f"{task} {value[task]}" for task in sorted(value)) or None) if isinstance(value, dict) else value
 
 
 def _rows_of(hashes: Iterable[str]) -> str:

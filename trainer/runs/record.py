@@ -53,6 +53,22 @@ class DevCell(_Part):
     rows_sha256: Sha256 = ""
     chance: float | None = Field(default=None, ge=0, le=1)
     """Share of the most frequent class."""
+    task: str = ""
+    """Of a mixture, the task whose head predicts it."""
+
+
+class TaskRecord(_Part):
+    """One of the tasks of a mixture."""
+
+    kind: Label
+    labels: list[str]
+    metric: MetricName
+    metrics: list[MetricName] = []
+    rows: Count = 0
+    """Training rows."""
+    share: float = Field(default=1.0, ge=0, le=1)
+    """Probability of its draw."""
+    loss_weight: float = 1.0
 
 
 class TokenizerRecord(_Part):
@@ -85,6 +101,12 @@ class RunRecord(_Part):
     train_cells: list[str] = []
     rows_sha256: dict[str, str] = {}
     """Of every training and dev cell, by name."""
+    tasks: dict[str, TaskRecord] = {}
+    """Of a mixture, in the order of its training cells; `task`, `kind`, `labels` and `metric` are those of `best/`."""
+    best_task: str = ""
+    """The one of them whose head `best/` holds; the others' are in `best/heads/`."""
+    drawn_shares: dict[str, float] = {}
+    """Share of the drawn parts of steps by task, when training ended."""
     dev_cells: dict[CellName, DevCell] = {}
     settings: Settings = {}
     """Settings that determine the run except its seed (`trainer.runs.identity`)."""
@@ -113,6 +135,20 @@ class RunRecord(_Part):
     wall_seconds: float | None = None
     why: str = ""
     """Why training was given up."""
+
+    def head_of(self, task: str, kind: str, labels: list[str]) -> str | None:
+        """The task whose head predicts cells of `task`: that of its name, else the first of this kind and these labels.
+
+        None where none fits; "" in a run of one task that fits.
+        """
+        if not self.tasks:
+            return "" if (kind, labels) == (self.kind, self.labels) else None
+        fitting = [name for name, one in self.tasks.items() if (one.kind, one.labels) == (kind, labels)]
+        return next((name for name in (task, task.partition("+")[0], *fitting) if name in fitting), None)
+
+    def task_record(self, head: str) -> TaskRecord:
+        """Kind, labels and metric behind a head, as `head_of` names it."""
+        return self.tasks.get(head) or TaskRecord(kind=self.kind, labels=self.labels, metric=self.metric)
 
 
 class FinishedRecord(RunRecord):

@@ -39,8 +39,8 @@ class TrainState:
     """Steps whose update was not applied because of NaN or Inf in a loss or a gradient."""
     nonfinite_in_a_row: int = 0
     """Those among them since the last step that was applied."""
-    usual_loss: float | None = None
-    """Running mean of the loss per step, which a spike is measured against."""
+    usual_loss: dict[str, float] = field(default_factory=dict)
+    """Running mean of the loss per step, which a spike is measured against; in a mixture by the tasks of the step."""
     windows: list[dict[str, Any]] = field(default_factory=list)
     """Per rank, the open window of the meter: the next line of the log is the same with or without a resume."""
 
@@ -51,7 +51,10 @@ class TrainState:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainState:
         """The state that `to_dict` described, in this version or an earlier one."""
-        return cls(**{EARLIER_NAMES.get(name, name): value for name, value in values.items()})
+        values = {EARLIER_NAMES.get(name, name): value for name, value in values.items()}
+        if not isinstance(usual := values.get("usual_loss", {}), dict):
+            values["usual_loss"] = {} if usual is None else {"": usual}
+        return cls(**values)
 
     def for_ranks(self, world_size: int) -> TrainState:
         """The same state for a start with another number of ranks: the first takes all open windows."""

@@ -25,7 +25,7 @@ from data_prep.shards.write import refuse_to_replace, write_cell
 from trainer.data.loader import CELL_PATTERN, Examples
 from trainer.distributed.ranks import find_ranks
 from trainer.evaluate.certainty import gold_counts, least_confidence
-from trainer.evaluate.inputs import check_precision, load_best, open_cells
+from trainer.evaluate.inputs import check_precision, head_of, load_best, open_cells
 from trainer.evaluate.outputs import checkpoint_sha256
 from trainer.evaluate.predict import measure
 from trainer.evaluate.shards_root import find_shards_root
@@ -70,6 +70,10 @@ def pseudo_label(
     root, choice = find_shards_root(folder, record, shards), Choice(confidence, max_rows, balanced)
     opened = [open_cells(root, task, split, [language], record)[0]
               for task, split, language in (cell.split("/") for cell in dict.fromkeys(cells))]
+    for cell in opened:
+        if head_of(cell, record) not in ("", record.best_task):
+            raise InputError(f"{cell.path}: {folder} has several tasks, and pseudo_label takes the head of "
+                             f"{record.best_task}; name cells of its kind and labels")
     weights = checkpoint_sha256(folder)[:12]
     drafts = {cell.path: _draft(cell.manifest, name, f"{record.name} ({weights}), {precision}, {choice}")
               for cell in opened}

@@ -26,7 +26,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "xnli/train/en": {"rows": 30}, "mnli/train/en": {"rows": 17, "seed": 5}, "xnli/dev/en": {"rows": 23},
         "xnli/dev/de": {"rows": 23}, "xnli/unseen/en": {"rows": 5, "labelled": False}, "mnli/dev/en": {"rows": 5},
         "snli/train/en": {"rows": 5},
-        "text/train/en": {"rows": 9, "kind": "mlm"}, "sick/dev/en": {"rows": 9, "fingerprint": "1" * 64},
+        "text/train/en": {"rows": 9, "kind": "mlm"}, "xnli/other/en": {"rows": 9, "kind": "mlm"},
+        "sick/dev/en": {"rows": 9, "fingerprint": "1" * 64},
     }.items():
         write_random_cell(root, name, **changes)  # type: ignore[arg-type]
     return root
@@ -104,7 +105,7 @@ def test_dev_cells_by_pattern_and_the_english_one_selects(root: Path) -> None:
     ({"train": "xnli/train"}, "data.train: expected task/split/language, found 'xnli/train'"),
     ({"train": "../train/en"}, "data.train: expected task/split/language"),
     ({"train": "*/nothing/*"}, "data.train: no finished cell below .* matches"),
-    ({"train": "xnli/train/en,text/train/en"}, r"text/train/en: kind mlm, but the first training cell has pair"),
+    ({"train": "xnli/train/en,xnli/other/en"}, r"xnli/other/en: kind mlm, but the first training cell has pair"),
     ({"dev": "sick/dev/en"}, "sick/dev/en was built with another tokenizer"),
     ({"dev": "xnli/unseen/en"}, "xnli/unseen/en: no labels in this cell"),
         ({"dev": "xnli/test/en"}, "data.dev: xnli/test/en is a test cell"),

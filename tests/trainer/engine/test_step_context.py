@@ -123,14 +123,16 @@ def test_all_passes_of_a_step_share_one_pass_below_the_site(
 def logits_of_passes(ctx: StepContext, monkeypatch: pytest.MonkeyPatch, method: str) -> list[Tensor]:
     """The logits of every pass above the site of one step."""
     seen: list[Tensor] = []
-    kind, original = ctx._engine.module.kind, ctx._engine.module.kind.logits
+    model, kind = ctx._engine.module.tasks[""]
+    original = kind.logits
 
     def logits(*inputs: Any) -> Tensor:
         seen.append(original(*inputs))
         return seen[-1]
 
-    monkeypatch.setattr(ctx._engine.module, "kind", replace(kind, logits=logits))
-    METHODS[method].step(ctx)
+    with monkeypatch.context() as patch:
+        patch.setitem(ctx._engine.module.tasks, "", (model, replace(kind, logits=logits)))
+        METHODS[method].step(ctx)
     return [value.detach() for value in seen]
 
 

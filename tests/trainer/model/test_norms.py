@@ -27,7 +27,7 @@ def test_the_mean_is_over_clean_balls(shards: Path, tmp_path: Path, norm: str, s
     settings = load_recipe(str(write_recipe(tmp_path, shards)), {"model.dropout": "0.5"})
     model = SiteModel(build_model(settings, cell.manifest, 24)[0], KINDS["pair"], "layer:1").train()
     examples = Examples([cell], 24)
-    found = measure_site_norm(model, examples, PGD(norm=norm, scope=scope), 7, 0, torch.device("cpu"))
+    found = measure_site_norm(model, {examples: 1.0}, PGD(norm=norm, scope=scope), 7, 0, torch.device("cpu"))
     assert model.training
     sizes = []
     for row in range(len(examples)):
@@ -46,4 +46,4 @@ def test_a_mean_that_is_no_unit_is_refused(shards: Path, tmp_path: Path, value: 
         model.get_input_embeddings().weight.fill_(value)
     site_model = SiteModel(model, KINDS["pair"], "word_embeddings")
     with pytest.raises(InputError, match=r"mean norm at word_embeddings is (0|nan|inf), expected a positive number"):
-        measure_site_norm(site_model, Examples([cell], 24), PGD(), 7, 0, torch.device("cpu"))
+        measure_site_norm(site_model, {Examples([cell], 24): 1.0}, PGD(), 7, 0, torch.device("cpu"))

@@ -11,22 +11,22 @@ def test_the_best_value_on_the_selection_cell_is_selected() -> None:
     state = TrainState()
     for step, en, de, best in ((1, 0.5, 0.6, True), (2, 0.4, 0.7, False), (3, 0.5, 0.1, True), (4, 0.9, 0.2, True)):
         state.step = step
-        assert update_best(state, {"en": en, "de": de}, 1.0, "en", "accuracy") == best
+        assert update_best(state, {"en": en, "de": de}, {"en": 1, "de": 1}, "en", "accuracy") == best
     assert state.selected == {"cell": "en", "metric": "accuracy", "value": 0.9, "step": 4}
     assert state.oracle == {"en": {"value": 0.9, "step": 4}, "de": {"value": 0.7, "step": 2}}
 
 
 def test_lower_may_be_better() -> None:
     state = TrainState(step=1)
-    assert update_best(state, {"en": 20.0}, -1.0, "en", "perplexity")
+    assert update_best(state, {"en": 20.0}, {"en": -1}, "en", "perplexity")
     state.step = 2
-    assert not update_best(state, {"en": 21.0}, -1.0, "en", "perplexity")
-    assert update_best(state, {"en": 19.0}, -1.0, "en", "perplexity")
+    assert not update_best(state, {"en": 21.0}, {"en": -1}, "en", "perplexity")
+    assert update_best(state, {"en": 19.0}, {"en": -1}, "en", "perplexity")
 
 
 def test_without_a_selection_cell_the_latest_is_the_best() -> None:
     state = TrainState(step=7)
-    assert update_best(state, {}, 1.0, None, "accuracy")
+    assert update_best(state, {}, {}, None, "accuracy")
     assert state.selected == {"cell": None, "metric": "accuracy", "value": None, "step": 7}
 
 

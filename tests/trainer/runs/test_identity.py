@@ -239,7 +239,7 @@ def test_chance_at_the_end_of_training_allows_for_the_choice_of_the_best(recipe:
     error = (chance * (1 - chance) / rows) ** 0.5
     for share, update, expected in ((2.5, 20, True), (2.7, 20, False), (2.5, 2, False), (1.6, 2, True)):
         state = TrainState(step=update, selected={"cell": "xnli/dev/en", "value": chance + share * error})
-        assert outcome(settings, state, data, 20)["at_chance"] is expected
+        assert outcome(settings, state, data, None, 20)["at_chance"] is expected
 
 
 @pytest.mark.parametrize(("changes", "named"), [
