@@ -19,6 +19,7 @@ SLOW = (
     "real",  # real benchmark files
     "slurm/test_jobs.py", "slurm/test_lives.py", "slurm/test_study_jobs.py",  # jobs on a real cluster
     "trainer/test_family_chain.py",  # every encoder family through all commands
+    "trainer/test_mixture_run.py",  # several tasks through all commands
     "trainer/kernels/test_triton.py",  # all kernel tests again, interpreted
 )
 LONG = (

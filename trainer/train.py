@@ -25,7 +25,7 @@ from trainer.config import Recipe, load_recipe
 from trainer.data.loader import Examples, TrainingData, open_training_data
 from trainer.data.mixture import Mixture, batches_of, mixture_of
 from trainer.data.partners import partner_choice
-from trainer.data.sampler import steps_per_epoch
+from trainer.data.sampler import Choice, steps_per_epoch
 from trainer.data.tasks import cell_name
 from trainer.distributed.collectives import barrier
 from trainer.distributed.preemption import EXIT_REQUEUE, EXIT_STOPPED, STOP_SIGNALS, Preempted, failures_in_a_line
@@ -104,9 +104,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     mixture = mixture_of(settings.mixture, settings.batch, data.tasks, settings.seed)
     max_steps = count_steps(settings, data)
     backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
-    partners = settings.robust.partner_source
-    choices = {task: partner_choice(partners, cells, settings.seed)
-               for task, cells in data.tasks.items() if partners is not None}
+    choices = _partner_choices(settings, data)
     site_model, origin = _build(settings, data)
 
     start_distributed(ranks, settings.engine.timeout_seconds)
@@ -195,6 +193,13 @@ def dev_examples(recipe: Recipe, data: TrainingData) -> dict[str, Examples]:
     masking = Masking(recipe.data.mask_ratio, 0)
     return {name: Examples([cell], data.max_length, masking=masking, task=data.name_in_batches(data.dev_task[name]))
             for name, cell in data.dev.items()}
+
+
+def _partner_choices(recipe: Recipe, data: TrainingData) -> dict[str, Choice]:
+    """The choice of mixup partners by task; empty for methods that mix nothing."""
+    partners = recipe.robust.partner_source
+    return {task: partner_choice(partners, cells, recipe.seed)
+            for task, cells in data.tasks.items() if partners is not None}
 
 
 def _build(recipe: Recipe, data: TrainingData) -> tuple[SiteModel, dict[str, Any]]:

@@ -185,8 +185,8 @@ def _is_there(model: Path, target: Path, found: AverageRecord, overwrite: bool) 
 def _write_model(folder: Path, like: Path, parts: Sequence[Part], found: AverageRecord) -> None:
     """Write a transformers folder with the mean of `parts`, and all files of `like` that are no weights."""
     for file in sorted([*like.iterdir(), *like.glob(f"{HEADS}/*/*")]):
-        name = file.relative_to(like)
-        if file.is_file() and not file.is_symlink() and name.as_posix() not in (*weight_files(like), AVERAGE_FILE):
+        name = file.relative_to(like).as_posix()
+        if file.is_file() and not file.is_symlink() and name not in (*weight_files(like), AVERAGE_FILE):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, folder / name)
     write_mean([part.folder for part in parts], folder)

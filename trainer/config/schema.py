@@ -145,8 +145,9 @@ class MixtureSection(Section):
         for name, samplings in users.items():
             given = bool(getattr(self, name))
             if given and self.sampling not in samplings:
-                raise ValueError(f"mixture.{name} has no effect with mixture.sampling {self.sampling or 'proportional'}; "
-                                 f"remove it, or set sampling to {' or '.join(samplings)}")
+                raise ValueError(f"mixture.{name} has no effect with mixture.sampling "
+                                 f"{self.sampling or 'proportional'}; remove it, or set sampling to "
+                                 f"{' or '.join(samplings)}")
             if not given and self.sampling == samplings[0]:
                 raise ValueError(f"mixture.sampling {self.sampling} needs mixture.{name}")
         return self

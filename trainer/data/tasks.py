@@ -1,8 +1,8 @@
 """Tasks of a run: groups of training cells, each with a head of its own, and the task that every dev cell belongs to.
 
 Without settings in `mixture`, cells that agree in kind, labels and columns are one task, named after the first. With
-any, a cell belongs to the task in its path; a variation (`mnli+synonyms`) to the task before the `+`, where kind, labels
-and columns agree, else to one of its own.
+any, a cell belongs to the task in its path; a variation (`mnli+synonyms`) to the task before the `+`, where kind,
+labels and columns agree, else to one of its own.
 """
 
 from __future__ import annotations

@@ -95,9 +95,21 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def data(root: Path, train: str, dev: str = "", same: dict[str, str] | None = None) -> TrainingData:
-    return open_training_data(DataSection(shards=str(root), train=train.split(","), dev=dev.split(",") if dev else []),
-                              same or {})
+def data(root: Path, train: str, dev: str = "", same: dict[str, str] | None = None, **given: Any) -> TrainingData:
+    section = DataSection(shards=str(root), train=train.split(","), dev=dev.split(",") if dev else [])
+    given = given or {"sampling": "proportional"}
+    return open_training_data(section, MixtureSection(**given, same_task=same or {}))
+
+
+def test_without_settings_of_a_mixture_cells_that_agree_are_one_task(root: Path) -> None:
+    section = {"shards": str(root), "dev": ["xnli/dev/en"]}
+    found = open_training_data(DataSection(**section, train=["anli/train/en", "mnli/train/en"]))
+    assert list(found.tasks) == ["anli"]
+    assert (found.dev_task, found.name_in_batches("anli")) == ({"xnli/dev/en": "anli"}, "")
+    cells = ["mnli+synonyms/train/en", "stsb/train/en", "anli/train/en", "mnli/train/en"]
+    found = open_training_data(DataSection(**section, train=cells, select_on="xnli/dev/en"))
+    assert {task: [cell.path.parts[-3] for cell in own] for task, own in found.tasks.items()} == {
+        "mnli": ["mnli+synonyms", "anli", "mnli"], "stsb": ["stsb"]}
 
 
 def test_tasks_are_the_first_parts_of_paths(root: Path) -> None:
@@ -146,4 +158,4 @@ def test_settings_without_effect_are_refused(given: dict[str, Any], message: str
 def test_an_unknown_task_is_answered_with_the_nearest() -> None:
     assert nearest("udpo", ["udpos", "mnli"]) == "did you mean 'udpos'?"
     assert nearest("zzz", ["udpos", "mnli"]) == "tasks: udpos, mnli"
-    assert group([SimpleNamespace(path=Path("a/b/c"))], {}).keys() == {"a"}  # type: ignore[list-item]
+    assert group([SimpleNamespace(path=Path("a/b/c"))], {}, by_name=True).keys() == {"a"}  # type: ignore[list-item]

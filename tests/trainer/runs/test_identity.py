@@ -36,6 +36,17 @@ def digest_of(recipe: Path, **overrides: str) -> str:
     return recipe_digest(determined(recipe, **overrides))
 
 
+@pytest.mark.parametrize(("changes", "digest"), [
+    ({}, "eb7676c15fbb32b1"), ({"robust.method": "pgd"}, "242a5933378350f5"),
+    ({"data.train": "[text/train/en]", "data.dev": "[]"}, "656a65a387ebcf80"),
+])
+def test_a_run_of_one_task_is_the_one_it_was_before_mixtures(recipe: Path, changes: dict[str, str], digest: str) -> None:
+    """Rows of seeds that were trained by earlier versions count as the same recipe."""
+    settings = determined(recipe, **changes)
+    assert recipe_digest(settings) == digest
+    assert not [name for name in settings if name.startswith("mixture")]
+
+
 def test_the_seed_and_how_a_run_executes_are_no_part_of_it(recipe: Path) -> None:
     free = {"seed": "8", "name": "other", "label": "other", "output": "elsewhere", "batch.micro_batch_size": "2",
             "data.workers": "2", "engine.config": "zero2", "checkpoint.every_steps": "1", "logging.every_steps": "5",
