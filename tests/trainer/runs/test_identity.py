@@ -40,7 +40,7 @@ def digest_of(recipe: Path, **overrides: str) -> str:
     ({}, "eb7676c15fbb32b1"), ({"robust.method": "pgd"}, "242a5933378350f5"),
     ({"data.train": "[text/train/en]", "data.dev": "[]"}, "656a65a387ebcf80"),
 ])
-def test_a_run_of_one_task_is_the_one_it_was_before_mixtures(recipe: Path, changes: dict[str, str], digest: str) -> None:
+def test_a_run_of_one_task_is_what_it_was_before_mixtures(recipe: Path, changes: dict[str, str], digest: str) -> None:
     """Rows of seeds that were trained by earlier versions count as the same recipe."""
     settings = determined(recipe, **changes)
     assert recipe_digest(settings) == digest
