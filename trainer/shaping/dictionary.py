@@ -23,8 +23,9 @@ from data_prep.base.files import read_json, write_json
 from data_prep.shards.read import Cell
 from data_prep.shards.tokenizers import read_tokenizer, tokenizer_dir
 from trainer.data.collate import collate
-from trainer.data.loader import CELL_PATTERN, cell_name, check_known
+from trainer.data.loader import CELL_PATTERN, check_known
 from trainer.data.scratch import open_near
+from trainer.data.tasks import cell_name
 from trainer.distributed.ranks import find_ranks
 from trainer.evaluate.inputs import DTYPES, comma_list
 from trainer.kinds.languages import language_number
