@@ -74,7 +74,8 @@ def test_scripts_given_to_sbatch_take_these_words(tmp_path: Path, monkeypatch: p
         kind, rest = Path(words[place]).stem, words[place + 1 :]
         assert (ROOT / words[place]).is_file()
         if kind == "study":  # a node of a study, which `study submit` has written
-            assert (ROOT / f"{rest[0].replace('.', '/')}.py").is_file() and len(rest) == 3
+            assert (ROOT / f"{rest[0].replace('.', '/')}.py").is_file()
+            assert len(rest) == 3
             continue
         KINDS[kind](rest if kind != "sweep" else [rest[2], "--seeds", rest[0], "--methods", rest[1]], Path("runs"))
 

@@ -53,6 +53,18 @@ def test_no_effect_no_claim(tmp_path: Path) -> None:
     assert "in 80 % of cases" in text
 
 
+def test_no_claim_without_the_correction(tmp_path: Path) -> None:
+    """PGD alone differs, by about as much as its own interval is wide; of four comparisons, it is the best of four."""
+    study = make_study(levels={"plain": "plain", "noise": "random noise", "pgd": "PGD", "smart": "SMART",
+                               "freelb": "FreeLB"})
+    graph = make_graph(study)
+    write_runs(tmp_path, graph, lambda level, language: 0.2 if level == "pgd" else 0.0, luck=0.01)
+    text = answer([compute_stage(design, tmp_path) for design in read_designs(study, graph, tmp_path)])
+    assert text.startswith("No difference can be claimed with 3 seeds after Holm's correction for 4 comparisons.")
+    assert re.search(r"PGD differs from plain by \+\d\.\d points, 95 % interval \[\+\d\.\d, \+\d\.\d\] before the "
+                     "correction", text), text
+
+
 def test_under_three_seeds_nothing_is_said(tmp_path: Path) -> None:
     text = said(make_study(seeds=(0, 1)), tmp_path, luck=0.0)
     assert text.startswith("Nothing can be said of method yet: that takes at least 3 seeds, and there are 2 seeds. "
