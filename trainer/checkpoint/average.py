@@ -82,7 +82,7 @@ def average(*runs: str, last: int | None = None, weights: str = "best", out: str
 
 
 def _kept(run: Path, last: int | None) -> bool:
-    """Whether the run has this average of snapshots that were removed since."""
+    """True where the run has this average, of snapshots that were removed since."""
     there = read_average(run / AVERAGE)
     if there is None or there.settings != {LAST: DEFAULT_LAST if last is None else last}:
         return False
@@ -168,7 +168,7 @@ def _check_alike(runs: Sequence[Path], records: Sequence[FinishedRecord]) -> Non
 
 
 def _is_there(model: Path, target: Path, found: AverageRecord, overwrite: bool) -> bool:
-    """Whether `target` holds this very average. Raises InputError where it holds anything else, without `overwrite`."""
+    """True where `target` holds this average. Raises InputError where it holds anything else, without `overwrite`."""
     if not target.exists():
         return False
     there = read_average(model)

@@ -32,7 +32,7 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Room:
-    """What this machine has for nodes."""
+    """Room for nodes on this machine."""
 
     parallel: int
     """Nodes at once."""
@@ -63,9 +63,8 @@ def run_nodes(
 ) -> Graph:
     """Run all nodes that are not done and can be; returns the last graph.
 
-    announce: called with each node that starts, instead of a line with its name.
-
-    A node that fails stops those that need it and no others. KeyboardInterrupt ends the running nodes, which save.
+    announce: called with each node that starts, instead of a line with its name. A node that fails stops those that
+    need it and no others. KeyboardInterrupt ends the running nodes, which save.
     """
     runner = _Runner(graph_of, out, room)
     runner.announce = announce or runner.announce

@@ -46,7 +46,7 @@ class Step(Section):
     command: Text
     """Words behind `python -m`, e.g. `data_prep build xnli --source {source}/xnli --out {shards}`."""
     output: Text
-    """What it makes, below the study's folder; `shards/TASK` marks the cells of a task, found by their name."""
+    """The output's path below the study's folder; `shards/TASK` marks the cells of a task, found by their name."""
     needs: list[Word] = Field(default_factory=list)
     """Steps that must be done before, beside those that placeholders name."""
 
@@ -93,7 +93,7 @@ class Study(Section):
     question: Text
     hypothesis: Text
     limits: list[Text] = Field(default_factory=list)
-    """What the answer cannot speak to, a sentence each."""
+    """Limits of the answer, a sentence each."""
     parameters: dict[Word, str | None] = Field(default_factory=dict)
     """Values that the command line may set (`--source DIR`); null must be set."""
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(min_length=1)
