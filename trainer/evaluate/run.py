@@ -135,7 +135,7 @@ def _cells(root: Path, record: FinishedRecord, tasks: str, suite: str | None, la
 
 
 def _sources(folder: Path, record: FinishedRecord, weights: str, precision: str) -> list[Source]:
-    """What to evaluate, as --weights says. Raises InputError where the run has no such weights.
+    """Weights to evaluate, as --weights says. Raises InputError where the run has no such weights.
 
     A failed seed has no average: its best checkpoint alone is evaluated, so that it counts as failed in reports.
     """
