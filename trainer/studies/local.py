@@ -127,10 +127,9 @@ class _Runner:
     def _startable(self) -> list[Node]:
         ended = endings(self._out, self.graph.nodes.values())
         stopped = blocked(self.graph, ended)
-        busy = {self.graph.nodes[name].output for name in self._running}
         return [node for node in self.graph.nodes.values()
                 if node.name not in ended and node.name not in stopped and node.name not in self._running
-                and node.name not in self._given_up and node.output not in busy
+                and node.name not in self._given_up
                 and all(name in ended for name in node.needs)]
 
     def _start(self, node: Node) -> None:
