@@ -82,7 +82,7 @@ def test_a_mistyped_command_imports_none(line: str) -> None:
 
 @pytest.mark.parametrize("words", [
     "report --help", "report --uot=there", "demo --help", "demo --methdos=pgd", "doctor --help", "doctor --selftset",
-    "bench steps --help", "bench steps --siez=tiny", "bench claims --help"])
+    "recipes", "keys lr", "--version", "bench steps --help", "bench steps --siez=tiny", "bench claims --help"])
 def test_light_commands_answer_without_torch(words: str) -> None:
     _, _, _, loaded = run_real("trainer", *words.split())
     assert not loaded & set(HEAVY)

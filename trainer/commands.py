@@ -8,6 +8,12 @@ COMMANDS: Commands = {
     "train": LazyCommand(
         "trainer.train:train",
         "Train one run from a RECIPE (a YAML file, or the name of one that ships), and keep its best checkpoint."),
+    "recipes": LazyCommand(
+        "trainer.config.manual:recipes", "List the recipes that ship, one a line; with NAME, show the file of one."),
+    "keys": LazyCommand(
+        "trainer.config.manual:keys",
+        "List the keys of a recipe: type and range, default, meaning; with PATTERN, those whose name or meaning holds "
+        "it."),
     "average": LazyCommand(
         "trainer.checkpoint.average:average",
         "Average the last snapshots of a run, or the models of several runs that differ in their seed only."),
@@ -93,6 +99,8 @@ COMMANDS: Commands = {
 # Results that an interrupted command keeps, and the next step. A training saves (`trainer.distributed.preemption`).
 _RUN_KEPT = "the run, and the rows that its eval/ has had, are kept; give the same command again"
 KEPT = {
+    "recipes": "nothing was changed",
+    "keys": "nothing was changed",
     "evaluate": _RUN_KEPT,
     "average": "no average was written; give the same command again",
     "retrieve": "the rows that eval/ has had are kept; give the same command again",

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from data_prep.base.cli import Keys
 from data_prep.base.lock import held
 from data_prep.shards.tokenizers import tokenizer_dir
 from trainer.checkpoint.best import write_transformers_folder
@@ -64,12 +65,13 @@ _log = logging.getLogger(__name__)
 def train(
     recipe: str, *, name: str | None = None, label: str | None = None, seed: int | None = None,
     output: str | None = None, init_from: str | None = None, kernels: str | None = None, method: str | None = None,
-    **overrides: str,
+    **overrides: Annotated[str, Keys("trainer.config.load:nearest_keys")],
 ) -> int:
     """Train one run from a RECIPE (a YAML file, or the name of one that ships), and keep its best checkpoint.
 
-    Any other key of the recipe is set by its dotted name: --optimizer.lr=1e-5 --robust.epsilon=0.2. method: train
-    with this robust method instead, which takes of the settings in `robust` those that it has.
+    Flags replace what the recipe says; any of its other keys is set by its dotted name: --optimizer.lr=1e-5
+    --robust.epsilon=0.2. `python -m trainer recipes` lists the recipes, `python -m trainer keys` the keys with their
+    defaults. method: train with this robust method instead, which takes of the settings in `robust` those that it has.
     """
     top = {"name": name, "label": label, "seed": seed, "output": output, "init_from": init_from, "kernels": kernels,
            "method": method}

@@ -21,10 +21,11 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from data_prep.base import interrupt
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 
 Command = Callable[..., Any]
 
@@ -39,7 +40,16 @@ class LazyCommand:
     """First line of the function's docstring, for the overview."""
 
 
+@dataclass(frozen=True)
+class Keys:
+    """Annotation of a ``**`` parameter that takes dotted keys: `Annotated[str, Keys(...)]`."""
+
+    nearest: str
+    """`module:function` from a mistyped flag to the keys that may be meant; imported on use only."""
+
+
 Commands = Mapping[str, "Command | LazyCommand | Commands"]
+DISTRIBUTION = "robust-crosslingual"
 EXIT_BAD_INPUT = 2
 ANY_FLAG = "parameters"  # name of a ``**`` parameter that takes flags without a dot too
 KEPT = "what was finished is kept; give the same command again"
@@ -109,9 +119,12 @@ def _run_one(commands: Commands | Command, argv: Sequence[str], prog: str) -> in
         if not argv or argv[0] in ("-h", "--help", "help"):
             print(_overview(commands, prog))
             return 0
+        if argv[0] == "--version":
+            print(f"{DISTRIBUTION} {version()}")
+            return 0
         name, words = argv[0], list(argv[1:])
         if name not in commands:
-            raise InputError(f"no command {name!r} in {prog}{_did_you_mean(name, commands)}; "
+            raise InputError(f"no command {name!r} in {prog}{did_you_mean(name, commands)}; "
                              f"commands: {', '.join(commands)}")
         command = commands[name]
         if isinstance(command, Mapping):
@@ -183,7 +196,7 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[
                 given[switch_off] = "false"
                 continue
             known = ", ".join("--" + n for n in named) + (" and dotted keys" if takes_dotted else "")
-            raise InputError(f"{prog}: no flag --{flag}{_did_you_mean(name, named)}; flags: {known}")
+            raise InputError(f"{prog}: no flag --{flag}{_suggestion(command, flag, name, named)}; flags: {known}")
         if name in given:
             raise InputError(f"{prog}: --{flag} is given twice")
         if not equals and (dotted or not _is_bool(command, name)):
@@ -264,11 +277,29 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _did_you_mean(word: str, choices: Mapping[str, Any]) -> str:
-    import difflib
+def _suggestion(command: Command, flag: str, name: str, named: Mapping[str, Any]) -> str:
+    """Suggestion for an unknown flag: one of the command, else dotted keys where it takes some (`Keys`)."""
+    if near := did_you_mean(name, named):
+        return near
+    marks = [mark for hint in typing.get_type_hints(command, include_extras=True).values()
+             for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Keys)]
+    found = [f"--{key}" for mark in marks for key in resolve(LazyCommand(mark.nearest, ""))(flag)]
+    return f" (did you mean {' or '.join(found)}?)" if found else ""
 
-    close = difflib.get_close_matches(word, list(choices), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+
+def version() -> str:
+    """Version of this code: that in the `pyproject.toml` beside it, else of the installed distribution."""
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    if project.is_file():
+        import tomllib
+
+        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return "of unknown number"
 
 
 def _take(positional: Sequence[str]) -> str:
@@ -290,6 +321,19 @@ def _overview(commands: Commands, prog: str) -> str:
     return "\n".join([*lines, "", f"{prog} COMMAND --help tells the flags of one command."])
 
 
+_KIND_NAMES = {bool: "true|false", str: "TEXT", int: "NUMBER", float: "NUMBER"}
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    """The default of a flag as it would be typed; None is told in the description of the command."""
+    default = parameter.default
+    if default is parameter.empty:
+        return "needed"
+    if default is None:
+        return "optional"
+    return f"default: {str(default).lower() if isinstance(default, bool) else 'empty' if default == '' else default}"
+
+
 def _usage(command: Command, prog: str) -> str:
     words, flags = [], []
     hints = typing.get_type_hints(command)
@@ -304,7 +348,7 @@ def _usage(command: Command, prog: str) -> str:
             words.append(name.upper())
         else:
             kinds = [m for m in _members(hints.get(name, str)) if m is not type(None)]
-            needed = "needed" if parameter.default is parameter.empty else f"default: {parameter.default}"
-            flags.append(f"  --{name}={'|'.join(k.__name__.upper() for k in kinds)}   ({needed})")
-    usage = f"usage: {prog} {' '.join(words)} [flags]"
+            flags.append(f"  --{name}={'|'.join(_KIND_NAMES.get(k, k.__name__.upper()) for k in kinds)}   "
+                         f"({_default(parameter)})")
+    usage = " ".join([f"usage: {prog}", *words, *["[flags]"] * bool(flags)])
     return "\n".join([usage, "", inspect.getdoc(command) or "", "", *flags]).rstrip()

@@ -1,8 +1,10 @@
-"""`InputError`: bad input that the user can fix, told in one line."""
+"""`InputError`: bad input that the user can fix, told in one line; and the suggestion that such a line may end with."""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 LONGEST_MESSAGE = 1000
 
@@ -21,3 +23,10 @@ class InputError(Exception):
         if len(line) > LONGEST_MESSAGE:
             line = f"{line[:600]} [...] {line[-300:]}"
         super().__init__(line)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Suggestion of the nearest of the `known` words, to be put behind the one that was found; empty if none is near.
+    """
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

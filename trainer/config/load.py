@@ -14,12 +14,24 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 from trainer.config import plain_yaml, renamed
 from trainer.config.schema import Recipe
 from trainer.robust import DEFAULT_METHOD, METHODS, methods_with, settings_for
 
 RECIPES = Path(__file__).parent / "recipes"
+# Names that users of Hugging Face's Trainer know, by the key that comes nearest to them.
+OTHER_NAMES = {
+    "learning_rate": "optimizer.lr", "num_train_epochs": "schedule.epochs", "num_epochs": "schedule.epochs",
+    "train_batch_size": "batch.size", "per_device_train_batch_size": "batch.micro_batch_size",
+    "gradient_accumulation_steps": "batch.micro_batch_size", "per_device_eval_batch_size": "evaluation.batch_size",
+    "eval_steps": "evaluation.every_steps", "logging_steps": "logging.every_steps",
+    "save_steps": "checkpoint.every_steps", "save_total_limit": "checkpoint.keep",
+    "early_stopping_patience": "evaluation.patience_evaluations", "warmup_steps": "schedule.warmup_ratio",
+    "warmup": "schedule.warmup_ratio", "fp16": "engine.precision", "bf16": "engine.precision",
+    "deepspeed": "engine.config", "output_dir": "output", "model_name_or_path": "model.name",
+    "max_seq_length": "data.max_length", "updates": "schedule.max_steps",
+}
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -80,7 +92,7 @@ def from_dotted(model: type[Settings], given: Mapping[str, str]) -> Settings:
 
 def find_recipe(source: str) -> Path:
     """Path of the recipe `source`: a path, or the bare name of one that ships."""
-    shipped = {path.stem: path for path in RECIPES.glob("*.yaml")}
+    shipped = shipped_recipes()
     try:
         if Path(source).is_file():
             return Path(source)
@@ -88,8 +100,13 @@ def find_recipe(source: str) -> Path:
         raise InputError(f"recipe {source!r}: {error.strerror}") from None
     if source in shipped:
         return shipped[source]
-    names = ", ".join(sorted(shipped))
-    raise InputError(f"no recipe {source!r}: give the path of a YAML file, or one of: {names}")
+    raise InputError(f"no recipe {source!r}{did_you_mean(source, shipped)}: give the path of a YAML file, or one of: "
+                     f"{', '.join(shipped)}")
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that ship by name, in alphabetical order."""
+    return {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
 
 
 def dump(recipe: Recipe) -> str:
@@ -148,9 +165,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
         if method is not None and (owners := methods_with(str(location[-1]))):
             return (f"unknown key {key!r} under robust.method {method}: it belongs to {', '.join(owners)}; remove it, "
                     f"or train with --method {owners[0]}{more}")
-        known = list(known_keys(model))
-        close = get_close_matches(key, known, n=1) or [k for k in known if k.split(".")[-1] == key.split(".")[-1]]
-        return f"unknown key {key!r}" + (f", did you mean {close[0]!r}?" if close else "") + more
+        close = " or ".join(map(repr, nearest_keys(key, model)))
+        return f"unknown key {key!r}" + (f", did you mean {close}?" if close else "") + more
     if first["type"] == "missing":
         return f"missing key {key!r}{more}"
     if first["type"].startswith("union_tag"):
@@ -161,6 +177,16 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     message = first["msg"].removeprefix("Value error, ")
     found = "" if first["type"] == "value_error" else f", found {first['input']!r}"
     return f"{'' if not key or message.startswith(f'{key}.') else f'{key}: '}{message}{found}{more}"
+
+
+def nearest_keys(word: str, model: type[BaseModel] = Recipe) -> list[str]:
+    """The keys of `model` that `word`, which is none, may mean: short forms, other spellings, Hugging Face's names."""
+    known = list(known_keys(model))
+    ending, plain = word.rpartition(".")[2].replace("-", "_"), word.replace("-", "_")
+    meant = ([key for key in known if key.replace(".", "_") == plain or key == OTHER_NAMES.get(ending)]
+             or [key for key in known if key.rpartition(".")[2] == ending] or get_close_matches(word, known, n=1))
+    near = get_close_matches(ending, [key.rpartition(".")[2] for key in known], n=1)
+    return meant or [key for key in known if key.rpartition(".")[2] in near]
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

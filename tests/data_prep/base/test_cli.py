@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,10 @@ def outcome(place: Path, program: str, words: list[str], monkeypatch: pytest.Mon
 BAD = [
     ("trainer", "trian small.yaml", "no command 'trian' in python -m trainer (did you mean 'train'?)"),
     ("trainer", "train small.yaml --sede=1", "no flag --sede (did you mean 'seed'?)"),
+    ("trainer", "train small.yaml --lr=1", "no flag --lr (did you mean --optimizer.lr?)"),
+    ("trainer", "train small.yaml --batch-size=1", "no flag --batch-size (did you mean --batch.size?)"),
+    ("trainer", "train xnli_pdg", "no recipe 'xnli_pdg' (did you mean 'xnli_pgd'?)"),
+    ("trainer", "keys lrr", "no key has 'lrr' in its name or meaning"),
     ("trainer", "train small.yaml --robust.epslion=0.5", "unknown key 'robust.epslion', did you mean"),
     ("trainer", "train small.yaml --local_rank=0 --robust.epslion=0.5", "unknown key 'robust.epslion'"),
     ("trainer", "train small.yaml stray", "stray word 'stray'"),
@@ -122,6 +127,28 @@ def test_help_lists_the_commands(place: Path, monkeypatch: pytest.MonkeyPatch, p
                                  capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome(place, program, words, monkeypatch) == 0
     assert f"usage: python -m {program} COMMAND" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_version_is_that_of_the_project(place: Path, monkeypatch: pytest.MonkeyPatch, program: str,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert outcome(place, program, ["--version"], monkeypatch) == 0
+    assert capsys.readouterr().out == f"{project['name']} {project['version']}\n"
+
+
+def test_help_shows_defaults_as_they_are_typed(place: Path, monkeypatch: pytest.MonkeyPatch,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(place, "trainer", ["evaluate", "--help"], monkeypatch) == 0
+    shown = capsys.readouterr().out
+    for line in ("--tasks=TEXT   (optional)", "--splits=TEXT   (default: test)", "--batch_size=NUMBER   (default: 64)",
+                 "--generalized=true|false   (default: false)"):
+        assert f"  {line}\n" in shown
+    assert "None" not in shown
+    assert outcome(place, "trainer", ["train", "--help"], monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert "python -m trainer recipes" in shown
+    assert "python -m trainer keys" in shown
 
 
 def test_every_command_has_help(place: Path, monkeypatch: pytest.MonkeyPatch,
