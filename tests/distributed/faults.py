@@ -14,6 +14,7 @@ from torch import Tensor
 from trainer.engine.engine import Engine
 from trainer.engine.step_context import StepContext
 from trainer.kernels import reference
+from trainer.model.site import SiteModel
 
 Undo = Callable[[], None]
 
@@ -67,10 +68,19 @@ def ascent_leaks_into_the_update() -> Undo:
     return _patch(StepContext, "input_grad", input_grad)
 
 
+def heads_without_a_gradient() -> Undo:
+    """Of several heads, those that a micro-batch does not use get no gradient, not one of zero.
+
+    Most of DeepSpeed's optimisers take it for zero; those that keep their state on the host pass over the head.
+    """
+    return _patch(SiteModel, "_zero_of_other_heads", lambda original, self, batch, dtype: torch.zeros((), dtype=dtype))
+
+
 FAULTS: dict[str, Callable[[], Undo]] = {
     "naive_boundary": naive_boundary,
     "missing_mask": missing_mask,
     "epsilon_guards_a_division": epsilon_guards_a_division,
     "noise_by_position": noise_by_position,
     "ascent_leaks_into_the_update": ascent_leaks_into_the_update,
+    "heads_without_a_gradient": heads_without_a_gradient,
 }

@@ -64,7 +64,9 @@ def mixed(method: str, other: str, stage: int, world: int = 2, accumulation: int
 
 SUBSET = [
     mixed("plain", "tagging", 0, parts=1), mixed("pgd", "tagging", 2, accumulation=2), mixed("pgd", "mlm", 3),
+    mixed("plain", "tagging-offload", 2),
 ]
+FAULT, HARMED = "heads_without_a_gradient", SUBSET[-1]
 MATRIX = [mixed(method, other, stage, world, accumulation, parts) for method in ("plain", "pgd", "freelb")
           for other in OTHER for stage in range(4) for world in (1, 2) for accumulation in (1, 2) for parts in (1, 2)]
 MATRIX += [mixed(method, f"{other}-offload", stage) for method in ("plain", "freelb") for other in OTHER
@@ -81,8 +83,11 @@ class MixedRuns(Runs):
         return self._oracles[case.oracle]
 
     def parameters(self, case: Case) -> dict[str, torch.Tensor]:
+        return self.weights(str(case))
+
+    def weights(self, run: str) -> dict[str, torch.Tensor]:
         """Under the oracle's names; weights that are tied appear once."""
-        best = self.folder / str(case) / "best"
+        best = self.folder / run / "best"
         found = {name if name.startswith("roberta.") else f"xnli: {name}": weight
                  for name, weight in load_file(best / "model.safetensors").items()}
         (head,) = (best / HEADS).iterdir()
@@ -109,7 +114,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> MixedRuns:
 
 @pytest.fixture(scope="module")
 def subset(runs: MixedRuns) -> MixedRuns:
-    runs.train(list(SUBSET))
+    """The subset on two ranks, and behind it the fault."""
+    words = [runs.words(case) for case in SUBSET]
+    planted = [str(runs.recipe_file), {**HARMED.overrides(), **runs.engine_config(HARMED), "name": FAULT}, FAULT]
+    run_on_ranks(2, [*words, planted], runs.recipe_file.with_name("subset.json"))
     return runs
 
 
@@ -122,6 +130,11 @@ def matrix(runs: MixedRuns) -> MixedRuns:
 @pytest.mark.parametrize("case", SUBSET, ids=str)
 def test_two_tasks_equal_the_plain_loop(subset: MixedRuns, case: Mixed) -> None:
     assert subset.error(case) <= RTOL
+
+
+def test_a_planted_fault_is_caught(subset: MixedRuns) -> None:
+    expected, _ = subset.oracle(HARMED)
+    assert largest_error(subset.weights(FAULT), expected) > 30 * RTOL
 
 
 @pytest.mark.full
