@@ -138,6 +138,9 @@ end() {
   if [ -n "$followers" ]; then
     say "so these do not run: ${followers//$'\n'/, }"
   fi
+  if declare -F after_failure >/dev/null; then  # of the script that sources this
+    after_failure "$1" || true
+  fi
   exit "$1"
 }
 

@@ -3,6 +3,10 @@
 A job starts once those of the nodes that its node needs have succeeded. Input: a study, options of sbatch. Output: the
 jobs; their records below `<study>/runs/` (`slurm.submission`), so that `python -m slurm.status --runs <study>/runs`
 shows them; and one snapshot of the code for all of them.
+
+``python -m slurm.study FOLDER``, run by the job of a training that collapsed (`study.sbatch`), submits the training of
+its next seed and what needs it. SLURM has no dependency for this: `afternotok` is also met by a job that crashed, and
+all that needs a training would have to be queued once for each seed that may be tried.
 """
 
 from __future__ import annotations
@@ -12,8 +16,11 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from data_prep.base.files import write_text
+from data_prep.base.cli import EXIT_BAD_INPUT
+from data_prep.base.errors import InputError
+from data_prep.base.files import read_json, remove_unfinished, write_json, write_text
 from data_prep.base.lock import held
 from slurm import scheduler
 from slurm import submission as record
@@ -26,10 +33,12 @@ from trainer.studies.contents import Contents
 from trainer.studies.expand import build_graph
 from trainer.studies.graph import RUNS, Graph, Node
 from trainer.studies.load import dump
-from trainer.studies.states import LOGS, STUDY, begin, blocked, collapsed_digests, endings, write_graph
+from trainer.studies.states import LOGS, STUDY, begin, blocked, collapsed_digests, endings, read_graph, write_graph
 
 KIND, REPORT, TRAIN = "study", "report", "train"
 SINGLE_HOURS = "04:00:00"
+FLAGS = "submit.json"
+"""File of a study's folder with the flags of its last submission."""
 Options = Mapping[str, str | None]
 
 
@@ -43,11 +52,12 @@ def submit(study: str, *, size: str = "full", out: str | None = None, seeds: str
     of each training, one task per GPU; all other nodes take one GPU (none with --gpus 0), data preparation none. cpus:
     per task. time, partition, account, options (further ones of sbatch as one word), lives: as in
     `python -m slurm.submit`. dry_run: show a script of each kind, submit nothing.
-    A node that fails or collapses cancels only what needs it. The same command submits it again, with a new seed
-    where it collapsed and the study says so.
+    A node that fails or collapses cancels only what needs it. A training that collapsed is submitted with its next seed
+    by its own job, where the study has retries; what failed is submitted again by the same command.
     """
-    chosen = sbatch_options(True, nodes=nodes, gpus=gpus, cpus=cpus, time=time, partition=partition, account=account,
-                            options=options, lives=lives)
+    job: dict[str, Any] = {"nodes": nodes, "gpus": gpus, "cpus": cpus, "time": time, "partition": partition,
+                           "account": account, "options": options, "lives": lives}
+    chosen = sbatch_options(True, **job)
     path, loaded, folder = open_study(study, size, out, seeds, parameters)
     contents = Contents(folder)
     graph = build_graph(loaded, path.parent, folder, contents, collapsed_digests(folder))
@@ -60,12 +70,38 @@ def submit(study: str, *, size: str = "full", out: str | None = None, seeds: str
         scheduler.check(script)
     with held(folder, "study"):
         queued = _queued(folder)
+        remove_unfinished(folder)
         begin(folder, graph)
         write_text(folder / STUDY, dump(loaded))
+        write_json(folder / FLAGS, {"study": study, "size": size, "out": out, "seeds": seeds, "job": job,
+                                    "parameters": parameters})
         contents.save()
         write_graph(folder, graph)
         _submit_all(folder, graph, queued, chosen, lives)
     return 0
+
+
+def submit_retries(folder: Path) -> bool:
+    """Submit the next seeds of trainings that have collapsed, and what needs them; False where there are none.
+
+    Nodes that failed otherwise are left alone. Raises InputError where study or recipes have changed meanwhile.
+    """
+    with held(folder, "study", wait=True):  # two trainings may collapse at once
+        flags: dict[str, Any] = read_json(folder / FLAGS)
+        if not flags:
+            raise InputError(f"{folder} holds no {FLAGS}; expected a study that was submitted")
+        path, loaded, _ = open_study(*(flags[name] for name in ("study", "size", "out", "seeds", "parameters")))
+        before, chosen = read_graph(folder), sbatch_options(True, **flags["job"])
+        graph = build_graph(loaded, path.parent, folder, Contents(folder), collapsed_digests(folder))
+        replaced = blocked(before, endings(folder, before.nodes.values()))
+        if lost := [name for name in before.nodes if name not in graph.nodes and name not in replaced]:
+            raise InputError(f"{path} or what it reads has changed since it was submitted: {lost[0]} is another node "
+                             "now; give `python -m trainer study submit` again")
+        if all(name in before.nodes for name in graph.nodes):
+            return False
+        write_graph(folder, graph)
+        _submit_all(folder, graph, _queued(folder), chosen, flags["job"]["lives"])
+    return True
 
 
 def _submit_all(folder: Path, graph: Graph, queued: Mapping[str, str], chosen: Options, lives: int | None) -> None:
@@ -142,3 +178,14 @@ def _show(scripts: Sequence[str], graph: Graph) -> int:
     for script in scripts:
         print(scheduler.check(script), file=sys.stderr)
     return 0
+
+
+if __name__ == "__main__":
+    for variable in [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]:
+        del os.environ[variable]  # sbatch hands them on, and srun in the new job would take them for options
+    try:
+        if not submit_retries(Path(sys.argv[1])):
+            print("no seed is left to try, or the study allows no retries")
+    except InputError as error:
+        print(f"error: no new seed is submitted: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,9 @@ import pydantic
 
 from data_prep.base.errors import InputError
 from data_prep.base.lock import working_path
+
+TEMPORARY = re.compile(r"\.tmp-(?P<process>[1-9][0-9]{0,8})@(?P<host>.+?)(?:\.old)?$")
+"""End of a temporary name: the process that writes there, and its host."""
 
 
 @contextmanager
@@ -33,9 +38,31 @@ def working_file(path: Path, what: str, *, wait: bool = False) -> Iterator[Path]
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) atomically and flushed to disk; for files with a single writer."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}@{socket.gethostname()}")
     temporary.write_text(text, encoding="utf-8")
     _flush_and_rename(temporary, path)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove, at any depth of `folder`, what processes of this host that are dead have left under temporary names."""
+    for left in list(folder.rglob(".*.tmp-*@*")):
+        owner = TEMPORARY.search(left.name)
+        if owner is None or owner["host"] != socket.gethostname() or _is_alive(int(owner["process"])):
+            continue
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        pass
+    return True
 
 
 def write_json(path: Path, content: Any) -> None:

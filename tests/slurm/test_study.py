@@ -10,13 +10,13 @@ from data_prep.base.errors import InputError
 from slurm import scheduler
 from slurm import submission as record
 from slurm.scheduler import Job
-from slurm.study import submit
+from slurm.study import submit, submit_retries
 from tests.slurm.test_submit import GOLDEN, Cluster
 from tests.trainer.small_runs import tree_of
-from tests.trainer.studies.small_study import write_study
+from tests.trainer.studies.small_study import RECIPE, write_study
 from trainer.studies.commands import status
 from trainer.studies.graph import Graph
-from trainer.studies.states import Ending, read_graph, write_ending
+from trainer.studies.states import Ending, read_ending, read_graph, write_ending
 
 FLAGS = {"source": "source", "tokenizer": "tokenizer", "size": "toy", "out": "out"}
 
@@ -102,6 +102,41 @@ def test_what_is_done_or_queued_is_not_submitted_again(
     cluster.jobs = {}
     submit(study, **FLAGS)
     assert len(cluster.submitted) == 7 + 6 + 1, "the report alone: what needs a collapsed training is blocked"
+
+
+def test_the_next_seed_of_a_collapsed_training(
+        study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """... with what needs it and the report, and no more: neither a training that failed nor what is in the queue."""
+    cluster = Cluster(monkeypatch)
+    with pytest.raises(InputError, match=r"out holds no submit\.json"):
+        submit_retries(tmp_path / "out")
+    submit(str(write_study(tmp_path / "study", retries=1)), gpus=2, lives=3, **FLAGS)
+    graph = read_graph(Path("out"))
+    step, base, plain, _, pgd, _ = graph.nodes
+    for name, state in ((step, "done"), (base, "done"), (pgd, "failed")):
+        end(graph, name, state)
+    cluster.jobs = {"103": Job("RUNNING", "node1", ""), "107": Job("PENDING", "", "Dependency")}
+    assert not submit_retries(tmp_path / "out"), "nothing has collapsed"
+    end(graph, plain, "collapsed")
+    assert submit_retries(tmp_path / "out")
+    new = names(cluster, 7)
+    assert [name.rpartition("-")[0] for name in new] == [
+        "target-plain-seed1000", "evaluate1-target-plain-seed1000", ""]
+    assert [after for _, after in cluster.submitted[7:]] == [[], ["108"], ["108", "109"]]
+    assert "#SBATCH --ntasks-per-node=2\n" in cluster.submitted[7][0]
+    assert " lives_allowed=3\n" in cluster.submitted[7][0]
+    assert cluster.cancelled == ["107"], "the report that did not wait for them"
+    graph = read_graph(Path("out"))
+    ended = read_ending(Path("out"), graph.nodes[pgd])
+    assert ended is not None
+    assert ended.state == "failed"
+    assert not submit_retries(tmp_path / "out"), "they are submitted"
+    end(graph, new[0], "collapsed")
+    assert not submit_retries(tmp_path / "out"), "no seed is left"
+    (tmp_path / "study/tiny.yaml").write_text(RECIPE.replace("max_steps: 4", "max_steps: 5"))
+    with pytest.raises(InputError, match=r"what it reads has changed since it was submitted: base-seed5-.* is another"):
+        submit_retries(tmp_path / "out")
+    assert len(cluster.submitted) == 10
 
 
 def test_a_refused_study_leaves_nothing(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,23 @@ def test_an_output_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
     assert in_job_script(tmp_path, "code_of_ranks 139; losses; last_words") == ["139", "0"]
 
 
+@pytest.mark.parametrize(("code", "calls"), [(3, ["-m slurm.study out"]), (2, []), (0, [])])
+def test_a_collapsed_training_asks_for_its_next_seed(code: int, calls: list[str], tmp_path: Path) -> None:
+    (tmp_path / "python").write_text(f"#!/bin/sh\necho $* >>{tmp_path}/calls\necho submitted\n")
+    (tmp_path / "srun").write_text(f"#!/bin/sh\nexit {code}\n")
+    (tmp_path / "scontrol").write_text("#!/bin/sh\n")
+    for name in ("python", "srun", "scontrol"):
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["bash", "slurm/study.sbatch", "trainer.studies.node", "out", "target-1"], cwd=SLURM.parent, check=False,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node1",
+             "SLURM_SUBMIT_DIR": str(SLURM.parent)}, capture_output=True, text=True)
+    assert done.returncode == code, "that of the training"
+    assert ("collapsed; a new seed: submitted" in done.stdout) == bool(calls)
+    found = tmp_path / "calls"
+    assert (found.read_text().splitlines() if found.exists() else []) == calls
+
+
 LOST = "[job 7, life {0}, 2026-11-21 10:00:00] exit code 76: back into the queue\n"
 LEFT = LOST.replace("76", "75")
 NEW, RESUMED = "0: runs/a: new run, 9 steps\n", "0: runs/a: resumed after step {0}, 9 steps\n"

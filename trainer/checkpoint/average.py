@@ -160,7 +160,8 @@ def _check_alike(runs: Sequence[Path], records: Sequence[FinishedRecord]) -> Non
                              "meaningful mean; train all seeds with one init_from")
     if len({record.seed for record in records}) < len(records):
         raise InputError("average: two of the runs have the same seed; their mean is no more than one of them")
-    head, kept = first.settings.get("model.head_seed"), not first.weights_from.get("new_keys", ["unknown"])
+    heads = [first.weights_from, *first.weights_from.get("heads", {}).values()]
+    head, kept = first.settings.get("model.head_seed"), not any(one.get("new_keys", ["unknown"]) for one in heads)
     if RUNS in first.settings or "random" in first.weights_from or (head is None and not kept):
         what = "weights" if "random" in first.weights_from else "heads"
         raise InputError(f"{runs[1]} and {runs[0]}: the initial {what} were drawn from different seeds, so that their "

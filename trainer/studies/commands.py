@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from data_prep.base.errors import InputError
-from data_prep.base.files import write_text
+from data_prep.base.files import remove_unfinished, write_text
 from data_prep.base.lock import held
 from trainer.studies.contents import Contents
 from trainer.studies.expand import build_graph
@@ -51,6 +51,7 @@ def run(study: str, *, size: str = "toy", out: str | None = None, seeds: str | N
     graph = graph_of(collapsed_digests(folder))  # what is wrong with the study shows before anything is written
     room = find_room(parallel, loaded.memory_gb)
     with held(folder, "study"):
+        remove_unfinished(folder)
         begin(folder, graph)
         write_text(folder / STUDY, dump(loaded))
         contents.save()

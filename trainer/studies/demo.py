@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.base.errors import InputError
-from data_prep.base.files import write_text
+from data_prep.base.files import remove_unfinished, write_text
 from data_prep.base.lock import held
 from trainer.results.scores import RESULTS_FILE
 from trainer.studies.contents import Contents
@@ -54,9 +54,7 @@ def demo(*, out: str = "demo_output", seed: int = 0, methods: str = "plain,rando
     demo_study(folder, seed, methods)
     with held(folder, "demo"):
         study = demo_study(folder, seed, methods)  # another demo may have begun and ended there meanwhile
-        for left in folder.glob(".*.tmp-*"):  # of lives that were killed while they wrote
-            if left.is_file():
-                left.unlink()
+        remove_unfinished(folder)
         write_text(folder / STUDY, dump(study))
         graph = _run(study, folder)
         code = _report(study, graph, folder)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
+import subprocess
 from pathlib import Path
 
 import pydantic
@@ -31,6 +33,25 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match="disk full"):
         files.write_text(path, "new")
     assert files.read_json(path) == {"ü": 1}
+
+
+def test_leftovers_of_dead_processes_of_this_host_are_removed(tmp_path: Path) -> None:
+    dead, here = subprocess.Popen(["true"]), socket.gethostname()
+    dead.wait()
+    kept = [f".a.json.tmp-{os.getpid()}@{here}", f"runs/.b.tmp-{dead.pid}@elsewhere", f".c.tmp-{dead.pid}",
+            ".d.tmp-x@y", f"e.tmp-{dead.pid}@{here}"]
+    gone = [f".a.json.tmp-{dead.pid}@{here}", f"runs/one/.best.tmp-{dead.pid}@{here}/weights",
+            f"runs/.best.tmp-{dead.pid}@{here}.old/weights"]
+    for name in (*kept, *gone):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    files.remove_unfinished(tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    path = tmp_path / "f"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", lambda *_: None)
+        files.write_text(path, "killed before the renaming")
+    assert [left.name for left in tmp_path.glob(".f.*")] == [f".f.tmp-{os.getpid()}@{here}"], "such names are written"
 
 
 def test_working_file_replaces_only_on_success(tmp_path: Path) -> None:

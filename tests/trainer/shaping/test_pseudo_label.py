@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(recipe, "tags", TAGS | RARELY)
     shutil.copytree(root / "work/runs/pairs", root / "work/runs/text")
     update_record(root / "work/runs/text", kind="mlm")
+    shutil.copytree(root / "shards/xnli", root / "shards/two")
+    for file in (root / "shards/two").glob("*/*/manifest.json"):
+        manifest = json.loads(file.read_text())
+        other = {"task": "two", "labels": ["no", "yes", "perhaps"], "label_aliases": {}}
+        file.write_text(json.dumps({**manifest, **other}))
     return root
 
 
@@ -123,6 +129,10 @@ def test_a_sentence_is_as_sure_as_its_least_certain_tag(root: Path) -> None:
     ("pairs", "xnli/train/sw", {"confidence": 1.5}, "must lie from 0 to 1"),
     ("pairs", "xnli/train/sw", {"confidence": 1.0}, "no prediction reaches confidence 1"),
     ("pairs", "udpos/train/en", {}, "kind tagging, the run was trained with pair"),
+    ("pairs", "xnlj/train/en", {}, r"no finished cell xnlj/train/en; built: none; build it with"),
+    ("pairs", "two/train/en", {}, r"labels \['no', 'yes', 'perhaps'\], the run was trained with \['contradiction'"),
+    ("pairs", "xnli/train/*", {}, r"expected a cell as task/split/language, found 'xnli/train/\*'"),
+    ("nowhere", "xnli/train/en", {}, "nowhere"),
 ])
 def test_refused(root: Path, name: str, cell: str, flags: dict[str, float], says: str) -> None:
     with pytest.raises(InputError, match=says):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import pytest
 from data_prep.base.errors import InputError
 from data_prep.base.files import write_json
 from tests.trainer.studies.small_study import write_study
-from trainer.studies import local
+from trainer.studies import commands, local
 from trainer.studies.commands import plan, status
 from trainer.studies.estimate import Estimate
 from trainer.studies.graph import CellNodes, Graph, Node
@@ -141,6 +142,23 @@ def test_an_output_of_another_version_is_refused(tmp_path: Path) -> None:
     begin(tmp_path, graph_of(new))
     (tmp_path / "shards/xnli").mkdir()
     assert read_ending(tmp_path, old) is None, "what is there now is not the old node's"
+
+
+def test_a_run_begins_without_the_leftovers_of_killed_writes(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = [tmp_path / "out" / f"{place}.x.tmp-{dead.pid}@{socket.gethostname()}" for place in ("", "nodes/")]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for name in ("source", "tokenizer"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(commands, "run_nodes", lambda graph_of, out, room: graph_of(frozenset()))
+    monkeypatch.setattr(commands, "_report", lambda *_: 0)
+    assert commands.run(str(write_study(tmp_path / "study")), out=str(tmp_path / "out"),
+                        source=str(tmp_path / "source"), tokenizer=str(tmp_path / "tokenizer")) == 0
+    assert not [path for path in left if path.exists()]
 
 
 def test_records_that_count(tmp_path: Path) -> None:
