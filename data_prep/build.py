@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 from data_prep.base.lock import held_beside
 from data_prep.planning import Plan, Settings, checked, is_done, plan_cell
 from data_prep.shards.manifest import Manifest, TokenizerInfo
@@ -133,7 +133,7 @@ def build_task(
 def build_suite(name: str, source: str, settings: Settings) -> None:
     """Build all cells of a suite, then list those that are missing; raises InputError if any is."""
     if name not in SUITES:
-        raise InputError(f"no suite {name!r}; suites: {', '.join(SUITES)}")
+        raise InputError(f"no suite {name!r}{did_you_mean(name, SUITES)}; suites: {', '.join(SUITES)}")
     if source.startswith("hub:") or (source != "hub" and not Path(source).is_dir()):
         raise InputError(f"--source {source}: a suite is built from 'hub', or from a folder with one folder per task")
     suite = SUITES[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 from data_prep.tasks import TASKS
 from data_prep.tasks.suites import SUITES
 from data_prep.tasks.task import Task
@@ -29,7 +29,8 @@ def tasks(*name: str) -> None:
     elif len(name) == 1 and name[0] in SUITES:
         _show_suite(name[0], console)
     else:
-        raise InputError(f"no task or suite {' '.join(name)!r}; tasks: {', '.join(TASKS)}; suites: "
+        near = did_you_mean(" ".join(name), [*TASKS, *SUITES])
+        raise InputError(f"no task or suite {' '.join(name)!r}{near}; tasks: {', '.join(TASKS)}; suites: "
                          f"{', '.join(SUITES)}")
 
 

@@ -11,12 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for package in ("data_prep", "trainer", "slurm") for path in (ROOT / package).rglob("*.py"))
-DOORS = ("data_prep.shards", "data_prep.base", "data_prep.languages")
+DOORS = ("data_prep.shards", "data_prep.base", "data_prep.languages", "data_prep.suggest")
 ABOVE_BOTH = ("trainer.demo", "trainer.studies")
 # Each may import those before it, never those behind it.
 LAYERS = {
-    "data_prep": ("base", "shards", "languages", "tasks", "kinds", "sources", "commands", "tokenizer", "workers",
-                  "listing", "planning", "writing", "build", "augment", "subset", "verify", "__main__"),
+    "data_prep": ("base", "shards", "languages", "suggest", "tasks", "kinds", "sources", "commands", "tokenizer",
+                  "workers", "listing", "planning", "writing", "build", "augment", "subset", "verify", "__main__"),
     "trainer": ("commands", "settings", "statistics", "metrics", "results", "plots", "report", "kernels", "robust",
                 "config", "kinds", "distributed", "data", "runs", "model", "engine", "checkpoint", "evaluate",
                 "retrieval", "shaping", "diagnose", "monitor", "loop", "train", "bench", "doctor", "demo", "studies",

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 from data_prep.sources.archives import fault, is_file, listed, members, size, unpacked
 from data_prep.sources.tables import languages_in, looks_like
+from data_prep.suggest import near_language
 from data_prep.tasks import TASKS
 from data_prep.tasks.task import GOLD_PART, SPLITS, Layout, Task
 
@@ -48,7 +49,7 @@ class CellSource:
 def named_task(name: str) -> Task:
     """The task called `name`. Raises InputError if there is none."""
     if name not in TASKS:
-        raise InputError(f"no task {name!r}; tasks: {', '.join(TASKS)}")
+        raise InputError(f"no task {name!r}{did_you_mean(name, TASKS)}; tasks: {', '.join(TASKS)}")
     return TASKS[name]
 
 
@@ -103,13 +104,14 @@ def choose(
     there = list(there)
     for split in splits or ():
         if split not in SPLITS:
-            raise InputError(f"--splits: no split {split!r}; splits: {', '.join(SPLITS)}")
+            raise InputError(f"--splits: no split {split!r}{did_you_mean(split, SPLITS)}; splits: {', '.join(SPLITS)}")
     chosen = [(s, lg) for s, lg in there if (not splits or s in splits) and (not languages or lg in languages)]
     wanted = [("split", name, 0) for name in splits or ()] + [("language", name, 1) for name in languages or ()]
     for what, name, column in wanted:
         if name not in {pair[column] for pair in there}:
-            found = ", ".join(sorted({pair[column] for pair in there}))
-            raise InputError(f"{where}: nothing for {what} {name!r}; it has: {found}")
+            known = sorted({pair[column] for pair in there})
+            near = near_language(name, known) if what == "language" else did_you_mean(name, known)
+            raise InputError(f"{where}: nothing for {what} {name!r}{near}; it has: {', '.join(known)}")
     for what, name, column in wanted:
         if name not in {pair[column] for pair in chosen}:
             found = ", ".join(f"{s}-{lg}" for s, lg in there)

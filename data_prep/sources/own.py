@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 from data_prep.kinds import named_kind
 from data_prep.kinds.rows import GOLD_FIELDS, Record
 from data_prep.shards.columns import COLUMN_TYPES
@@ -99,7 +99,8 @@ def _task(name: str, own: Own) -> tuple[Task, Mapping[str, str]]:
     """The task, and the labels of the spellings in the file."""
     known = TASKS.get(name)
     if known is None and own.kind is None:
-        raise InputError(f"no task {name!r}; tasks: {', '.join(TASKS)}; for a task of your own name its --kind")
+        raise InputError(f"no task {name!r}{did_you_mean(name, TASKS)}; tasks: {', '.join(TASKS)}; for a task of "
+                         "your own name its --kind")
     if known is not None and own.kind not in (None, known.kind):
         raise InputError(f"--kind {own.kind}: {name} is a task of kind {known.kind}; omit the flag, or choose another "
                          "name")

@@ -23,6 +23,7 @@ from data_prep.planning import check_name, is_done
 from data_prep.shards.manifest import NOT_CHOSEN, Manifest
 from data_prep.shards.read import Cell, find_cells, open_cell
 from data_prep.shards.write import write_cell
+from data_prep.suggest import near_cell
 
 BATCH_ROWS = 10_000
 
@@ -48,7 +49,8 @@ def origin_cells(name: str, shards: str) -> list[Cell]:
     there = {path.name: path for path in find_cells(shards, task, split)}
     wanted = list(there) if languages == "*" else languages.split(",")
     if missing := [language for language in wanted or ["*"] if language not in there]:
-        raise InputError(f"{shards} has no finished cell {task}/{split}/{missing[0]}; languages of {task}/{split} "
+        raise InputError(f"{shards} has no finished cell {task}/{split}/{missing[0]}"
+                         f"{near_cell(shards, f'{task}/{split}/{missing[0]}')}; languages of {task}/{split} "
                          f"there: {', '.join(there) or 'none'}")
     return [open_cell(there[language]) for language in dict.fromkeys(wanted)]
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -64,7 +64,7 @@ def merged(path: Path, overrides: Mapping[str, str], *, announce: bool = True) -
     old = renamed.rename_keys(tree, str(path))
     given, old_given = renamed.rename_overrides(overrides)
     for dotted, text in given.items():
-        _set_dotted(tree, dotted, _parse_value(dotted, text))
+        _set_dotted(tree, dotted, _parse_value(Recipe, dotted, text))
     old |= old_given | renamed.rename_keys(tree, "command line")  # a whole section may be given: --robust={steps: 3}
     if old and announce:
         print(renamed.warning(old), file=sys.stderr, flush=True)
@@ -83,7 +83,7 @@ def from_dotted(model: type[Settings], given: Mapping[str, str]) -> Settings:
     """Build a `model` from dotted key -> text; InputError names the first bad key and the nearest known one."""
     tree: dict[str, Any] = {}
     for dotted, text in given.items():
-        _set_dotted(tree, dotted, _parse_value(dotted, text))
+        _set_dotted(tree, dotted, _parse_value(model, dotted, text))
     try:
         return model.model_validate(tree)
     except ValidationError as error:
@@ -125,19 +125,42 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _parse_value(dotted: str, text: str) -> Any:
-    """Parse lists, mappings and null as YAML; leave all else as text for pydantic to convert.
+def _parse_value(model: type[BaseModel], dotted: str, text: str) -> Any:
+    """Parse lists, mappings and null as YAML, comma lists by the key's type; leave all else as text for pydantic.
 
     YAML would turn a run named 007 into 7, and keep 1e-5 as a string.
     """
     if text in ("null", "~"):  # as in YAML; `none` is a word, and a value of data.verify
         return None
     if not text.startswith(("[", "{")):
-        return text
+        return _comma_list(dotted, text, _container(model, dotted))
     try:
         return plain_yaml.parse(text)
     except plain_yaml.YamlError:
         raise InputError(f"--{dotted}: cannot read {text!r} as YAML") from None
+
+
+def _comma_list(dotted: str, text: str, container: type | None) -> Any:
+    """`a,b` of a key that holds a list, `a=1,b=2` of one that holds a mapping; other text as it is."""
+    if container is None:
+        return text
+    parts = [part.strip() for part in text.split(",")]
+    pairs = [part.partition("=") for part in parts]
+    if not all(parts) or (container is dict and not all(name and equals for name, equals, _ in pairs)):
+        shape = "a,b" if container is list else "a=1,b=2"
+        raise InputError(f"--{dotted}: expected a list with commas between, {shape}, found {text!r}")
+    return parts if container is list else {name: value for name, _, value in pairs}
+
+
+def _container(model: type[BaseModel], dotted: str) -> type | None:
+    """list or dict, where the key `dotted` of `model` holds one."""
+    *sections, leaf = dotted.split(".")
+    owners = [model]
+    for section in sections:
+        owners = [inner for owner in owners if section in owner.model_fields
+                  for inner in _sections(owner.model_fields[section].annotation)]
+    found = [get_origin(owner.model_fields[leaf].annotation) for owner in owners if leaf in owner.model_fields]
+    return next((kind for kind in found if kind in (list, dict)), None)
 
 
 def _set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:

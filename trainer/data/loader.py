@@ -22,6 +22,7 @@ from data_prep.languages import same_language
 from data_prep.shards.columns import holds_gold
 from data_prep.shards.manifest import WINDOW, Manifest
 from data_prep.shards.read import Cell, find_cells
+from data_prep.suggest import near_cell
 from trainer.config.schema import DataSection, MixtureSection
 from trainer.data import sampler
 from trainer.data.collate import collate
@@ -243,11 +244,12 @@ def _expand(root: str, patterns: Sequence[str], key: str) -> list[Path]:
         if "*" in pattern:
             matches = [path for path in find_cells(root) if Path(cell_name(path)).match(pattern)]
             if not matches:
-                raise InputError(f"{key}: no finished cell below {root} matches {pattern!r}; {BUILD_OR_NAME}")
+                raise InputError(f"{key}: no finished cell below {root} matches {pattern!r}{near_cell(root, pattern)}; "
+                                 f"{BUILD_OR_NAME}")
         else:
             matches = [Path(root, pattern)]
             if not matches[0].is_dir():
-                raise InputError(f"{key}: no cell {pattern} below {root}; {BUILD_OR_NAME}")
+                raise InputError(f"{key}: no cell {pattern} below {root}{near_cell(root, pattern)}; {BUILD_OR_NAME}")
         paths += [path for path in matches if path not in paths]
     return paths
 

@@ -15,6 +15,7 @@ from data_prep.base.errors import InputError
 from data_prep.languages import same_language
 from data_prep.shards.manifest import read_manifest
 from data_prep.shards.read import Cell, find_cells
+from data_prep.suggest import near_cell
 from trainer.data.loader import Examples, check_known, check_windows
 from trainer.data.scratch import open_near
 from trainer.evaluate.crossed import CrossedExamples
@@ -64,7 +65,8 @@ def open_cells(root: Path, task: str, split: str, languages: list[str], record: 
               or sorted(built, key=lambda language: (not same_language(language, "en"), language)))
     missing = [language for language in wanted if language not in built]
     if missing or not wanted:
-        raise InputError(f"{root}: no finished cell {task}/{split}/{missing[0] if missing else '*'}; built: "
+        name = f"{task}/{split}/{missing[0] if missing else '*'}"
+        raise InputError(f"{root}: no finished cell {name}{near_cell(root, name)}; built: "
                          f"{', '.join(built) or 'none'}; build it with `python -m data_prep build`, or name "
                          "another folder of shards with --shards")
     cells = [open_near(built[language]) for language in wanted]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 
 XNLI = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 PANX = ("af", "ar", "bg", "bn", "de", "el", "en", "es", "et", "eu", "fa", "fi", "fr", "he", "hi", "hu", "id", "it",
@@ -123,5 +123,5 @@ SUITES: dict[str, Suite] = {"xtreme": XTREME, "xtreme_r": XTREME_R, "xglue": XGL
 def named_suite(name: str) -> Suite:
     """The suite called `name`. Raises InputError if there is none."""
     if name not in SUITES:
-        raise InputError(f"--suite must be one of {', '.join(SUITES)}, found {name!r}")
+        raise InputError(f"--suite must be one of {', '.join(SUITES)}, found {name!r}{did_you_mean(name, SUITES)}")
     return SUITES[name]

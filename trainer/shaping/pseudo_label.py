@@ -25,7 +25,7 @@ from data_prep.shards.write import refuse_to_replace, write_cell
 from trainer.data.loader import CELL_PATTERN, Examples
 from trainer.distributed.ranks import find_ranks
 from trainer.evaluate.certainty import gold_counts, least_confidence
-from trainer.evaluate.inputs import check_precision, head_of, load_best, open_cells
+from trainer.evaluate.inputs import check_precision, comma_list, head_of, load_best, open_cells
 from trainer.evaluate.outputs import checkpoint_sha256
 from trainer.evaluate.predict import measure
 from trainer.evaluate.shards_root import find_shards_root
@@ -54,16 +54,17 @@ def pseudo_label(
 ) -> int:
     """Label cells with a run's best model and keep what it is sure of, as training cells of `<task>+<name>`.
 
-    cells: task/split/language, with gold labels or without; these are not read. confidence: least probability of the
-    predicted class; of a sentence of words, of its least certain tag. max_rows: keep this many, the most confident.
-    balanced: the same number per class. shards: folder of the cells, and of what is written. score: also print the
-    accuracy of the kept labels, which looks at gold labels: not a number to choose settings by.
+    cells: task/split/language, in words of their own or with commas between, with gold labels or without; these are not
+    read. confidence: least probability of the predicted class; of a sentence of words, of its least certain tag.
+    max_rows: keep this many, the most confident. balanced: the same number per class. shards: folder of the cells, and
+    of what is written. score: also print the accuracy of the kept labels, which looks at gold labels: not a number to
+    choose settings by.
 
     allow_test: take cells of a test split. The next run then trains on the texts that it is scored on (transductive),
     and on their translations if they are parallel: its scores there do not compare with those of other runs. The texts
     of a dev cell likewise make the choice of a checkpoint on it optimistic.
     """
-    folder = Path(run)
+    folder, cells = Path(run), tuple(cell for words in cells for cell in comma_list(words))
     record = read_finished(folder)
     kind = _checked(record, cells, name, Choice(confidence, max_rows, balanced), allow_test, batch_size)
     check_precision(precision)

@@ -53,6 +53,17 @@ def test_overrides_go_on_top_and_the_rest_is_default(recipe: str) -> None:
     assert (found.name, found.label) == ("mine-seed3", "pgd")
 
 
+def test_lists_and_mappings_are_typed_with_commas(recipe: str) -> None:
+    found = load_recipe(recipe, {
+        "data.train": "mnli/train/en,snli/train/en", "data.dev": "xnli/dev/*", "mixture.sampling": "weights",
+        "mixture.weights": "mnli=3, snli=0.5", "mixture.same_task": "xnli=mnli", "label": "one, two"})
+    assert found.data.train == ["mnli/train/en", "snli/train/en"]
+    assert found.data.dev == ["xnli/dev/*"]
+    assert (found.mixture.weights, found.mixture.same_task) == ({"mnli": 3.0, "snli": 0.5}, {"xnli": "mnli"})
+    assert found.label == "one, two"  # no key for a list
+    assert load_recipe(recipe, {"data.train": "[mnli/train/en, snli/train/en]"}).data.train == found.data.train
+
+
 @pytest.mark.parametrize(("method", "steps", "start", "start_radius"), [
     ("pgd", 3, "zero", 1.0), ("freelb", 3, "uniform", 1.0), ("smart", 1, "gaussian", 0.1),
     ("trades", 1, "gaussian", 0.1)])
@@ -119,7 +130,8 @@ def test_a_dump_loads_as_the_same_recipe(recipe: str, tmp_path: Path) -> None:
     ({"optimizer.lr": "0"}, "optimizer.lr: .*greater than 0"),
     ({"batch.size": "8.5"}, "batch.size: .*integer"),
     ({"data.train": "[]"}, "data.train: .*at least 1 item"),
-    ({"data.train": "xnli/train/en"}, "data.train: .*list"),
+    ({"data.train": "xnli/train/en,"}, "--data.train: expected a list with commas between, a,b, found 'xnli/train"),
+    ({"mixture.weights": "mnli"}, "--mixture.weights: expected a list with commas between, a=1,b=2, found 'mnli'"),
     ({"data.train": "[xnli"}, "--data.train: cannot read"),
     ({"robust.method": "pdg"}, "robust.method: .*'plain', 'pgd'"),
     ({**PGD, "robust.site": "layer:x"},
