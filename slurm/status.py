@@ -6,36 +6,27 @@ accounting database. Output: a table. The state of jobs that SLURM has forgotten
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from data_prep.base import interrupt
 
 if __name__ == "__main__":
     interrupt.listen()
 
-import rich.box
-import rich.console
-import rich.table
-from rich.markup import escape
-
 from data_prep.base import cli
 from data_prep.base.errors import InputError
 from slurm import scheduler
 from slurm import submission as record
 from slurm.submission import Record
-from trainer.config.load import read_yaml
 from trainer.runs import folder as run_dir
 from trainer.runs.record import read_record
+from trainer.runs.standing import age, config_of, eta, last_metric, last_rows, last_step
+from trainer.runs.table import show_table
 
-TAIL_BYTES = 65_536
-WIDTH = 1000  # rows are not wrapped to the terminal's width
 Queue = Mapping[str, scheduler.Job]
 
 
@@ -111,18 +102,17 @@ def of_run(run: Path, job: tuple[Path, Record, int | None] | None, by_id: Mappin
     else:
         kind, number = "train", (kept.slurm_job if kept else None) or ""
         stands = in_queue([queue[number]]) if number in queue else Standing("not finished")
-    logged = list(_last_rows(run / "metrics.jsonl"))
-    done, steps = max((row["step"] for row in logged), default=None), kept.max_steps if kept else None
+    logged = list(last_rows(run))
+    done, steps = last_step(logged), kept.max_steps if kept else None
     if (run / run_dir.DONE).exists():
         done, stands = steps, Standing("done")
     elif stands == Standing("not finished") and logged:
-        age = time.time() - (run / "metrics.jsonl").stat().st_mtime
-        stands = Standing(f"not finished, last step {_duration(age)} ago")
+        stands = Standing(f"not finished, last step {age(run)} ago")
     step = f"{done or 0}/{steps}" if steps else ""
     running = stands.state.startswith("running")
-    config = _config(run)
-    eta = _eta(config, logged, done, steps) if running and done is not None and steps else ""
-    return Line(run.name, kind, number, stands.state, step, eta, stands.node, _last_metric(config, logged), stands.why)
+    config = config_of(run)
+    left = eta(config, logged, done, steps) if running and done is not None and steps else ""
+    return Line(run.name, kind, number, stands.state, step, left, stands.node, last_metric(config, logged), stands.why)
 
 
 def standing(folder: Path, found: Record, element: int | None, by_id: Mapping[str, tuple[Path, Record]],
@@ -168,23 +158,15 @@ def spelt(job: scheduler.Job) -> str:
 
 def show(found: Sequence[Line]) -> None:
     """Print the table without empty columns, one line per row, and below it why jobs failed."""
-    console = rich.console.Console(width=WIDTH)
     if not found:
-        console.print("no runs and no jobs here")
+        print("no runs and no jobs here")
         return
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    columns = [(title, [getattr(line, key) for line in found]) for title, key in (
+    show_table([(title, [getattr(line, key) for line in found]) for title, key in (
         ("run or job", "name"), ("kind", "kind"), ("job", "job"), ("state", "state"), ("step", "step"), ("ETA", "eta"),
-        ("node", "node"), ("last metric", "metric"))]
-    shown = [(title, values) for title, values in columns if any(values)]
-    for title, _ in shown:
-        table.add_column(title, justify="right" if title in ("step", "ETA") else "left")
-    for row in zip(*(values for _, values in shown), strict=True):
-        table.add_row(*map(escape, row))
-    console.print(table)
+        ("node", "node"), ("last metric", "metric"))], right=("step", "ETA"))
     for line in found:
         if line.why:
-            console.print(f"{line.name} {line.state}: {line.why}", markup=False, highlight=False)
+            print(f"{line.name} {line.state}: {line.why}")
 
 
 def _output(folder: Path) -> str:
@@ -196,58 +178,6 @@ def _output(folder: Path) -> str:
 def _element(job: str) -> int | None:
     number = job.partition("_")[2]
     return int(number) if number.isdigit() else None
-
-
-def _last_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Last readable lines of metrics.jsonl, oldest first."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return
-    for line in text.splitlines():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict) and isinstance(row.setdefault("step", row.get("update")), int):
-            yield row
-
-
-def _last_metric(config: Mapping[str, Any], logged: Sequence[dict[str, Any]]) -> str:
-    """Latest dev metric of the selection cell, else of the first cell, else the loss."""
-    for row in reversed(logged):
-        dev = {key.removeprefix("dev/"): value for key, value in row.items() if key.startswith("dev/")}
-        if dev:
-            selected = config.get("data", {}).get("select_on")
-            name = next((key for key in dev if selected and key.endswith(selected)),
-                        next((key for key in dev if key.endswith("/en")), next(iter(dev))))
-            return f"{name.replace('/', ' ', 1)} {dev[name]:.4g}"
-    losses = [row["train/loss"] for row in logged if row.get("train/loss") is not None]
-    return f"loss {losses[-1]:.4g}" if losses else ""
-
-
-def _eta(config: Mapping[str, Any], logged: Sequence[dict[str, Any]], done: int, steps: int) -> str:
-    """Remaining time at the last measured speed."""
-    speeds = [row["speed/examples_per_second"] for row in logged if row.get("speed/examples_per_second")]
-    size = config.get("batch", {}).get("size")
-    return _duration((steps - done) * size / speeds[-1]) if speeds and size else ""
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    days, hours = divmod(minutes // 60, 24)
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"
-
-
-def _config(run: Path) -> dict[str, Any]:
-    try:
-        return read_yaml(run / run_dir.CONFIG)
-    except InputError:
-        return {}
 
 
 if __name__ == "__main__":

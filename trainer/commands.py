@@ -31,6 +31,14 @@ COMMANDS: Commands = {
         "Measure distance to English, and accuracy by distance and by noise, with a run's best model."),
     "report": LazyCommand(
         "trainer.report:report", "Compare evaluated runs: tables, intervals and figures in --out."),
+    "runs": {
+        "list": LazyCommand(
+            "trainer.runs.commands:list_runs",
+            "List the runs below FOLDERS (default: runs): state, step, score on dev and mean scores."),
+        "compare": LazyCommand(
+            "trainer.runs.commands:compare",
+            "Compare the runs A and B: keys of the recipe that differ, state, and scores side by side."),
+    },
     "pseudo_label": LazyCommand(
         "trainer.shaping.pseudo_label:pseudo_label",
         "Label cells with a run's best model and keep what it is sure of, as training cells of `<task>+<name>`."),
@@ -107,6 +115,7 @@ KEPT = {
     "submission": "no folder was written; give the same command again",
     "diagnose": _RUN_KEPT,
     "report": "an earlier report is kept, or made again by the same command",
+    "runs": "nothing was changed",
     "pseudo_label": "finished cells are kept; give the same command again",
     "dictionary": "nothing was written; give the same command again",
     "export": "no model was written; give the same command again",

@@ -56,7 +56,8 @@ from trainer.runs import folder as run_dir
 from trainer.runs.identity import determining_settings, evaluation_interval, majority_share, origin_run
 from trainer.runs.log import RunLog, run_log
 from trainer.runs.metrics_log import MetricsLog
-from trainer.runs.record import update_record
+from trainer.runs.next_command import evaluate_command
+from trainer.runs.record import read_record, update_record
 from trainer.runs.state import TrainState
 
 _log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ def train(
     with run_log(ranks.is_main) as log:
         if run_dir.inspect(settings) == "done":
             _log.info("%s is done; nothing to do", run_dir.run_dir_of(settings))
+            _say_next(settings)
             return 0
         lock = held(run_dir.run_dir_of(settings), "train") if ranks.is_main else nullcontext()
         with lock, STOP_SIGNALS, failures_in_a_line(ranks.world_size, settings.engine.timeout_seconds):
@@ -156,9 +158,17 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     if ranks.is_main:
         dynamics.finish(state.step)
         mark_done(folder, state, outcome(settings, state, data, mixture, max_steps), advice)
+        _say_next(settings)
     barrier(ranks)
     engine.close()
     return 0
+
+
+def _say_next(recipe: Recipe) -> None:
+    """Log the command that evaluates this finished run."""
+    folder = run_dir.run_dir_of(recipe)
+    if (record := read_record(folder)) is not None:
+        _log.info("next: %s", evaluate_command(folder, record, Path(recipe.data.shards)))
 
 
 def _give_up(error: Collapsed | NonFinite, folder: Path, recipe: Recipe, state: TrainState, engine: Engine,

@@ -52,6 +52,7 @@ Commands = Mapping[str, "Command | LazyCommand | Commands"]
 DISTRIBUTION = "robust-crosslingual"
 EXIT_BAD_INPUT = 2
 ANY_FLAG = "parameters"  # name of a ``**`` parameter that takes flags without a dot too
+DEFAULT = "list"  # a table of commands with one of this name runs it where none is named
 KEPT = "what was finished is kept; give the same command again"
 # Errors of the file system, not of the program: full, read-only or forbidden places, invalid names.
 NO_BUG = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP,
@@ -128,7 +129,7 @@ def _run_one(commands: Commands | Command, argv: Sequence[str], prog: str) -> in
                              f"commands: {', '.join(commands)}")
         command = commands[name]
         if isinstance(command, Mapping):
-            return _run_one(command, words, f"{prog} {name}")
+            return _run_one(command, words or [word for word in (DEFAULT,) if word in command], f"{prog} {name}")
         return _run(resolve(command), words, f"{prog} {name}")
     except InputError as error:
         if interrupt.heard():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import re
 import shutil
 import socket
 import sys
@@ -31,6 +32,7 @@ NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 ATTEMPTS = 100  # at a lock file that has no owner's name yet, or that its last owner is just removing
 PAUSE_SECONDS = 0.02
 LONGEST_OWNER = 200  # characters of a lock file that are shown
+OWNER = re.compile(r"(?P<what>.+), process (?P<process>[0-9]+) on (?P<host>\S+), since .+")
 
 
 @dataclass
@@ -47,6 +49,35 @@ class _Lock:
 
 _held: dict[Path, _Lock] = {}
 _warned = False
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that a lock file names."""
+
+    what: str
+    host: str
+    elsewhere: bool
+    """On another host, where nobody here can see whether it lives."""
+
+
+def holder(folder: Path) -> Holder | None:
+    """The process that `folder` is in use by, as its lock file says; None where it has ended. Locks nothing."""
+    try:
+        text = (folder / LOCK_FILE).read_bytes()[:LONGEST_OWNER].decode(errors="replace")
+    except OSError:
+        return None
+    if (named := OWNER.match(text)) is None:
+        return None
+    elsewhere = named["host"] != socket.gethostname()
+    if not elsewhere:
+        try:
+            os.kill(int(named["process"]), 0)
+        except (ProcessLookupError, OverflowError):
+            return None
+        except PermissionError:
+            pass  # another user's
+    return Holder(named["what"], named["host"], elsewhere)
 
 
 def held(folder: Path, what: str, *, wait: bool = False) -> AbstractContextManager[bool]:

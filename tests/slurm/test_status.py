@@ -66,7 +66,7 @@ def test_a_run_under_way(runs: Path) -> None:
     submitted(runs, "robust", "12", run="a", lives=("- 1 started",))
     trained(runs, "a", 40)
     assert only(runs, {"12": Job("RUNNING", "node[1-2]", "None")}) == status.Line(
-        "a", "robust", "12", "running", "40/100", "2 min", "node[1-2]", "accuracy xnli/dev/en 0.5123")
+        "a", "robust", "12", "running", "40/100", "2 min", "node[1-2]", "accuracy xnli/dev/en 51.2 %")
 
 
 def test_the_states_of_a_training(runs: Path) -> None:
@@ -95,7 +95,7 @@ def test_the_states_of_a_training(runs: Path) -> None:
     (folder / "12.out").write_text("why\n")
     assert ended(started, failed) == ("failed", "exit code 2; see runs/a/slurm/1-robust/12.out")
     trained(runs, "a", 100, done=True)
-    assert only(runs) == status.Line("a", "robust", "12", "done", "100/100", metric="accuracy xnli/dev/en 0.5123")
+    assert only(runs) == status.Line("a", "robust", "12", "done", "100/100", metric="accuracy xnli/dev/en 51.2 %")
 
 
 def test_a_sweep_has_a_line_per_run(runs: Path) -> None:
@@ -173,7 +173,7 @@ def test_the_table_without_slurm(
     assert said.err.startswith("warning: no squeue on this machine")
     head, _, row, *rest = [line for line in said.out.splitlines() if line.strip()]
     assert head.split() == ["run", "or", "job", "kind", "job", "state", "step", "last", "metric"]
-    assert row.split() == ["a", "robust", "1", "failed", "40/100", "accuracy", "xnli/dev/en", "0.5123"]
+    assert row.split() == ["a", "robust", "1", "failed", "40/100", "accuracy", "xnli/dev/en", "51.2", "%"]
     assert rest == ["a failed: exit code 3; see runs/a/slurm/1-robust/1.out"]
 
 

@@ -46,6 +46,7 @@ from trainer.results.scores import RESULTS_FILE, merge_rows
 from trainer.robust.settings import DEFAULT_SITE
 from trainer.runs.average import average_of
 from trainer.runs.folder import AVERAGE, BEST, FAILED
+from trainer.runs.next_command import report_command
 from trainer.runs.record import FinishedRecord, read_finished
 
 
@@ -105,6 +106,7 @@ def evaluate(
     for source, (models, device) in zip(sources, loaded, strict=True):
         if settings:
             _smooth(folder, jobs, models, settings, batch_size, device, source)
+    print(f"next: {report_command(folder)}")
     return 0
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from trainer.metrics import METRICS, Metric
-from trainer.statistics.differences import Interval
-from trainer.statistics.summary import Summary
+
+if TYPE_CHECKING:  # scipy takes a second, and training and lists of runs do without
+    from trainer.statistics.differences import Interval
+    from trainer.statistics.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -93,3 +96,14 @@ def listed(items: Sequence[str]) -> str:
 def counted(count: int, singular: str, plural: str = "") -> str:
     """ "1 seed", "3 seeds", "1,000 examples"."""
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Time for people: "40 s", "12 min", "3 h 20 min", "2 d 4 h"."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours = round(minutes / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"

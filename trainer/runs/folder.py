@@ -19,9 +19,10 @@ from data_prep.base.errors import InputError
 from data_prep.base.files import write_text
 from trainer.config import Recipe
 from trainer.config.load import dump, load_recipe, read_yaml
+from trainer.results import below
 from trainer.settings import RENAMED
 
-CONFIG = "config.yaml"
+CONFIG = below.CONFIG
 RECORD = "run.json"
 DONE = "done.json"
 BEST = "best"

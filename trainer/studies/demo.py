@@ -17,9 +17,9 @@ from pathlib import Path
 from data_prep.base.errors import InputError
 from data_prep.base.files import remove_unfinished, write_text
 from data_prep.base.lock import held
+from trainer.results.numbers import duration
 from trainer.results.scores import RESULTS_FILE
 from trainer.studies.contents import Contents
-from trainer.studies.estimate import duration
 from trainer.studies.graph import Graph, Node
 from trainer.studies.load import FOLDER, dump, load_study, read_snapshot
 from trainer.studies.schema import Study

@@ -50,10 +50,3 @@ def _keys(node: Node) -> list[tuple[str, ...]]:
     kind = f"{node.kind} per example" if node.examples else node.kind
     keys: list[tuple[str, ...]] = [(kind, node.stage, node.method), (kind, node.stage)]
     return [*keys, (kind,)] if node.kind == "train" else keys
-
-
-def duration(seconds: float) -> str:
-    """Time for people: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 99.5 * 60 else f"{seconds / 3600:.1f} h"

@@ -19,8 +19,8 @@ from types import FrameType
 
 from data_prep.base.errors import InputError
 from data_prep.workers import available_cores
-from trainer.results.numbers import counted
-from trainer.studies.estimate import Estimate, duration
+from trainer.results.numbers import counted, duration
+from trainer.studies.estimate import Estimate
 from trainer.studies.graph import Graph, Node
 from trainer.studies.states import LOGS, begin, blocked, collapsed_digests, endings, read_ending, write_graph
 

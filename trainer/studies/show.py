@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from trainer.results.numbers import counted
-from trainer.studies.estimate import Estimate, duration
+from trainer.results.numbers import counted, duration
+from trainer.studies.estimate import Estimate
 from trainer.studies.graph import Graph, Node
 from trainer.studies.local import last_line
 from trainer.studies.schema import Study

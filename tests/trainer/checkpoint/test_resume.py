@@ -136,7 +136,9 @@ def test_a_finished_run_says_so_and_changes_nothing(recipe: Path, capsys: pytest
     before = tree_of(folder)
     capsys.readouterr()
     run(recipe, "done", {"schedule.max_steps": "2"})
-    assert capsys.readouterr().out == f"{folder} is done; nothing to do\n"
+    assert capsys.readouterr().out == (
+        f"{folder} is done; nothing to do\n"
+        f"next: python -m trainer evaluate {folder} --tasks xnli --splits dev\n")
     assert tree_of(folder) == before
 
 
@@ -295,4 +297,6 @@ def test_a_finished_run_is_done_whatever_became_of_its_data(
     rewritten(tmp_path / "cells/xnli/train/en", label=[0] * 60)
     capsys.readouterr()
     run(recipe, "done", {"schedule.max_steps": "2"})
-    assert capsys.readouterr().out == f"{folder} is done; nothing to do\n"
+    assert capsys.readouterr().out == (
+        f"{folder} is done; nothing to do\n"
+        f"next: python -m trainer evaluate {folder} --tasks xnli --splits dev\n")
