@@ -63,6 +63,10 @@ COMMANDS: Commands = {
             "trainer.bench.commands:bench_steps",
             "Time of a training step of each method as a ratio to a plain step, beside its bound; and its peak "
             "memory."),
+        "peers": LazyCommand(
+            "trainer.bench.commands:bench_peers",
+            "Training throughput beside Hugging Face's Trainer: plain, random noise, and PGD with 1 and 3 ascent "
+            "steps."),
         "kernels": LazyCommand(
             "trainer.bench.commands:bench_kernels",
             "Time of the fused kernels against eager torch, torch.compile and a copy of the same bytes, with bounds."),

@@ -1,8 +1,8 @@
-"""PGD as usually implemented, in a subclass of Hugging Face's `Trainer`; for comparison only.
+"""Robust methods as usually implemented, in a subclass of Hugging Face's `Trainer`; for comparison only.
 
 Every pass is a full forward and backward pass; weight gradients of the ascent are discarded. Inputs:
-a model, the batches' rows, padded by the collator to the longest of each batch. Output: seconds per step. Weights,
-batches, optimiser, schedule and clipping are those of the other lines of `trainer bench steps`.
+a model, the batches' rows, padded by the collator to the longest of each batch. Output: seconds per step. Optimiser,
+schedule and clipping are Trainer's defaults.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,13 +20,12 @@ from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.utils.import_utils import is_accelerate_available
 
-from trainer.config import Recipe
-from trainer.engine.optimizer import LinearWarmupSchedule, build_optimizer
 from trainer.kernels import reference
 from trainer.kinds.batch import Batch
 from trainer.robust.pgd import PGD
 
 Inputs = dict[str, Tensor]
+EPSILON = 0.05
 
 MISSING = ("Hugging Face's Trainer is left out: transformers needs the package accelerate for it "
            "(pip install accelerate, 0.4 MB)")
@@ -55,20 +55,24 @@ def pad_to_longest(rows: Sequence[dict[str, Any]], pad_id: int) -> Inputs:
             "labels": torch.tensor([row["label"] for row in rows])}
 
 
-def pgd_step(model: Any, inputs: Inputs, steps: int, epsilon: float, backward: Callable[[Tensor], None]) -> Tensor:
-    """Do K ascent passes and the update's, each with a full backward pass; return the update's loss.
+def noise_step(model: Any, inputs: Inputs, epsilon: float, backward: Callable[[Tensor], None]) -> Tensor:
+    """Add noise, uniform in the L2 ball of each token, to the word embeddings; return the loss."""
+    words_BLH = model.get_input_embeddings()(inputs["input_ids"])
+    noise_BLH = torch.randn_like(words_BLH)
+    radii_BL1 = epsilon * torch.rand_like(words_BLH[..., :1]) ** (1 / words_BLH.shape[-1])
+    noise_BLH *= radii_BL1 / noise_BLH.norm(dim=-1, keepdim=True) * _content(model, inputs).unsqueeze(-1)
+    loss: Tensor = model(inputs_embeds=words_BLH + noise_BLH, **_places(inputs)).loss
+    backward(loss)
+    return loss.detach()
 
-    The ball is L2, per token, of the absolute radius epsilon, and delta enters through `inputs_embeds`. K = 0 is a
-    plain step. backward: what back-propagates a loss; the update's gradients are left in the parameters.
+
+def pgd_step(model: Any, inputs: Inputs, epsilon: float, backward: Callable[[Tensor], None], steps: int) -> Tensor:
+    """Do K = `steps` ascent passes and the update's, each with a full backward pass; return the update's loss.
+
+    The ball is L2, per token, of the absolute radius epsilon, and delta enters through `inputs_embeds`. backward: what
+    back-propagates a loss; the update's gradients are left in the parameters.
     """
-    config = model.config
-    special = torch.tensor([config.bos_token_id, config.eos_token_id, config.pad_token_id], device=model.device)
-    content_BL = ~torch.isin(inputs["input_ids"], special)
-    places = {"attention_mask": inputs["attention_mask"], "labels": inputs["labels"]}
-    if steps == 0:
-        loss: Tensor = model(input_ids=inputs["input_ids"], **places).loss
-        backward(loss)
-        return loss.detach()
+    content_BL, places = _content(model, inputs), _places(inputs)
     delta_BLH: Tensor | None = None
     length = PGD(ascent_steps=steps).step_length * epsilon
     for _ in range(steps):
@@ -82,35 +86,45 @@ def pgd_step(model: Any, inputs: Inputs, steps: int, epsilon: float, backward: C
             length, epsilon, "l2", "token")
     model.zero_grad()
     words_BLH = model.get_input_embeddings()(inputs["input_ids"])
-    loss = model(inputs_embeds=words_BLH + delta_BLH, **places).loss
+    loss: Tensor = model(inputs_embeds=words_BLH + delta_BLH, **places).loss
     backward(loss)
     return loss.detach()
+
+
+def _content(model: Any, inputs: Inputs) -> Tensor:
+    """(B, L) true on tokens that are neither padding nor special."""
+    config = model.config
+    special = torch.tensor([config.bos_token_id, config.eos_token_id, config.pad_token_id], device=model.device)
+    return ~torch.isin(inputs["input_ids"], special)
+
+
+def _places(inputs: Inputs) -> Inputs:
+    return {"attention_mask": inputs["attention_mask"], "labels": inputs["labels"]}
 
 
 class Comparison:
     """A `Trainer` on a model of its own; `run` may be called repeatedly."""
 
-    def __init__(self, model: Any, recipe: Recipe, batches: Sequence[Batch], steps: int, epsilon: float,
-                 number: int) -> None:
+    def __init__(self, model: Any, batches: Sequence[Batch], *, bf16: bool = False) -> None:
+        """bf16: train under autocast, with weights in fp32."""
         self._clock = _Clock()
         self._folder = tempfile.TemporaryDirectory()  # Trainer wants one even where it writes nothing
-        optimizer = build_optimizer(model, recipe.optimizer)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, LinearWarmupSchedule(recipe.schedule, number))
         with _launcher_variables_hidden():
             arguments = TrainingArguments(
-                output_dir=self._folder.name, max_steps=len(batches), report_to=[],
-                per_device_train_batch_size=recipe.batch.size, max_grad_norm=recipe.optimizer.max_grad_norm or 0.0,
-                train_sampling_strategy="sequential", remove_unused_columns=False, save_strategy="no",
-                logging_strategy="no", disable_tqdm=True, use_cpu=not torch.cuda.is_available())
+                output_dir=self._folder.name, max_steps=len(batches), report_to=[], bf16=bf16,
+                per_device_train_batch_size=len(batches[0].input_ids), train_sampling_strategy="sequential",
+                remove_unused_columns=False, save_strategy="no", logging_strategy="no", disable_tqdm=True,
+                use_cpu=not torch.cuda.is_available())
             arguments._n_gpu = min(1, arguments.n_gpu)  # else all GPUs of the machine, through DataParallel
-            self._trainer = _pgd_trainer()(
-                steps, epsilon, model=model, args=arguments, train_dataset=rows_of(batches),
-                data_collator=lambda rows: pad_to_longest(rows, model.config.pad_token_id),
-                optimizers=(optimizer, scheduler), callbacks=[self._clock])
+            self._trainer = _robust_trainer()(
+                model=model, args=arguments, train_dataset=[],
+                data_collator=lambda rows: pad_to_longest(rows, model.config.pad_token_id), callbacks=[self._clock])
         self._trainer.remove_callback(PrinterCallback)
 
-    def run(self) -> float:
-        """Train once over the batches; return seconds per step, without Trainer's start-up."""
+    def run(self, line: str, batches: Sequence[Batch]) -> float:
+        """Train once over the batches with the method of `line`; return seconds per step, without Trainer's start."""
+        self._trainer.step = STEPS[line]
+        self._trainer.train_dataset, self._trainer.args.max_steps = rows_of(batches), len(batches)
         self._trainer.train()
         steps: int = self._trainer.state.global_step
         return self._clock.seconds / steps
@@ -133,24 +147,36 @@ class _Clock(TrainerCallback):
         self._began = self.seconds = 0.0
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        self._began = time.perf_counter()
+        self._began = self._now()
 
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        self.seconds = time.perf_counter() - self._began
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        self.seconds = self._now() - self._began
+
+    @staticmethod
+    def _now() -> float:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
 
-def _pgd_trainer() -> Any:
+def _robust_trainer() -> Any:
     """Define the subclass; in a function, as transformers cannot import its parent without accelerate."""
     from transformers import Trainer
 
-    class PgdTrainer(Trainer):  # type: ignore[misc, unused-ignore]
-        def __init__(self, steps: int, epsilon: float, **kwargs: Any) -> None:
-            super().__init__(**kwargs)
-            self._steps, self._epsilon = steps, epsilon
+    class RobustTrainer(Trainer):  # type: ignore[misc, unused-ignore]
+        step: Callable[..., Tensor] | None = None
 
         def training_step(self, model: Any, inputs: Inputs, num_items_in_batch: Any = None) -> Tensor:
+            if self.step is None:
+                plain: Tensor = super().training_step(model, inputs, num_items_in_batch)
+                return plain
             model.train()
-            inputs = self._prepare_inputs(inputs)
-            return pgd_step(model, inputs, self._steps, self._epsilon, self.accelerator.backward)
+            return self.step(model, self._prepare_inputs(inputs), EPSILON, self.accelerator.backward)
 
-    return PgdTrainer
+    return RobustTrainer
+
+
+# By line of `trainer bench peers`; None: Trainer's own step.
+STEPS: dict[str, Callable[..., Tensor] | None] = {
+    "plain": None, "random noise": noise_step, "pgd K=1": partial(pgd_step, steps=1),
+    "pgd K=3": partial(pgd_step, steps=3)}

@@ -60,16 +60,19 @@ def measure_kernels(rounds: int, vocabulary: int, compiled: bool, size: str, bat
     if size not in RANDOM.sizes or rounds < 1:
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)} and --rounds positive, found {size!r}, "
                          f"{rounds}")
-    torch.set_num_threads(os.cpu_count() or 1)
-    reason = cpu.why_not()
-    if reason is not None:
-        raise InputError(f"the cpu backend cannot be timed here: {reason}")
-    lines = [_ascent((32, 128, 1024), {"eager": 5.0, "compile": 1.5, "copy": 1.25}, compiled),
-             _ascent((8, 64, 768), {"eager": 10.0}, compiled)]
-    for line in lines:
-        _take_turns(line, rounds, _turn, 0.1 * rounds)
     console = Console()
-    console.print(_table(lines, f"CPU, {torch.get_num_threads()} threads, best of {rounds} or more"))
+    reason = cpu.why_not()
+    if reason is None:
+        torch.set_num_threads(os.cpu_count() or 1)
+        lines = [_ascent((32, 128, 1024), {"eager": 5.0, "compile": 1.5, "copy": 1.25}, compiled),
+                 _ascent((8, 64, 768), {"eager": 10.0}, compiled)]
+        for line in lines:
+            _take_turns(line, rounds, _turn, 0.1 * rounds)
+        console.print(_table(lines, f"CPU, {torch.get_num_threads()} threads, best of {rounds} or more"))
+    elif torch.cuda.is_available():
+        console.print(f"CPU: nothing to measure, {reason}")
+    else:
+        raise InputError(f"the cpu backend cannot be timed here: {reason}")
     reason = triton_ops.why_not()
     if reason is None:
         line = _ascent_cuda(compiled)

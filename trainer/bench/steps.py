@@ -2,15 +2,13 @@
 
 Random token ids on a random model; every method runs the training loop on the same batches, turns interleaved. The
 bound of a ratio is its operation count plus a tenth: a full step is 3 units (one forward, two backward), an ascent
-step 2, and half of that above the middle layer. For comparison the same PGD runs with full backward passes, and as a
-subclass of Hugging Face's `Trainer` (`hugging_face`). A second table compares the peak memory of ascent and update
+step 2, and half of that above the middle layer. For comparison the same PGD runs with full backward passes
+(`bench peers` compares with Hugging Face's `Trainer`). A second table compares the peak memory of ascent and update
 (`memory`).
 """
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +22,7 @@ from transformers import AutoModelForSequenceClassification
 
 from data_prep.base.errors import InputError
 from data_prep.shards.template import InputTemplate
-from trainer.bench import hugging_face
+from trainer.bench.machine import now
 from trainer.bench.memory import ASCENT, UPDATE, peak_bytes, phased_context
 from trainer.config import Recipe
 from trainer.data.collate import collate
@@ -46,9 +44,6 @@ from trainer.runs.state import TrainState
 TOLERANCE = 1.1
 EPSILON = 0.05
 ASCENDING = ("pgd", "fgm", "smart", "trades")
-# Lines of Hugging Face's Trainer -> ascent steps, and -> our line with the same operations.
-HUGGING_FACE = {"HF Trainer, plain": 0, **{f"HF Trainer, pgd K={k}": k for k in (1, 2, 3)}}
-OURS = {"HF Trainer, plain": "plain", **{f"HF Trainer, pgd K={k}": f"pgd K={k}, word embeddings" for k in (1, 2, 3)}}
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ def variants(layers: int) -> Iterator[Variant]:
 
 
 def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, steps: int, rounds: int,
-                  only: str | None) -> int:
+                  only: str | None, precision: str = "fp32") -> int:
     """Print time and peak memory of each method's step, as `bench_steps` says."""
     if size not in RANDOM.sizes:
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, found {size!r}")
@@ -97,13 +92,9 @@ def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, step
               if variant.name == "plain" or only is None or only in variant.name]
     ranks = find_ranks()
     model = model_of(size, length, vocabulary)
-    recipes = {variant.name: recipe_of(variant, batch_size, steps) for variant in chosen}
+    recipes = {variant.name: recipe_of(variant, batch_size, steps, precision) for variant in chosen}
     batches = [batch_of(number, batch_size, length, vocabulary) for number in range(steps)]
-    missing = hugging_face.why_left_out(ranks.world_size)
-    steps_of = {} if missing else {name: k for name, k in HUGGING_FACE.items() if only is None or only in name}
-    others = {name: hugging_face.Comparison(copy.deepcopy(model), recipes["plain"], batches, k, EPSILON,
-                                            (rounds + 1) * steps) for name, k in steps_of.items()}
-    start_distributed(ranks)  # after these, which take no part
+    start_distributed(ranks)
     site_model = SiteModel(model, KINDS["pair"], "word_embeddings")
     engine = build_engine(site_model, recipes["plain"], ranks, (rounds + 1) * steps * len(chosen))
     backend, kernels = dispatch.select("auto")
@@ -111,21 +102,17 @@ def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, step
     def run(variant: Variant, some: Sequence[Batch], context: type[StepContext]) -> float:
         recipe = recipes[variant.name]
         site_model.site = Site.parse(site_of(recipe.robust), layers)
-        start = time.perf_counter()
+        start = now(engine.device)
         run_steps(engine, recipe, iter([[batch] for batch in some]), TrainState(), len(some), kernels,
                     lambda window, done: None, context)
-        return (time.perf_counter() - start) / len(some)
+        return (now(engine.device) - start) / len(some)
 
-    seconds: dict[str, list[float]] = {name: [] for name in [*(variant.name for variant in chosen), *others]}
+    seconds: dict[str, list[float]] = {variant.name: [] for variant in chosen}
     for _ in range(rounds + 1):  # the first round warms up caches and is dropped
         for variant in chosen:
             seconds[variant.name].append(run(variant, batches, variant.context))
-        for name, other in others.items():
-            seconds[name].append(other.run())
-    title = f"{size}, batch {batch_size} x {length} tokens, {engine.device}, kernels: {backend}"
+    title = f"{size}, {precision}, batch {batch_size} x {length} tokens, {engine.device}, kernels: {backend}"
     _print_seconds(chosen, {name: float(np.median(times[1:])) for name, times in seconds.items()}, title)
-    if missing:
-        print(missing)
     _print_memory([variant for variant in chosen if variant.robust["method"] in ASCENDING],
                   lambda variant, context: run(variant, batches[:1], context), engine.device, title)
     return 0
@@ -136,14 +123,16 @@ def model_of(size: str, length: int, vocabulary: int, dropout: float = 0.0) -> A
     torch.manual_seed(0)
     rates = dict.fromkeys(RANDOM.dropout_settings, dropout)
     return AutoModelForSequenceClassification.from_config(
-        RANDOM.random_config(size, vocabulary, length, pad_id=1, **rates))
+        RANDOM.random_config(size, vocabulary, length, pad_id=1, num_labels=3, **rates))
 
 
-def recipe_of(variant: Variant, batch_size: int, steps: int) -> Recipe:
-    """Recipe of one line."""
+def recipe_of(variant: Variant, batch_size: int, steps: int, precision: str = "fp32") -> Recipe:
+    """Recipe of one line; half precision needs ZeRO, of which stage 1 does no more on one rank."""
     return Recipe.model_validate({
         "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": batch_size},
-        "schedule": {"max_steps": steps}, "robust": settings_for(
+        "schedule": {"max_steps": steps}, "optimizer": {"fused": True},
+        "engine": {"precision": precision, "config": "zero0" if precision == "fp32" else "zero1"},
+        "robust": settings_for(
             str(variant.robust["method"]), {**variant.robust, "epsilon": EPSILON, "relative": False})})
 
 
@@ -160,14 +149,12 @@ def batch_of(seed: int, batch_size: int, length: int, vocabulary: int) -> Batch:
 
 
 def _print_seconds(chosen: list[Variant], medians: dict[str, float], title: str) -> None:
-    """Print a line per variant; those of Hugging Face's Trainer with their ratio to our line of the same K."""
+    """Print a line per variant."""
     table = Table("step", "ms", "ratio to plain", "bound", "", title=title)
     bounds = {variant.name: variant.bound for variant in chosen}
     for name, median in medians.items():
         ratio, bound = median / medians["plain"], bounds.get(name)
         verdict = "" if bound is None else _verdict(ratio <= bound)
-        if name in OURS and OURS[name] in medians:
-            verdict = f"{median / medians[OURS[name]]:.2f} x ours"
         table.add_row(name, f"{1000 * median:.1f}", f"{ratio:.2f}", "" if bound is None else f"{bound:.2f}", verdict)
     Console().print(table)
 

@@ -136,7 +136,8 @@ class _Runner:
         if any(self.graph.nodes[name].output == node.output for name in self._running):
             return  # two builds of one task: one after the other
         kept = {key: value for key, value in os.environ.items() if key not in LAUNCHER}
-        environment = kept | {"OMP_NUM_THREADS": str(self._room.threads), "PYTHONPATH": str(ROOT)}
+        places = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
+        environment = kept | {"OMP_NUM_THREADS": str(self._room.threads), "PYTHONPATH": places}
         device = None
         if self._room.devices:
             taken = [device for *_, device in self._running.values()]
