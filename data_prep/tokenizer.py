@@ -137,6 +137,11 @@ def load_tokenizer(name: str) -> Any:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"--tokenizer {name}: cannot be loaded ({reason}); expected a folder or a name on the hub "
                          "with a fast tokenizer (tokenizer.json), not a python one such as XLMTokenizer") from None
+    return check_tokenizer(loaded, name)
+
+
+def check_tokenizer(loaded: Any, name: str) -> Any:
+    """`loaded`, a transformers tokenizer, with truncation and padding off; raises as `load_tokenizer`."""
     if not getattr(loaded, "is_fast", False):
         raise InputError(f"--tokenizer {name}: {type(loaded).__name__} is a python tokenizer; expected a fast one "
                          "(tokenizer.json)")

@@ -12,15 +12,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for package in ("data_prep", "trainer", "slurm") for path in (ROOT / package).rglob("*.py"))
 DOORS = ("data_prep.shards", "data_prep.base", "data_prep.languages", "data_prep.suggest")
-ABOVE_BOTH = ("trainer.demo", "trainer.studies")
+ABOVE_BOTH = ("trainer.demo", "trainer.studies", "trainer.predict")  # the last encodes texts as `data_prep build` does
 # Each may import those before it, never those behind it.
 LAYERS = {
     "data_prep": ("base", "shards", "languages", "suggest", "tasks", "kinds", "sources", "commands", "tokenizer",
                   "workers", "listing", "planning", "writing", "build", "augment", "subset", "verify", "__main__"),
     "trainer": ("commands", "settings", "statistics", "metrics", "results", "plots", "report", "kernels", "robust",
                 "config", "kinds", "distributed", "data", "runs", "model", "engine", "checkpoint", "evaluate",
-                "retrieval", "shaping", "diagnose", "monitor", "loop", "train", "bench", "doctor", "demo", "studies",
-                "__main__"),
+                "retrieval", "shaping", "diagnose", "predict", "monitor", "loop", "train", "bench", "doctor", "demo",
+                "studies", "__main__"),
     "slurm": ("scheduler", "submission", "jobs", "render", "submit", "study", "status"),
 }
 WITHOUT_TORCH = ("statistics", "metrics", "results", "plots", "report", "commands")

@@ -20,6 +20,9 @@ COMMANDS: Commands = {
     "evaluate": LazyCommand(
         "trainer.evaluate.run:evaluate",
         "Predict with a run's best checkpoint: a prediction file and a result row per language, or pair of languages."),
+    "predict": LazyCommand(
+        "trainer.predict.run:predict",
+        "Predict on sentences of one's own with a RUN: classes with probabilities, scores, tags or answers."),
     "retrieve": LazyCommand(
         "trainer.retrieval.run:retrieve",
         "Score sentence retrieval without training: Tatoeba, BUCC, LAReQA, Mewsli-X, or data of one's own."),
@@ -115,6 +118,7 @@ KEPT = {
     "keys": "nothing was changed",
     "evaluate": _RUN_KEPT,
     "average": "no average was written; give the same command again",
+    "predict": "nothing was written; give the same command again",
     "retrieve": "the rows that eval/ has had are kept; give the same command again",
     "submission": "no folder was written; give the same command again",
     "diagnose": _RUN_KEPT,

@@ -160,8 +160,19 @@ def call(command: Command, words: Sequence[str], prog: str) -> Any:
     import fire  # lazily, here and below: neither help nor a refused line needs it
 
     outcome: list[Any] = []  # Fire would print a returned value
-    fire.Fire(_typed(command, outcome), command=list(words), name=prog)
+    fire.Fire(_typed(command, outcome), command=_with_dashes(words), name=prog)
     return outcome[0] if outcome else None
+
+
+def _with_dashes(words: Sequence[str]) -> list[str]:
+    """`words` with a lone "-" joined to its flag (`--file=-`): alone, Fire would take it for a separator."""
+    joined: list[str] = []
+    for word in words:
+        if word == "-" and joined:
+            joined[-1] += "=-"
+        else:
+            joined.append(word)
+    return joined
 
 
 def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[list[str], dict[str, str]]:

@@ -6,22 +6,27 @@ Everything that makes a method exact under ZeRO and accumulation is here, so tha
 from __future__ import annotations
 
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from trainer.engine.engine import Engine
 from trainer.kernels import philox
 from trainer.kinds.batch import Batch
+from trainer.kinds.kind import Kind
 from trainer.robust.protocol import Metrics
 from trainer.robust.settings import MethodSettings, ball_of
+
+if TYPE_CHECKING:  # not imported, so that a loop of one's own needs no DeepSpeed
+    from trainer.engine.engine import Engine
+    from trainer.engine.plain import PlainEngine
 
 
 class StepContext:
     """Implements `trainer.robust.protocol.Context`, which defines each method."""
 
     def __init__(
-        self, engine: Engine, kernels: ModuleType, settings: MethodSettings, batch: Batch, *,
+        self, engine: Engine | PlainEngine, kernels: ModuleType, settings: MethodSettings, batch: Batch, *,
         epsilon: float, seed: int, step: int, global_weight: float, ends_step: bool, task_weight: float = 1.0,
     ) -> None:
         """global_weight: predictions over all ranks in the batch's part of the step; task_weight: factor on the mean
@@ -29,7 +34,7 @@ class StepContext:
         self.settings = settings
         self.kernels = kernels
         self.epsilon = epsilon
-        _, self._kind = engine.module.of(batch)
+        self._kind: Kind = engine.module.of(batch)[1]
         self.weight = self._kind.loss_count(batch)
         self._ball = ball_of(settings)
         self._engine = engine

@@ -35,6 +35,15 @@ def least_confidence(kind: Kind, logits: Tensor, cpu_batch: Batch) -> Floats:
     return least
 
 
+def class_probabilities(kind: Kind, logits: Tensor, cpu_batch: Batch) -> np.ndarray:
+    """(R,) arrays (predictions, C) of each row: the probabilities of all classes, also of those that it lacks."""
+    found, probabilities_PC = _probabilities(kind, logits, cpu_batch)
+    parts = np.empty(len(kind.gold(cpu_batch)), dtype=object)
+    for row in range(len(parts)):
+        parts[row] = probabilities_PC[found.rows == row].numpy()
+    return parts
+
+
 def _probabilities(kind: Kind, logits: Tensor, cpu_batch: Batch) -> tuple[Classes, Tensor]:
     """The class predictions, and their probabilities (P, C), both on the CPU."""
     if kind.classes is None:

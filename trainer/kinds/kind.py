@@ -87,6 +87,9 @@ class Kind:
     join: Callable[[Array, Array, pa.Table], tuple[Array, Array]] | None = None
     """(predictions, gold, rows of a cell, all of length N) -> predictions and gold of its examples, in the order of
     their first rows: windows of one example joined, texts put in for positions. None where a row is an example."""
+    certainty: Callable[[Array, pa.Table], Array] | None = None
+    """(predictions, rows of a cell) -> probability of each prediction that `join` makes of them; None where `classes`
+    tells it, or predictions have none."""
     spell: Callable[[Array, Sequence[str]], Array] | None = None
     """(predictions or gold, the manifest's labels) -> the same with names for indices, where metrics read names."""
     classes: Callable[[Tensor, Batch], Classes] | None = None

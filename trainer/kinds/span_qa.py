@@ -7,7 +7,7 @@ paragraph. A window without the answer is trained to point to its first token. S
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -113,27 +113,47 @@ def join(predicted: Array, gold_N: Array, table: pa.Table) -> tuple[Array, Array
     The text of the best span over all windows, white space apart; no answer, "", where a task has it and it scores
     higher: its score is the lowest over the windows, as in SQuAD 2.0's baselines, since any may hold the answer.
     """
-    firsts = np.flatnonzero(table[WINDOW].to_numpy() == 0)
+    texts = np.array([text for text, _ in _chosen(predicted, table)], dtype=object)
+    first_rows = table.select(["answers", "language"]).take(pa.array(_firsts(table)))
+    answers = np.empty(len(texts), dtype=object)
+    columns = (first_rows[name].to_pylist() for name in first_rows.column_names)
+    for number, (given, language) in enumerate(zip(*columns, strict=True)):
+        answers[number] = Answers(tuple(given), language)
+    return texts, answers
+
+
+def certainty(predicted: Array, table: pa.Table) -> Array:
+    """Probability of each question's predicted text: softmax over the scores of all spans that `decode` keeps, and of
+    no answer where a task has it (the "probability" of SQuAD's baselines)."""
+    return np.array([probability for _, probability in _chosen(predicted, table)])
+
+
+def _firsts(table: pa.Table) -> Array:
+    """Number of the first window of each question."""
+    return np.flatnonzero(table[WINDOW].to_numpy() == 0)
+
+
+def _chosen(predicted: Array, table: pa.Table) -> Iterator[tuple[str, float]]:
+    """(text, probability) of the best span of each question, or of no answer."""
+    firsts = _firsts(table)
     bounds = [*firsts.tolist(), len(predicted)]
     offsets, nullable = lists(table, "offsets"), table["nullable"].to_numpy()
-    first_rows = table.select(["context", "answers", "language"]).take(pa.array(firsts))
-    columns = (first_rows[name].to_pylist() for name in first_rows.column_names)
-    texts, answers = np.empty(len(firsts), dtype=object), np.empty(len(firsts), dtype=object)
-    for number, (context, given, language) in enumerate(zip(*columns, strict=True)):
+    for number, context in enumerate(table["context"].take(pa.array(firsts)).to_pylist()):
         windows = range(bounds[number], bounds[number + 1])
         spans = [(score, -window, int(start), int(end)) for window in windows
                  for start, end, score in predicted[window, 1:].tolist() if score > MASKED]
-        texts[number] = ""
-        null = min(predicted[window, 0, 2] for window in windows)
+        null = min(predicted[window, 0, 2] for window in windows) if nullable[windows[0]] else -np.inf
+        chosen, best = "", null
         for score, window, start, end in sorted(spans, reverse=True):
-            if nullable[windows[0]] and null >= score:
+            if null >= score:
                 break
             places = offsets[-window]
             if text := context[places[2 * start] : places[2 * end + 1]].strip():
-                texts[number] = text
+                chosen, best = text, score
                 break
-        answers[number] = Answers(tuple(given), language)
-    return texts, answers
+        scores = np.array([null, *(span[0] for span in spans)])
+        total = np.logaddexp.reduce(scores) if np.isfinite(scores).any() else np.inf
+        yield chosen, float(np.exp(best - total)) if np.isfinite(best) else 0.0
 
 
 def serialise(predicted_N: Array, rows: Rows, manifest: Manifest, path: Path) -> None:
@@ -147,7 +167,7 @@ def serialise(predicted_N: Array, rows: Rows, manifest: Manifest, path: Path) ->
 
 KIND = Kind(
     "AutoModelForQuestionAnswering", targets, logits, losses, loss_count, divergence, decode, gold, serialise,
-    extension="json", outputs=2, join=join, group_column="context",
+    extension="json", outputs=2, join=join, certainty=certainty, group_column="context",
     metrics=("answer_f1", "exact_match", "mlqa_f1", "mlqa_exact_match", "squad2_f1", "squad2_exact_match"),
     columns=("first_ids", "second_ids", WINDOW, "context_at", "start", "end", "offsets", "context", "answers",
              "language", "nullable"))

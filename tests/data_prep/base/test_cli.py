@@ -11,6 +11,7 @@ import data_prep.__main__
 import data_prep.commands
 import trainer.__main__
 import trainer.commands
+from data_prep.base.cli import main
 from tests.command_tables import entries
 from tests.trainer.small_runs import launcher_variables_kept, tree_of, write_cells, write_recipe
 from trainer.config import load_recipe
@@ -172,3 +173,14 @@ def test_names_reach_the_run_as_typed(place: Path, monkeypatch: pytest.MonkeyPat
     assert outcome(place, "trainer", ["train", "small.yaml", *words, "--schedule.max_steps=1"], monkeypatch) == 0
     written = load_recipe(str(place / "runs" / "007" / "config.yaml"))
     assert written.name == "007"
+
+
+def test_a_lone_dash_is_the_value_of_its_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    def show(word: str, file: str = "", times: int = 1) -> None:
+        """Show."""
+        print(word, file, times)
+
+    for words in (["a", "--file", "-", "--times", "2"], ["a", "--times", "2", "--file", "-"],
+                  ["--file=-", "a", "--times=2"]):
+        assert main(show, words, "show") == 0
+        assert capsys.readouterr().out == "a - 2\n"

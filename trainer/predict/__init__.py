@@ -1,0 +1,1 @@
+"""Predictions on one's own sentences, from the command line and from Python."""
