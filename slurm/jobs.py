@@ -73,6 +73,7 @@ def training(kind: str) -> Callable[[Sequence[str], Path], Work]:
         """RECIPE [--dotted.key=value ...]: a training, with the words of `python -m trainer train`."""
         source, given = _recipe_words(kind, words)
         recipe = load_recipe(source, given)
+        recipe = recipe if "name" in given else run_dir.as_begun(recipe, source)
         home = run_dir.run_dir_of(recipe)
         return Work(kind, str(recipe.name), home, [RECIPE], (f"{Path(source).stem}.yaml", dump(recipe)), runs=[home],
                     needs=_inputs(recipe), done=run_dir.inspect(recipe) == "done")

@@ -28,6 +28,12 @@ RENAMED: Mapping[str, str] = {
     "robust.step_size": "robust.ascent_step_size",
 }
 
+# Settings that change where or how a run executes, not what it learns: they may differ between lives of a run.
+Paths = tuple[tuple[str, ...], ...]
+FREE_SETTINGS: Paths = (("logging",), ("checkpoint",), ("data", "workers"), ("data", "verify"), ("data", "shards"),
+                        ("output",), ("name",), ("batch", "micro_batch_size"), ("engine", "timeout_seconds"),
+                        ("engine", "max_nonfinite_steps"))
+
 
 class Section(BaseModel):
     """Base of all sections: no unknown keys, no non-finite numbers, immutable once built."""

@@ -78,6 +78,8 @@ def train(
            "method": method}
     given = {key: str(value) for key, value in top.items() if value is not None}
     settings = load_recipe(recipe, {**given, **overrides}, announce=is_first_process())
+    if name is None:
+        settings = run_dir.as_begun(settings, recipe)
     ranks = find_ranks()
     with run_log(ranks.is_main) as log:
         if run_dir.inspect(settings) == "done":

@@ -87,7 +87,8 @@ def test_a_suite_is_resumed_and_skips_what_is_finished(
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    (["--suite", "xtrem"], "no suite 'xtrem' (did you mean 'xtreme'?); suites: xtreme, xtreme_r, xglue, african, intermediate"),
+    (["--suite", "xtrem"],
+     "no suite 'xtrem' (did you mean 'xtreme'?); suites: xtreme, xtreme_r, xglue, african, intermediate"),
     (["--suite", "xtreme", "xnli"], "--suite xtreme holds its tasks, splits and languages; omit xnli"),
     (["--suite", "xtreme", "--languages", "de"], "omit --languages"),
     (["--suite", "xtreme", "--columns", "first=a"], "omit --columns"),

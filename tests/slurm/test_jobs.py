@@ -67,16 +67,16 @@ def test_a_job_runs_what_was_submitted(cluster: Cluster, project: Path) -> None:
     submitted = typed(cluster, project, line)
     assert submitted.returncode == 0, submitted.stderr
     (job,) = jobs_of(submitted.stdout)
-    assert states(cluster, project) == {"small-seed7": "pending (JobHeldUser)"}
+    assert states(cluster, project) == {"small-max_steps_2-seed7": "pending (JobHeldUser)"}
     twice = typed(cluster, project, line)
     assert (twice.returncode, f"job {job} (robust) is in the queue already" in twice.stderr) == (2, True)
     (project / "trainer/train.py").write_text("raise SystemExit(9)\n")
     recipe.write_text("nonsense: 1\n")
     cluster.ask("scontrol", "release", job)
     assert cluster.wait(job, ENDED)["JobState"] == "COMPLETED", cluster.said(job)
-    assert "2/2" in (project / f"runs/small-seed7/slurm/1-robust/{job}.out").read_text()
-    assert read_yaml(project / "runs/small-seed7/config.yaml")["schedule"]["max_steps"] == 2
-    assert states(cluster, project) == {"small-seed7": "done"}
+    assert "2/2" in (project / f"runs/small-max_steps_2-seed7/slurm/1-robust/{job}.out").read_text()
+    assert read_yaml(project / "runs/small-max_steps_2-seed7/config.yaml")["schedule"]["max_steps"] == 2
+    assert states(cluster, project) == {"small-max_steps_2-seed7": "done"}
 
 
 @pytest.mark.real

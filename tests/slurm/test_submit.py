@@ -211,9 +211,9 @@ def test_an_evaluation_is_shared_out(flags: str, elements: int | None) -> None:
 def test_the_record_holds_all_that_the_job_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(monkeypatch)
     assert submit.main(["robust", "small.yaml", "--seed=3", "--nodes", "2", "--robust.method=pgd"]) == 0
-    folder = place / "runs/small-seed3/slurm/1-robust"
+    folder = place / "runs/small-pgd-seed3/slurm/1-robust"
     kept = json.loads((folder / "job.json").read_text())
-    assert (kept["job"], kept["kind"], kept["runs"], kept["after"]) == ("101", "robust", ["small-seed3"], [])
+    assert (kept["job"], kept["kind"], kept["runs"], kept["after"]) == ("101", "robust", ["small-pgd-seed3"], [])
     assert kept["command"] == ["robust", "small.yaml", "--seed=3", "--nodes", "2", "--robust.method=pgd"]
     assert (folder / "job.sbatch").read_text() == cluster.submitted[0][0]
     assert "method: pgd" in (folder / "small.yaml").read_text()
@@ -223,7 +223,7 @@ def test_the_record_holds_all_that_the_job_runs(place: Path, monkeypatch: pytest
     assert not list(folder.rglob("__pycache__"))
     cluster.jobs = {}
     assert submit.main(["robust", "small.yaml", "--seed=3", "--robust.method=pgd"]) == 0
-    assert (place / "runs/small-seed3/slurm/2-robust/job.json").is_file()
+    assert (place / "runs/small-pgd-seed3/slurm/2-robust/job.json").is_file()
 
 
 def test_training_takes_the_folder_for_a_new_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from data_prep.base.errors import InputError, did_you_mean
 from trainer.config import plain_yaml, renamed
+from trainer.config.overrides import drop_replaced, flat, run_name
 from trainer.config.schema import Recipe
 from trainer.robust import DEFAULT_METHOD, METHODS, methods_with, settings_for
 
@@ -38,24 +39,53 @@ Settings = TypeVar("Settings", bound=BaseModel)
 def load_recipe(source: str, overrides: Mapping[str, str] | None = None, *, announce: bool = True) -> Recipe:
     """Load the recipe at `source` (a path, or the bare name of one that ships), with `overrides` on top.
 
-    overrides: dotted key -> text, as typed (`{"robust.epsilon": "0.2", "data.train": "[xnli/train/en]"}`). One of them
-    is no key: `method` replaces `robust.method` and drops settings that only other methods have.
-    announce: warn of keys under their old names (see `renamed`).
+    overrides: dotted key -> text, as typed (`{"robust.epsilon": "0.2", "data.train": "xnli/train/en"}`). One of them
+    is no key: `method` replaces `robust.method` and drops settings that only other methods have. An origin of the model
+    or a length of the run replaces that of the recipe, and what changes the recipe is in the run's name (`overrides`).
+    announce: warn of keys under their old names (see `renamed`), and say what is replaced.
     Raises InputError for a missing file, broken YAML, an unknown key, or a value of the wrong kind.
     """
     path = find_recipe(source)
     given = dict(overrides or {})
     method = given.pop("method", None)
     tree = merged(path, given, announce=announce)
-    robust = tree.get("robust", {})
     if method is not None:
         if "robust.method" in given:
             raise InputError("--method and --robust.method: give only one of them")
-        robust = tree["robust"] = settings_for(method, robust) if isinstance(robust, dict) else robust
-    tree.setdefault("name", f"{path.stem}-seed{tree.get('seed', 0)}")
+        _set_method(tree, method)
+    robust = tree.get("robust", {})
     running = robust.get("method") if isinstance(robust, dict) else None
     tree.setdefault("label", running if isinstance(running, str) and running in METHODS else DEFAULT_METHOD)
-    return validate(tree, path)
+    recipe = validate(tree, path)
+    if recipe.name is not None:
+        return recipe
+    return validate({**tree, "name": _run_name(path, recipe, given, method)}, path)
+
+
+def _set_method(tree: dict[str, Any], method: str) -> None:
+    robust = tree.get("robust", {})
+    tree["robust"] = settings_for(method, robust) if isinstance(robust, dict) else robust
+
+
+def _run_name(path: Path, recipe: Recipe, given: Mapping[str, str], method: str | None) -> str:
+    """Name of the run of `recipe`, which is that of the file at `path` under the overrides `given` and `method`.
+
+    Settings of another method than the file's are compared with what that method would take of the file.
+    """
+    tree = merged(path, {}, announce=False)
+    own = (tree.get("robust") or {}).get("method", DEFAULT_METHOD)
+    if recipe.robust.method != own:
+        _set_method(tree, recipe.robust.method)
+    try:
+        before = dict(flat(Recipe.model_validate(tree).model_dump(mode="json"))) | {"robust.method": own}
+    except ValidationError:  # no recipe without its overrides
+        before = None
+    named = {*renamed.rename_overrides(given)[0], "robust.method"}
+    overridden = {key: value for key, value in flat(recipe.model_dump(mode="json"))
+                  if any(key == name or key.startswith(f"{name}.") for name in named)}
+    if before is None and recipe.robust.method == own:
+        del overridden["robust.method"]
+    return run_name(path.stem, recipe.seed, overridden, before)
 
 
 def merged(path: Path, overrides: Mapping[str, str], *, announce: bool = True) -> dict[str, Any]:
@@ -63,11 +93,13 @@ def merged(path: Path, overrides: Mapping[str, str], *, announce: bool = True) -
     tree = read_yaml(path)
     old = renamed.rename_keys(tree, str(path))
     given, old_given = renamed.rename_overrides(overrides)
-    for dotted, text in given.items():
-        _set_dotted(tree, dotted, _parse_value(Recipe, dotted, text))
+    values = {dotted: _parse_value(Recipe, dotted, text) for dotted, text in given.items()}
+    for dotted, value in values.items():
+        _set_dotted(tree, dotted, value)
+    replaced = drop_replaced(tree, values)
     old |= old_given | renamed.rename_keys(tree, "command line")  # a whole section may be given: --robust={steps: 3}
-    if old and announce:
-        print(renamed.warning(old), file=sys.stderr, flush=True)
+    for line in [*[renamed.warning(old)] * bool(old), *replaced] if announce else ():
+        print(line, file=sys.stderr, flush=True)
     return tree
 
 

@@ -20,7 +20,7 @@ from data_prep.base.files import write_text
 from trainer.config import Recipe
 from trainer.config.load import dump, load_recipe, read_yaml
 from trainer.results import below
-from trainer.settings import RENAMED
+from trainer.settings import FREE_SETTINGS, RENAMED, Paths
 
 CONFIG = below.CONFIG
 RECORD = "run.json"
@@ -32,12 +32,6 @@ HEADS = "heads"  # below best/: those of the other tasks of a mixture
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"  # of best/, and of any transformers folder
 FAILED = ("collapsed", "diverged")  # a run's status where training was given up
 JOBS = "slurm"
-
-# Settings that change where or how a run executes, not what it learns: they may differ between lives of a run.
-Paths = tuple[tuple[str, ...], ...]
-FREE_SETTINGS: Paths = (("logging",), ("checkpoint",), ("data", "workers"), ("data", "verify"), ("data", "shards"),
-                        ("output",), ("name",), ("batch", "micro_batch_size"), ("engine", "timeout_seconds"),
-                        ("engine", "max_nonfinite_steps"))
 
 
 def run_dir_of(recipe: Recipe) -> Path:
@@ -73,6 +67,18 @@ def inspect(recipe: Recipe) -> Literal["new", "partial", "done"]:
         raise InputError(f"{folder} holds a run with another recipe ({'; '.join(differences[:3])}); "
                          "choose another name, or remove that run")
     return "done" if (folder / DONE).exists() else "partial"
+
+
+def as_begun(recipe: Recipe, source: str) -> Recipe:
+    """`recipe` under the name of the run that an earlier version began of it, without what was overridden, if any.
+
+    source: path or name of the recipe's file.
+    """
+    older = recipe.model_copy(update={"name": f"{Path(source).stem}-seed{recipe.seed}"})
+    try:
+        return older if not run_dir_of(recipe).exists() and inspect(older) != "new" else recipe
+    except InputError:  # a run of another recipe
+        return recipe
 
 
 def create(recipe: Recipe) -> Path:

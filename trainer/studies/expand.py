@@ -4,7 +4,7 @@ Input: a `Study`, its folder, and the trainings that failed. Output: a `Graph`.
 
 A node's digest covers its command with every path replaced by what lies there: the digest of the node that makes it, or
 of the content of files from outside. A training's covers the settings of its recipe that are no defaults instead,
-without those that change nothing that is learned (`trainer.runs.folder.FREE_SETTINGS`): the same training is the same
+without those that change nothing that is learned (`trainer.settings.FREE_SETTINGS`): the same training is the same
 node in whatever words, and stays it when a later version adds a setting.
 """
 
@@ -23,7 +23,8 @@ from typing import Any
 from data_prep.base.errors import InputError
 from trainer.config import Recipe, load_recipe
 from trainer.config.load import find_recipe
-from trainer.runs.folder import BEST, FREE_SETTINGS
+from trainer.runs.folder import BEST
+from trainer.settings import FREE_SETTINGS
 from trainer.studies.contents import Contents
 from trainer.studies.graph import RECIPES, RUNS, SHARDS, SHARDS_PREFIX, CellNodes, Graph, Node, digest_of
 from trainer.studies.schema import RETRY_STRIDE, Stage, Step, Study
