@@ -26,6 +26,7 @@ from data_prep.tasks import TASKS
 # (texts of one copy of a row, its random numbers, cell as split/language) -> the texts rewritten, and counts
 Rewrite = Callable[[Sequence[str], random.Random, str], tuple[list[str], dict[str, int]]]
 Fields = Callable[[Kind], tuple[str, ...]]
+EVERY = "*"  # for --languages: all that the source has
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,13 @@ def write_copies(
 ) -> Counter[str]:
     """Write the cells of `<task>+<name>`; returns the counts summed over the written cells.
 
-    settings: of the build, given the augmentation. words: the method's settings, for the manifest.
+    languages: comma list, or `*` for all that the source has. settings: of the build, given the augmentation. words:
+    the method's settings, for the manifest.
     """
     check_name(name)
     many = f"{augment.copies} copies" if augment.copies else "perturbed rows only"
     described = f"{words}, {many}, seed {augment.seed}"
-    return build_task(task, source, languages, splits, settings(
+    return build_task(task, source, None if languages == EVERY else languages, splits, settings(
         Augmentation(name, augment.copies, described, augment, survey)))
 
 

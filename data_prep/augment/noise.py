@@ -145,7 +145,7 @@ def noise(
     own id and key, for evaluation: it pairs with the clean cell by key. copies: else, perturbed rows beside each clean
     one (default 3). Of questions on a paragraph only the question is perturbed, of tagged sentences each word by
     itself. name: of the cells, `<task>+<name>`. Other arguments are those of `build`; by default only the English
-    training split is written.
+    training split is written. languages: `*` for all that the source has.
     """
     fields = fields_of(task, lambda kind: kind.noised, "noise")
     check_ratio(ratio)

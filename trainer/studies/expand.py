@@ -177,7 +177,7 @@ class Expansion:
             inside = self._inside(recipe.model.name)  # one of `needs`
             tree["model"]["name"] = "node" if inside else self._content(recipe.model.name)
         tree["engine"] = tree.get("engine", {}) | {"config": self._content(recipe.engine.config)}
-        return [FORMAT, tree, stage.average]
+        return [FORMAT, tree, stage.average, *(["dynamics"] if recipe.logging.dynamics else [])]  # both are outputs
 
     def _snapshot(self, file: Path) -> str:
         """Path of the study's own copy of a recipe, which a node reads whatever becomes of the file meanwhile."""

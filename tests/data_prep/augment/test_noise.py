@@ -97,6 +97,11 @@ def test_perturbed_cells_pair_with_clean_ones(
         assert noisy.dataset[name][:] == clean.dataset[name][:]
     assert noisy.manifest.rows_sha256 != clean.manifest.rows_sha256
     assert main([*line, "--out", str(tmp_path / "o"), "--ratio", "0.3", "--name", "noise30"]) == 0
+    (tmp_path / "s/test-de.tsv").write_text("der Hund\tdie Frau\tneutral\n")
+    assert main([*line, "--out", str(tmp_path / "o"), "--languages", "*", "--name", "every"]) == 0
+    found = {name: sorted(path.name for path in (tmp_path / f"o/xnli+{name}/test").iterdir() if path.is_dir())
+             for name in ("noise30", "every")}
+    assert found == {"noise30": ["en"], "every": ["de", "en"]}
     assert main([*line, "--out", str(tmp_path / "o"), "--ratio", "0.3"]) == 2
     for more, message in ((["--ratio", "0"], "--ratio"), (["--kinds", "typo,tipo"], "--kinds"), (["--copies", "2"],
                           "omit --copies"), (["--name", "a/b"], "--name"), (["--neighbours", "x"], "no flag")):

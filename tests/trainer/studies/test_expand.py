@@ -144,6 +144,13 @@ def test_the_same_training_in_other_words(plan: Plan) -> None:
     assert digests(same[0]) == digests(graph), "a study may be moved"
 
 
+def test_outputs_of_a_training_are_part_of_it(plan: Plan) -> None:
+    """A run without dynamics, or without snapshots, is not taken for one that others read them of."""
+    runs = [of_kind(plan(**stages(**changes)), "train", "target") for changes in (
+        {}, {"set": {"model.random": None, "logging.dynamics": True}}, {"average": 2})]
+    assert len({node.digest for nodes in runs for node in nodes}) == 6
+
+
 def default_rate() -> str:
     return repr(OptimizerSection().lr)
 
