@@ -19,8 +19,8 @@ LAYERS = {
                   "workers", "listing", "planning", "writing", "build", "augment", "subset", "verify", "__main__"),
     "trainer": ("commands", "settings", "statistics", "metrics", "results", "plots", "report", "kernels", "robust",
                 "config", "kinds", "distributed", "data", "runs", "model", "engine", "checkpoint", "evaluate",
-                "retrieval", "shaping", "diagnose", "predict", "monitor", "loop", "train", "bench", "doctor", "demo",
-                "studies", "__main__"),
+                "retrieval", "shaping", "diagnose", "predict", "robust_training", "monitor", "loop", "train",
+                "bench", "doctor", "demo", "studies", "__main__"),
     "slurm": ("scheduler", "submission", "jobs", "render", "submit", "study", "status"),
 }
 WITHOUT_TORCH = ("statistics", "metrics", "results", "plots", "report", "commands")
@@ -165,6 +165,11 @@ def test_methods_and_kernels_know_neither_engine_nor_model(package: str) -> None
 def test_only_the_engine_imports_deepspeed() -> None:
     assert {name for name, path in MODULES.items() if any(within(other, "deepspeed") for other in imports(path))} \
         == {"trainer.engine.engine", "trainer.engine.ds_config"}  # the latter: its models of configurations
+
+
+@pytest.mark.parametrize("package", ["trainer.predict", "trainer.robust_training"])
+def test_predictions_and_loops_of_ones_own_need_no_deepspeed(package: str) -> None:
+    assert not {name for name in reached(package) if within(name, "deepspeed")}
 
 
 @pytest.mark.parametrize("package", WITHOUT_TORCH)

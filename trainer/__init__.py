@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from trainer.predict.load import load_run
     from trainer.predict.model import Prediction, TaskModel
     from trainer.predict.perturbation import Turn
+    from trainer.robust_training import RobustTraining
 
-_PLACES = {"load_run": "trainer.predict.load", "Prediction": "trainer.predict.model",
-           "TaskModel": "trainer.predict.model", "Turn": "trainer.predict.perturbation"}
+_PLACES = {
+    "load_run": "trainer.predict.load", "TaskModel": "trainer.predict.model", "Prediction": "trainer.predict.model",
+    "Turn": "trainer.predict.perturbation", "RobustTraining": "trainer.robust_training"}
 
-__all__ = ["Prediction", "TaskModel", "Turn", "load_run"]
+__all__ = ["Prediction", "RobustTraining", "TaskModel", "Turn", "load_run"]
 
 
 def __getattr__(name: str) -> Any:
