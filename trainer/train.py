@@ -48,6 +48,7 @@ from trainer.monitor.collapse import CollapseCheck, Collapsed, collapse_advice
 from trainer.monitor.dynamics import Dynamics, check_dynamics
 from trainer.monitor.nonfinite import NonFinite, nonfinite_check
 from trainer.monitor.outcome import mark_done, mark_failed, outcome
+from trainer.monitor.progress import Progress
 from trainer.monitor.saving import Saver
 from trainer.monitor.watcher import Watcher
 from trainer.results.scores import recipe_digest
@@ -88,7 +89,10 @@ def train(
             return 0
         lock = held(run_dir.run_dir_of(settings), "train") if ranks.is_main else nullcontext()
         with lock, STOP_SIGNALS, failures_in_a_line(ranks.world_size, settings.engine.timeout_seconds):
-            return _run_once(settings, ranks, log)
+            code = _run_once(settings, ranks, log)
+        if code == 0 and ranks.is_main:
+            _say_next(settings)
+        return code
 
 
 def _checked_data(settings: Recipe, ranks: Ranks) -> TrainingData:
@@ -140,7 +144,8 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
                              random_weights=settings.model.random is not None,
                              hidden_size=site_model.model.config.hidden_size)
     dynamics = Dynamics(engine, settings, data, folder, state.step)
-    with MetricsLog(folder, active=ranks.is_main, resume_from=state.step) as metrics:
+    progress = Progress(max_steps, state.step, settings.logging.every_steps, active=ranks.is_main)
+    with MetricsLog(folder, active=ranks.is_main, resume_from=state.step) as metrics, progress:
         watcher = Watcher(
             engine, state, max_steps, settings.robust, settings.evaluation, settings.logging.every_steps,
             evaluation_interval(settings, max_steps), dev, data.select_on,
@@ -148,7 +153,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
             metrics, Saver(store, settings.checkpoint, max_steps, ranks),
             nonfinite_check(settings.engine, settings.logging, settings.robust),
             CollapseCheck(max_steps, settings.schedule.warmup_ratio, settings.evaluation.on_collapse, advice),
-            save_best, dynamics, save_snapshot)
+            save_best, dynamics, progress, save_snapshot)
         try:
             run_steps(engine, settings, batches, state, max_steps, backend, watcher)
         except (Collapsed, NonFinite) as error:  # on every rank at once: all see the same numbers
@@ -160,7 +165,6 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     if ranks.is_main:
         dynamics.finish(state.step)
         mark_done(folder, state, outcome(settings, state, data, mixture, max_steps), advice)
-        _say_next(settings)
     barrier(ranks)
     engine.close()
     return 0

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.base import interrupt
+from data_prep.base import hub_log, interrupt
 from data_prep.base.errors import InputError, did_you_mean
 
 Command = Callable[..., Any]
@@ -69,6 +69,7 @@ def main(
     (`... | head`) is no error. If the program listens to Ctrl-C, that gives one line and 130. kept: the end of that
     line, what is kept and what to do, for all commands or by name.
     """
+    hub_log.quieten()
     _import_chosen(commands, argv)  # before `begin`, so that Ctrl-C during imports ends the process at once
     interrupt.begin()
     try:

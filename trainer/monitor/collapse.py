@@ -15,6 +15,7 @@ import numpy as np
 
 from trainer.config.schema import OptimizerSection, ScheduleSection
 from trainer.evaluate.predict import Predictions
+from trainer.results.numbers import PERCENT
 from trainer.robust.settings import BallSettings, MethodSettings
 from trainer.runs.state import TrainState
 
@@ -46,7 +47,7 @@ class CollapseCheck:
         if state.collapsed_evaluations < EVALUATIONS_IN_A_ROW:
             return
         message = (f"training has collapsed: at step {state.step} every dev example gets the same class (accuracy "
-                   f"{predictions.metric('accuracy'):.3f}). {self.advice}")
+                   f"{PERCENT.with_unit(predictions.metric('accuracy'))}). {self.advice}")
         if self.on_collapse == "stop":
             raise Collapsed(message + "; --evaluation.on_collapse=warn goes on regardless")
         if state.collapsed_evaluations == EVALUATIONS_IN_A_ROW:

@@ -13,6 +13,7 @@ from trainer.data.mixture import Mixture
 from trainer.metrics import METRICS
 from trainer.monitor.collapse import EVALUATIONS_IN_A_ROW, Collapsed
 from trainer.monitor.nonfinite import NonFinite
+from trainer.results.numbers import PERCENT, duration, scale_of
 from trainer.results.scores import is_at_chance
 from trainer.runs.folder import DONE
 from trainer.runs.identity import evaluations_to_choose_from, majority_share
@@ -56,10 +57,10 @@ def mark_done(folder: Path, state: TrainState, found: dict[str, Any], advice: st
     write_json(folder / DONE, {"step": state.step, **found})
     value = state.selected.get("value")
     early = f", out of patience after step {state.step}" if state.out_of_patience else ""
-    best = "" if value is None else (f"; best {state.selected['metric']} on {state.selected['cell']} {value:.4f} at "
-                                     f"step {state.selected['step']}")
-    _log.info("%s: done in %.0f s%s%s", folder, state.seconds, early, best)
-    if found["at_chance"]:
-        _log.warning("the final model is at chance: accuracy %.4f on %s, where always naming the most frequent class "
-                     "gives %.4f (sampling error allowed for). %s", value, state.selected["cell"], found["chance"],
-                     advice)
+    best = "" if value is None else "; best {metric} on {cell} {shown} at step {step}".format(
+        shown=scale_of(state.selected["metric"]).with_unit(value), **state.selected)
+    _log.info("%s: done in %s%s%s", folder, duration(state.seconds), early, best)
+    if found["at_chance"] and value is not None:
+        _log.warning("the final model is at chance: accuracy %s on %s, where always naming the most frequent class "
+                     "gives %s (sampling error allowed for). %s", PERCENT.with_unit(value), state.selected["cell"],
+                     PERCENT.with_unit(found["chance"]), advice)

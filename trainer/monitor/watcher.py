@@ -53,12 +53,10 @@ class Watcher:
     collapse: CollapseCheck
     save_best: Callable[[], None]
     dynamics: Dynamics
+    progress: Progress
     save_snapshot: Callable[[int], None] = lambda step: None
     """Called with the step of every evaluation."""
     _open: list[StepReduction] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._progress = Progress(self.max_steps)
 
     def __call__(self, meter: Meter, result: StepResult) -> None:
         """Raises Preempted, after saving, where a signal asked any rank to stop; NonFinite; Collapsed; OSError where
@@ -66,6 +64,7 @@ class Watcher:
         step, engine = self.state.step, self.engine
         last = step == self.max_steps
         self.saver.store.check()
+        self.progress.step(step)
         self._open.append(StepReduction(step, result, engine.ranks, engine.device))
         # The latest is left open, so that nobody waits for it, unless the state is about to be saved.
         stop = self._check_steps(keep=0 if last or self.saver.is_due(step) else 1)
@@ -109,12 +108,12 @@ class Watcher:
             progress = (self.state.step - 1) / self.max_steps
             metrics["train/epsilon"] = radius(self.robust, progress, self.state.site_norm)
         self.log.write(self.state.step, metrics)
-        if self.engine.ranks.is_main:
-            self._progress.training(self.state.step, metrics)
+        self.progress.training(self.state.step, metrics)
 
     def _evaluate(self) -> None:
         state, engine = self.state, self.engine
         gather = partial(gather_objects, ranks=engine.ranks)
+        self.progress.evaluating(state.step)
         found = {name: predict(engine.module, examples, self.evaluation.batch_size, engine.device, engine.ranks, gather)
                  for name, examples in self.dev.items()}
         scores: dict[str, dict[str, float]] = {}  # by metric and cell
@@ -133,8 +132,7 @@ class Watcher:
         if is_best:
             self.save_best()
         self.save_snapshot(state.step)
-        if engine.ranks.is_main and found:
-            for metric, values in scores.items():
-                self._progress.evaluation(state.step, metric, values)
+        for metric, values in scores.items():
+            self.progress.evaluation(state.step, metric, values)
         if self.select_on and self.dev[self.select_on].kind.one_class:
             self.collapse.check(state, found[self.select_on])

@@ -14,6 +14,7 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 
 FILE = "train.log"
+FILE_ONLY = {"file_only": True}  # `extra` of lines that the terminal shows as a bar
 _logger = logging.getLogger("trainer")
 
 
@@ -21,7 +22,8 @@ class _Terminal(logging.Handler):
     """Looks the streams up at every line: tests and progress bars replace them."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stdout if record.levelno < logging.WARNING else sys.stderr, flush=True)
+        if not getattr(record, "file_only", False):
+            print(self.format(record), file=sys.stdout if record.levelno < logging.WARNING else sys.stderr, flush=True)
 
     def format(self, record: logging.LogRecord) -> str:
         return _with_level(record)

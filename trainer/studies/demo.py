@@ -117,6 +117,7 @@ def _run(study: Study, folder: Path) -> Graph:
         return replace(graph, cells=graph.cells[::-1])
 
     room = replace(find_room(None, study.memory_gb), threads=1)  # scores differ in digits with the number of threads
+    print(f"The output of each command is in a file below {folder / LOGS}")
     return run_nodes(graph_of, folder, room, _announcer())
 
 

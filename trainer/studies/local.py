@@ -23,6 +23,7 @@ from trainer.results.numbers import counted, duration
 from trainer.studies.estimate import Estimate
 from trainer.studies.graph import Graph, Node
 from trainer.studies.states import LOGS, begin, blocked, collapsed_digests, endings, read_ending, write_graph
+from trainer.studies.watch import Watch
 
 CHILD = "trainer.studies.node"
 ROOT = Path(__file__).parents[2]
@@ -66,14 +67,15 @@ def run_nodes(
     announce: called with each node that starts, instead of a line with its name. A node that fails stops those that
     need it and no others. KeyboardInterrupt ends the running nodes, which save.
     """
-    runner = _Runner(graph_of, out, room)
-    runner.announce = announce or runner.announce
-    try:
-        with _ended_like_ctrl_c():
-            runner.run()
-    except BaseException:
-        runner.end()
-        raise
+    with Watch(out) as watch:
+        runner = _Runner(graph_of, out, room, watch)
+        runner.announce = announce or runner.announce
+        try:
+            with _ended_like_ctrl_c():
+                runner.run()
+        except BaseException:
+            runner.end()
+            raise
     return runner.graph
 
 
@@ -95,11 +97,13 @@ def _ended_like_ctrl_c() -> Iterator[None]:
 class _Runner:
     """The nodes that are running now, and the graph."""
 
-    def __init__(self, graph_of: Callable[[frozenset[str]], Graph], out: Path, room: Room) -> None:
-        self._graph_of, self._out, self._room = graph_of, out, room
+    def __init__(self, graph_of: Callable[[frozenset[str]], Graph], out: Path, room: Room, watch: Watch) -> None:
+        self._graph_of, self._out, self._room, self._watch = graph_of, out, room, watch
         self._running: dict[str, tuple[subprocess.Popen[bytes], float, str | None]] = {}
         self._given_up: set[str] = set()
         """Nodes that failed in this life: not tried again before the next."""
+        self._counts = (0, 0, "")
+        """Nodes done, all nodes, and what is left in words."""
         self.graph = self._read_graph()
         self.announce: Callable[[Node], None] = lambda node: print(f"  start  {node.name}", flush=True)
 
@@ -111,6 +115,7 @@ class _Runner:
     def run(self) -> None:
         """Start what can be started, until nothing runs and nothing can be."""
         begin(self._out, self.graph)
+        self._count()
         ended: list[str] | None = None
         while True:
             for node in self._startable() if ended is None or ended else ():  # which reads the records of all nodes
@@ -120,6 +125,7 @@ class _Runner:
             if not self._running:
                 return
             time.sleep(POLL_SECONDS)
+            self._watch.draw([self.graph.nodes[name] for name in self._running], *self._counts)
             ended = [name for name, (child, *_) in self._running.items() if child.poll() is not None]
             for name in ended:
                 self._finish(name)
@@ -156,7 +162,8 @@ class _Runner:
         node, took = self.graph.nodes[name], duration(time.monotonic() - begun)
         ending = read_ending(self._out, node)
         if ending is not None and ending.state == "done":
-            print(f"  done   {name} in {took}; {self._rest()}", flush=True)
+            self._count()
+            print(f"  done   {name} in {took}; {self._counts[-1]}", flush=True)
             return
         self._given_up.add(name)
         log = self._out / LOGS / f"{name}.log"
@@ -164,12 +171,15 @@ class _Runner:
         print(f"  FAILED {name} after {took}: {reason} (all of it in {log})", flush=True)
         if ending is not None and ending.state == "collapsed":
             self.graph = self._read_graph()  # perhaps with a new seed
+            self._count()
 
-    def _rest(self) -> str:
-        ended = endings(self._out, self.graph.nodes.values())
-        left = [node for node in self.graph.wanted if node.name not in ended]
+    def _count(self) -> None:
+        """Count what is done and left now."""
+        ended, wanted = endings(self._out, self.graph.nodes.values()), self.graph.wanted
+        left = [node for node in wanted if node.name not in ended]
         seconds = Estimate(self._out, self.graph).seconds(left, self._room.parallel)
-        return f"{counted(len(left), 'node')} left{f', about {duration(seconds)}' if seconds else ''}"
+        rest = f"{counted(len(left), 'node')} left{f', about {duration(seconds)}' if seconds else ''}"
+        self._counts = (len(wanted) - len(left), len(wanted), rest)
 
     def end(self) -> None:
         """Terminate the running nodes and wait for them; trainings save a checkpoint first."""

@@ -58,7 +58,7 @@ def test_two_in_a_row_after_the_warm_up_end_the_run() -> None:
     check().check(state, AT_CHANCE)
     check().check(state, ALIVE)
     check().check(state, AT_CHANCE)
-    with pytest.raises(Collapsed, match=r"step 400.*accuracy 0\.500.*optimizer\.lr.*on_collapse=warn"):
+    with pytest.raises(Collapsed, match=r"step 400.*accuracy 50\.0 %.*optimizer\.lr.*on_collapse=warn"):
         check().check(state, AT_CHANCE)
 
 
