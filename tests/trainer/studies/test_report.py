@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,11 @@ def test_missing_cells_are_shown(tmp_path: Path, no_events: None) -> None:
     study, graph = make_study(), make_graph(make_study())
     write_runs(tmp_path, graph, gain, skip=[("plain", 2), ("pgd", 0)], luck=0.0)
     end(tmp_path, graph, "target-pgd-seed0-abc123", "collapsed")
+    rows = tmp_path / "runs/target-plain-seed0-abc123/eval/results.jsonl"
+    kept = [line for line in rows.read_text().splitlines()
+            if (row := json.loads(line))["selection"] != "oracle" or row["language"] != "de"]
+    assert len(kept) == len(rows.read_text().splitlines()) - 1
+    rows.write_text("\n".join(kept) + "\n")
     assert write_study_report(study, graph, tmp_path) == 1
     first = files(tmp_path / "report")
     assert write_study_report(study, graph, tmp_path) == 1
@@ -85,6 +91,7 @@ def test_missing_cells_are_shown(tmp_path: Path, no_events: None) -> None:
     assert "Incomplete: 2 of 9 cells of target without all results" in text
     assert "Nothing can be said of method yet" in text  # one seed is left of both plain and PGD, two of noise
     assert "| evaluate1-target-pgd-seed0-abc123 | blocked |" in text
+    assert "oracle: " not in text, "the training was not told to look at that language"
 
 
 def test_nothing_evaluated(tmp_path: Path, no_events: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,17 +186,17 @@ def test_a_cell_that_skips_a_stage_ends_with_the_one_before(tmp_path: Path) -> N
 def test_sections_of_a_whole_report(whole: Path) -> None:
     text = (whole / "report" / "report.md").read_text()
     found = re.findall(r"^##+ (.*)$", text, re.M)
-    order = ["Hypothesis", "Limits", "xnli / test", "By language", "Method against plain", "Shots against PGD, 0 shots",
-             "Average of the last snapshots", "Groups of languages", "Selection of the checkpoint", "Oracle",
-             "xnli+noise / test", "Perturbed sets", "Curves", "Data maps", "Effect against distance", "Missing cells",
-             "How these numbers were made", "Runs"]
+    order = ["Hypothesis", "Limits", "xnli / test", "By language", "Method against plain",
+             "Shots against PGD · 0 shots", "Average of the last snapshots", "Groups of languages",
+             "Selection of the checkpoint", "Oracle", "xnli+noise / test", "Perturbed sets", "Curves", "Data maps",
+             "Effect against distance", "Missing cells", "How these numbers were made", "Runs"]
     places = [found.index(title) for title in order]
     assert places == sorted(places)
     ranking = text[text.index("levels by mean accuracy"):].split("\n\n")[1]
     labels = re.findall(r"^\| \[([^]]+)\]", ranking, re.M)
-    assert sorted(labels) == ["PGD, 0 shots", "PGD, 16 shots", "plain, 0 shots", "plain, 16 shots"]
-    assert labels[:2] == ["PGD, 16 shots", "PGD, 0 shots"]
-    assert "PGD, 0 shots (average of last 3)" in text
+    assert sorted(labels) == ["PGD · 0 shots", "PGD · 16 shots", "plain · 0 shots", "plain · 16 shots"]
+    assert labels[:2] == ["PGD · 16 shots", "PGD · 0 shots"]
+    assert "PGD · 0 shots (average of last 3)" in text
     assert "for 2 comparisons" in text  # PGD against plain at both numbers of shots
 
 

@@ -19,6 +19,7 @@ from trainer.studies.schema import Comparison, Study
 from trainer.studies.states import Ending, blocked, endings
 
 DONE, BEST, AVERAGE = "done", "best", "average"
+BETWEEN = " · "  # levels of a label: enumerations of labels have commas
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _design(study: Study, stage: str, graph: Graph, out: Path, states: dict[str,
         levels = {factor: cell.levels[factor] for factor in factors}
         label = _label(study, levels) or stage
         if label in labels and labels[label] != levels:  # two levels of one name
-            label = ", ".join(levels.values())
+            label = BETWEEN.join(levels.values())
         labels.setdefault(label, levels)
         by_key.setdefault((label, cell.seed), cell)
     first = study.comparisons[0]
@@ -167,7 +168,7 @@ def _matters(factor: str, stage: str, cells: Sequence[CellNodes]) -> bool:
 
 
 def _label(study: Study, levels: Mapping[str, str]) -> str:
-    return ", ".join(study.factors[factor][level].label or level for factor, level in levels.items())
+    return BETWEEN.join(study.factors[factor][level].label or level for factor, level in levels.items())
 
 
 def _relabelled(run: Run, label: str, seed: int, alike: dict[str, Setting | None]) -> Run:

@@ -17,7 +17,7 @@ from trainer.studies import schema
 from trainer.studies.graph import Graph
 from trainer.studies.report import figures
 from trainer.studies.report.answer import main_tasks, slope_sentence
-from trainer.studies.report.design import Design
+from trainer.studies.report.design import BETWEEN, Design
 from trainer.studies.report.distance import Effect
 from trainer.studies.report.results import StageResult, TaskResult
 from trainer.studies.report.sections import runs_anchor
@@ -89,7 +89,7 @@ def _curve(design: Design, task: TaskResult, asked: schema.Curve, name: str) -> 
         if x is None or label not in grid.labels or any(own.get(f, level) != level for f, level in asked.at.items()):
             continue
         others = {factor: level for factor, level in own.items() if factor != asked.factor and factor not in asked.at}
-        line = ", ".join(design.study.factors[f][level].label or level for f, level in others.items())
+        line = BETWEEN.join(design.study.factors[f][level].label or level for f, level in others.items())
         lines.setdefault(line or asked.factor, {})[x] = label
     points: dict[str, list[tuple[float, Summary]]] = {
         line: [(x, summarise(values)) for x, label in sorted(labels.items()) if (values := grid.means(label, cells))]
