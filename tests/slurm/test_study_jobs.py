@@ -1,4 +1,4 @@
-"""A study on a real cluster: the same results as on this machine."""
+"""A study on a real cluster: the same results as on this machine, and new seeds for trainings that collapse."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.slurm.cluster import ROOT, Cluster
-from tests.trainer.studies.small_study import results_of, write_source, write_study
+from tests.trainer.studies.small_study import STUDY, results_of, write_source, write_study
 from trainer.studies.states import endings, read_graph
 
 
@@ -48,3 +50,30 @@ def trainer_status(cluster: Cluster, place: Path) -> list[str]:
                           env=cluster.environment, capture_output=True, text=True, check=True)
     rows = [[part.strip() for part in line.split("  ") if part.strip()] for line in done.stdout.splitlines()[3:]]
     return [row[3] for row in rows if len(row) > 3]
+
+
+@pytest.mark.full  # a collapse takes 200 steps
+def test_a_collapsed_training_submits_its_next_seed(cluster: Cluster, tmp_path: Path) -> None:
+    """... which collapses too; the report waits for both, and says what is missing."""
+    wild = {"optimizer.lr": 10.0, "schedule.max_steps": 201, "evaluation.every_steps": 200,
+            "evaluation.on_collapse": "stop"}
+    study = str(write_study(tmp_path / "study", retries=1, factors={
+        "method": {"plain": STUDY["factors"]["method"]["plain"], "wild": {"set": {"target": wild}}}}))
+    words = (study, "--size", "toy", *write_source(tmp_path), "--out", "out", "--gpus", "0", "--cpus", "1")
+    said = trainer(cluster, tmp_path, "study", "submit", *words)
+    first = [line.split()[1].rstrip(":") for line in said.splitlines() if line.startswith("job ")][-1]
+    cluster.wait(first)
+    jobs = cluster.ask("squeue", "-h", "--states=all", "-o", "%i %j").splitlines()
+    (last,) = (job for job, name in map(str.split, jobs) if name == "report" and job != first)
+    cluster.wait(last)
+    graph = read_graph(tmp_path / "out")
+    ended = endings(tmp_path / "out", graph.nodes.values())
+    found = {name.rpartition("-")[0]: ending.state for name, ending in ended.items()}
+    assert (found["target-wild-seed0"], found["target-wild-seed1000"]) == ("collapsed", "collapsed")
+    assert found["evaluate1-target-plain-seed0"] == "done"
+    (log,) = (tmp_path / "out/logs").glob("target-wild-seed0-*.log")
+    assert "collapsed; a new seed: job " in log.read_text()
+    (log,) = (tmp_path / "out/logs").glob("target-wild-seed1000-*.log")
+    assert "collapsed; a new seed: no seed is left to try" in log.read_text()
+    report = (tmp_path / "out/report/report.md").read_text()
+    assert "target-wild-seed1000" in report
