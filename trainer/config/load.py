@@ -162,10 +162,11 @@ def _parse_value(model: type[BaseModel], dotted: str, text: str) -> Any:
 
     YAML would turn a run named 007 into 7, and keep 1e-5 as a string.
     """
+    container = _container(model, dotted)
     if text in ("null", "~"):  # as in YAML; `none` is a word, and a value of data.verify
-        return None
+        return None if container is None else container()
     if not text.startswith(("[", "{")):
-        return _comma_list(dotted, text, _container(model, dotted))
+        return _comma_list(dotted, text, container)
     try:
         return plain_yaml.parse(text)
     except plain_yaml.YamlError:

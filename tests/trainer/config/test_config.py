@@ -61,6 +61,7 @@ def test_lists_and_mappings_are_typed_with_commas(recipe: str) -> None:
     assert found.data.dev == ["xnli/dev/*"]
     assert (found.mixture.weights, found.mixture.same_task) == ({"mnli": 3.0, "snli": 0.5}, {"xnli": "mnli"})
     assert found.label == "one, two"  # no key for a list
+    assert load_recipe(recipe, {"data.dev": "null", "mixture.weights": "null"}).data.dev == []
     assert load_recipe(recipe, {"data.train": "[mnli/train/en, snli/train/en]"}).data.train == found.data.train
 
 
