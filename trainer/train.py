@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from data_prep.base.cli import Keys
+from data_prep.base.errors import InputError
 from data_prep.base.lock import held
 from data_prep.shards.tokenizers import tokenizer_dir
 from trainer.checkpoint.best import write_transformers_folder
@@ -60,6 +61,7 @@ from trainer.runs.metrics_log import MetricsLog
 from trainer.runs.next_command import evaluate_command
 from trainer.runs.record import read_record, update_record
 from trainer.runs.state import TrainState
+from trainer.runs.then import FOLLOW_UPS, run_command
 
 _log = logging.getLogger(__name__)
 
@@ -67,14 +69,17 @@ _log = logging.getLogger(__name__)
 def train(
     recipe: str, *, name: str | None = None, label: str | None = None, seed: int | None = None,
     output: str | None = None, init_from: str | None = None, kernels: str | None = None, method: str | None = None,
-    **overrides: Annotated[str, Keys("trainer.config.load:nearest_keys")],
+    then: str | None = None, **overrides: Annotated[str, Keys("trainer.config.load:nearest_keys")],
 ) -> int:
     """Train one run from a RECIPE (a YAML file, or the name of one that ships), and keep its best checkpoint.
 
     Flags replace what the recipe says; any of its other keys is set by its dotted name: --optimizer.lr=1e-5
     --robust.epsilon=0.2. `python -m trainer recipes` lists the recipes, `python -m trainer keys` the keys with their
     defaults. method: train with this robust method instead, which takes of the settings in `robust` those that it has.
+    then: `evaluate` predicts on the recipe's test cells when training is done (see `evaluation.suite`).
     """
+    if then not in (None, *FOLLOW_UPS):
+        raise InputError(f"--then takes {' or '.join(FOLLOW_UPS)}, found {then!r}")
     top = {"name": name, "label": label, "seed": seed, "output": output, "init_from": init_from, "kernels": kernels,
            "method": method}
     given = {key: str(value) for key, value in top.items() if value is not None}
@@ -83,16 +88,20 @@ def train(
         settings = run_dir.as_begun(settings, recipe)
     ranks = find_ranks()
     with run_log(ranks.is_main) as log:
+        folder = run_dir.run_dir_of(settings)
         if run_dir.inspect(settings) == "done":
-            _log.info("%s is done; nothing to do", run_dir.run_dir_of(settings))
-            _say_next(settings)
-            return 0
-        lock = held(run_dir.run_dir_of(settings), "train") if ranks.is_main else nullcontext()
-        with lock, STOP_SIGNALS, failures_in_a_line(ranks.world_size, settings.engine.timeout_seconds):
-            code = _run_once(settings, ranks, log)
-        if code == 0 and ranks.is_main:
-            _say_next(settings)
-        return code
+            _log.info("%s is done; nothing to do%s", folder, f" but to {then}" if then else "")
+            code = 0
+        else:
+            lock = held(folder, "train") if ranks.is_main else nullcontext()
+            with lock, STOP_SIGNALS, failures_in_a_line(ranks.world_size, settings.engine.timeout_seconds):
+                code = _run_once(settings, ranks, log)
+        record = read_record(folder)
+        if code or record is None or not ranks.is_main:
+            return code
+        command = evaluate_command(folder, record, Path(settings.data.shards))
+        _log.info("%s: %s", "next" if then is None else "then", command)
+    return 0 if then is None else run_command(command)
 
 
 def _checked_data(settings: Recipe, ranks: Ranks) -> TrainingData:
@@ -168,13 +177,6 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     barrier(ranks)
     engine.close()
     return 0
-
-
-def _say_next(recipe: Recipe) -> None:
-    """Log the command that evaluates this finished run."""
-    folder = run_dir.run_dir_of(recipe)
-    if (record := read_record(folder)) is not None:
-        _log.info("next: %s", evaluate_command(folder, record, Path(recipe.data.shards)))
 
 
 def _give_up(error: Collapsed | NonFinite, folder: Path, recipe: Recipe, state: TrainState, engine: Engine,
@@ -290,6 +292,7 @@ def _write_record(folder: Path, recipe: Recipe, data: TrainingData, mixture: Mix
         "tokenizer": manifest.tokenizer.model_dump(), "shards_root": recipe.data.shards, "max_steps": max_steps,
         "world_size": engine.ranks.world_size, "zero_stage": engine.stage, "device": str(engine.device),
         "precision": recipe.engine.precision, "kernels": kernels, "weights_from": origin,
+        "suite": recipe.evaluation.suite,
         "shards_path": os.path.abspath(recipe.data.shards), "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "settings": determined, "recipe_digest": recipe_digest(determined), "origin_run": origin_run(recipe),
     })

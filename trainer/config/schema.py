@@ -216,6 +216,9 @@ class EvaluationSection(Section):
     does. The learning rate schedule is then cut short."""
     on_collapse: Literal["stop", "warn"] = "stop"
     """Reaction to a collapse to chance level: stop with advice and exit code 3, or warn and go on."""
+    suite: Literal["xtreme", "xtreme_r", "xglue"] | None = None
+    """Suite whose test sets `train --then evaluate` predicts on; None takes the test cells of the tasks of `data.dev`,
+    or the splits of the dev cells where no test cell is built."""
 
 
 class CheckpointSection(Section):

@@ -34,6 +34,7 @@ PREFIX = 16  # hex digits kept of a hash within the settings
 NOT_PART = (
     "name", "label", "output", "seed", "logging.", "checkpoint.",
     "data.workers", "data.verify", "batch.micro_batch_size", "evaluation.batch_size", "evaluation.on_collapse",
+    "evaluation.suite",
     "engine.config", "engine.timeout_seconds", "engine.max_nonfinite_steps", "model.gradient_checkpointing",
     "robust.",  # resolved
     "mixture.",  # of a run of several tasks only

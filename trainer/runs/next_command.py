@@ -13,10 +13,12 @@ TEST = "test"
 
 
 def evaluate_command(run: Path, record: RunRecord, shards: Path) -> str:
-    """Evaluation of a finished run on the tasks of its dev cells, else of its training cells.
+    """Evaluation of a finished run on its recipe's suite, else on the tasks of its dev, else training cells.
 
-    On their test cells in `shards`; on the splits of the dev cells where no test cell is built.
+    Of tasks, on the test cells in `shards`; on the splits of the dev cells where no test cell is built.
     """
+    if record.suite is not None:
+        return _command("evaluate", run, "--suite", record.suite)
     splits: dict[str, dict[str, None]] = {}  # by task, in order
     for name in record.dev_cells:
         task, split, _ = name.split("/")

@@ -96,6 +96,8 @@ class RunRecord(_Part):
     shards_root: str
     """As the recipe says it; `shards_path` is absolute."""
     shards_path: str | None = None
+    suite: Printed | None = None
+    """Suite that it is to be evaluated on (`evaluation.suite`)."""
     status: Literal["running", "done", "collapsed", "diverged"] = "done"
     task: str = ""
     train_cells: list[str] = []
