@@ -1,7 +1,8 @@
 """Files of texts to predict: tables with TAB between columns, and JSON Lines; also from standard input.
 
 A table has a header line that names the columns, or else a text, perhaps a second text, and perhaps a language, in this
-order. Blank lines are left out and counted.
+order; a last column of labels or scores only, as publishers' files have it, is not read. Blank lines are left out and
+counted.
 """
 
 from __future__ import annotations
@@ -86,6 +87,9 @@ def _table(name: str, lines: list[tuple[int, str]], rows: Rows) -> Iterator[tupl
     columns = header if named else [TEXT, TEXT_PAIR, LANGUAGE]
     if not named and (rows.texts == 1 or len(rows.fields) == 1):
         columns = [TEXT, LANGUAGE]
+    last = [values[-1] for _, line in lines if len(values := line.split("\t")) == len(columns)]
+    if not named and last and all(map(rows.is_gold, last)):  # as in publishers' files
+        columns = [*columns[:-1], next(name for name in rows.kind.fields if name in GOLD_FIELDS)]
     for number, line in lines:
         values = line.split("\t")
         if len(values) > len(columns):

@@ -7,7 +7,7 @@ very input that `data_prep build` and training make of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,8 +133,9 @@ class TaskModel:
         """
         return self.turns_of(self.rows.read(rows), steps, batch_size)
 
-    def turns_of(self, rows: Sequence[OwnRow], steps: int, batch_size: int) -> list[Turn | None]:
-        """As `smallest_perturbations`, of rows that were read before."""
+    def turns_of(self, rows: Sequence[OwnRow], steps: int, batch_size: int,
+                 advance: Callable[[int], object] = lambda done: None) -> list[Turn | None]:
+        """As `smallest_perturbations`, of rows that were read before. advance: called with the number of rows done."""
         self.check_turnable()
         self.module.site = Site.parse(self.ball.site, self.model.config.num_hidden_layers)
         self.module.train(self.model.training)
@@ -142,7 +143,8 @@ class TaskModel:
         unit = self._unit(cells)
         found: dict[int, Turn | None] = {}
         for cell, of_cell in cells:
-            turns = smallest_turns(self.module, cell, self.max_length, self.ball, unit, steps, batch_size, self.device)
+            turns = smallest_turns(self.module, cell, self.max_length, self.ball, unit, steps, batch_size, self.device,
+                                   advance)
             for own in of_cell:
                 turn = turns[own.number]
                 if turn is not None and isinstance(turn.to, int):

@@ -12,7 +12,7 @@ example (windows, choices) are perturbed together. Shapes: E examples, B inputs,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,12 +57,12 @@ class Turn:
 
 def smallest_turns(
     module: SiteModel, cell: Cell, max_length: int, ball: BallSettings, unit: float, steps: int, batch_size: int,
-    device: torch.device,
+    device: torch.device, advance: Callable[[int], object] = lambda done: None,
 ) -> dict[int, Turn | None]:
     """The smallest perturbation found for each example of `cell`, by id; None where no radius up to 4 turned it.
 
     module: with its site set. unit: mean norm there. steps: K. batch_size: examples that are attacked together; the
-    outcome depends on it by rounding only.
+    outcome depends on it by rounding only. advance: called with the number of examples done.
     """
     settings = PGD(site=ball.site, norm=ball.norm, scope=ball.scope, ascent_steps=steps)
     was_training = module.model.training
@@ -77,6 +77,7 @@ def smallest_turns(
         of_chunk = _search(attack, len(chunk), unit)
         found |= {number: None if one is None else Turn(one[0] / unit, one[0], _named(kind, one[1], names))
                   for number, one in zip(chunk.tolist(), of_chunk, strict=True)}
+        advance(len(chunk))
     module.train(was_training)
     return found
 

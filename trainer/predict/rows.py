@@ -83,6 +83,12 @@ class Rows:
             found |= {other: name for other in (name, *others) if other not in found}
         return found
 
+    def is_gold(self, text: str) -> bool:
+        """True for a spelling of a label of the task, or a number where it has no labels."""
+        if self.task.labels:
+            return text.lower() in self.task.label_index or text in self.task.labels
+        return re.fullmatch(r"-?[0-9]+([.,][0-9]+)?", text) is not None
+
     def read(self, given: Sequence[RawRow], where: Sequence[str] | None = None) -> list[OwnRow]:
         """The rows, checked. where: what errors call each of them; None counts them from 1.
 

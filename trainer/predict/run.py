@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import write_text
@@ -18,11 +19,12 @@ from trainer.predict.lines import STDIN, Lines, read_texts
 from trainer.predict.load import load_run
 from trainer.predict.model import TaskModel
 from trainer.predict.perturbation import Turn
-from trainer.predict.rows import LANGUAGE, TEXT, TEXT_PAIR
+from trainer.predict.rows import LANGUAGE, TEXT, TEXT_PAIR, OwnRow
 from trainer.predict.show import about_turns, json_line, show
 from trainer.runs.folder import BEST
 
 MOST_STEPS = 1000
+MOST_ATTACKED = 16  # texts at once, so that the bar moves
 
 
 def predict(
@@ -59,7 +61,7 @@ def predict(
         print(f"note: {note}", file=sys.stderr)
     rows = model.rows.read(lines.rows, lines.where)
     predictions = model.predict_read(rows, batch_size)
-    turns: Sequence[Turn | None] | None = model.turns_of(rows, perturb_steps, batch_size) if perturb else None
+    turns = _turns(model, rows, perturb_steps, batch_size) if perturb else None
     if out is not None:
         written = "".join(json_line(one, turns[number] if turns else None, perturb) + "\n"
                           for number, one in enumerate(predictions))
@@ -74,6 +76,13 @@ def predict(
     if perturb:
         console.print(about_turns(model, perturb_steps), markup=False, highlight=False)
     return 0
+
+
+def _turns(model: TaskModel, rows: Sequence[OwnRow], steps: int, batch_size: int) -> list[Turn | None]:
+    """The smallest perturbations found, with a progress bar on a terminal."""
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("perturbing", total=len(rows))
+        return model.turns_of(rows, steps, min(batch_size, MOST_ATTACKED), lambda done: progress.advance(task, done))
 
 
 def _lines(model: TaskModel, text: str | None, text_pair: str | None, file: str | None, language: str | None) -> Lines:

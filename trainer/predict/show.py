@@ -64,7 +64,8 @@ def _show_one(prediction: Prediction, turns: Turns, number: int, console: rich.c
         line(f"{number + 1}{language}  " + "  ".join(f"{word}/{tag} {100 * p:.1f} %" for word, tag, p in tagged))
     else:
         line(" | ".join(map(_text, prediction.texts.values())) + language)
-        for name, p in (prediction.probabilities or {_value(prediction): prediction.probability}).items():
+        score = "score " * isinstance(prediction.value, float)
+        for name, p in (prediction.probabilities or {score + _value(prediction): prediction.probability}).items():
             line(f"  {name:<20} {'' if p is None else f'{100 * p:5.1f} %'}".rstrip())
     if turns is not None:
         line("  " + _turn(turns[number], prediction.value))

@@ -5,20 +5,25 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
 
 from data_prep.base.cli import main
 from data_prep.base.errors import InputError
+from data_prep.base.files import write_json
+from tests.random_cells import write_random_cell
 from tests.trainer.predict.own_runs import NLI, TAGS, model_of, tokenizer, write_run
 from trainer import TaskModel, load_run
 from trainer.commands import COMMANDS
+from trainer.model.encoders import FAMILIES
+from trainer.runs.average import Averaged, AverageRecord
 
 PAIRS = [("a man sleeps", "nobody is awake", "en"), ("the big red house", "a dog runs", "de"),
          ("who is in the park", "a cat sees a tree in the old park " * 6, "de")]
@@ -72,25 +77,27 @@ def test_probabilities_are_those_of_transformers(nli: Path) -> None:
     assert [one.value for one in load_run(nli).predict(other_names)] == [one.value for one in found]
 
 
-@pytest.mark.parametrize("form", ["header", "columns", "jsonl", "stdin"])
+@pytest.mark.parametrize("form", ["header", "columns", "labels", "jsonl", "stdin"])
 def test_files_of_all_forms_give_the_same(
     form: str, nli: Path, tmp_path: Path, said: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = "".join("\t".join(pair) + "\n" for pair in PAIRS)
     text = {"header": "premise\thypothesis\tlanguage\tlabel\n" + table.replace("\n", "\tneutral\n"), "columns": table,
-            "stdin": "\n" + table}.get(form) or "".join(
+            "labels": re.sub(r"\t(en|de)\n", r"\tContradiction\n", table), "stdin": "\n" + table}.get(form) or "".join(
         json.dumps({"text": a, "text_pair": b, "language": c}) + "\n" for a, b, c in PAIRS)
     file = tmp_path / ("lines.jsonl" if form == "jsonl" else "lines.tsv")
     file.write_text(text, encoding="utf-8")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     out = tmp_path / "out.jsonl"
-    code, shown, errors = said(nli, "--file", "-" if form == "stdin" else file, "--out", out)
+    more = ["--language", "en"] if form == "labels" else []
+    code, shown, errors = said(nli, "--file", "-" if form == "stdin" else file, "--out", out, *more)
     assert (code, shown) == (0, f"{out}: 3 predictions\n")
-    assert errors == {"header": f"note: {file}: not read: label\n",
+    assert errors == {"header": f"note: {file}: not read: label\n", "labels": f"note: {file}: not read: label\n",
                       "stdin": "note: standard input: 1 blank lines left out\n"}.get(form, "")
     found = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     for row, expected, (first, second, language) in zip(found, plain_probabilities(nli), PAIRS, strict=True):
-        assert (row["first"], row["second"], row["language"]) == (first, second, language)
+        assert (row["first"], row["second"]) == (first, second)
+        assert row["language"] == ("en" if form == "labels" else language)
         assert [row["probabilities"][label] for label in NLI] == pytest.approx(expected, abs=1e-5)
 
 
@@ -156,6 +163,41 @@ def test_answers_are_the_best_span_with_its_probability(mixture: Path) -> None:
     expected = "" if null >= best else context[offsets[a][0] : offsets[b][1]].strip()
     assert found.value == expected
     assert found.probability == pytest.approx(float(scores.softmax(0).max()), abs=1e-4)
+
+
+def test_other_weights_failed_runs_and_own_tasks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = write_run(tmp_path / "run", task="mine", status="collapsed", train_cells=["elsewhere/mine/train/en"],
+                    shards_path=str(tmp_path / "shards"))
+    other = write_run(tmp_path / "other")
+    shutil.copytree(other / "best", run / "average")
+    weights = load_file(run / "average/model.safetensors")
+    save_file({name: weight * 2 for name, weight in weights.items()}, run / "average/model.safetensors")
+    write_json(run / "average/average.json", AverageRecord(settings={"average.last": 1}, averaged=[
+        Averaged(run="run", seed=0, step=1, weights={})]).model_dump())
+    row = [{"text": "a man sleeps", "text_pair": "nobody is awake"}]
+    best, average = (load_run(run, weights=name).predict(row)[0] for name in ("best", "average"))
+    assert best.probabilities != average.probabilities
+    assert f"{run} collapsed; take its predictions with care" in caplog.text
+    assert load_run(run).predict([{"text": "a man"}])  # nothing is known of the number of its texts
+    write_random_cell(tmp_path / "shards", "mine/train/en", 5)
+    with pytest.raises(InputError, match="row 1: no text_pair"):
+        load_run(run).predict([{"text": "a man"}])
+
+
+def test_a_model_with_language_embeddings_asks_for_the_language() -> None:
+    family = FAMILIES["xlm"]
+    config = family.random_config("tiny", len(tokenizer()), 32, pad_id=1, n_langs=2, lang2id={"en": 0, "de": 1})
+    config.id2label = dict(enumerate(NLI))
+    torch.manual_seed(0)
+    model = TaskModel(family.auto_class("AutoModelForSequenceClassification").from_config(config).eval(), tokenizer(),
+                      labels=NLI, max_length=32)
+    row = {"text": "a man sleeps", "text_pair": "nobody is awake"}
+    english, german = model.predict([{**row, "language": "en"}, {**row, "language": "de"}])
+    assert english.probabilities != german.probabilities
+    with pytest.raises(InputError, match="xlm has language embeddings: name the language of every text"):
+        model.predict([{**row, "language": "en"}, row])
+    with pytest.raises(InputError, match="language embeddings, but none for fr"):
+        model.predict([{**row, "language": "fr"}])
 
 
 REFUSED = [
