@@ -8,6 +8,9 @@ COMMANDS: Commands = {
     "tasks": LazyCommand(
         "data_prep.listing:tasks",
         "List the tasks by kind, and the suites; with NAME, all about one task or suite."),
+    "completion": LazyCommand(
+        "data_prep.completion:completion",
+        "Print the completion script of SHELL (bash), to be sourced: source <(python -m data_prep completion bash)."),
     "tokenizer": LazyCommand(
         "data_prep.tokenizer:tokenizer",
         "Train a SentencePiece tokenizer on text files and save it as an XLM-R tokenizer."),
@@ -51,4 +54,5 @@ KEPT = {
     "verify": "nothing was changed",
     "peek": "nothing was changed",
     "tasks": "nothing was changed",
+    "completion": "nothing was changed",
 }

@@ -16,11 +16,12 @@ ABOVE_BOTH = ("trainer.demo", "trainer.studies", "trainer.predict")  # the last 
 # Each may import those before it, never those behind it.
 LAYERS = {
     "data_prep": ("base", "shards", "languages", "suggest", "tasks", "kinds", "sources", "commands", "tokenizer",
-                  "workers", "listing", "planning", "writing", "build", "augment", "subset", "verify", "__main__"),
+                  "workers", "listing", "completion", "planning", "writing", "build", "augment", "subset",
+                  "verify", "__main__"),
     "trainer": ("commands", "settings", "statistics", "metrics", "results", "plots", "report", "kernels", "robust",
-                "config", "kinds", "distributed", "data", "runs", "model", "engine", "checkpoint", "evaluate",
-                "retrieval", "shaping", "diagnose", "predict", "robust_training", "monitor", "loop", "train",
-                "bench", "doctor", "demo", "studies", "__main__"),
+                "config", "kinds", "distributed", "data", "runs", "completion", "model", "engine", "checkpoint",
+                "evaluate", "retrieval", "shaping", "diagnose", "predict", "robust_training", "monitor", "loop",
+                "train", "bench", "doctor", "demo", "studies", "__main__"),
     "slurm": ("scheduler", "submission", "jobs", "render", "submit", "study", "status"),
 }
 WITHOUT_TORCH = ("statistics", "metrics", "results", "plots", "report", "commands")

@@ -14,6 +14,9 @@ COMMANDS: Commands = {
         "trainer.config.manual:keys",
         "List the keys of a recipe: type and range, default, meaning; with PATTERN, those whose name or meaning holds "
         "it."),
+    "completion": LazyCommand(
+        "trainer.completion:completion",
+        "Print the completion script of SHELL (bash), to be sourced: source <(python -m trainer completion bash)."),
     "average": LazyCommand(
         "trainer.checkpoint.average:average",
         "Average the last snapshots of a run, or the models of several runs that differ in their seed only."),
@@ -116,6 +119,7 @@ _RUN_KEPT = "the run, and the rows that its eval/ has had, are kept; give the sa
 KEPT = {
     "recipes": "nothing was changed",
     "keys": "nothing was changed",
+    "completion": "nothing was changed",
     "evaluate": _RUN_KEPT,
     "average": "no average was written; give the same command again",
     "predict": "nothing was written; give the same command again",

@@ -36,6 +36,8 @@ class Key:
     default: str
     """As it would be typed; NEEDED without one, by method where they differ."""
     meaning: str
+    choices: tuple[str, ...] = ()
+    """All its values, of a key that has few."""
 
 
 def recipes(*name: str) -> None:
@@ -97,7 +99,7 @@ def _section(entry: Mapping[str, Any]) -> str:
 
 def _key(name: str, field: Mapping[str, Any], needed: bool) -> Key:
     default = NEEDED if needed else _typed(field.get("default", []))
-    return Key(name, _values(field), default, _prose(field.get("description", "")))
+    return Key(name, _values(field), default, _prose(field.get("description", "")), _choices(field))
 
 
 def _method_keys(section: str, methods: list[Mapping[str, Any]]) -> Iterator[Key]:
@@ -105,14 +107,15 @@ def _method_keys(section: str, methods: list[Mapping[str, Any]]) -> Iterator[Key
     names = {method["properties"]["method"]["const"]: method["properties"] for method in methods}
     about = "\n".join(f"{name}: {_first_line(METHODS[name].settings.__module__)}" for name in names)
     yield Key(METHOD_KEY, f"one of {', '.join(names)}", DEFAULT_METHOD,
-              f"Robust method; `--method` replaces it, and keeps the settings that both have.\n{about}")
+              f"Robust method; `--method` replaces it, and keeps the settings that both have.\n{about}", tuple(names))
     for leaf in dict.fromkeys(leaf for fields in names.values() for leaf in fields if leaf != "method"):
         entries = {name: _key(f"{section}.{leaf}", fields[leaf], False) for name, fields in names.items()
                    if leaf in fields}
         values, defaults, meanings = ({name: getattr(entry, part) for name, entry in entries.items()}
                                       for part in ("values", "default", "meaning"))
         yield Key(f"{section}.{leaf}", _by_method(values, "; "), _by_method(defaults, ", "),
-                  f"Of {', '.join(entries)}.\n{_by_method(meanings, chr(10), before=True)}")
+                  f"Of {', '.join(entries)}.\n{_by_method(meanings, chr(10), before=True)}",
+                  tuple(dict.fromkeys(choice for entry in entries.values() for choice in entry.choices)))
 
 
 def _by_method(texts: Mapping[str, str], between: str, before: bool = False) -> str:
@@ -150,6 +153,12 @@ def _values(field: Mapping[str, Any]) -> str:
         named = next(iter(field.get("patternProperties", {}).values()), None) or field.get("additionalProperties", {})
         return f"NAME={_values(named)}, with commas between"
     return {"boolean": "true or false", "string": "text"}[str(kind)]
+
+
+def _choices(field: Mapping[str, Any]) -> tuple[str, ...]:
+    if field.get("type") == "boolean":
+        return ("true", "false")
+    return tuple(str(value) for one in field.get("anyOf", [field]) for value in one.get("enum", ()))
 
 
 def _bounds(field: Mapping[str, Any]) -> str:

@@ -1,0 +1,84 @@
+"""Completion in a real bash, and the flags in its script against the functions themselves."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import data_prep.commands
+import data_prep.completion
+import trainer.commands
+import trainer.completion
+from data_prep.base.cli import LazyCommand, resolve
+from data_prep.base.completion import flags_of
+from data_prep.base.errors import InputError
+from tests.command_tables import entries
+from trainer.config.load import shipped_recipes
+from trainer.robust import METHODS
+
+ENTRIES = [entry for module in (trainer, data_prep) for entry in entries(module.commands.COMMANDS)]
+COMPLETE = """
+source "$1"; source "$2"
+shift 2
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_complete_python_m
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("scripts")
+    for name, module in (("trainer", trainer.completion), ("data_prep", data_prep.completion)):
+        with pytest.MonkeyPatch.context() as patch, (folder / name).open("w") as file:
+            patch.setattr("sys.stdout", file)
+            module.completion("bash")
+    return [str(folder / "trainer"), str(folder / "data_prep")]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+@pytest.mark.parametrize(("line", "offered"), [
+    ("python -m trainer tra", {"train"}),
+    ("python -m trainer bench st", {"steps"}),
+    ("python -m trainer train ", set(shipped_recipes())),
+    ("python -m trainer train xnli_p", {"xnli_pgd", "xnli_plain"}),
+    ("python -m trainer train xnli_pgd --optimizer.l", {"--optimizer.lr"}),
+    ("python3 -m trainer train xnli_pgd --seed 1 --see", {"--seed"}),
+    ("python -m trainer train xnli_pgd --engine.precision ", {"fp32", "bf16", "fp16"}),
+    ("python -m trainer train xnli_pgd --method = sm", {"smart"}),  # bash splits at the sign
+    ("python -m trainer train xnli_pgd --method =", set(METHODS)),
+    ("python -m trainer train xnli_pgd --optimizer.lr ", set()),
+    ("python -m trainer average runs/a --overwrite --la", {"--last", "--label"}),
+    ("python -m trainer evaluate runs/a --sp", {"--splits"}),
+    ("python -m trainer keys robust.eps", {"robust.epsilon"}),
+    ("python -m data_prep build paw", {"paws", "pawsx"}),
+    ("python -m data_prep augment noi", {"noise"}),
+    ("python -m data_prep augment noise xnli --only", {"--only_perturbed"}),
+    ("python -m data_prep build --suite x", {"xtreme", "xtreme_r", "xglue"}),
+    ("python -m pytest tra", set()), ("python train", set()), ("python -m tra", set()),
+])
+def test_bash_completes(scripts: list[str], line: str, offered: set[str]) -> None:
+    done = subprocess.run(["bash", "-c", COMPLETE, "bash", *scripts, *line.split(" ")], capture_output=True, text=True,
+                          timeout=30, check=True)
+    assert set(done.stdout.split()) == offered
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("words", "command"), ENTRIES, ids=[" ".join(words) for words, _ in ENTRIES])
+def test_flags_are_those_of_the_function(words: tuple[str, ...], command: LazyCommand) -> None:
+    parameters = inspect.signature(resolve(command)).parameters.values()
+    assert set(flags_of(command)) == {one.name for one in parameters if one.kind is one.KEYWORD_ONLY
+                                      or (one.kind is one.POSITIONAL_OR_KEYWORD and one.default is not one.empty)}
+
+
+def test_another_shell_is_refused() -> None:
+    with pytest.raises(InputError, match="no completion for 'fish'; shells: bash"):
+        trainer.completion.completion("fish")
+
+
+def test_the_script_holds_no_path_of_this_machine(scripts: list[str]) -> None:
+    assert str(Path.home()) not in "".join(Path(file).read_text(encoding="utf-8") for file in scripts)
