@@ -65,7 +65,7 @@ def test_installed_commands_run_from_any_folder(tmp_path: Path) -> None:
         return subprocess.run([str(python), "-m", *words], cwd=elsewhere, capture_output=True, text=True, check=False,
                               timeout=300)
 
-    for words in ("trainer --help", "data_prep --help", "slurm.submit --help"):
+    for words in ("trainer --help", "data_prep --help", "slurm.submit --help", "trainer study plan demo"):
         assert run(*words.split()).returncode == 0, words
     refused = run("trainer", "train", "xnli_plain", "--data.shards=nowhere", "--engine.config=zero1")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr

@@ -55,6 +55,7 @@ from trainer.monitor.watcher import Watcher
 from trainer.results.scores import recipe_digest
 from trainer.robust.settings import BallSettings, site_of
 from trainer.runs import folder as run_dir
+from trainer.runs.again import going_on, named_run
 from trainer.runs.identity import determining_settings, evaluation_interval, majority_share, origin_run
 from trainer.runs.log import RunLog, run_log
 from trainer.runs.metrics_log import MetricsLog
@@ -73,18 +74,27 @@ def train(
 ) -> int:
     """Train one run from a RECIPE (a YAML file, or the name of one that ships), and keep its best checkpoint.
 
-    Flags replace what the recipe says; any of its other keys is set by its dotted name: --optimizer.lr=1e-5
-    --robust.epsilon=0.2. `python -m trainer recipes` lists the recipes, `python -m trainer keys` the keys with their
-    defaults. method: train with this robust method instead, which takes of the settings in `robust` those that it has.
+    The folder of a run in place of a recipe goes on with that run, from any working directory. Flags replace what the
+    recipe says; any of its other keys is set by its dotted name: --optimizer.lr=1e-5 --robust.epsilon=0.2.
+    `python -m trainer recipes` lists the recipes, `python -m trainer keys` the keys with their defaults. method: train
+    with this robust method instead, which takes of the settings in `robust` those that it has.
     then: `evaluate` predicts on the recipe's test cells when training is done (see `evaluation.suite`).
     """
     if then not in (None, *FOLLOW_UPS):
         raise InputError(f"--then takes {' or '.join(FOLLOW_UPS)}, found {then!r}")
     top = {"name": name, "label": label, "seed": seed, "output": output, "init_from": init_from, "kernels": kernels,
            "method": method}
-    given = {key: str(value) for key, value in top.items() if value is not None}
-    settings = load_recipe(recipe, {**given, **overrides}, announce=is_first_process())
-    if name is None:
+    given = {**{key: str(value) for key, value in top.items() if value is not None}, **overrides}
+    if (run := named_run(recipe)) is not None:
+        with going_on(run, given) as (config, kept):
+            return _train(config, kept, then)
+    return _train(recipe, given, then)
+
+
+def _train(recipe: str, overrides: dict[str, str], then: str | None) -> int:
+    """Train the run that `recipe` becomes with `overrides`, then do what `then` says; returns the exit code."""
+    settings = load_recipe(recipe, overrides, announce=is_first_process())
+    if "name" not in overrides:
         settings = run_dir.as_begun(settings, recipe)
     ranks = find_ranks()
     with run_log(ranks.is_main) as log:
@@ -293,6 +303,8 @@ def _write_record(folder: Path, recipe: Recipe, data: TrainingData, mixture: Mix
         "world_size": engine.ranks.world_size, "zero_stage": engine.stage, "device": str(engine.device),
         "precision": recipe.engine.precision, "kernels": kernels, "weights_from": origin,
         "suite": recipe.evaluation.suite,
-        "shards_path": os.path.abspath(recipe.data.shards), "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "shards_path": os.path.abspath(recipe.data.shards),
+        "started_in": os.path.relpath(os.getcwd(), os.path.abspath(folder)),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "settings": determined, "recipe_digest": recipe_digest(determined), "origin_run": origin_run(recipe),
     })

@@ -210,5 +210,6 @@ def _write_run(folder: Path, first: Path, target: Path, records: Sequence[Finish
                "oracle_by_cell": {}, "at_chance": None}
     update_record(folder, **{
         **record.model_dump(exclude_unset=True), **outcome, "name": name, "label": label, "settings": settings,
-        "recipe_digest": recipe_digest(settings), "wall_seconds": sum(one.wall_seconds or 0.0 for one in records)})
+        "started_in": None, "recipe_digest": recipe_digest(settings),
+        "wall_seconds": sum(one.wall_seconds or 0.0 for one in records)})
     write_json(folder / DONE, {"step": found.step, **outcome})

@@ -96,6 +96,8 @@ class RunRecord(_Part):
     shards_root: str
     """As the recipe says it; `shards_path` is absolute."""
     shards_path: str | None = None
+    started_in: str | None = None
+    """Working directory of training, relative to the run's folder; None if unknown."""
     suite: Printed | None = None
     """Suite that it is to be evaluated on (`evaluation.suite`)."""
     status: Literal["running", "done", "collapsed", "diverged"] = "done"

@@ -15,8 +15,14 @@ from trainer.runs.record import RunRecord
 
 
 def places_of_shards(run: Path, record: RunRecord) -> Iterator[Path]:
-    """The recorded path, its absolute one in training, then folders of that name below every parent of the run."""
+    """The recorded path as training saw it: relative to the run as it lies now, then absolute; else as seen from here;
+    then folders of that name below every parent of the run.
+    """
     recorded, whole = record.shards_root, record.shards_path
+    if (place := started_in(run, record)) is not None:
+        beside = os.path.normpath(place / recorded)
+        yield Path(recorded) if beside == os.path.abspath(recorded) else Path(beside)
+        yield from (Path(path) for path in (whole,) if path)
     yield Path(recorded)
     if whole:
         yield Path(whole)
@@ -25,6 +31,11 @@ def places_of_shards(run: Path, record: RunRecord) -> Iterator[Path]:
         yield from (Path(os.path.normpath(parent / recorded)) for parent in parents)
     name = Path(os.path.abspath(whole or recorded)).name
     yield from (parent / name for parent in parents if name)
+
+
+def started_in(run: Path, record: RunRecord) -> Path | None:
+    """Working directory of training, where it is if it was moved together with the run; None if unknown."""
+    return None if record.started_in is None else Path(os.path.normpath(run.absolute() / record.started_in))
 
 
 def has_cells(root: Path) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 
 def is_terminal() -> bool:
@@ -14,7 +16,15 @@ def is_terminal() -> bool:
 
 
 class BarConsole(Console):
-    """Leaves the cursor on: a process that is ended at once could not bring it back."""
+    """Console of bars that leaves the cursor on: a process that is ended at once could not bring it back.
+
+    Lines above the bars are not broken at the terminal's width, so that commands can be copied from them.
+    """
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Print; texts, which is what redirected lines are, without line breaks of its own."""
+        wraps = {"soft_wrap": True} if objects and isinstance(objects[0], Text) else {}
+        super().print(*objects, **{**wraps, **settings})
 
     def show_cursor(self, show: bool = True) -> bool:
         """Do nothing."""
