@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from data_prep.shards.tokenizers import tokenizer_dir
 from trainer.config.schema import Recipe
 from trainer.data.loader import TrainingData
@@ -25,6 +27,9 @@ def announce(folder: Path, recipe: Recipe, data: TrainingData, max_steps: int, s
     start = f"resumed after step {state.step}" if state.step else "new run"
     _log.info("%s: %s, %d steps, %d training rows, %d rank(s), ZeRO %d, %s", folder, start, max_steps,
               sum(len(cell) for cell in data.train), engine.ranks.world_size, engine.stage, engine.device)
+    if engine.device.type == "cpu" and (line := on_cpu(recipe.engine.precision, engine.stage, engine.ranks.world_size,
+                                                       has_bf16_instructions())):
+        _log.info("%s", line)
     if len(data.tasks) > 1:
         rows = (f"{task} ({manifest.kind}, {sum(map(len, data.tasks[task]))} rows)"
                 for task, manifest in data.manifests.items())
@@ -41,6 +46,25 @@ def announce(folder: Path, recipe: Recipe, data: TrainingData, max_steps: int, s
     for task, of_head in origin.get("heads", {}).items():
         if "new_keys" in of_head:
             _log.info("head of %s: new %s", task, ", ".join(of_head["new_keys"]) or "nothing")
+
+
+def on_cpu(precision: str, stage: int, world_size: int, fast: bool) -> str:
+    """One line on what a recipe that is made for GPUs comes to on a CPU; empty where it comes to nothing else.
+
+    The precision is kept, since it is part of what determines the run. fast: the CPU has instructions for it.
+    """
+    parts = []
+    if precision != "fp32":
+        parts.append(f"{precision} is kept, and this processor has instructions for it" if fast else
+                     f"{precision} is kept, and emulated, slower than --engine.precision fp32 --engine.config zero0")
+    if stage and world_size == 1:
+        parts.append(f"ZeRO {stage} has no second rank to share with, so all state stays on this one")
+    return f"no GPU: {'; '.join(parts)}" if parts else ""
+
+
+def has_bf16_instructions() -> bool:
+    """True where torch finds instructions of this CPU for bf16, such as AVX512_BF16 or AMX."""
+    return any(found is True for name, found in torch.cpu.get_capabilities().items() if "bf16" in name)
 
 
 def _origin_line(origin: dict[str, Any], labels: list[str]) -> str:
