@@ -36,17 +36,16 @@ class Step:
 def steps(size: str) -> list[Step]:
     """All steps; `size` is the model's in the speed measurements."""
     bench = ("-m", "trainer", "bench")
-    shape: tuple[str, ...] = ("--size", size, "--vocabulary", "250002", "--precision", "bf16")
+    shape: tuple[str, ...] = ("--size", size, "--vocabulary", "250002", "--precision", "bf16", "--rounds", "3")
     if size == "tiny":  # a rehearsal
         shape = ("--size", size, "--precision", "bf16", "--rounds", "1")
     return [
         Step("environment", ("-m", "tests.device.environment"), 60, True),
-        Step("peers-32", (*bench, "peers", *shape, "--steps", "8"), 100, True),
-        Step("peers-128", (*bench, "peers", *shape, "--steps", "4", "--batch_size", "128"), 100, True),
+        Step("peers", (*bench, "peers", *shape, "--steps", "6", "--batch_size", "128"), 100, True),
         Step("methods", (*bench, "steps", *shape, "--steps", "4", "--only", "K=1"), 80, True),
         Step("kernels-speed", (*bench, "kernels", "--rounds", "10", "--compiled", "False"), 60, True),
-        Step("kernels", (*PYTEST, "tests/trainer/kernels"), 200),
         Step("exactness", ("-m", "tests.device.exactness"), 240),
+        Step("kernels", (*PYTEST, "-n", "6", "--dist", "load", "tests/trainer/kernels"), 240),
         Step("resume", (*PYTEST, "tests/trainer/checkpoint/test_resume.py"), 240),
         Step("commands", (*PYTEST, "tests/trainer/checkpoint/test_average.py",
                           "tests/trainer/checkpoint/test_export.py", "tests/trainer/evaluate"), 240),

@@ -4,7 +4,8 @@ One program per row of H numbers, read once and kept in registers. If the scope 
 row's share of the peak and the squares, torch reduces them over (B, L), and the next launch uses the result.
 Arithmetic is WORK: fp32, or fp64 for fp64. Scalars come as fp32 pairs (value, rest), as fp64 needs.
 
-Needs the package triton. Import with TRITON_INTERPRET=1 to run the kernels in numpy.
+Needs the package triton. Import with TRITON_INTERPRET=1 to run the kernels in numpy. Parameters have no types but
+`tl.constexpr`: the compiler, unlike the interpreter, would look up every other name.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ def _tuned(kernel: Any) -> Any:
 
 
 @triton.jit
-def _content(mask: Any, row: Any, column: Any) -> Any:
+def _content(mask, row, column):
     """Whether the row is content, once per column: the interpreter cannot broadcast a single bool."""
     return tl.load(mask + row + column * 0) != 0
 
 
 @triton.jit
-def _stored(value: Any, TYPE: tl.constexpr) -> Any:
+def _stored(value, TYPE: tl.constexpr):
     """The value rounded to nearest in its storage type; the interpreter truncates bf16, so round it first there."""
     if _CUTS_OFF and tl.bfloat16 == TYPE:
         bits = value.to(tl.int32, bitcast=True)
@@ -44,12 +45,12 @@ def _stored(value: Any, TYPE: tl.constexpr) -> Any:
 
 
 @triton.jit
-def _number(first: Any, rest: Any, WORK: tl.constexpr) -> Any:
+def _number(first, rest, WORK: tl.constexpr):
     return tl.full((), first, WORK) + tl.full((), rest, WORK)
 
 
 @triton.jit
-def _peak_bits(row: Any) -> Any:
+def _peak_bits(row):
     """Bits of the largest magnitude; as integers they order like magnitudes, with Inf and every NaN on top."""
     if row.dtype == tl.float64:
         bits = row.to(tl.int64, bitcast=True) & 0x7FFFFFFFFFFFFFFF
@@ -59,37 +60,38 @@ def _peak_bits(row: Any) -> Any:
 
 
 @triton.jit
-def _usable(peak: Any) -> Any:
-    if peak.dtype == tl.int64:
-        return (peak > 0) & (peak < 0x7FF0000000000000)
-    return (peak > 0) & (peak < 0x7F800000)
+def _usable(peak):
+    infinity = 0x7FF0000000000000 if peak.dtype == tl.int64 else 0x7F800000
+    return (peak > 0) & (peak < infinity)
 
 
 @triton.jit
-def _towards_one(peak: Any) -> Any:
+def _towards_one(peak):
     """Power of two that scales a number with these bits close to one: exact, never 0 or Inf."""
     if peak.dtype == tl.int64:
         exponent = tl.minimum(tl.maximum(2046 - (peak >> 52), 1), 2045)
-        return (exponent << 52).to(tl.float64, bitcast=True)
-    exponent = tl.minimum(tl.maximum(254 - (peak >> 23), 1), 253)
-    return (exponent << 23).to(tl.float32, bitcast=True)
+        scale = (exponent << 52).to(tl.float64, bitcast=True)
+    else:  # no second return: the compiler wants one type of all
+        exponent = tl.minimum(tl.maximum(254 - (peak >> 23), 1), 253)
+        scale = (exponent << 23).to(tl.float32, bitcast=True)
+    return scale
 
 
 @triton.jit
-def _shrink(squares: Any, epsilon: Any) -> Any:
+def _shrink(squares, epsilon):
     size = tl.sqrt(squares)
     return tl.where(size > epsilon, epsilon / tl.where(size > epsilon, size, 1.0), 1.0)
 
 
 @triton.jit
-def _within(value: Any, bound: Any) -> Any:
+def _within(value, bound):
     """Clamp to [-bound, bound]; NaN passes, as in torch.clamp."""
     return tl.where(value < -bound, -bound, tl.where(value > bound, bound, value))
 
 
 @_tuned
 @triton.jit
-def row_peaks(grad: Any, mask: Any, peaks: Any, width: Any, WORK: tl.constexpr, BLOCK: tl.constexpr) -> None:
+def row_peaks(grad, mask, peaks, width, WORK: tl.constexpr, BLOCK: tl.constexpr):
     """peaks[row] = bits of the largest magnitude of a content row, 0 elsewhere."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
@@ -100,8 +102,8 @@ def row_peaks(grad: Any, mask: Any, peaks: Any, width: Any, WORK: tl.constexpr, 
 
 @_tuned
 @triton.jit
-def row_squares(values: Any, mask: Any, peaks: Any, squares: Any, length: Any, width: Any, SCALED: tl.constexpr,
-                WORK: tl.constexpr, BLOCK: tl.constexpr) -> None:
+def row_squares(values, mask, peaks, squares, length, width, SCALED: tl.constexpr,
+                WORK: tl.constexpr, BLOCK: tl.constexpr):
     """squares[row] = sum of squares of a content row, scaled by its example's peak where SCALED."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
@@ -115,9 +117,9 @@ def row_squares(values: Any, mask: Any, peaks: Any, squares: Any, length: Any, w
 
 @_tuned
 @triton.jit
-def ascend_rows(delta: Any, grad: Any, x: Any, mask: Any, total: Any, out: Any, peaks: Any, grad_squares: Any,
-                moved_squares: Any, step: Any, step_rest: Any, epsilon: Any, epsilon_rest: Any, length: Any,
-                width: Any, PHASE: tl.constexpr, LINF: tl.constexpr, WORK: tl.constexpr, BLOCK: tl.constexpr) -> None:
+def ascend_rows(delta, grad, x, mask, total, out, peaks, grad_squares,
+                moved_squares, step, step_rest, epsilon, epsilon_rest, length,
+                width, PHASE: tl.constexpr, LINF: tl.constexpr, WORK: tl.constexpr, BLOCK: tl.constexpr):
     """One ascent step of one row.
 
     PHASE 0: the row is a ball of its own. PHASE 1: compute moved_squares[row] only, given the example's gradient peak
@@ -156,9 +158,9 @@ def ascend_rows(delta: Any, grad: Any, x: Any, mask: Any, total: Any, out: Any, 
 
 @_tuned
 @triton.jit
-def project_rows(delta: Any, mask: Any, out: Any, squares: Any, epsilon: Any, epsilon_rest: Any, length: Any,
-                 width: Any, SHARED: tl.constexpr, LINF: tl.constexpr, WORK: tl.constexpr,
-                 BLOCK: tl.constexpr) -> None:
+def project_rows(delta, mask, out, squares, epsilon, epsilon_rest, length,
+                 width, SHARED: tl.constexpr, LINF: tl.constexpr, WORK: tl.constexpr,
+                 BLOCK: tl.constexpr):
     """Projection of one row; SHARED: with the squares of its whole example."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
@@ -174,7 +176,7 @@ def project_rows(delta: Any, mask: Any, out: Any, squares: Any, epsilon: Any, ep
 
 
 @triton.jit
-def _philox(c0: Any, id: Any, step: Any, stream: Any, key0: Any, key1: Any) -> Any:
+def _philox(c0, id, step, stream, key0, key1):
     """Philox 4x32-10 of the counter (c0, low id, step, stream + high id), as `philox.py` lays it out."""
     c0 = c0.to(tl.uint32)
     c1 = c0 * 0 + (id & 0xFFFFFFFF).to(tl.uint32)
@@ -191,19 +193,19 @@ def _philox(c0: Any, id: Any, step: Any, stream: Any, key0: Any, key1: Any) -> A
 
 
 @triton.jit
-def _unit(word: Any) -> Any:
+def _unit(word):
     return ((word >> 9).to(tl.int32).to(tl.float32) + 0.5) * 1.1920928955078125e-07
 
 
 @triton.jit
-def _normal_pair(one: Any, two: Any) -> Any:
+def _normal_pair(one, two):
     """Two standard normal numbers from two random words (Box and Muller 1958)."""
     radius, angle = tl.sqrt(-2.0 * tl.log(_unit(one))), 6.283185307179586 * _unit(two)
     return radius * tl.cos(angle), radius * tl.sin(angle)
 
 
 @triton.jit
-def _in_order(a: Any, b: Any, c: Any, d: Any) -> Any:
+def _in_order(a, b, c, d):
     return tl.interleave(tl.interleave(a, c), tl.interleave(b, d))
 
 
@@ -212,8 +214,8 @@ _FREE = ["step", "draw", "key0", "key1"]
 
 
 @triton.jit(do_not_specialize=_FREE)
-def counter_bits(ids: Any, out: Any, length: Any, dims: Any, step: Any, draw: Any, key0: Any, key1: Any,
-                 BLOCK: tl.constexpr) -> None:
+def counter_bits(ids, out, length, dims, step, draw, key0, key1,
+                 BLOCK: tl.constexpr):
     """Random words of one row, for the bitwise comparison with the reference; `draw` is the whole stream."""
     row = tl.program_id(0).to(tl.int64)
     first = (row % length) * ((dims + 3) // 4)
@@ -223,10 +225,10 @@ def counter_bits(ids: Any, out: Any, length: Any, dims: Any, step: Any, draw: An
 
 
 @triton.jit(do_not_specialize=_FREE)
-def noise_rows(x: Any, mask: Any, ids: Any, total: Any, out: Any, squares: Any, contents: Any, epsilon: Any,
-               epsilon_rest: Any, length: Any, width: Any, step: Any, draw: Any, key0: Any, key1: Any,
+def noise_rows(x, mask, ids, total, out, squares, contents, epsilon,
+               epsilon_rest, length, width, step, draw, key0, key1,
                PHASE: tl.constexpr, LINF: tl.constexpr, NORMAL: tl.constexpr, WORK: tl.constexpr,
-               BLOCK: tl.constexpr) -> None:
+               BLOCK: tl.constexpr):
     """Noise of one row. PHASE 0: a ball of its own; 1: squares[row] only; 2: given its example's squares, contents."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
