@@ -42,7 +42,7 @@ def predict(
 
     perturb: also look for the smallest perturbation at the run's robust.site that turns each decision, by
     perturb_steps steps of projected gradient ascent in balls of bisected radii: an upper bound, in units of the mean
-    norm of a token there, as robust.epsilon is. It costs some 100 passes per text.
+    norm of a token there, as robust.epsilon is. It costs up to 16 times perturb_steps training passes per text.
 
     out: write JSON Lines to this file, - for standard output, instead of tables.
     """
@@ -74,7 +74,7 @@ def predict(
     console = Console(highlight=False)
     show(predictions, turns, console)
     if perturb:
-        console.print(about_turns(model, perturb_steps), markup=False, highlight=False)
+        console.print(about_turns(model, perturb_steps, turns or []), markup=False, highlight=False)
     return 0
 
 

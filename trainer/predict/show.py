@@ -42,11 +42,13 @@ def show(predictions: Sequence[Prediction], turns: Turns, console: rich.console.
         _show_languages(predictions, turns, console)
 
 
-def about_turns(model: TaskModel, steps: int) -> str:
+def about_turns(model: TaskModel, steps: int, turns: Sequence[Turn | None]) -> str:
     """What the norms of perturbations mean, in a line or two."""
     ball = model.ball
     norm = {"l2": "L2", "linf": "L-infinity"}[ball.norm]
     unit = "as measured in training" if model.site_norm is not None else "of these texts"
+    if found := next((turn for turn in turns if turn is not None and turn.epsilon > 0), None):
+        unit = f"{found.length / found.epsilon:.3g} {unit}"
     # of a method that has no ball, or an absolute one, there is no such number
     trained = f" The run was trained within epsilon {ball.epsilon:g}." if model.site_norm is not None else ""
     return (f"epsilon: the largest {norm} norm of a {ball.scope}'s perturbation at {ball.site}, in units of the mean "

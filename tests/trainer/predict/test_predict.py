@@ -140,6 +140,10 @@ def test_every_head_of_a_mixture_predicts(mixture: Path, said: Callable[..., tup
     code, shown, _ = said(mixture, "--task", "panx", "--file", tmp_path / "tags.jsonl", "--perturb")
     assert code == 0
     assert "man/" in shown
+    # the unit that the run's record holds, the steps, and what the number is
+    assert "in units of the mean norm there (2 as measured in training)" in " ".join(shown.split())
+    assert "It is an upper bound of the smallest one that turns the decision: the smallest that 10 steps" in " ".join(
+        shown.split())
 
 
 def test_answers_are_the_best_span_with_its_probability(mixture: Path) -> None:
