@@ -16,8 +16,8 @@ resource    class of Joshi et al. 2020, "The State and Fate of Linguistic Divers
             names; of a language listed under two (Haitian 2, Haitian Creole 0) the highest class is taken
 morphology  coarse type (isolating, fusional, agglutinative, introflexive), entered by hand after the type that
             textbooks give to the family
-The demo's languages (family Artificial) are entered by construction: resource 0 without text, 1 with unlabelled text;
-agglutinative with endings. Its `ga` is the one whose code a real language has.
+A source folder whose languages are not these, such as the demo's artificial ones (its `ga` is no Irish), brings a
+`languages.tsv` of its own with the same columns, which alone counts for its cells.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ from pathlib import Path
 import langcodes
 from langcodes.tag_parser import LanguageTagError
 
+from data_prep.base.errors import InputError
 from data_prep.shards.manifest import LanguageInfo
 
+OWN_FEATURES = "languages.tsv"
+"""File of a source folder with the features of languages of its own."""
+COLUMNS = ("code", "name", "family", "script", "resource", "morphology")
 FEATURES = Path(__file__).with_suffix(".tsv")
 # Codes of one language that CLDR keeps apart: written standards and single members of a macrolanguage.
 ALIASES = {"nb": "no", "quy": "qu", "pbt": "ps", "fuv": "ff", "fil": "tl"}
@@ -65,18 +69,27 @@ def same_language(first: str, second: str) -> bool:
     return canonical_code(first) == canonical_code(second)
 
 
-def language_info(code: str) -> LanguageInfo:
+def language_info(code: str, source: Path | None = None) -> LanguageInfo:
     """Features of the language with this code, in the script that the code names (`ben_Latn`); "unknown" if not listed.
+
+    source: folder of the cell's files, whose OWN_FEATURES replace the list where it has them. Raises InputError for
+    such a file in another layout.
     """
     written = re.search(r"[_-]([A-Z][a-z]{3})(?![A-Za-z])", code)
-    name, family, script, resource, morphology = _features().get(canonical_code(code), ("unknown",) * 5)
+    own = source / OWN_FEATURES if source is not None else None
+    known = (_features(own).get(code) if own is not None and own.is_file() else
+             _features(FEATURES).get(canonical_code(code)))
+    name, family, script, resource, morphology = known or ("unknown",) * 5
     script = written[1] if written else script
     return LanguageInfo(name=name, family=family, script=SCRIPTS.get(script, script), morphology=morphology,
                         resource=resource if resource == "unknown" else f"class {resource}")
 
 
 @cache
-def _features() -> dict[str, tuple[str, ...]]:
-    """Rows of `languages.tsv` by code."""
-    lines = FEATURES.read_text(encoding="utf-8").splitlines()[1:]
-    return {code: tuple(rest) for code, *rest in (line.split("\t") for line in lines)}
+def _features(path: Path) -> dict[str, tuple[str, ...]]:
+    """Rows of a table of features by code."""
+    lines = [tuple(line.split("\t")) for line in path.read_text(encoding="utf-8").splitlines()]
+    if lines[:1] != [COLUMNS] or {len(line) for line in lines} != {len(COLUMNS)}:
+        raise InputError(f"{path}: expected a header {', '.join(COLUMNS)} and as many columns in every line, separated "
+                         "by TABs; rename the file if it is another table")
+    return {code: tuple(rest) for code, *rest in lines}

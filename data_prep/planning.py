@@ -115,7 +115,7 @@ def plan_cell(task: Task, cell: Found, settings: Settings, tokenizer: TokenizerI
         label_tolerance=task.label_tolerance,
         max_length=settings.length(task), copies=augmentation.copies if augmentation else 0,
         drop_placeholders=settings.drop_placeholders and bool(task.placeholders),
-        language_info=language_info(cell.language), tokenizer=tokenizer,
+        language_info=language_info(cell.language, cell.folder), tokenizer=tokenizer,
         source=cell.source + (f" + {augmentation.settings}" if augmentation else ""), revision=cell.revision,
         data_prep_version=data_prep.__version__)
     kind.validate(cell_features(draft.columns).arrow_schema.empty_table(), draft)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 
 import datasets
 
@@ -42,6 +43,8 @@ class Found:
     source_sha256: Callable[[], str]
     revision: str = ""
     """Commit of the hub's repository, if it is known."""
+    folder: Path | None = None
+    """Folder of the files, if they are no single file or the hub's."""
 
 
 def cells_of(
@@ -58,7 +61,8 @@ def cells_of(
                 for split, language in choose(there, languages, splits, source)], ""
     found = find_sources(task, source)
     chosen = choose([(cell.split, cell.language) for cell in found], languages, splits, source)
-    cells = [file_cell(task, cell, drop) for cell in found if (cell.split, cell.language) in chosen]
+    cells = [replace(file_cell(task, cell, drop), folder=Path(source)) for cell in found
+             if (cell.split, cell.language) in chosen]
     return cells, unread_files(task, source, found)
 
 
@@ -77,7 +81,8 @@ def cells_there(
             found = _hub_there(task, source.partition(":")[2], splits, languages, drop, pins)
         else:
             sources = find_sources(task, source)
-            found = {(cell.split, cell.language): file_cell(task, cell, drop) for cell in sources}
+            found = {(cell.split, cell.language): replace(file_cell(task, cell, drop), folder=Path(source))
+                     for cell in sources}
             unread = unread_files(task, source, sources)
     except InputError as error:
         return dict.fromkeys(wanted, str(error)), ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from data_prep.base.errors import InputError, did_you_mean
+from data_prep.languages import OWN_FEATURES
 from data_prep.sources.archives import fault, is_file, listed, members, size, unpacked
 from data_prep.sources.tables import languages_in, looks_like
 from data_prep.suggest import near_language
@@ -188,7 +189,8 @@ def _named(task: Task, folder: Path, files: Iterable[Path], read: Iterable[Path]
         path = unpacked(file, folder)
         if any(part.startswith((".", "__MACOSX")) for part in path.parts):
             continue
-        if path.name.lower().startswith(DOCUMENTATION) or path.suffix.lower() in (".md", ".pdf"):
+        if (path.name.lower().startswith(DOCUMENTATION) or path.suffix.lower() in (".md", ".pdf")
+                or path.as_posix() == OWN_FEATURES):
             continue
         twin = twins.get(path.with_suffix(""))
         note = f"instead of it {twin}" if twin else fault(file)

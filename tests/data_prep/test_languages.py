@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import langcodes
 import pytest
 
-from data_prep.languages import FEATURES, SCRIPTS, canonical_code, language_info, same_language
+from data_prep.base.errors import InputError
+from data_prep.languages import COLUMNS, FEATURES, OWN_FEATURES, SCRIPTS, canonical_code, language_info, same_language
 from data_prep.tasks import TASKS
+from trainer.demo.languages import GRAMMARS, grammar_language
 from trainer.kinds.languages import LONGEST_CODE, language_number
 
 ONE_LANGUAGE = ("qu quy quz que", "sw swh swa", "en eng eng_Latn en_GB", "zh zh_Hans zho_Hans zho_Hant cmn zh_TW",
@@ -50,8 +53,6 @@ def test_features_are_of_canonical_codes_and_known_values() -> None:
         assert script in SCRIPTS
         assert resource in {"0", "1", "2", "3", "4", "5", "unknown"}
         assert morphology in {"isolating", "fusional", "agglutinative", "introflexive", "unknown"}
-        if family == "Artificial":  # no language of CLDR's
-            continue
         likely = langcodes.get(code).maximize().script if code not in {"acm", "acq", "ajp", "azb"} else "Arab"
         assert script == {"Hans": "Hani", "Hant": "Hani", "Kore": "Hang"}.get(str(likely), likely)
 
@@ -66,3 +67,18 @@ def test_a_code_may_name_its_script() -> None:
     ("ht", 2), ("qu", 1), ("sw", 2), ("zh", 5), ("wo", 2), ("eu", 4), ("te", 1), ("pcm", 0), ("mos", 0), ("bm", 1)])
 def test_classes_of_joshi(code: str, resource: int) -> None:
     assert language_info(code).resource == f"class {resource}"
+
+
+def test_a_folder_may_have_languages_of_its_own(tmp_path: Path) -> None:
+    """The toy world's `ga` is no Irish; what its table does not list is unknown, never a real language."""
+    toy = grammar_language(GRAMMARS[0], 0)
+    (tmp_path / OWN_FEATURES).write_text("\n".join(map("\t".join, [COLUMNS, toy.features])))
+    assert language_info("ga", tmp_path).model_dump() == {
+        "name": "Toy language A", "family": "Artificial", "script": "Latin", "resource": "class 1",
+        "morphology": "isolating"}
+    assert language_info("de", tmp_path).name == "unknown"
+    assert language_info("ga", tmp_path / "elsewhere").name == language_info("ga").name == "Irish"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / OWN_FEATURES).write_text("code\tspeakers\nde\t90\n")
+    with pytest.raises(InputError, match=r"languages\.tsv: expected a header code, name, family"):
+        language_info("de", tmp_path / "other")

@@ -18,7 +18,7 @@ from data_prep.base.lock import held_beside
 from trainer.demo import RECORD
 from trainer.demo.languages import languages as demo_languages
 from trainer.demo.languages import study_languages
-from trainer.demo.write import write_world
+from trainer.demo.write import describe_languages, write_world
 from trainer.demo.write_tasks import StudySizes, write_study_world
 from trainer.runs.folder import WEIGHTS
 
@@ -42,10 +42,12 @@ def data(out: str, *, seed: int = 0, sizes: str | None = None, tasks: str = "all
         if _finished(folder, record):
             return
         with working_folder(folder, "toy") as working:
+            spoken = demo_languages(seed) if tasks == "demo" else study_languages(seed)
             if tasks == "demo":
-                write_world(working, seed, demo_languages(seed), chosen)
+                write_world(working, seed, spoken, chosen)
             else:
-                write_study_world(working, seed, study_languages(seed), chosen)
+                write_study_world(working, seed, spoken, chosen)
+            describe_languages(working, spoken)
             (working / RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
             put_in_place(working, folder)
     print(f"{folder} is written")

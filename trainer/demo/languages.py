@@ -4,7 +4,7 @@
 mean row norms from the English word's (`distance.py` puts it there): the misaligned representations of Huang et al.
 2021 (arXiv 2104.08645), at a chosen distance. *Grammar languages* are learnt from text: a lexicon of invented words
 with a share of English ones ("anchors": loan words, names, numbers in real languages), another word order, case
-suffixes. Their entries in `data_prep/languages.tsv` group them in reports.
+suffixes. Reports group them by `features`, which their raw data carry.
 
 Inputs: a seed. Outputs: languages that render an English sentence of the world.
 """
@@ -55,6 +55,15 @@ class Language:
     def word(self, english: str, slot: int) -> str:
         """Word for `english` in English slot `slot`, with the ending of that slot."""
         return self.lexicon[english] + self.suffixes.get(slot, "")
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Columns of a `languages.tsv`, by construction: resource 0 without text, 1 with unlabelled text."""
+        if self.code == ENGLISH:
+            return ENGLISH, "English", "Germanic", "Latn", "5", "fusional"
+        name = f"Toy language {self.code[-1].upper()}" if self.sigma is None else f"English at distance {self.sigma:g}"
+        return (self.code, name, "Artificial", "Latn", "1" if self.sigma is None else "0",
+                "agglutinative" if self.suffixes else "isolating")
 
     def forms(self) -> set[str]:
         """All words of the language, with the endings of the slots that they may fill."""

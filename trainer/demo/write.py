@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.languages import COLUMNS, OWN_FEATURES
 from trainer.demo import world
 from trainer.demo.languages import ENGLISH, Language, code_mixed
 from trainer.demo.neighbours import neighbour_lines
@@ -77,6 +78,13 @@ def write_world(folder: Path, seed: int, languages: Sequence[Language], sizes: S
     write_lines(folder / "words.tsv", [header, *(
         "\t".join(language.lexicon[word] for language in languages) for word in world.WORDS)])
     write_lines(folder / NEIGHBOUR_LIST, neighbour_lines())
+
+
+def describe_languages(folder: Path, languages: Sequence[Language]) -> None:
+    """Write the features of `languages` into every folder of raw files, so that no code is taken for a real language's.
+    """
+    for task in sorted(path for path in folder.iterdir() if path.is_dir()):
+        write_lines(task / OWN_FEATURES, map("\t".join, [COLUMNS, *(language.features for language in languages)]))
 
 
 def _write_text(

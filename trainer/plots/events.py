@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -34,14 +34,21 @@ class EventFile:
         """Add a number (stored as fp32)."""
         self._add(Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)])))
 
-    def figure(self, tag: str, figure: Figure, step: int = 0) -> None:
-        """Add a figure as a PNG image."""
+    def figure(self, tag: str, figure: Figure, step: int = 0, description: str = "") -> None:
+        """Add a figure as a PNG image; the description is Markdown."""
         from trainer.plots.style import to_png  # here, so that scalars need no matplotlib
 
         png = to_png(figure)
         width, height = (int.from_bytes(png[at : at + 4]) for at in (16, 20))  # of the header (PNG, section 11.2.2)
         image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)
-        self._add(Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, image=image)])))
+        metadata = SummaryMetadata(summary_description=description) if description else None
+        self._add(Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, image=image, metadata=metadata)])))
+
+    def text(self, tag: str, markdown: str, step: int = 0) -> None:
+        """Add a text, which TensorBoard renders as Markdown."""
+        from tensorboard.plugins.text.summary_v2 import text_pb
+
+        self._add(Event(step=step, summary=text_pb(tag, markdown)))
 
     def close(self) -> None:
         """Write what is buffered and close the file."""

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trainer.plots.palette import colour_of, marker_of
-from trainer.plots.style import DASHES, EDGE, FAINT, LEGEND, STYLE, chance_line, legend_text
+from trainer.plots.style import DASHES, EDGE, FAINT, NARROW, STYLE, chance_line, legend_text, place_legend, wrapped
 
 DISTANCE_AXIS = "token distance to English (mean token norms)"
 NOISE_AXIS = "noise per token (mean token norms)"
@@ -59,7 +59,7 @@ def limits(spots: Sequence[Spot], chance: float | None = None) -> Limits:
 
 def distance_scatter(
     title: str, position: int, spots: Sequence[Spot], radius: float | None, axes: Limits, noise: Curve | None,
-    chance: float | None = None,
+    chance: float | None = None, narrow: bool = False,
 ) -> Figure:
     """Scatter plot of accuracy against distance, one marker per language; dashed lines: trained radius and chance.
 
@@ -67,10 +67,11 @@ def distance_scatter(
     """
     colour = colour_of(position)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 3.6), layout="constrained")
+        figure = Figure(figsize=(NARROW if narrow else 4.6, 3.6), layout="constrained")
         drawn = figure.add_subplot()
         if noise is not None:
-            drawn.plot(noise.x, [100 * value for value in noise.accuracy], color=EDGE, linewidth=1.3, zorder=1)
+            drawn.plot(noise.x, [100 * value for value in noise.accuracy], color=EDGE, linewidth=1.3, zorder=1,
+                       label="English under noise")
         drawn.errorbar(
             [spot.distance for spot in spots], [100 * spot.accuracy for spot in spots],
             xerr=[spot.distance_deviation for spot in spots],
@@ -85,38 +86,40 @@ def distance_scatter(
             drawn.annotate("radius", (radius, 100 * axes.accuracy), xytext=(3, 4), textcoords="offset points",
                            fontsize=8, color=colour, rotation=90)
         chance_line(drawn, chance)
+        place_legend(figure)
         drawn.set_xlim(-0.03 * axes.distance, axes.distance)
         drawn.set_ylim(100 * axes.accuracy, 104)
         _label(drawn, title, DISTANCE_AXIS)
     return figure
 
 
-def curves(panels: Mapping[str, Sequence[Curve]], x_label: str, chance: float | None = None) -> Figure:
-    """Accuracy along an axis, one panel per title side by side; error bars: standard deviation.
+def curves(panels: Mapping[str, Sequence[Curve]], x_label: str, chance: float | None = None,
+           narrow: bool = False) -> Figure:
+    """Accuracy along an axis, one panel per title, side by side or (narrow) in a column; bars: standard deviation.
 
     chance: accuracy of the majority class, a dashed line; None where it is unknown.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.2 + 3.9 * len(panels), 3.7), layout="constrained")
-        every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        named: dict[str, None] = {}
+        rows, columns = (len(panels), 1) if narrow else (1, len(panels))
+        size = (NARROW, 0.6 + 2.9 * rows) if narrow else (1.2 + 3.9 * columns, 3.7)
+        figure = Figure(figsize=size, layout="constrained")
+        every = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
         for axes, (title, lines) in zip(every, panels.items(), strict=True):
             for line in lines:
-                # One legend entry per label, from the first panel that shows it.
-                shown = legend_text(line.name) if line.name not in named else None
-                named[line.name] = None
+                spread = [100 * value for value in line.deviation]
                 axes.errorbar(
-                    line.x, [100 * value for value in line.accuracy], yerr=[100 * value for value in line.deviation],
+                    line.x, [100 * value for value in line.accuracy], yerr=spread if any(spread) else None,
                     fmt=f"{marker_of(line.position)}-", color=colour_of(line.position), markersize=5, linewidth=1.3,
-                    elinewidth=1.0, capsize=2, label=shown, markeredgecolor="white", markeredgewidth=0.5)
+                    elinewidth=1.0, capsize=2, label=legend_text(line.name), markeredgecolor="white",
+                    markeredgewidth=0.5)
             chance_line(axes, chance)
             _label(axes, title, x_label)
-        figure.legend(loc="outside upper left", ncols=5, **LEGEND)
+        place_legend(figure)
     return figure
 
 
 def _label(axes: Axes, title: str, x_label: str) -> None:
-    axes.set_title(title)
+    axes.set_title(wrapped(title, 3.2))
     axes.set_xlabel(x_label)
     if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
         axes.set_ylabel("accuracy (%)")

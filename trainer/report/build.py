@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
-from trainer.report.data.compare import Comparison, base_label
+from trainer.report.data.compare import Comparison, base_label, means_over
 from trainer.report.data.compute import ReportResult, SectionResult
 from trainer.report.data.grid import Grid
 from trainer.report.document import Block, Bullets, Document, Drawing, Folded, Heading, Paragraph, Row, Table
-from trainer.report.sections import diagnostics, figures, recipes, smoothed, story, tables
+from trainer.report.sections import (
+    answer,
+    diagnostics,
+    figure_data,
+    heat_maps,
+    ranking,
+    recipes,
+    smoothed,
+    story,
+    tables,
+)
 from trainer.report.sections.method import method_lines
 from trainer.results.numbers import counted, scale_of
 
@@ -17,10 +28,14 @@ TITLE = "Cross-lingual transfer report"
 ORACLE = ("These rows are selected on each target language's own dev set, separately per language. They use labels "
           "that zero-shot transfer does not have: an upper bound, not to be compared with the rows above as an equal.")
 
+ORACLE_ALONE = (" They are all there is of this split: training scored its dev sets at every evaluation and kept each "
+                "language's best; no finished run was evaluated on it.")
+SUBJECT = "the methods"
+
 
 def build(result: ReportResult) -> Document:
     """The whole report as plain data."""
-    findings = [*recipes.failed_lines(result.runs), *recipes.recipe_lines(result.runs)]
+    findings: list[str] = []
     blocks: list[Block] = []
     for section in result.sections:
         findings += story.findings(section)
@@ -36,11 +51,39 @@ def build(result: ReportResult) -> Document:
     blocks += [Heading("Missing cells", "missing"),
                Bullets(story.missing_lines(result.missing)) if result.missing
                else Paragraph("None: every run has a row for every cell that any run has.")]
+    blocks += language_blocks([grid for section in result.sections for grid in section.grids])
     blocks += [Heading("How these numbers were made", "method"), Bullets(methods)]
     blocks += [Heading("Runs", "runs"), recipes.runs_table(result.runs)]
     labels = dict.fromkeys(run.label for run in result.runs)
     subtitle = f"{counted(len(result.runs), 'run')}, {counted(len(labels), 'label')}: {', '.join(labels)}."
-    return Document(TITLE, subtitle, findings, blocks)
+    said, details, top = _first_screen(result.sections)
+    details += [*recipes.failed_lines(result.runs), *recipes.recipe_lines(result.runs)]
+    return Document(TITLE, subtitle, said, details, top, findings, blocks)
+
+
+def _first_screen(sections: Sequence[SectionResult]) -> tuple[str, list[str], list[Table | Drawing]]:
+    """Answer, its details, ranked table and figure of the first section that has scores."""
+    section = next((section for section in sections if section.standard.scored), None)
+    if section is None:
+        return "", [], []
+    grid, found = section.standard, section.comparisons
+    mean = next(iter(means_over(grid, grid.shared).items()), ("no language", []))
+    by_label = {comparison.other: comparison for comparison in found}
+    anchor = slug(section.title)
+    top: list[Table | Drawing] = [
+        ranking.ranking_table(grid, section.title, mean, by_label, lambda label: tables.seeds_entry(grid, label)),
+        ranking.ranking_drawing(f"summary-{anchor}", grid, mean[1], by_label)]
+    if found:
+        told = answer.sentences(section.metric, section.title, found, SUBJECT)
+        return answer.headline(section.metric, section.title, found, SUBJECT), told[1:], top
+    best, *rest = [level for label in ranking.ranked(grid, mean[1]) if (level := story.level(grid, label))] or [""]
+    return f"{section.title}: {best}", rest, top
+
+
+def language_blocks(grids: Sequence[Grid]) -> list[Block]:
+    """Section on the languages; empty where nothing is known of any."""
+    known = any(grid.info(language) for grid in grids for language in grid.languages)
+    return [Heading("Languages", "languages"), tables.language_table(grids)] if known else []
 
 
 def main_tables(result: ReportResult) -> list[Table]:
@@ -63,10 +106,7 @@ def _section(section: SectionResult) -> list[Block]:
         blocks += [Paragraph(story.summary(section), lead=True), *([Bullets(changes)] if changes else []),
                    *_language_tables(section)]
     if grid.scored:
-        title = f"{scale_of(grid.metric).name.capitalize()} by language"
-        blocks.append(Drawing(f"{anchor}-languages", f"{title}. Error bars: standard deviation over seeds."
-                              f"{figures.chance_caption(grid)}",
-                              f"{title} for {', '.join(grid.labels)}", figures.metric_by_language(grid)))
+        blocks.append(ranking.language_drawing(anchor, grid))
         blocks += tables.gap_tables(grid)
     if section.comparisons:
         blocks += _comparison_blocks(anchor, grid, section.comparisons)
@@ -78,7 +118,7 @@ def _section(section: SectionResult) -> list[Block]:
     blocks += smoothed.blocks(anchor, section)
     if section.oracle.entries:
         blocks += [Heading("Oracle", f"{anchor}-oracle", 3),
-                   Paragraph(ORACLE),
+                   Paragraph(f"{ORACLE}{'' if grid.scored else ORACLE_ALONE}"),
                    *tables.oracle_tables(section.oracle, grid)]
     return blocks
 
@@ -97,15 +137,9 @@ def _language_tables(section: SectionResult) -> list[Table]:
 
 def _comparison_blocks(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> list[Block]:
     base = comparisons[0].base
-    filled = (" A filled marker: a gain or loss after Holm's correction, of the mean over labels, of single languages "
-              "over labels and languages." if any(c.covers_training for c in comparisons) else "")
-    return [
-        Heading(f"Against {base}", f"{anchor}-against", 3),
-        Drawing(f"{anchor}-differences",
-                f"Difference to {base} with 95 % intervals, the mean first.{filled}{_mark_caption(grid)}",
-                f"Differences to {base} per language with intervals", figures.differences(grid, comparisons)),
-        *(tables.comparison_table(grid, comparison) for comparison in comparisons),
-    ]
+    return [Heading(f"Against {base}", f"{anchor}-against", 3),
+            ranking.difference_drawing(anchor, grid, comparisons, base),
+            *(tables.comparison_table(grid, comparison) for comparison in comparisons)]
 
 
 def generalized_blocks(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> list[Block]:
@@ -117,14 +151,17 @@ def generalized_blocks(anchor: str, grid: Grid, comparisons: Sequence[Comparison
     blocks += [Paragraph(f"{story.mean_sentence(grid, c)} {story.pairs_sentence(grid, c)}".strip())
                for c in comparisons]
     base, name = base_label(grid), scale_of(grid.metric).name
-    limits, reach = figures.value_range(grid), figures.difference_reach(grid, base)
-    maps = [Drawing(f"{anchor}-map-{i}", f"{label}: {name}, mean over seeds.{_mark_caption(grid)}",
+    limits, reach = heat_maps.value_range(grid), heat_maps.difference_reach(grid, base)
+    maps = [Drawing(f"{anchor}-map-{i}", f"{label}: {name}{_over_seeds(grid, label)}.{ranking.mark_caption(grid)}",
                     f"{name} of {label} by premise and hypothesis language",
-                    figures.heat_map(grid, label, limits))
+                    partial(heat_maps.heat_map, grid, label, limits),
+                    figure_data.pairs(f"mean_{grid.metric}", heat_maps.pair_means(grid, label)))
             for i, label in enumerate(grid.labels)]
-    changes = [Drawing(f"{anchor}-change-{i}", f"{label} minus {base}.",
+    changes = [Drawing(f"{anchor}-change-{i}", f"{label} minus {base}{_over_seeds(grid, label)}; zero: no difference."
+                       f"{ranking.mark_caption(grid)}",
                        f"Difference between {label} and {base} by premise and hypothesis language",
-                       figures.difference_map(grid, base, label, reach))
+                       partial(heat_maps.difference_map, grid, base, label, reach),
+                       figure_data.pairs("difference", heat_maps.pair_differences(grid, base, label)))
                for i, label in enumerate(grid.labels) if label != base]
     blocks.append(tables.pair_means_table(grid))
     blocks += [tables.comparison_table(grid, comparison) for comparison in comparisons]
@@ -133,8 +170,8 @@ def generalized_blocks(anchor: str, grid: Grid, comparisons: Sequence[Comparison
     return blocks
 
 
-def _mark_caption(grid: Grid) -> str:
-    return f" {tables.AT_CHANCE}: at chance." if tables.chance_notes(grid) else ""
+def _over_seeds(grid: Grid, label: str) -> str:
+    return ", mean over seeds" if len(grid.seeds(label)) > 1 else ", one seed"
 
 
 def slug(title: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ class Entry:
     """What the text links to: a relative path, or `#anchor`."""
     anchor: str = ""
     """Name, unique in the document, that links can point to; of the first entry of a row."""
+    best: bool = False
+    """Whether it is the best number of its column (of its row, in a table with methods as columns)."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,10 @@ class Drawing:
     name: str
     caption: str
     alt: str
-    figure: Figure
+    draw: Callable[[bool], Figure]
+    """Draws it for a page, or (True) anew for the width of a phone, `plots.style.NARROW`."""
+    data: Sequence[Sequence[object]] = ()
+    """Numbers behind it, the header first; floats are unscaled, as in results.csv. Empty where a file has them."""
 
 
 @dataclass(frozen=True)
@@ -93,27 +99,34 @@ Block = Heading | Paragraph | Bullets | Table | Drawing | Row | Folded
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report."""
+    """A whole report. Its first screen: title, answer, and the parts of `top` side by side."""
 
     title: str
     subtitle: str
+    answer: str
+    """The main result in one sentence; empty where there is none."""
+    details: list[str]
+    """Sentences that belong to the answer."""
+    top: list[Table | Drawing]
+    """The ranked table, and the figure beside it."""
     findings: list[str]
-    """The main results, a sentence each."""
+    """Further results, a sentence each."""
     blocks: list[Block]
-    findings_title: str = "In short"
 
-    def drawings(self) -> list[Drawing]:
-        """Every figure, in order."""
-        return _drawings(self.blocks)
+    def drawings(self) -> list[tuple[str, Drawing]]:
+        """Every figure in order, each with the heading of level 2 above it; "summary" for those of the first screen."""
+        return [*(("summary", part) for part in self.top if isinstance(part, Drawing)), *_drawings(self.blocks, "")]
 
 
-def _drawings(blocks: list[Block]) -> list[Drawing]:
-    found: list[Drawing] = []
+def _drawings(blocks: Sequence[Block], heading: str) -> list[tuple[str, Drawing]]:
+    found: list[tuple[str, Drawing]] = []
     for block in blocks:
-        if isinstance(block, Drawing):
-            found.append(block)
+        if isinstance(block, Heading) and block.level == 2:
+            heading = block.text
+        elif isinstance(block, Drawing):
+            found.append((heading, block))
         elif isinstance(block, Row):
-            found.extend(part for part in block.parts if isinstance(part, Drawing))
+            found.extend((heading, part) for part in block.parts if isinstance(part, Drawing))
         elif isinstance(block, Folded):
-            found.extend(_drawings(block.blocks))
+            found.extend(_drawings(block.blocks, heading))
     return found

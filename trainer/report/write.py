@@ -1,8 +1,8 @@
-"""Writes a report: report.md, report.html, results.csv, figures/*.svg and tensorboard/ in one folder.
+"""Writes a report: report.md, report.html, results.csv, figures/ (SVG, and CSV of their numbers) and tensorboard/.
 
 Input: evaluated run directories. Everything is computed and written to a temporary folder beside the target first, so
 that bad input leaves no trace and no report is incomplete; meanwhile the target is locked. Output is deterministic,
-except for TensorBoard's event file, which holds the time.
+TensorBoard's event files included.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def _write(loaded: Sequence[Run], out: Path) -> ReportSummary:
     result = compute(loaded)
     document = build(result)
     has_events = publish(document, out, csv_rows.render(loaded),
-                         lambda folder: events.write(folder, document, result.sections))
+                         lambda folder: events.write(folder, document, events.records_of(result.sections)))
     return ReportSummary(
         markdown=out / "report.md",
         html=out / "report.html",
         csv=out / "results.csv",
         tensorboard=out / "tensorboard" if has_events else None,
         tables=main_tables(result),
-        findings=document.findings,
+        findings=[*([document.answer] if document.answer else []), *document.details, *document.findings],
         missing=len(result.missing),
     )
 
@@ -76,14 +76,20 @@ def publish(document: Document, out: Path, rows: str, write_events: Callable[[Pa
 
     rows: text of results.csv. write_events: writes event files to a folder; False where it cannot, as is returned.
     """
-    svgs = {drawing.name: to_svg(drawing.figure, drawing.name) for drawing in document.drawings()}
+    drawings = [drawing for _, drawing in document.drawings()]
+    svgs = {(drawing.name, narrow): to_svg(drawing.draw(narrow), f"{drawing.name}{'-narrow' * narrow}")
+            for drawing in drawings for narrow in (False, True)}
+    data = {drawing.name: csv_rows.table(drawing.data) for drawing in drawings if drawing.data}
     with working_path(out, "report") as temporary:
         temporary.mkdir()
         (temporary / markdown.FIGURES).mkdir()
-        for name, svg in svgs.items():
-            (temporary / markdown.FIGURES / f"{name}.svg").write_text(svg, encoding="utf-8")
+        for (name, narrow), svg in svgs.items():
+            if not narrow:
+                (temporary / markdown.FIGURES / f"{name}.svg").write_text(svg, encoding="utf-8")
+        for name, text in data.items():
+            (temporary / markdown.FIGURES / f"{name}.csv").write_text(text, encoding="utf-8")
         (temporary / "report.md").write_text(markdown.render(document), encoding="utf-8")
-        (temporary / "report.html").write_text(html.render(document, svgs), encoding="utf-8")
+        (temporary / "report.html").write_text(html.render(document, svgs, data), encoding="utf-8")
         (temporary / "results.csv").write_text(rows, encoding="utf-8")
         has_events = write_events(temporary / "tensorboard")
         _move(temporary, out)

@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from data_prep.base.errors import InputError
+from data_prep.languages import language_info
+from data_prep.sources.find import cells_of
+from data_prep.sources.revisions import Revisions
+from data_prep.tasks import TASKS
 from tests.trainer.demo.test_distance import save_model
 from trainer.demo import RECORD, commands, distance
 from trainer.demo.languages import languages
-from trainer.demo.write import write_world
+from trainer.demo.write import describe_languages, write_world
 from trainer.demo.write_tasks import StudySizes
 
 SMALL = ("documents=40,rich_documents=9,text_dev=2,easier_pairs=9,easier_dev=3,pairs=9,dev=6,test=6,harder_pairs=9,"
@@ -49,10 +53,14 @@ def test_the_demos_files_alone(tmp_path: Path) -> None:
     out, sizes = tmp_path / "raw", commands.parse_sizes(SMALL)
     commands.data(str(out), seed=3, sizes=SMALL, tasks="demo")
     write_world(tmp_path / "world", 3, languages(3), sizes)
+    describe_languages(tmp_path / "world", languages(3))
     files = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert files.pop(Path(RECORD))
     assert files == {path.relative_to(tmp_path / "world"): path.read_bytes()
                      for path in (tmp_path / "world").rglob("*") if path.is_file()}
+    (cell,), unread = cells_of(TASKS["xnli"], str(out / "xnli"), ["ga"], ["test"], False, Revisions(out))
+    assert language_info(cell.language, cell.folder).family == "Artificial"
+    assert not unread
     with pytest.raises(InputError, match="made with another tasks"):
         commands.data(str(out), seed=3, sizes=SMALL)
     with pytest.raises(InputError, match="--tasks must be all or demo, found 'xnli'"):

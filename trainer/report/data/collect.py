@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from data_prep.base.errors import InputError
 from data_prep.languages import canonical_code
+from trainer.plots.palette import assign
 from trainer.report.data.grid import Cell, Entries, Grid
 from trainer.report.data.runs import Run, sharing_tasks
 from trainer.results.scores import MISSING, RESULTS_FILE, ResultRow
@@ -74,9 +75,11 @@ def lay_out(runs: Sequence[Run], base: str = BASE_LABEL) -> list[Section]:
     given = {run.label: run.given_label for run in runs}
     labels = sorted(given, key=lambda label: given[label] != base)
     positions = {label: position for position, label in enumerate(labels)}
+    methods = {run.label: run.rows[0].method for run in reversed(runs)}
+    colours = assign({label: methods[label] for label in labels})
     several = {task for task in tasks if len({metric for other, _, metric in found if other == task}) > 1}
     return [_section([(run, row) for run, row in rows if (row.task, row.split, row.metric) == key], *key,
-                     title=" / ".join(key if key[0] in several else key[:2]), positions=positions)
+                     title=" / ".join(key if key[0] in several else key[:2]), positions=positions, colours=colours)
             for key in sorted(found, key=lambda key: (tasks.index(key[0]), split_position(key[1])))]
 
 
@@ -108,7 +111,7 @@ def _setting(row: ResultRow) -> str:
 
 
 def _section(rows: Sequence[tuple[Run, ResultRow]], task: str, split: str, metric: str, *, title: str,
-             positions: dict[str, int]) -> Section:
+             positions: dict[str, int], colours: dict[str, int]) -> Section:
     entries: dict[str, Entries] = {"standard": {}, "generalized": {}, "oracle": {}}
     failed: dict[str, Entries] = {"standard": {}, "generalized": {}, "oracle": {}}
     smoothed = [(run, row) for run, row in rows if row.setting == SMOOTHED]
@@ -125,7 +128,7 @@ def _section(rows: Sequence[tuple[Run, ResultRow]], task: str, split: str, metri
             raise InputError(f"{run.path / 'eval' / RESULTS_FILE}: {task}/{split} {row.language} has a smoothed row "
                              f"and no standard one; evaluate the run again")
     source = _source([row for _, row in members])
-    grids = {name: Grid(name, metric, source, positions, entries[name], failed[name]) for name in entries}
+    grids = {name: Grid(name, metric, source, positions, colours, entries[name], failed[name]) for name in entries}
     return Section(task, split, metric, title, **grids, smoothed=[(run, row) for run, row in smoothed
                                                                   if not run.failed])
 

@@ -38,5 +38,5 @@ def compute(runs: Sequence[Run]) -> ReportResult:
                               generalized_comparisons=compare(section.generalized),
                               smoothed_groups=smoothed_groups(section)) for section in lay_out(runs)]
     trained = [run for run in runs if not run.failed and run.selection == "best"]  # `diagnose` measures best/
-    return ReportResult(list(runs), sections, read_diagnoses(trained, sections[0].standard.positions),
+    return ReportResult(list(runs), sections, read_diagnoses(trained, sections[0].standard),
                         missing_cells(runs))

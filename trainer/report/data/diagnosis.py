@@ -5,7 +5,7 @@ A run is one repetition of its label.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from trainer.plots.figures import Curve
 from trainer.report.data.collect import split_position
+from trainer.report.data.grid import Grid
 from trainer.report.data.runs import Run
 from trainer.results.diagnostics import DIAGNOSTICS_FILE, ENGLISH, DiagnosticRow, read_diagnostics
 from trainer.statistics.rank_correlation import RankCorrelation, rank_correlation
@@ -38,8 +39,8 @@ class Diagnosis:
     split: str
     runs: dict[str, list[dict[str, DiagnosticRow]]]
     """By label, for each run its rows by language."""
-    positions: dict[str, int]
-    """Index of every label of the report, the order of colours."""
+    colours: dict[str, int]
+    """Index of the colour and marker of every label of the report."""
     chance: float | None = None
     """Accuracy of the majority class, mean over the languages; None where no result row gives it."""
 
@@ -126,22 +127,23 @@ class Diagnosis:
                 if scales:
                     found = [summarise(by_scale[scale]) for scale in scales]
                     panels.setdefault(title, []).append(Curve(
-                        label, self.positions[label], scales, [s.mean for s in found],
+                        label, self.colours[label], scales, [s.mean for s in found],
                         [s.deviation or 0.0 for s in found]))
         return panels
 
 
-def read_diagnoses(runs: Sequence[Run], positions: Mapping[str, int]) -> list[Diagnosis]:
+def read_diagnoses(runs: Sequence[Run], grid: Grid) -> list[Diagnosis]:
     """Diagnoses of `runs` by task and split, test first; empty where no run was diagnosed.
 
-    positions: index of each label. Raises InputError for a file that holds anything but diagnostic rows.
+    grid: any of the report, for the order and colours of labels. Raises InputError for a file that holds anything but
+    diagnostic rows.
     """
     found: dict[tuple[str, str], dict[str, list[dict[str, DiagnosticRow]]]] = {}
     chances: dict[tuple[str, str], list[float]] = {}
     for row in (row for run in runs for row in run.rows if (row.setting, row.metric) == ("standard", "accuracy")):
         if row.chance is not None:
             chances.setdefault((row.task, row.split), []).append(row.chance)
-    for run in sorted(runs, key=lambda run: positions[run.label]):
+    for run in sorted(runs, key=lambda run: grid.positions[run.label]):
         path = run.path / "eval" / DIAGNOSTICS_FILE
         by_split: dict[tuple[str, str], dict[str, DiagnosticRow]] = {}
         for measured in read_diagnostics(path) if path.is_file() else []:
@@ -149,5 +151,5 @@ def read_diagnoses(runs: Sequence[Run], positions: Mapping[str, int]) -> list[Di
                 ENGLISH if measured.is_english else measured.language] = measured
         for pair, rows in by_split.items():
             found.setdefault(pair, {}).setdefault(run.label, []).append(rows)
-    return [Diagnosis(*pair, found[pair], dict(positions), float(np.mean(chances[pair])) if pair in chances else None)
+    return [Diagnosis(*pair, found[pair], grid.colours, float(np.mean(chances[pair])) if pair in chances else None)
             for pair in sorted(found, key=lambda pair: (pair[0], split_position(pair[1])))]

@@ -35,7 +35,9 @@ class Grid:
     source: str | None
     """The first training language that has rows, the reference of the others; None where none has."""
     positions: dict[str, int]
-    """Index of every label of the report: the order of rows, and of colours."""
+    """Index of every label of the report, the order of rows."""
+    colours: dict[str, int]
+    """Index of the colour and marker of every label of the report (`plots.palette`)."""
     entries: Entries
     failed: Entries
     """Rows of runs that collapsed or diverged; they are part of no mean."""

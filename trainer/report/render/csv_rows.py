@@ -18,6 +18,19 @@ HEADER = ["run_path", *COLUMNS, *(f"language_{name}" for name in INFO), "train_l
           *(f"smoothing_{name}" for name in _SMOOTHING)]
 
 
+def table(rows: Sequence[Sequence[object]]) -> str:
+    """CSV text of rows; floats with six significant digits, nothing for None, lower-case truth values."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([_shown(value) for value in row] for row in rows)
+    return buffer.getvalue()
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
 def render(runs: Sequence[Run]) -> str:
     """CSV text of the fields of all result rows, unscaled (accuracy as a fraction).
 

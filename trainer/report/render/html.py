@@ -1,6 +1,7 @@
-"""A report as one HTML file (Jinja2): style sheet and figures are inside, it loads nothing and runs no script.
+"""A report as one HTML file (Jinja2): style sheet, script and figures are inside, it loads nothing.
 
-The template is `page.html.j2`, the style sheet `page.css`. Autoescaping is on: run and label names are the user's.
+The template is `page.html.j2`, the style sheet `page.css`; `page.js` copies LaTeX and marks tables that scroll, and all
+can be read without it. Autoescaping is on: run and label names are the user's.
 """
 
 from __future__ import annotations
@@ -8,26 +9,37 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from matplotlib.figure import Figure
 
 from trainer.report.document import Block, Document, Drawing, Row
+from trainer.report.render import latex
 
 FOLDER = Path(__file__).parent
-SMALLEST = 0.7  # of its natural size a figure stays legible; where there is less room, it scrolls
+SMALLEST = 0.75  # of its natural size a figure stays legible; where there is less room, it is drawn narrow, or scrolls
 
 
-def render(document: Document, svgs: Mapping[str, str]) -> str:
-    """The whole page. `svgs`: stand-alone SVG documents by figure name."""
+def render(document: Document, svgs: Mapping[tuple[str, bool], str], data: Mapping[str, str]) -> str:
+    """The whole page.
+
+    svgs: stand-alone SVG documents by figure name, and whether drawn narrow. data: CSV text by figure name.
+    """
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined,
                               keep_trailing_newline=True)
     environment.filters |= {
-        "kind": _kind, "prose": _prose, "broken_at_commas": _broken_at_commas, "least_width": _least_row_width,
-        "inline_svg": lambda drawing: inline_svg(svgs[drawing.name], drawing.name, drawing.alt)}
-    style = (FOLDER / "page.css").read_text(encoding="utf-8")
-    return environment.get_template("page.html.j2").render(document=document, style=Markup(style))
+        "kind": _kind, "prose": _prose, "broken_at_commas": _broken_at_commas, "latex": latex.table,
+        "csv_uri": lambda drawing: f"data:text/csv;charset=utf-8,{quote(data[drawing.name])}" if drawing.data else "",
+        "inline_svg": lambda drawing, narrow: _inline(svgs, drawing, narrow),
+        "least_width": lambda row: _least_row_width(row, svgs)}
+    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    template = environment.get_template("page.html.j2")
+    return template.render(document=document, style=Markup(style), script=Markup(script))
+
+
+def _inline(svgs: Mapping[tuple[str, bool], str], drawing: Drawing, narrow: bool) -> Markup:
+    return inline_svg(svgs[drawing.name, narrow], f"{drawing.name}{'-narrow' * narrow}", drawing.alt)
 
 
 def _kind(block: Block) -> str:
@@ -44,14 +56,18 @@ def _broken_at_commas(text: str) -> Markup:
     return Markup(",<br>").join(text.split(", "))
 
 
-def _least_row_width(row: Row) -> str:
+def _least_row_width(row: Row, svgs: Mapping[tuple[str, bool], str]) -> str:
     """Width in CSS pixels below which figures side by side wrap; empty for tables."""
-    widths = [_least_width(part.figure) for part in row.parts if isinstance(part, Drawing)]
+    widths = [SMALLEST * _natural_width(svgs[part.name, False]) for part in row.parts if isinstance(part, Drawing)]
     return f"{max(widths):.0f}" if widths else ""
 
 
-def _least_width(figure: Figure) -> float:
-    return SMALLEST * 96 * float(figure.get_size_inches()[0])
+def _natural_width(svg: str) -> float:
+    """Width of an SVG document in CSS pixels. Raises ValueError for one without viewBox."""
+    box = re.search(r'viewBox="([\d. ]+)"', svg)
+    if box is None:
+        raise ValueError("an SVG has no viewBox")
+    return float(box[1].split()[2]) * 4 / 3  # from points
 
 
 def inline_svg(svg: str, name: str, alt: str) -> Markup:
@@ -66,10 +82,9 @@ def inline_svg(svg: str, name: str, alt: str) -> Markup:
     body = re.sub(r"url\(#", f"url(#{name}-", body)
     body = re.sub(r'xlink:href="#', f'href="#{name}-', body)
     opening, rest = body.split(">", 1)
+    natural = _natural_width(opening)
     box = re.search(r'viewBox="([\d. ]+)"', opening)
-    if box is None:
-        raise ValueError(f"figure {name} has no viewBox")
-    natural = float(box.group(1).split()[2]) * 4 / 3  # points to CSS pixels
     style = f"min-width:{SMALLEST * natural:.0f}px;max-width:{natural:.0f}px"
     # matplotlib escapes the text inside the SVG itself.
-    return Markup(f'<svg viewBox="{box.group(1)}" role="img" aria-label="{escape(alt)}" style="{style}">{rest}'.strip())
+    return Markup(f'<svg viewBox="{box[1] if box else ""}" role="img" aria-label="{escape(alt)}" style="{style}">{rest}'
+                  .strip())

@@ -12,10 +12,19 @@ FIGURES = "figures"
 def render(document: Document) -> str:
     """The whole report as Markdown text."""
     parts = [f"# {escape(document.title)}", escape(document.subtitle)]
+    parts += [f"**{escape(document.answer)}**"] if document.answer else []
+    parts += ["\n\n".join(map(escape, document.details))] if document.details else []
+    parts += [_block(block) for block in document.top]
     if document.findings:
         parts.append("\n".join(f"- {escape(line)}" for line in document.findings))
     parts += [_block(block) for block in document.blocks]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def summary(document: Document) -> str:
+    """The answer and the tables of the first screen, without figures and links."""
+    tables = [re.sub(r"\[(.*?)\]\(#[^)]*\)", r"\1", _table(part)) for part in document.top if isinstance(part, Table)]
+    return "\n\n".join([f"# {escape(document.title)}", *map(escape, [document.answer, *document.details]), *tables])
 
 
 def escape(text: str) -> str:
@@ -34,7 +43,8 @@ def _block(block: Block) -> str:
         case Table():
             return _table(block)
         case Drawing():
-            return f"![{escape(block.alt)}]({FIGURES}/{block.name}.svg)\n\n*{escape(block.caption)}*"
+            data = f" ([CSV]({FIGURES}/{block.name}.csv))" if block.data else ""
+            return f"![{escape(block.alt)}]({FIGURES}/{block.name}.svg)\n\n*{escape(block.caption)}*{data}"
         case Row():
             return "\n\n".join(_block(part) for part in block.parts)
         case Folded():
@@ -54,7 +64,7 @@ def _line(texts: list[str]) -> str:
 
 
 def _entry(entry: Entry) -> str:
-    text = escape(entry.text)
+    text = f"**{escape(entry.text)}**" if entry.best else escape(entry.text)
     if entry.href:
         text = f"[{text}]({entry.href})"
     text = f"{text} {escape(entry.below)}".strip()

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from trainer.plots.figures import NOISE_AXIS, Curve, Spot, curves, distance_scatter, limits
 from trainer.plots.palette import colour_of
 from trainer.report.data.diagnosis import DISTANCES, IN_ENGLISH, Diagnosis, Values
 from trainer.report.document import Block, Bullets, Drawing, Entry, Folded, Heading, Paragraph, Row, Table
+from trainer.report.sections import figure_data
 from trainer.results.numbers import PERCENT, counted, listed
 from trainer.statistics.rank_correlation import FEWEST_LANGUAGES, RankCorrelation
 from trainer.statistics.summary import summarise
@@ -31,8 +33,9 @@ def blocks(diagnosis: Diagnosis) -> list[Block]:
     if noise:
         made.append(Drawing(
             f"{anchor}-noise", "Accuracy under Gaussian noise on every content token at the site, by the length of a "
-            f"token's noise. Error bars: standard deviation over runs.{_chance_caption(diagnosis)}",
-            f"Accuracy by noise for {listed(list(noise))}", curves(noise, NOISE_AXIS, diagnosis.chance)))
+            f"token's noise.{_error_caption(noise)}{_chance_caption(diagnosis)}",
+            f"Accuracy by noise for {listed(list(noise))}",
+            partial(curves, noise, NOISE_AXIS, diagnosis.chance), figure_data.curves(noise)))
     tables = [_language_table(diagnosis, label) for label in diagnosis.runs]
     made.append(Folded("Distances, shares inside the radius, and accuracy by language",
                        [*tables, *_noise_tables(noise)]))
@@ -148,13 +151,18 @@ def _scatters(diagnosis: Diagnosis, anchor: str, noise: Mapping[str, Curve]) -> 
             f"{anchor}-{number}", f"{label}: accuracy by distance to English at the site.{line}{ball}"
             f"{_chance_caption(diagnosis)}",
             f"Accuracy of {label} by distance to English, one point per language",
-            distance_scatter(label, diagnosis.positions[label], spots, radius, axes, noise.get(label),
-                             diagnosis.chance)))
+            partial(distance_scatter, label, diagnosis.colours[label], spots, radius, axes, noise.get(label),
+                    diagnosis.chance), figure_data.spots(spots)))
     return drawn
 
 
 def _chance_caption(diagnosis: Diagnosis) -> str:
     return " Dashed and level: chance." if diagnosis.chance is not None else ""
+
+
+def _error_caption(panels: Mapping[str, Sequence[Curve]]) -> str:
+    several = any(any(line.deviation) for lines in panels.values() for line in lines)
+    return " Error bars: standard deviation over runs." if several else " One run each, so there are no error bars."
 
 
 def _noise_tables(panels: Mapping[str, Sequence[Curve]]) -> list[Table]:
@@ -221,7 +229,7 @@ def _language_table(diagnosis: Diagnosis, label: str) -> Table:
 
 
 def _label_entry(diagnosis: Diagnosis, label: str) -> Entry:
-    return Entry(label, colour=colour_of(diagnosis.positions[label]))
+    return Entry(label, colour=colour_of(diagnosis.colours[label]))
 
 
 def _rho(value: float) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from trainer.plots.palette import colour_of
 from trainer.report.data.certified import Smoothed
 from trainer.report.data.compute import SectionResult
 from trainer.report.document import Block, Drawing, Entry, Folded, Heading, Paragraph, Table
-from trainer.report.sections import figures
+from trainer.report.sections import figure_data, figures
 from trainer.results.numbers import PERCENT, listed
 from trainer.statistics.summary import summarise
 
@@ -36,12 +37,15 @@ def _group(name: str, group: Smoothed) -> list[Block]:
     what = f"noise at {group.site}, sigma {group.sigma:g}"
     if not group.panels:
         return [Paragraph(f"No language was smoothed in every run with {what}: nothing to compare.")]
+    several = any(curve.deviation.any() for _, curves in group.curves for curve in curves)
+    bands = " Bands: standard deviation over seeds." if several else ""
     caption = (f"Certified accuracy, {what}: the share of examples that are right and certified at this radius or "
-               f"more. Open markers: accuracy without smoothing. Bands: standard deviation over seeds."
-               f"{figures.chance_caption(group.grid)}")
+               f"more. Open markers: accuracy without smoothing."
+               f"{bands}{figures.chance_caption(group.grid)}")
     return [
         Drawing(name, caption, f"Certified accuracy over the radius for {', '.join(group.labels)}, {what}",
-                figures.certified_accuracy(group.grid, group.curves, group.site)),
+                partial(figures.certified_accuracy, group.grid, group.curves, group.site),
+                figure_data.certified(group.curves)),
         _summary_table(group),
         Folded(f"By language, sigma {group.sigma:g}", [_language_table(group)]),
     ]
@@ -100,7 +104,7 @@ def _entry(group: Smoothed, label: str, languages: Sequence[str], value: Callabl
 
 
 def _label(group: Smoothed, label: str) -> Entry:
-    return Entry(label, colour=colour_of(group.grid.positions[label]))
+    return Entry(label, colour=colour_of(group.grid.colours[label]))
 
 
 def _notes(group: Smoothed) -> list[str]:

@@ -17,6 +17,8 @@ from trainer.results.numbers import counted, listed, scale_of
 from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval
 from trainer.statistics.summary import summarise
 
+MOST_NAMED = 20  # languages with their names in a sentence
+
 
 def compared(section: SectionResult) -> str:
     """Labels, seeds, languages and examples of a section."""
@@ -35,8 +37,15 @@ def compared(section: SectionResult) -> str:
     size = f"; {count} examples per language" if sizes and sizes != [0] else ""
     trained = sorted({language for _, row in grid.entries.values() for language in row.train_languages})
     return (f"{counted(len(grid.labels), 'label')} ({', '.join(grid.labels)}), {shown}, "
-            f"{counted(len(grid.languages), 'language')} ({', '.join(grid.languages)}){size}."
+            f"{counted(len(grid.languages), 'language')} ({named_languages(grid)}){size}."
             + (f" Trained on {listed(trained)}." if trained else "") + f" {selection_sentence(runs)}")
+
+
+def named_languages(grid: Grid) -> str:
+    """Codes of the languages, with their names where they are few."""
+    names = {language: grid.info(language).get("name", "unknown") for language in grid.languages}
+    return ", ".join(code if len(names) > MOST_NAMED or name in ("unknown", code) else f"{code} {name}"
+                     for code, name in names.items())
 
 
 def summary(section: SectionResult) -> str:
@@ -44,7 +53,7 @@ def summary(section: SectionResult) -> str:
     grid, comparisons = section.standard, section.comparisons
     if not grid.scored:
         return "No label here: predictions are written, there is nothing to score."
-    sentences = [_level(grid, label) for label in (grid.labels if not comparisons else [base_label(grid)])]
+    sentences = [level(grid, label) for label in (grid.labels if not comparisons else [base_label(grid)])]
     if not comparisons and len(grid.labels) > 1:
         sentences.append("Without outcomes per example and equal seeds there is no interval for "
                          f"{scale_of(grid.metric).name}.")
@@ -61,7 +70,7 @@ def findings(section: SectionResult) -> list[str]:
     """Findings of a section: one per comparison, or the levels where there is nothing to compare."""
     lines = [f"{section.title}: {mean_sentence(section.standard, c)}" for c in section.comparisons]
     if not lines and section.standard.scored:
-        lines = [f"{section.title}: {_level(section.standard, label)}" for label in section.standard.labels]
+        lines = [f"{section.title}: {level(section.standard, label)}" for label in section.standard.labels]
     lines += [f"{section.title}, generalized: {mean_sentence(section.generalized, c)}"
               for c in section.generalized_comparisons]
     return [line for line in lines if not line.endswith(": ")]
@@ -101,7 +110,7 @@ def pairs_sentence(grid: Grid, comparison: Comparison) -> str:
             f"{len(comparison.cells)} pairs.")
 
 
-def _level(grid: Grid, label: str) -> str:
+def level(grid: Grid, label: str) -> str:
     """Level of a label: training languages, the others, the gap."""
     scale, sources = scale_of(grid.metric), grid.sources(label)
     others = [cell for cell in grid.shared if cell not in sources]

@@ -6,12 +6,13 @@ Rows are labels and columns languages, except in comparisons, which have many co
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from trainer.plots.palette import colour_of
 from trainer.report.data.compare import Comparison, means_over, without_sources
 from trainer.report.data.grid import Cell, Grid
 from trainer.report.document import Entry, Table
+from trainer.report.sections.figures import AT_CHANCE
 from trainer.report.sections.recipes import unequal_lines
 from trainer.results.numbers import Scale, counted, listed, p_value, scale_of
 from trainer.results.scores import NO_LABEL
@@ -20,8 +21,14 @@ from trainer.statistics.summary import Summary, summarise
 
 LANGUAGES_PER_TABLE = 16  # the width of a page; more are continued in a further table
 FACETS = {"family": "family", "script": "script", "resource": "resource class", "morphology": "morphology"}
-UNKNOWN = "unknown"
-AT_CHANCE = "†"
+UNKNOWN, ARTIFICIAL = "unknown", "Artificial"
+TOY_LANGUAGES = (
+    "Artificial languages are those of the toy world, which `trainer demo` and studies at the size toy generate. "
+    "English at distance 0.3 (d030): English grammar, and for every word a word of its own whose vector lies 0.3 mean "
+    "vector norms from the English word's. Toy languages (ga, gb, gc, gm) have invented words beside a share of "
+    "English ones: A 30 % in English order, B 15 % with nouns first, C 5 % with the verb last and case endings, M as A "
+    "with endings on almost every word.")
+BEST = "Bold: the best of its column, whatever its interval."
 
 
 def language_tables(grid: Grid, title: str) -> list[Table]:
@@ -33,10 +40,32 @@ def language_tables(grid: Grid, title: str) -> list[Table]:
                 *(mean_entry(grid, label, cells) for cells in named.values())]
         for label in grid.labels
     }
-    averages = (Entry(f"mean, {name}", hint=_names(cells)) for name, cells in named.items())
+    averages = (Entry(f"mean, {name}", hint=cell_names(cells)) for name, cells in named.items())
     head = [Entry("label"), Entry("seeds"), *averages]
-    return _by_language(title, grid, grid.cells, head, rows, _notes(grid, shared),
-                        lambda label, cell: value_entry(grid, scale, label, cell))
+    found = _by_language(title, grid, grid.cells, head, rows, _notes(grid, shared),
+                         lambda label, cell: value_entry(grid, scale, label, cell))
+    return [dataclasses.replace(part, rows=best_marked(grid, part.rows, range(1 if number else 2, len(part.columns))))
+            for number, part in enumerate(found)]
+
+
+def best_marked(grid: Grid, rows: list[list[Entry]], columns: Iterable[int]) -> list[list[Entry]]:
+    """`rows` (one per label) with the best number of each of `columns` marked, ties included; nothing in a single row.
+    """
+    sign, made = scale_of(grid.metric).metric.sign, [list(row) for row in rows]
+    for column in columns:
+        numbers = {index: sign * number for index, row in enumerate(rows)
+                   if (number := _number(row[column].text)) is not None}
+        for index, number in numbers.items():
+            if len(numbers) > 1 and number == max(numbers.values()) > min(numbers.values()):
+                made[index][column] = dataclasses.replace(rows[index][column], best=True)
+    return made
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.rstrip(AT_CHANCE).replace("−", "-").replace(",", ""))
+    except ValueError:
+        return None
 
 
 def gap_tables(grid: Grid) -> list[Table]:
@@ -56,7 +85,7 @@ def gap_tables(grid: Grid) -> list[Table]:
         return _marked(_summary_entry(scale, gaps, grid.seeds(label), signed=True), grid.at_chance(label, cells))
 
     rows = {label: [label_entry(grid, label), entry(label, shared)] for label in grid.labels}
-    head = [Entry("label"), Entry(f"mean of {len(shared)}", hint=_names(shared))]
+    head = [Entry("label"), Entry(f"mean of {len(shared)}", hint=cell_names(shared))]
     by_label = {label: listed([_language_name(grid, cell[0]) for cell in cells]) for label, cells in sources.items()}
     alike = len(set(by_label.values())) == 1
     name = next(iter(by_label.values())) if alike else "the training language"
@@ -79,7 +108,7 @@ def comparison_table(grid: Grid, comparison: Comparison) -> Table:
                                         comparison.base, comparison.other)]
     rows = []
     for name, (cells, interval) in comparison.means.items():
-        title = Entry(name if grid.setting == "generalized" else f"mean, {name}", hint=_names(cells))
+        title = Entry(name if grid.setting == "generalized" else f"mean, {name}", hint=cell_names(cells))
         rows.append([title, *_difference(grid, comparison, cells, interval)])
     if grid.setting != "generalized":  # hundreds of pairs: the difference heat map shows them
         for cell, interval in zip(comparison.cells, comparison.intervals, strict=True):
@@ -141,6 +170,7 @@ def pair_means_table(grid: Grid) -> Table:
     rows = [[label_entry(grid, label), seeds_entry(grid, label),
              *(mean_entry(grid, label, cells) for cells in named.values())]
             for label in grid.labels]
+    rows = best_marked(grid, rows, range(2, len(columns)))
     excluded = sorted({row.excluded for _, row in grid.entries.values()})
     notes = _notes(grid, shared)
     if excluded and excluded[-1]:
@@ -161,7 +191,7 @@ def pair_table(grid: Grid, label: str) -> Table:
 
 def label_entry(grid: Grid, label: str) -> Entry:
     """A label with its colour."""
-    return Entry(label, colour=colour_of(grid.positions[label]))
+    return Entry(label, colour=colour_of(grid.colours[label]))
 
 
 def seeds_entry(grid: Grid, label: str) -> Entry:
@@ -229,16 +259,18 @@ def _notes(grid: Grid, shared: Sequence[Cell]) -> list[str]:
     most = max((len(grid.seeds(label)) for label in grid.labels), default=0)
     several = "Mean over seeds, ± the standard deviation over seeds."
     notes = [several if most > 1 else "One seed per label: no deviation."]
+    if len(grid.labels) > 1:
+        notes.append(BEST)
     if any(0 < len(grid.values(label, cell)) < len(grid.seeds(label)) for label in grid.labels for cell in grid.scored):
         notes.append("n: the number of seeds, where a cell has fewer than its label.")
     left_out = [cell for cell in grid.scored if cell not in shared]
     if left_out:
         notes.append(f"Averages are over the {len(shared)} of {len(grid.scored)} cells that every run has; "
-                     f"left out: {_names(left_out) if len(left_out) <= 12 else 'see Missing cells'}.")
+                     f"left out: {cell_names(left_out) if len(left_out) <= 12 else 'see Missing cells'}.")
     notes += chance_notes(grid) + _failed_notes(grid, shared)
     unlabelled = [cell for cell in grid.cells if any(grid.why_empty(label, cell) == NO_LABEL for label in grid.labels)]
     if unlabelled:
-        notes.append(f"No label in {_names(unlabelled)}: predictions are written, there is nothing to score.")
+        notes.append(f"No label in {cell_names(unlabelled)}: predictions are written, there is nothing to score.")
     return notes
 
 
@@ -278,8 +310,8 @@ def _comparison_notes(grid: Grid, comparison: Comparison) -> list[str]:
                         else f"that takes at least {SEEDS_FOR_CLAIMS} seeds."))]
     if comparison.apart:
         sets = sorted(comparison.apart, key=len, reverse=True)
-        together = [_names(cells) for cells in sets if len(cells) > 1]
-        alone = _names([cells[0] for cells in sets if len(cells) == 1])
+        together = [cell_names(cells) for cells in sets if len(cells) > 1]
+        alone = cell_names([cells[0] for cells in sets if len(cells) == 1])
         notes.append("Languages are joined where their rows are known to be the same sentences: "
                      f"{'; '.join(together) or 'none'}."
                      + (f" Rows of {alone} count as examples of their own." if alone else ""))
@@ -297,7 +329,8 @@ def _comparison_notes(grid: Grid, comparison: Comparison) -> list[str]:
     return notes
 
 
-def _names(cells: Sequence[Cell]) -> str:
+def cell_names(cells: Sequence[Cell]) -> str:
+    """Languages, or pairs of languages, as text."""
     return ", ".join(first if first == second else f"{first}→{second}" for first, second in cells)
 
 
@@ -308,7 +341,7 @@ def _language_name(grid: Grid, language: str) -> str:
 
 def _language_entry(grid: Grid, language: str) -> Entry:
     name = _language_name(grid, language)
-    return Entry(language, hint=name if name != language else "")
+    return Entry(language, name if name != language else "")
 
 
 def _difference(
@@ -327,3 +360,17 @@ def _difference(
 def _paired_mean(grid: Grid, label: str, seeds: Sequence[int], cells: Sequence[Cell]) -> float:
     values = [v for seed in seeds for cell in cells if (v := grid.value(label, seed, cell)) is not None]
     return sum(values) / len(values)
+
+
+def language_table(grids: Sequence[Grid]) -> Table:
+    """Languages of a report: code, name and features."""
+    found: dict[str, dict[str, str]] = {}
+    for grid in grids:
+        for language in grid.languages:
+            found[language] = found.get(language) or grid.info(language)
+    rows = [[Entry(code), Entry(info.get("name", UNKNOWN)), *(Entry(info.get(facet) or UNKNOWN) for facet in FACETS)]
+            for code, info in found.items()]
+    artificial = any(info.get("family") == ARTIFICIAL for info in found.values())
+    return Table("Languages", [Entry("code"), Entry("name"), *map(Entry, FACETS.values())], rows,
+                 ["Resource classes: Joshi et al. 2020, from 0 (hardly any data) to 5 (most).",
+                  *([TOY_LANGUAGES] if artificial else [])], text_columns=2 + len(FACETS))

@@ -9,17 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.base.lock import held_beside
-from trainer.report.document import Block, Bullets, Document, Entry, Folded, Heading, Paragraph, Row, Table
-from trainer.report.render import csv_rows
+from trainer.report.build import language_blocks, slug
+from trainer.report.document import Block, Bullets, Document, Drawing, Entry, Folded, Heading, Paragraph, Row, Table
+from trainer.report.render import csv_rows, tensorboard
 from trainer.report.sections import diagnostics, recipes, story
+from trainer.report.sections.answer import headline
 from trainer.report.sections.method import method_lines
 from trainer.report.write import check_target, publish
 from trainer.results.numbers import counted, listed
 from trainer.studies.graph import Graph
 from trainer.studies.report import extras, sections
-from trainer.studies.report.answer import answer, lines, main_tasks
+from trainer.studies.report.answer import answer, answered, failed_lines, lines, main_tasks, subject, told
 from trainer.studies.report.design import read_designs
-from trainer.studies.report.events import write_events
 from trainer.studies.report.results import StageResult, compute_stage
 from trainer.studies.schema import Study
 
@@ -32,13 +33,14 @@ def write(study: Study, graph: Graph, out: Path, folder: Path) -> str:
     with held_beside(folder, "report"):
         results = [compute_stage(design, out) for design in read_designs(study, graph, out)]
         document = build(study, graph, out, results)
-        publish(document, folder, csv_text(study, results), lambda place: write_events(place, document, results))
+        publish(document, folder, csv_text(study, results),
+                lambda place: tensorboard.write(place, document, records_of(results)))
     return answer(results)
 
 
 def build(study: Study, graph: Graph, out: Path, results: Sequence[StageResult]) -> Document:
     """The whole report as plain data."""
-    first = study.comparisons[0]
+    first, found = study.comparisons[0], answered(results)
     blocks: list[Block] = [
         Heading("Hypothesis", "hypothesis"), Paragraph(study.hypothesis),
         Paragraph(f"The answer speaks to it by the difference of every other {first.factor.replace('_', ' ')} to "
@@ -51,7 +53,7 @@ def build(study: Study, graph: Graph, out: Path, results: Sequence[StageResult])
     for result in results:
         prefix = prefixes[result.design.stage]
         for task in main_tasks(result):
-            blocks += sections.blocks(result.design, task, prefix)
+            blocks += sections.blocks(result.design, task, prefix, shown=found is not None and task is found[0])
         blocks += extras.perturbed_blocks(result, prefix) + extras.curve_blocks(result, prefix)
     blocks += extras.data_map_blocks(study, graph, out)
     for result in results:
@@ -59,13 +61,42 @@ def build(study: Study, graph: Graph, out: Path, results: Sequence[StageResult])
         for diagnosis in result.diagnoses:
             blocks += diagnostics.blocks(diagnosis)
     blocks += _missing(results)
+    blocks += language_blocks([grid for result in results for task in result.tasks for grid in task.section.grids])
     blocks += [Heading("How these numbers were made", "method"), Bullets(_methods(results))]
     runs = [run for result in results for run in result.design.runs]
     if runs:
         blocks += [Heading("Runs", "runs"), _runs(results)]
     anchors = {run.label: sections.runs_anchor(run.label) for run in runs}
-    return Document(study.title, study.question, [answer(results), *lines(results)],
-                    [_linked(block, anchors) for block in blocks], "Answer")
+    said, details, top = answer(results), list[str](), list[Table | Drawing]()
+    if found is not None:
+        task, comparison = found
+        design = next(result.design for result in results if any(one is task for one in result.tasks))
+        said = headline(task.section.metric, task.section.title, comparison.standard, subject(comparison))
+        details, top = told(task, comparison)[1:], sections.first_screen(design, task, "summary")
+    details += [line for result in results for line in failed_lines(result.design)]
+    return Document(study.title, study.question, said, details,
+                    [_linked_table(part, anchors) if isinstance(part, Table) else part for part in top],
+                    lines(results), [_linked(block, anchors) for block in blocks])
+
+
+def records_of(results: Sequence[StageResult]) -> list[tensorboard.RunRecord]:
+    """Records of all runs for TensorBoard: levels, settings, and the mean over the target languages of each task."""
+    found = []
+    for result in results:
+        design = result.design
+        best = {average: label for label, average in design.averages.items()}
+        for run in design.runs:
+            given = {"stage": design.stage, "seed": run.seed, "weights": "average" if run.label in best else "best",
+                     **design.levels[best.get(run.label, run.label)]}
+            scores = {}
+            for task in result.tasks:
+                name, cells = task.targets
+                values = [task.grid.value(run.label, run.seed, cell) for cell in cells]
+                if len(known := [value for value in values if value is not None]) == len(values) > 0:
+                    scores[tensorboard.score_name(task.section, f"mean, {name}")] = sum(known) / len(known)
+            found.append(tensorboard.RunRecord(slug(f"{design.stage} {run.label} seed{run.seed}"), given, run.settings,
+                                               scores))
+    return found
 
 
 def _missing(results: Sequence[StageResult]) -> list[Block]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from trainer.plots.data_map import data_map
@@ -98,8 +99,15 @@ def _curve(design: Design, task: TaskResult, asked: schema.Curve, name: str) -> 
     if not points or len({x for found in points.values() for x, _ in found}) < 2:
         return []
     title = f"{task.section.title}: mean {scale_of(grid.metric).name}, {targets}, by {asked.factor.replace('_', ' ')}"
-    drawing = Drawing(name, f"{title}. Bands: standard deviation over seeds.", title,
-                      figures.curve(grid.metric, points, asked.factor.replace("_", " ")))
+    several = any(summary.deviation for found in points.values() for _, summary in found)
+    levels = [level for cell in cells if (level := grid.chance(cell)) is not None]
+    chance = sum(levels) / len(levels) if levels else None
+    data = [["line", asked.factor, f"mean_{grid.metric}", "deviation"],
+            *([line, x, summary.mean, summary.deviation] for line, found in points.items() for x, summary in found)]
+    caption = (f"{title}.{' Bands: standard deviation over seeds.' if several else ''}"
+               f"{' Dashed: chance, the mean over these languages.' if levels else ''}")
+    drawing = Drawing(name, caption, title, partial(
+        figures.curve, grid.metric, points, asked.factor.replace("_", " "), chance), data)
     return [drawing, *_curve_table(task, lines, title)]
 
 
@@ -146,9 +154,10 @@ def data_map_blocks(study: schema.Study, graph: Graph, out: Path) -> list[Block]
             seen.setdefault(run.rpartition("-seed")[0], run)
         for title, run in list(seen.items())[:MOST_MAPS - len(drawings)]:
             columns = read_summary(out / graph.nodes[run].output / FILE)
-            figure = data_map(columns["confidence"], columns["variability"], columns["correctness"], title)
+            draw = partial(data_map, columns["confidence"], columns["variability"], columns["correctness"], title)
             drawings.append(Drawing(slug(f"map-{title}"), f"Training examples of {run}: confidence and variability of "
-                                    "the gold label over epochs.", f"Data map of {run}", figure))
+                                    f"the gold label over epochs. Numbers: {FILE} in the run's folder.",
+                                    f"Data map of {run}", draw))
     if not drawings:
         return []
     return [Heading("Data maps", "data-maps"),
@@ -166,10 +175,22 @@ def distance_blocks(result: StageResult, prefix: str) -> list[Block]:
             title = f"{task.section.title}: difference to {base} by {measure.name}"
             made += [Drawing(slug(f"{prefix}effect-{number}-{task.section.title}"),
                              f"{title}. One point per language, the mean over seeds, with its 95 % interval; a line in "
-                             "colour where the slope is claimed.", title, figures.effects(task.grid, found)),
+                             "colour where the slope is claimed; zero: no difference.", title,
+                             partial(figures.effects, task.grid, found), _effect_data(found)),
                      Bullets([slope_sentence(task, effect) for effect in found]), _slope_table(task, found, title)]
     heading = Heading(f"{prefix}Effect against distance", slug(f"{prefix}distance"))
     return [heading, Paragraph(CAUTION), *made] if made else []
+
+
+def _effect_data(found: Sequence[Effect]) -> list[list[object]]:
+    rows: list[list[object]] = [["label", "base", "language", found[0].measure.name, "difference", "low", "high"]]
+    for effect in found:
+        c = effect.comparison
+        for cell in effect.cells:
+            interval = c.intervals[c.cells.index(cell)]
+            rows.append([c.other, c.base, cell[0], effect.measure.values[cell[0]], interval.estimate, interval.low,
+                         interval.high])
+    return rows
 
 
 def _slope_table(task: TaskResult, found: Sequence[Effect], title: str) -> Table:

@@ -73,7 +73,7 @@ def compute_stage(design: Design, out: Path) -> StageResult:
         return StageResult(design, [], [], [])
     sections = lay_out(design.runs, base="")
     best = [run for run in design.runs if run.selection == "best"]  # `diagnose` measures best/
-    diagnoses = read_diagnoses(best, sections[0].standard.positions)
+    diagnoses = read_diagnoses(best, sections[0].standard)
     tasks = []
     for section in sections:
         whole = SectionResult(**vars(section), comparisons=[], generalized_comparisons=[],

@@ -5,36 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from trainer.report.build import ORACLE, generalized_blocks, slug
+from trainer.report.build import ORACLE, ORACLE_ALONE, generalized_blocks, slug
 from trainer.report.data.compare import Comparison
 from trainer.report.data.grid import Cell, Grid
 from trainer.report.document import Block, Bullets, Drawing, Entry, Folded, Heading, Paragraph, Row, Table
-from trainer.report.sections import figures, smoothed, story, tables
+from trainer.report.sections import smoothed, story, tables
+from trainer.report.sections.ranking import (
+    change_entries,
+    difference_drawing,
+    language_drawing,
+    ranking_drawing,
+    ranking_table,
+)
 from trainer.results.numbers import scale_of
-from trainer.statistics.summary import summarise
 from trainer.studies.report.design import Design
 from trainer.studies.report.results import Found, TaskResult
 
 MOST_MAPS = 3  # labels whose heat maps are not folded
 
 
-def blocks(design: Design, task: TaskResult, prefix: str) -> list[Block]:
-    """The whole section."""
+def blocks(design: Design, task: TaskResult, prefix: str, shown: bool = False) -> list[Block]:
+    """The whole section; shown: whether its ranking is on the first screen."""
     section, grid = task.section, task.grid
     anchor = slug(f"{prefix}{section.title}")
     made: list[Block] = [Heading(f"{prefix}{section.title}", anchor), Paragraph(story.compared(section))]
-    oracle: list[Block] = [Heading("Oracle", f"{anchor}-oracle", 3), Paragraph(ORACLE),
+    alone = "" if grid.scored else ORACLE_ALONE
+    oracle: list[Block] = [Heading("Oracle", f"{anchor}-oracle", 3), Paragraph(f"{ORACLE}{alone}"),
               *tables.oracle_tables(section.oracle, grid)] if section.oracle.entries else []
     if not grid.scored:
         unlabelled = Paragraph("No label here: predictions are written, there is nothing to score.")
         return [*made, *([unlabelled] if grid.entries else []), *oracle]
-    made.append(ranking(design, task))
+    if not shown:
+        made.append(ranking(design, task))
     made += [Heading("By language", f"{anchor}-by-language", 3),
              *tables.language_tables(grid, f"{section.title}: {scale_of(section.metric).column} by language"),
-             Drawing(f"{anchor}-languages", f"{scale_of(section.metric).name.capitalize()} by language. Error bars: "
-                     f"standard deviation over seeds.{figures.chance_caption(grid)}",
-                     f"{scale_of(section.metric).name} by language for {', '.join(grid.labels)}",
-                     figures.metric_by_language(grid)),
+             language_drawing(anchor, grid),
              Folded("Every seed", [every_seed(grid)]), *tables.gap_tables(grid)]
     for number, found in enumerate(task.found):
         made += _comparison(design, task, found, f"{anchor}-comparison-{number}")
@@ -64,26 +69,22 @@ def runs_anchor(label: str) -> str:
 
 def ranking(design: Design, task: TaskResult) -> Table:
     """Labels by their mean, with the difference to the base of the first comparison that they are part of."""
-    grid, scale = task.grid, scale_of(task.section.metric)
-    name, cells = task.targets
-    difference = {c.other: c for found in reversed(task.found) for c in found.standard}
-    bases = {c.base for found in task.found for c in found.standard}
-    means = {label: grid.means(label, cells) for label in grid.labels if label not in design.averages.values()}
-    ordered = sorted(means, key=lambda label: (
-        not means[label], -scale.metric.sign * summarise(means[label] or [0.0]).mean))
-    rows = []
-    for rank, label in enumerate(ordered, start=1):
-        c = difference.get(label)
-        rows.append([
-            tables.label_entry(grid, label), Entry(str(rank)), tables.mean_entry(grid, label, cells),
-            *(_difference(grid, c) if c else [Entry("base" if label in bases else "–", tone="muted")] * 3),
-            Entry(c.base if c else "–", tone="" if c else "muted"), _seeds(design, grid, label)])
-    columns = [Entry("level"), Entry("rank"), Entry(f"mean, {name}"), Entry("difference"), Entry("95 % interval"),
-               Entry("verdict"), Entry("against"), Entry("seeds")]
-    notes = ["Mean over seeds, ± the standard deviation over seeds. Ranks are of the means; the verdict says which "
-             "differences are more than chance. Intervals are of one difference each, verdicts are corrected (Holm).",
-             "Seeds: those with results; below, trainings that failed and were replaced, and seeds without results."]
-    return Table(f"{task.section.title}: levels by mean {scale.column}", columns, rows, notes)
+    table = ranking_table(task.grid, task.section.title, task.targets, by_label(task),
+                          lambda label: _seeds(design, task.grid, label), what="level",
+                          without=design.averages.values())
+    note = "Seeds: those with results; below, trainings that failed and were replaced, and seeds without results."
+    return replace(table, notes=[*table.notes, note])
+
+
+def by_label(task: TaskResult) -> dict[str, Comparison]:
+    """The first comparison of each label."""
+    return {c.other: c for found in reversed(task.found) for c in found.standard}
+
+
+def first_screen(design: Design, task: TaskResult, anchor: str) -> list[Table | Drawing]:
+    """Ranked table and figure."""
+    kept = {label: c for label, c in by_label(task).items() if label not in design.averages.values()}
+    return [ranking(design, task), ranking_drawing(anchor, task.grid, task.targets[1], kept)]
 
 
 def _seeds(design: Design, grid: Grid, label: str) -> Entry:
@@ -91,11 +92,6 @@ def _seeds(design: Design, grid: Grid, label: str) -> Entry:
     absent = sum(of == label for of, _ in design.cells) - len(seeds)
     below = ", ".join([*([f"{failed} failed"] if failed else []), *([f"{absent} missing"] if absent else [])])
     return Entry(str(len(seeds)), below, hint=f"seed {', '.join(map(str, seeds))}")
-
-
-def _difference(grid: Grid, comparison: Comparison) -> list[Entry]:
-    scale, interval = scale_of(grid.metric), comparison.main[1]
-    return [Entry(scale.signed(interval.estimate)), Entry(scale.interval(interval)), tables.verdict(scale, interval)]
 
 
 def every_seed(grid: Grid) -> Table:
@@ -121,10 +117,7 @@ def _comparison(design: Design, task: TaskResult, found: Found, anchor: str) -> 
     only = len({c.base for c in found.standard}) == 1
     base = found.standard[0].base if only else design.name(asked.factor, asked.base)
     made: list[Block] = [Heading(f"{asked.factor.replace('_', ' ').capitalize()} against {base}", anchor, 3)]
-    mark = " A filled marker: a gain or loss after Holm's correction." if any(
-        c.covers_training for c in found.standard) else ""
-    made += [Drawing(f"{anchor}-differences", f"Difference to {base} with 95 % intervals, the mean first.{mark}",
-                     f"Differences to {base} per language with intervals", figures.differences(grid, found.standard)),
+    made += [difference_drawing(anchor, grid, found.standard, base),
              Bullets(story.changes(section)),
              Folded("Differences by language", [tables.comparison_table(grid, c) for c in found.standard])]
     return made
@@ -134,7 +127,7 @@ def average_table(task: TaskResult) -> Table:
     """Average against best, per label."""
     grid = task.grid
     rows = [[tables.label_entry(grid, c.base), tables.mean_entry(grid, c.base, c.main[0]),
-             tables.mean_entry(grid, c.other, c.main[0]), *_difference(grid, c)] for c in task.averages]
+             tables.mean_entry(grid, c.other, c.main[0]), *change_entries(grid, c)] for c in task.averages]
     names = ("label", "best checkpoint", "average", "difference", "95 % interval", "verdict")
     columns = [Entry(name) for name in names]
     return Table(f"Average against best: {scale_of(grid.metric).column}, mean, {task.targets[0]}", columns, rows)
