@@ -54,5 +54,5 @@ def assign(labels: Mapping[str, str]) -> dict[str, int]:
 def _free(index: int, taken: set[int]) -> int:
     """`index`, or the next that is not taken; those whose colour is new first."""
     around = [(index + step) % len(COLOURS) for step in range(len(COLOURS))]
-    further = range(len(COLOURS), 2 * len(COLOURS) + len(taken))
-    return next(free for free in (*around, *further) if free not in taken)
+    candidates = [*around, *range(len(COLOURS), 2 * len(COLOURS) + len(taken))]
+    return next(free for free in candidates if free not in taken)

@@ -102,14 +102,15 @@ def _section(section: SectionResult) -> list[Block]:
         blocks.append(Bullets(apart))
     grid = section.standard
     if grid.entries:
-        changes = story.changes(section)
-        blocks += [Paragraph(story.summary(section), lead=True), *([Bullets(changes)] if changes else []),
-                   *_language_tables(section)]
+        blocks += [Paragraph(story.summary(section), lead=True), *_language_tables(section)]
     if grid.scored:
         blocks.append(ranking.language_drawing(anchor, grid))
         blocks += tables.gap_tables(grid)
     if section.comparisons:
-        blocks += _comparison_blocks(anchor, grid, section.comparisons)
+        base = section.comparisons[0].base
+        blocks += [Heading(f"Against {base}", f"{anchor}-against", 3),
+                   ranking.difference_drawing(anchor, grid, section.comparisons, base), Bullets(story.changes(section)),
+                   *(tables.comparison_table(grid, comparison) for comparison in section.comparisons)]
     groups = tables.group_tables(grid)
     if groups:
         blocks += [Heading("Groups of languages", f"{anchor}-groups", 3), Row(groups)]
@@ -135,21 +136,15 @@ def _language_tables(section: SectionResult) -> list[Table]:
                                   f"{section.task} / {section.split}: {scale_of(section.metric).column} by language")
 
 
-def _comparison_blocks(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> list[Block]:
-    base = comparisons[0].base
-    return [Heading(f"Against {base}", f"{anchor}-against", 3),
-            ranking.difference_drawing(anchor, grid, comparisons, base),
-            *(tables.comparison_table(grid, comparison) for comparison in comparisons)]
-
-
 def generalized_blocks(anchor: str, grid: Grid, comparisons: Sequence[Comparison]) -> list[Block]:
     """Generalized setting: means, comparisons, heat maps of labels and differences, all numbers folded."""
     blocks: list[Block] = [Heading("Generalized setting", f"{anchor}-generalized", 3),
                            Paragraph("The premise is in one language, the hypothesis in another: every ordered pair.")]
     if not grid.scored:
         return [*blocks, Paragraph("No pair has a score.")]
-    blocks += [Paragraph(f"{story.mean_sentence(grid, c)} {story.pairs_sentence(grid, c)}".strip())
-               for c in comparisons]
+    if comparisons:
+        blocks.append(Bullets([f"{story.mean_sentence(grid, c)} {story.pairs_sentence(grid, c)}".strip()
+                               for c in comparisons]))
     base, name = base_label(grid), scale_of(grid.metric).name
     limits, reach = heat_maps.value_range(grid), heat_maps.difference_reach(grid, base)
     maps = [Drawing(f"{anchor}-map-{i}", f"{label}: {name}{_over_seeds(grid, label)}.{ranking.mark_caption(grid)}",

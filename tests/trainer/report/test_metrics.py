@@ -69,10 +69,12 @@ def test_several_metrics_of_one_task(tmp_path: Path) -> None:
     summary = write_report(paths, tmp_path / "out")
     assert [table.title for table in summary.tables] == [
         "xnli / test: accuracy (%) by language", "xnli / test: f1 (%) by language"]
-    loaded = EventAccumulator(str(summary.tensorboard))
-    loaded.Reload()
-    assert {"xnli-test-standard/accuracy/de/pgd", "xnli-test-standard/f1/de/pgd"} <= set(loaded.Tags()["scalars"])
-    assert "report/xnli-test-f1-differences" in loaded.Tags()["images"]
+    assert summary.tensorboard is not None
+    whole, run = (EventAccumulator(str(place)).Reload()
+                  for place in (summary.tensorboard, summary.tensorboard / "pgd-s1"))
+    assert set(run.Tags()["scalars"]) == {f"scores/xnli test {metric}, mean, {mean}" for metric in ("accuracy", "f1")
+                                          for mean in ("all 2", "1 non-en")}
+    assert "xnli / test / f1/Differences to plain per language with intervals" in whole.Tags()["images"]
 
 
 def test_a_metric_that_one_run_lacks_is_missing(tmp_path: Path) -> None:

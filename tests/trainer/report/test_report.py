@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data_prep.base import cli
@@ -29,12 +30,17 @@ def test_files_of_a_report(tmp_path: Path, no_events: None) -> None:
     first = {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()}
     assert {str(p) for p in first if p.parent == Path(".")} == {"report.md", "report.html", "results.csv"}
     assert {p.name for p in (out / "figures").iterdir()} >= {"xnli-test-languages.svg", "xnli-test-map-0.svg"}
+    with (out / "figures" / "xnli-test-languages.csv").open(newline="") as file:
+        drawn = {(row["label"], row["language"]): row for row in csv.DictReader(file)}
+    scores = [draw("pgd", seed, "de", "de").mean() for seed in (1, 2, 3)]
+    assert float(drawn["pgd", "de"]["mean_accuracy"]) == pytest.approx(np.mean(scores), rel=1e-5)
+    assert float(drawn["pgd", "de"]["deviation"]) == pytest.approx(np.std(scores, ddof=1), rel=1e-5)
     with summary.csv.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == sum(len(read_rows(p / "eval" / RESULTS_FILE)) for p in paths)
     assert rows[0]["label"] == "plain"
     assert float(rows[0]["value"]) == pytest.approx(draw("plain", 1, "en", "en").mean())
-    for link in re.findall(r"\]\((\S+\.svg)\)", summary.markdown.read_text()):
+    for link in re.findall(r"\]\((figures/\S+)\)", summary.markdown.read_text()):
         assert (out / link).is_file()
     (out / "mine.txt").write_text("kept")
     write_report(paths, out)
@@ -102,7 +108,8 @@ def test_the_command_runs_without_torch(tmp_path: Path) -> None:
     assert f"TensorBoard: tensorboard --logdir {tmp_path / 'out' / 'tensorboard'}" in done.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "report.md", "report.html", "results.csv", "figures", "tensorboard"}
-    assert len(list((tmp_path / "out" / "tensorboard").iterdir())) == 1
+    board = {path.name for path in (tmp_path / "out" / "tensorboard").iterdir()}
+    assert board == {"events.out.tfevents.0", *(path.name for path in paths)}
 
 
 def test_how_numbers_are_written() -> None:

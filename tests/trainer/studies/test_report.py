@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.report.render.test_html_in_browser import CHROMIUM, FLAGS
+from tests.trainer.report.render.test_html_in_browser import CHROMIUM, FAULTS, FLAGS
 from tests.trainer.studies.synthetic_study import LANGUAGES, TOKENS, end, make_graph, make_study, write_runs
 from trainer.plots import events
 from trainer.results.dynamics import write_epoch, write_summary
@@ -137,7 +137,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "cell": np.array(["mnli/train/en"] * 40), "id": np.arange(40), "probability": shares, "correct": shares})
     write_summary(out / "runs" / "target-plain-zero-seed0-abc123", [1])
     patch = pytest.MonkeyPatch()
-    patch.setattr(events.TimelessEventFile, "figure", lambda *_: None)
+    patch.setattr(events.TimelessEventFile, "figure", lambda *_, **__: None)
     assert write_study_report(study, graph, out) == 0
     patch.undo()
     return out
@@ -205,7 +205,7 @@ def test_the_page_in_a_browser(whole: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     said: list[str] = []
-    figures = sorted((whole / "report" / "figures").iterdir())
+    figures = sorted((whole / "report" / "figures").glob("*.svg"))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         for width in (390, 1400):
@@ -215,13 +215,13 @@ def test_the_page_in_a_browser(whole: Path) -> None:
             page.on("requestfailed", lambda request: said.append(f"failed: {request.url[:80]}"))
             page.goto((whole / "report" / "report.html").as_uri())
             page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
-            drawn = page.evaluate("""[...document.querySelectorAll('figure svg')].map(svg => {
-                const box = svg.getBoundingClientRect();
-                return [box.width, box.height, svg.querySelectorAll('text').length,
-                        svg.querySelectorAll('path, use, image').length]; })""")
-            assert len(drawn) == len(figures) >= 8
-            assert all(w > 100 and h > 100 and words > 5 and shapes > 10 for w, h, words, shapes in drawn), drawn
-            assert page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)") <= width
+            page.wait_for_timeout(50)
+            assert page.evaluate(FAULTS) == []
+            drawn = page.evaluate("""[...document.querySelectorAll('figure svg')].filter(svg => svg.checkVisibility())
+                .map(svg => [svg.getBoundingClientRect().width, svg.querySelectorAll('text').length,
+                             svg.querySelectorAll('path, use, image').length])""")
+            assert len(drawn) == len(figures) >= 9
+            assert all(150 < w <= width and words > 5 and shapes > 10 for w, words, shapes in drawn), drawn
         browser.close()
     assert said == []
 
@@ -229,7 +229,7 @@ def test_the_page_in_a_browser(whole: Path) -> None:
 @pytest.fixture
 def no_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave TensorBoard out: drawing every figure once more takes longer than everything else here."""
-    monkeypatch.setattr(events.TimelessEventFile, "figure", lambda *_: None)
+    monkeypatch.setattr(events.TimelessEventFile, "figure", lambda *_, **__: None)
 
 
 def test_labels_of_the_languages_are_complete() -> None:

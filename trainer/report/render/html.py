@@ -18,6 +18,10 @@ from trainer.report.document import Block, Document, Drawing, Row
 from trainer.report.render import latex
 
 FOLDER = Path(__file__).parent
+# What a browser does not need of matplotlib's SVG: a third of it.
+NEEDLESS = re.compile(r'<metadata>.*?</metadata>|<!--.*?-->| transform="rotate\(-0 [^"]*"|(?<=>)\n *(?=<)', re.S)
+FONTS = ("font-family: 'DejaVu Sans', 'Bitstream Vera Sans', 'Computer Modern Sans Serif', 'Lucida Grande', 'Verdana', "
+         "'Geneva', 'Lucid', 'Arial', 'Helvetica', 'Avant Garde', sans-serif")
 SMALLEST = 0.75  # of its natural size a figure stays legible; where there is less room, it is drawn narrow, or scrolls
 
 
@@ -77,7 +81,7 @@ def inline_svg(svg: str, name: str, alt: str) -> Markup:
     and the XML preamble and metadata go. Raises ValueError for an SVG without viewBox.
     """
     body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
+    body = NEEDLESS.sub("", body).replace(FONTS, "font-family: DejaVu Sans, sans-serif")
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r"url\(#", f"url(#{name}-", body)
     body = re.sub(r'xlink:href="#', f'href="#{name}-', body)

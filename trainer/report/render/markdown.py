@@ -13,10 +13,9 @@ def render(document: Document) -> str:
     """The whole report as Markdown text."""
     parts = [f"# {escape(document.title)}", escape(document.subtitle)]
     parts += [f"**{escape(document.answer)}**"] if document.answer else []
-    parts += ["\n\n".join(map(escape, document.details))] if document.details else []
+    parts += [_block(Bullets(document.details))] if document.details else []
     parts += [_block(block) for block in document.top]
-    if document.findings:
-        parts.append("\n".join(f"- {escape(line)}" for line in document.findings))
+    parts += [_block(Bullets(document.findings))] if document.findings else []
     parts += [_block(block) for block in document.blocks]
     return "\n\n".join(part for part in parts if part) + "\n"
 

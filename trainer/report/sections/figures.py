@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -125,7 +126,7 @@ def changes(grid: Grid, comparisons: Sequence[Comparison], narrow: bool = False)
                           [y + 0.24] * len(comparison.cells), "o", color=colour_of(index), markersize=4, alpha=0.45,
                           markeredgewidth=0)
         axes.axvline(0, color=INK, linewidth=1)
-        axes.set_yticks(range(len(comparisons)), [wrapped(c.other, 0.9 if narrow else 1.6) for c in comparisons])
+        axes.set_yticks(range(len(comparisons)), [wrapped(c.other, 1.1 if narrow else 1.6) for c in comparisons])
         axes.set_ylim(len(comparisons) - 0.5, -0.5)
         bases = {c.base for c in comparisons}
         of = wrapped(next(iter(bases)), 2.2) if len(bases) == 1 else "the base"
@@ -176,11 +177,19 @@ def differences(grid: Grid, comparisons: Sequence[Comparison], narrow: bool = Fa
             axes.set_title(wrapped(f"{comparison.other} − {comparison.base}", (width - 0.8) / columns), fontsize=10)
         plots.flat[0].set_yticks(range(len(names)), names)
         plots.flat[0].set_ylim(len(names) - 0.4, -0.6)
-        for axes in list(plots.flat)[len(comparisons):]:
-            axes.set_visible(False)
+        hide_from(plots, len(comparisons))
         figure.supxlabel(difference_axis(scale), fontsize=10)
         place_legend(figure, *claim_handles(comparisons))
     return figure
+
+
+def hide_from(plots: npt.NDArray[np.object_], count: int) -> None:
+    """Hide the panels from number `count` on; those above them get the numbers of their axes."""
+    for number, axes in enumerate(plots.flat):
+        if number >= count:
+            axes.set_visible(False)
+        elif number + plots.shape[1] >= count:
+            axes.tick_params(labelbottom=True)
 
 
 def difference_axis(scale: Scale) -> str:

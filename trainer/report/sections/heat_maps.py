@@ -114,8 +114,8 @@ def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_
                               format=lambda tick, _: f"{factor * tick:g}".replace("-", "−"))
         bar.outline.set_visible(False)
         if chance is not None:
-            bar.set_label(f"{unit}; dashed: chance, {factor * chance:.1f}" if norm(chance) >= 0 else
-                          f"{unit}; chance, {factor * chance:.1f}, lies below the scale")
+            where = "; dashed: chance, {:.1f}" if norm(chance) >= 0 else "; chance, {:.1f}, lies below the scale"
+            bar.set_label(wrapped(unit + where.format(factor * chance), 0.9 * width))
             bar.ax.axvline(chance, color=INK, linewidth=1.4, linestyle=DASHES) if norm(chance) >= 0 else None
         if bar.solids is not None:
             bar.solids.set_edgecolor("face")  # else white seams between its steps

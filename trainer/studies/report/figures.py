@@ -24,6 +24,7 @@ from trainer.plots.style import (
     wrapped,
 )
 from trainer.report.data.grid import Grid
+from trainer.report.sections.figures import hide_from
 from trainer.results.numbers import scale_of
 from trainer.statistics.summary import Summary
 from trainer.studies.report.distance import Effect
@@ -91,8 +92,7 @@ def effects(grid: Grid, found: Sequence[Effect], narrow: bool = False) -> Figure
             axes.set_title(wrapped(c.other, 2.8), fontsize=10)
             axes.grid(color=FAINT, linewidth=0.6)
             axes.margins(x=0.12)
-        for axes in list(plots.flat)[len(found):]:
-            axes.set_visible(False)
+        hide_from(plots, len(found))
         figure.supxlabel(wrapped(found[0].measure.axis, 3.4), fontsize=10)
         figure.supylabel(f"difference ({scale.step})" if scale.step else "difference", fontsize=10)
     return figure

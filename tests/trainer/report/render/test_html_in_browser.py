@@ -1,4 +1,7 @@
-"""The page in headless Chromium: nothing missing, nothing complained about, nothing wider than the screen."""
+"""The page in headless Chromium at the widths of a desk and a phone: nothing missing, cut or overlapping.
+
+Boxes are compared, not pixels.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,100 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.trainer.report.synthetic_runs import make_runs
+from tests.trainer.report.synthetic_runs import digest, make_runs, row
+from trainer.plots.palette import METHODS
 from trainer.report.render import tensorboard as events
 from trainer.report.write import write_report
+from trainer.results.outcomes import outcomes_path, write_outcomes
+from trainer.results.scores import RESULTS_FILE, merge_rows
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
+WIDTHS = (390, 1400)
+XNLI = ("en", "ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
+EXAMPLES = 60
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.is_file(), reason=f"no browser at {CHROMIUM} (Debian: chromium)")
 
+# Faults of the layout, a line each.
+FAULTS = """() => {
+  const faults = [], near = 1.5, seen = (e) => e.getClientRects().length > 0 && e.checkVisibility();
+  const box = (e) => e.getBoundingClientRect(), words = (e) => e.textContent.trim().slice(0, 40);
+  const shared = (a, b) => Math.max(0, Math.min(a.right, b.right) - Math.max(a.left, b.left)) *
+    Math.max(0, Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top));
+  const inside = (a, b) => a.left >= b.left - near && a.right <= b.right + near && a.top >= b.top - near &&
+    a.bottom <= b.bottom + near;
+  if (document.documentElement.scrollWidth > innerWidth) faults.push("the page is wider than the screen");
+  for (const part of document.querySelectorAll(".scroll")) if (seen(part)) {
+    const over = part.scrollWidth > part.clientWidth + 2;
+    if (over !== part.parentElement.classList.contains("more-right")) faults.push(`cue of ${words(part)}: ${over}`);
+    if (over && part.querySelector("svg")) faults.push(`a figure is cut: ${words(part)}`);
+  }
+  for (const e of document.querySelectorAll("main p, main li, main h1, main h2, main h3, main h4, button, a, small"))
+    if (seen(e) && !e.closest(".scroll") && (box(e).right > innerWidth ||
+                                             e.scrollWidth > e.clientWidth + 2 && e.clientWidth))
+      faults.push(`cut: ${words(e)}`);
+  for (const e of document.querySelectorAll("td, th"))
+    if (seen(e) && e.scrollWidth > e.clientWidth + 2) faults.push(`cut in a table: ${words(e)}`);
+  for (const parent of document.querySelectorAll("main, .top, .row, .over, figure, .block")) {
+    const parts = [...parent.children].filter(seen);
+    parts.forEach((a, i) => parts.slice(i + 1).forEach((b) => {
+      if (shared(box(a), box(b)) > 20) faults.push(`${a.tagName} over ${b.tagName}: ${words(a)} | ${words(b)}`);
+    }));
+  }
+  for (const svg of document.querySelectorAll("figure svg")) if (seen(svg)) {
+    const texts = [...svg.querySelectorAll("text")].filter((e) => e.textContent.trim());
+    const boxes = texts.map(box);
+    texts.forEach((e, i) => {
+      if (!inside(boxes[i], box(svg))) faults.push(`outside ${svg.getAttribute("aria-label")}: ${words(e)}`);
+      for (let j = i + 1; j < texts.length; j++) {
+        const small = Math.min(boxes[i].width * boxes[i].height, boxes[j].width * boxes[j].height);
+        if (shared(boxes[i], boxes[j]) > 0.2 * small)
+          faults.push(`${svg.getAttribute("aria-label")}: ${words(e)} over ${words(texts[j])}`);
+      }
+    });
+    if (boxes.some((b) => b.height < 6)) faults.push(`too small: ${svg.getAttribute("aria-label")}`);
+  }
+  return faults;
+}"""
 
-@pytest.fixture(scope="module")
-def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+
+def few(root: Path) -> list[Path]:
+    """Two languages, one seed, three methods."""
+    return make_runs(root, seeds=(1,), languages=("en", "sw"))
+
+
+def many(root: Path) -> list[Path]:
+    """15 languages, two seeds, eight methods, of which two in all pairs of languages."""
+    rng, paths = np.random.default_rng(0), []
+    for label in list(METHODS)[:8]:
+        for seed in (1, 2):
+            path = root / f"{label}-s{seed}"
+            rows = []
+            for place, language in enumerate(XNLI):
+                right = rng.random(EXAMPLES) < 0.9 - 0.03 * place
+                outcomes = outcomes_path("xnli", "test", language)
+                write_outcomes(path / "eval" / outcomes, [f"{i:02}" for i in range(EXAMPLES)], right)
+                rows.append(row(label, seed, language, value=float(right.mean()), outcomes=outcomes, n=EXAMPLES,
+                                cell_sha256=digest(language)))
+            if label in ("plain", "pgd"):
+                rows += [row(label, seed, one, language_2=two, setting="generalized", outcomes=None, n=EXAMPLES,
+                             value=round(rng.uniform(0.3, 1), 3)) for one in XNLI for two in XNLI]
+            merge_rows(path / "eval" / RESULTS_FILE, rows)
+            paths.append(path)
+    return paths
+
+
+@pytest.fixture(scope="module", params=[few, many], ids=lambda made: made.__name__)
+def page_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     patch = pytest.MonkeyPatch()
     patch.setattr(events, "write", lambda *_: False)
-    summary = write_report(make_runs(folder / "runs"), folder / "report")
+    summary = write_report(request.param(folder / "runs"), folder / "report")
     patch.undo()
     return summary.html
 
@@ -39,32 +117,47 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.mark.parametrize("width", [400, 1280])
-def test_page(browser: Any, page_path: Path, width: int) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    said: list[str] = []
-    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(f"error: {error}"))
-    page.on("requestfailed", lambda request: said.append(f"failed: {request.url}"))
-    requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(page_path.as_uri())
-    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+def test_page(browser: Any, page_path: Path) -> None:
+    drawn = sorted(path.stem for path in (page_path.parent / "figures").glob("*.svg"))
+    for width in WIDTHS:
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        said: list[str] = []
+        page.on("console", lambda message, said=said: said.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error, said=said: said.append(f"error: {error}"))
+        requests: list[str] = []
+        page.on("request", lambda request, requests=requests: requests.append(request.url))
+        page.goto(page_path.as_uri())
+        if width == max(WIDTHS):  # the answer is on the first screen
+            top = page.evaluate("""[...document.querySelectorAll('.answer p:first-child, .top table, .top svg')]
+                .filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect().bottom)""")
+            assert len(top) == 3
+            assert max(top) <= 900
+        page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+        page.wait_for_timeout(50)
 
-    assert said == []
-    assert [url for url in requests if not url.startswith("data:")] == [page_path.as_uri()]
-    sizes = page.evaluate("""[...document.querySelectorAll('figure, figure svg, img')].map(element => {
-        const box = element.getBoundingClientRect(); return [element.tagName, box.width, box.height]; })""")
-    assert len(sizes) == 2 * 7  # 7 figures and the drawing in each
-    assert all(w > 100 and h > 100 for _, w, h in sizes), sizes
-    # A drawing with a size may still be empty: each must hold visible text and shapes.
-    inside = page.evaluate("""[...document.querySelectorAll('figure svg')].map(svg => [
-        svg.querySelectorAll('text').length, svg.querySelectorAll('path, use').length])""")
-    assert all(words > 5 and shapes > 10 for words, shapes in inside), inside
-    rows = page.evaluate("[...document.querySelectorAll('table')].map(table => table.tBodies[0].rows.length)")
-    assert len(rows) >= 12
-    assert min(rows) >= 2
-    assert page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)") <= width
+        assert page.evaluate(FAULTS) == []
+        assert said == []
+        assert [url for url in requests if not url.startswith("data:")] == [page_path.as_uri()]
+        # A drawing with a size may still be empty: each must hold visible text and shapes.
+        inside = page.evaluate("""[...document.querySelectorAll('figure svg')].filter(svg => svg.checkVisibility())
+            .map(svg => [svg.getBoundingClientRect().width, svg.querySelectorAll('text').length,
+                         svg.querySelectorAll('path, use').length])""")
+        assert len(inside) == len(drawn)
+        assert all(150 < w <= width and words > 5 and shapes > 8 for w, words, shapes in inside), inside
+        data = page.evaluate("[...document.querySelectorAll('figcaption a[download]')].map(a => a.download)")
+        assert sorted(data) == [f"{name}.csv" for name in drawn]
+        page.close()
+
+
+def test_a_click_copies_latex(browser: Any, page_path: Path) -> None:
+    page = browser.new_page()
+    page.goto(page_path.as_uri())
+    page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    page.click(".top button.copy")
+    text = page.evaluate("window.copied")
+    assert text.startswith("\\begin{table}")
+    assert "random\\_noise" in text
+    assert page.inner_text(".top button.copy") == "Copied"
     page.close()
 
 
@@ -73,7 +166,7 @@ def test_header_stays_in_sight(browser: Any, page_path: Path) -> None:
     page = browser.new_page(viewport={"width": 400, "height": 300})
     page.goto(page_path.as_uri())
     moved = page.evaluate("""(() => {
-        const box = [...document.querySelectorAll('.block > .scroll')].find(box =>
+        const box = [...document.querySelectorAll('.block .scroll')].find(box =>
             box.scrollHeight > box.clientHeight + 20 && box.scrollWidth > box.clientWidth + 20);
         box.scrollTop = 20; box.scrollLeft = 20;
         const edge = box.getBoundingClientRect(), head = box.querySelector('thead th:nth-child(2)'),

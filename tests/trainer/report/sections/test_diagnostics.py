@@ -134,7 +134,7 @@ def test_unlabelled_languages_have_distances_only(tmp_path: Path) -> None:
     part = section(markdown.render(made))
     assert "| sw | 1.200 ± 0.000 |" in part
     assert "Rank correlation" not in part
-    assert not [drawing for drawing in made.drawings() if "distance" in drawing.name]
+    assert not [drawing for _, drawing in made.drawings() if "distance" in drawing.name]
 
 
 def test_the_written_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

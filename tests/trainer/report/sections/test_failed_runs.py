@@ -14,7 +14,8 @@ from trainer.report.data.collect import lay_out
 from trainer.report.data.compare import compare
 from trainer.report.data.grid import Grid
 from trainer.report.data.runs import read_runs
-from trainer.report.sections.figures import heat_map, metric_by_language, value_range
+from trainer.report.sections.figures import metric_by_language
+from trainer.report.sections.heat_maps import heat_map, value_range
 from trainer.results.scores import RESULTS_FILE, chance_limit, is_at_chance, merge_rows
 
 
@@ -79,7 +80,7 @@ def test_a_mean_at_chance_is_marked_whatever_its_cells(tmp_path: Path) -> None:
     assert (grid.at_chance("able", cells), grid.at_chance("able", cells[1:])) == ([], [1])
     assert grid.at_chance("guess", []) == []
     text = document([tmp_path / "guess", tmp_path / "able"])
-    assert "| guess | one seed | 34.1† | 34.5† | 33.3† | 32.3† | 36.7 |" in text
+    assert "| guess | one seed | 34.1† | **34.5†** | 33.3† | 32.3† | **36.7** |" in text
     assert "a mean over cells is held against the mean of their levels, with what is allowed to a single cell" in text
 
 
