@@ -163,7 +163,7 @@ def test_a_click_copies_latex(browser: Any, page_path: Path) -> None:
 
 def test_header_stays_in_sight(browser: Any, page_path: Path) -> None:
     """Inside a table that scrolls, the row of languages and the column of labels stay."""
-    page = browser.new_page(viewport={"width": 400, "height": 300})
+    page = browser.new_page(viewport={"width": 330, "height": 150})
     page.goto(page_path.as_uri())
     moved = page.evaluate("""(() => {
         const box = [...document.querySelectorAll('.block .scroll')].find(box =>
