@@ -7,6 +7,7 @@ reader depends on colour alone.
 
 from __future__ import annotations
 
+import itertools
 import re
 import zlib
 from collections.abc import Mapping
@@ -53,6 +54,5 @@ def assign(labels: Mapping[str, str]) -> dict[str, int]:
 
 def _free(index: int, taken: set[int]) -> int:
     """`index`, or the next that is not taken; those whose colour is new first."""
-    around = [(index + step) % len(COLOURS) for step in range(len(COLOURS))]
-    candidates = [*around, *range(len(COLOURS), 2 * len(COLOURS) + len(taken))]
-    return next(free for free in candidates if free not in taken)
+    around: list[int] = [(index + step) % len(COLOURS) for step in range(len(COLOURS))]
+    return next(itertools.filterfalse(taken.__contains__, itertools.chain(around, itertools.count(len(COLOURS)))))

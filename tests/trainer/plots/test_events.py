@@ -35,7 +35,7 @@ def test_scalars_and_figures(tmp_path: Path) -> None:
     assert np.isnan(board.Scalars("train/nan")[0].value)
     (image,) = board.Images("report/line")
     with Image.open(io.BytesIO(image.encoded_image_string)) as drawn:
-        assert (drawn.size, image.width, image.height, image.step) == ((300, 200), 300, 200, 7)
+        assert (drawn.size, image.width, image.height, image.step) == ((540, 360), 540, 360, 7)
 
 
 def test_a_resumed_run_hides_what_it_repeats(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_files_of_a_report(tmp_path: Path, no_events: None) -> None:
     assert len(rows) == sum(len(read_rows(p / "eval" / RESULTS_FILE)) for p in paths)
     assert rows[0]["label"] == "plain"
     assert float(rows[0]["value"]) == pytest.approx(draw("plain", 1, "en", "en").mean())
-    for link in re.findall(r"\]\((figures/\S+)\)", summary.markdown.read_text()):
+    for link in re.findall(r"\]\((figures/[^)\s]+)\)", summary.markdown.read_text()):
         assert (out / link).is_file()
     (out / "mine.txt").write_text("kept")
     write_report(paths, out)

@@ -109,7 +109,7 @@ def test_a_retried_training_stands_for_the_seed_of_its_cell(tmp_path: Path, no_e
     write_runs(tmp_path, graph, gain, luck=0.01)
     assert write_study_report(study, graph, tmp_path) == 0
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "PGD gains against plain" in text
+    assert re.search(r"\*\*PGD \(\+\d\.\d points\) gains against plain", text)
     assert "PGD: 1 training collapsed or diverged and was replaced by a new seed" in text
     with (tmp_path / "report" / "results.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["label"] == "PGD" and row["selection"] == "best"]
@@ -192,7 +192,7 @@ def test_sections_of_a_whole_report(whole: Path) -> None:
              "Effect against distance", "Missing cells", "How these numbers were made", "Runs"]
     places = [found.index(title) for title in order]
     assert places == sorted(places)
-    ranking = text[text.index("levels by mean accuracy"):].split("\n\n")[1]
+    ranking = text[text.index("**xnli / test: mean accuracy (%)**"):].split("\n\n")[1]
     labels = re.findall(r"^\| \[([^]]+)\]", ranking, re.M)
     assert sorted(labels) == ["PGD · 0 shots", "PGD · 16 shots", "plain · 0 shots", "plain · 16 shots"]
     assert labels[:2] == ["PGD · 16 shots", "PGD · 0 shots"]

@@ -29,7 +29,7 @@ class RunRecord:
 
     name: str
     given: Mapping[str, bool | float | str]
-    settings: Mapping[str, Setting]
+    settings: Mapping[str, Setting | None]
     scores: Mapping[str, float]
 
 

@@ -7,6 +7,7 @@ below each other.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -68,7 +69,7 @@ def metric_by_language(grid: Grid, narrow: bool = False) -> Figure:
         levels = {i: level for i, cell in enumerate(cells) if (level := grid.chance(cell)) is not None}
         (axes.vlines if narrow else axes.hlines)(
             [scale.factor * level for level in levels.values()], [i - 0.5 for i in levels], [i + 0.5 for i in levels],
-            color=CHANCE, linewidth=1.2, linestyle=DASHES, zorder=1, label=CHANCE_NAME if levels else None)
+            color=CHANCE, linewidth=1.2, linestyle=DASHES, zorder=1, label=CHANCE_NAME if levels else "")
         place_legend(figure)
     return figure
 
@@ -87,7 +88,7 @@ def _markers(axes: Axes, scale: Scale, found: Sequence[tuple[float, Summary]], i
 
 def _axis_of_languages(axes: Axes, names: Sequence[str], across: bool) -> None:
     """Names at the ticks, faint lines between them; from the top where they go down."""
-    places, axis = range(len(names)), "x" if across else "y"
+    places = range(len(names))
     if across:
         axes.set_xticks(places, names, rotation=90 if len(names) > 16 and max(map(len, names)) > 3 else 0)
         axes.set_xlim(-0.6, len(names) - 0.4)
@@ -95,7 +96,7 @@ def _axis_of_languages(axes: Axes, names: Sequence[str], across: bool) -> None:
         axes.set_yticks(places, names)
         axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="y" if across else "x")
-    axes.tick_params(axis=axis, length=0)
+    axes.tick_params(axis="x" if across else "y", length=0)
     for boundary in range(1, len(names)):
         (axes.axvline if across else axes.axhline)(boundary - 0.5, color=FAINT, linewidth=0.5, zorder=0)
 
@@ -183,7 +184,7 @@ def differences(grid: Grid, comparisons: Sequence[Comparison], narrow: bool = Fa
     return figure
 
 
-def hide_from(plots: npt.NDArray[np.object_], count: int) -> None:
+def hide_from(plots: npt.NDArray[Any], count: int) -> None:
     """Hide the panels from number `count` on; those above them get the numbers of their axes."""
     for number, axes in enumerate(plots.flat):
         if number >= count:

@@ -64,7 +64,10 @@ def _notes(grid: Grid, cells: Sequence[Cell], by_label: Mapping[str, Comparison]
     if not by_label:
         return notes
     if any(c.covers_training for c in by_label.values()):
-        notes.append("Intervals are of one difference each; the verdict is after Holm's correction.")
+        family = max(c.labels for c in by_label.values())
+        if family > 1:
+            notes.append("Intervals are of one difference each; the verdict is after Holm's correction for "
+                         f"{family} comparisons.")
     else:
         notes.append("Intervals cover the choice of test examples only: no statement on a method is made from them.")
     if any(set(c.main[0]) != set(cells) for c in by_label.values()):
@@ -110,4 +113,4 @@ def difference_drawing(anchor: str, grid: Grid, comparisons: Sequence[Comparison
 
 def mark_caption(grid: Grid) -> str:
     """Meaning of the mark of chance; empty where nothing is at chance."""
-    return f" {tables.AT_CHANCE}: at chance." if tables.chance_notes(grid) else ""
+    return f" {figures.AT_CHANCE}: at chance." if tables.chance_notes(grid) else ""

@@ -100,12 +100,12 @@ def _curve(design: Design, task: TaskResult, asked: schema.Curve, name: str) -> 
         return []
     title = f"{task.section.title}: mean {scale_of(grid.metric).name}, {targets}, by {asked.factor.replace('_', ' ')}"
     several = any(summary.deviation for found in points.values() for _, summary in found)
-    levels = [level for cell in cells if (level := grid.chance(cell)) is not None]
-    chance = sum(levels) / len(levels) if levels else None
-    data = [["line", asked.factor, f"mean_{grid.metric}", "deviation"],
-            *([line, x, summary.mean, summary.deviation] for line, found in points.items() for x, summary in found)]
+    known = [level for cell in cells if (level := grid.chance(cell)) is not None]
+    chance = sum(known) / len(known) if known else None
+    data: list[list[object]] = [["line", asked.factor, f"mean_{grid.metric}", "deviation"]]
+    data += [[line, x, summary.mean, summary.deviation] for line, found in points.items() for x, summary in found]
     caption = (f"{title}.{' Bands: standard deviation over seeds.' if several else ''}"
-               f"{' Dashed: chance, the mean over these languages.' if levels else ''}")
+               f"{' Dashed: chance, the mean over these languages.' if known else ''}")
     drawing = Drawing(name, caption, title, partial(
         figures.curve, grid.metric, points, asked.factor.replace("_", " "), chance), data)
     return [drawing, *_curve_table(task, lines, title)]

@@ -66,7 +66,7 @@ def test_tensorboard_has_figures_and_scalars(tmp_path: Path) -> None:
     scalar = run.Scalars("scores/xnli test accuracy, mean, all 2")[0].value
     assert scalar == pytest.approx(np.mean([draw("pgd", 1, lang, lang).mean() for lang in ("en", "de")]), abs=1e-6)
     assert len(run.Tags()["scalars"]) == 2
-    assert {"recipe"} == set(run.Tags()["tensors"])
+    assert "recipe" in run.Tags()["tensors"]
     first = {path: path.read_bytes() for path in summary.tensorboard.rglob("*") if path.is_file()}
     write_report(paths, tmp_path / "out")
     assert first == {path: path.read_bytes() for path in summary.tensorboard.rglob("*") if path.is_file()}
@@ -77,7 +77,7 @@ def test_tables_as_latex() -> None:
     rows = [[Entry("random_noise"), Entry("76.4†", "± 0.4"), Entry("not significant", tone="muted")],
             [Entry("a&b {50 %}"), Entry("78.6", "± 1.0", best=True), Entry("gain", tone="gain")]]
     text = latex.table(Table("xnli / test: accuracy (%)", columns, rows, ["−0.3 is a note."]))
-    assert text.splitlines()[2:-2] == [
+    assert text.splitlines()[2:-1] == [
         r"\begin{tabular}{lrr}", r"\toprule", r"label & mean, all 2 & verdict \\", r"\midrule",
         r"random\_noise & 76.4$^\dagger$ $\pm$ 0.4 & not significant \\",
         r"a\&b \{50 \%\} & \textbf{78.6} $\pm$ 1.0 & \textbf{gain} \\", r"\bottomrule", r"\end{tabular}",
