@@ -97,6 +97,9 @@ COMMANDS: Commands = {
             "trainer.studies.commands:report",
             "Write the report of the study in the folder OUT from what is done so far: OUT/report."),
     },
+    "size": LazyCommand(
+        "trainer.size.run:size",
+        "Memory per rank and time of a RECIPE on paper: does it fit, at which ZeRO stage, how long does it take."),
     "doctor": LazyCommand(
         "trainer.doctor.examine:doctor",
         "Check that this machine can train: versions, accelerators, kernel backends, launcher, a two-rank self-test."),
@@ -133,6 +136,7 @@ KEPT = {
     "export": "no model was written; give the same command again",
     "convert": "no model was written; give the same command again",
     "bench": "nothing was kept",
+    "size": "nothing was kept",
     "doctor": "nothing was found out yet",
     "study": "finished nodes are kept, and trainings have saved; the same command goes on from there",
     "toy": "nothing was written; give the same command again",

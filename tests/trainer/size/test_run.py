@@ -1,0 +1,86 @@
+"""`size`: FLOPs and bytes against formulas, and what it prints for XLM-R large."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForSequenceClassification
+
+from data_prep.base.errors import InputError
+from tests.trainer.size.cases import Case
+from trainer.kinds import KINDS
+from trainer.robust import METHODS
+from trainer.size.duration import traffic_of
+from trainer.size.memory import Plan
+from trainer.size.passes import PassCost, Weight, run_on_paper
+from trainer.size.run import size
+
+LARGE = {"model.name": "null", "model.random": "large", "model.dropout": "0"}
+
+
+def on_paper(case: Case, gpu: bool = False) -> tuple[list[Weight], PassCost]:
+    return run_on_paper(
+        case.model_config(), AutoModelForSequenceClassification, KINDS["pair"], case.batch(0), case.recipe(1).robust,
+        case.precision, checkpointing=case.checkpointing, frozen_words=False, gpu=gpu)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_flops_are_those_of_the_matrices_and_attention(gpu: bool) -> None:
+    """Two per weight and token forward, four backward, but that of the first layer's input, which is none's output."""
+    case = Case("zero0", size="tiny", layers=2, rows=3, length=32)
+    _, cost = on_paper(case, gpu)
+    width, inner, tokens = 64, 128, 3 * 32
+    layers = 2 * (4 * width * width + 2 * width * inner) * tokens
+    head = (width * width + width * 2) * 3  # the first token's
+    attention = 2 * 2 * 3 * 32 * 32 * width  # per layer and token: scores, and their product with values
+    backward = 2.0 if not gpu else 2.5  # a fused kernel computes the scores again
+    assert cost.flops == pytest.approx(6 * (layers + head) + attention * 2 * (1 + backward), rel=0.01)
+
+
+def test_every_method_runs_on_paper() -> None:
+    plain = on_paper(Case("zero0", size="tiny", layers=1))[1]
+    assert plain.ascent_bytes == 0
+    for method in METHODS.keys() - {"mixup", "plain"}:  # mixup has partners, which a recipe's batches bring along
+        cost = on_paper(Case("zero0", method=method, size="tiny", layers=1))[1]
+        assert (cost.ascent_bytes > 0) == (method in ("pgd", "fgm", "smart", "trades"))
+
+
+def test_traffic_of_64_ranks() -> None:
+    weights = [Weight("table", 1_000_000, 2, True), Weight("bias", 1000, 1, True), Weight("frozen", 500_000, 2, False)]
+    cost = PassCost(0, 0, 0, 0, {}, {"table": 2_000_000, "bias": 2000, "frozen": 1_000_000})
+    share = 63 / 64
+    for stage, precision, accumulation, expected in (
+            (0, "fp32", 1, {"gradients": 8 * 1_001_000}),
+            (1, "bf16", 4, {"gradients": 2 * 1_001_000, "weights": 2 * 1_001_000}),
+            (2, "bf16", 4, {"gradients": 8 * 1_001_000, "weights": 2 * 1_001_000}),
+            (3, "bf16", 4, {"gradients": 8 * 1_001_000, "gathers": 8 * 3_000_000})):  # the bias stays whole
+        plan = Plan({"stage": stage}, 64, precision, "adamw", True, accumulation)
+        found = traffic_of(weights, cost, plan, reduced_in_fp32=False)
+        assert found == {name: int(volume * share) for name, volume in expected.items()}
+    assert traffic_of(weights, cost, Plan({"stage": 2}, 1, "bf16", "adamw", True, 1), False) == {
+        "gradients": 0, "weights": 0}
+
+
+def test_xlm_r_large_on_8_nodes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    given = {**LARGE, "data.shards": str(tmp_path), "batch.size": "64"}
+    assert size("xnli_plain", ranks=64, device="gpu", vocabulary=250_002, mean_length=45, memory_gb=4,
+                tflops=100, memory_gb_per_s=1000, network_gb_per_s=20, **given) == 0
+    told = capsys.readouterr().out
+    assert "560 million weights, bf16, plain; 64 ranks on 8 nodes; batch 64 = 64 x 1 x 1" in told
+    rows = {line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
+            for line in told.splitlines() if line.count("│") > 3}
+    assert rows["weights"][:2] == ["1.12", "1.12"]  # 560 million in bf16
+    assert rows["fits 4 GB"][1] == "yes"
+    assert "rates (as given)" in told
+    assert rows["s, communicating"][1] == "0.11"  # 2 x 1.12 GB x 63 / 64 at 20 GB/s
+
+
+@pytest.mark.parametrize(("flags", "message"), [
+    ({"ranks": 0}, "--ranks and --gpus_per_node at least 1"), ({"device": "tpu"}, "--device must be one of gpu, cpu"),
+    ({"ranks": 5}, "does not divide among 5 ranks"), ({"vocabulary": 0}, "give --vocabulary"),
+    ({"mean_length": 200}, "at most --length 128"),
+])
+def test_what_is_refused(flags: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        size("xnli_plain", **{"vocabulary": 250_002, **LARGE, "data.shards": str(tmp_path), **flags})  # type: ignore[arg-type]
