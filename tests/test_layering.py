@@ -21,7 +21,7 @@ LAYERS = {
     "trainer": ("commands", "settings", "statistics", "metrics", "results", "plots", "report", "kernels", "robust",
                 "config", "kinds", "distributed", "data", "runs", "completion", "model", "engine", "checkpoint",
                 "evaluate", "retrieval", "shaping", "diagnose", "predict", "robust_training", "monitor", "loop",
-                "train", "bench", "doctor", "demo", "studies", "__main__"),
+                "train", "size", "bench", "doctor", "demo", "studies", "__main__"),
     "slurm": ("scheduler", "submission", "jobs", "render", "submit", "study", "status"),
 }
 WITHOUT_TORCH = ("statistics", "metrics", "results", "plots", "report", "commands")

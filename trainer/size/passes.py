@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 from transformers import PreTrainedModel
 
-from trainer.distributed.ranks import Ranks
+from trainer.engine.plain import PlainEngine
 from trainer.engine.step_context import StepContext
 from trainer.kernels import reference  # noqa: F401  (registers the operators that fake tensors need)
 from trainer.kinds import Kind
@@ -87,22 +87,20 @@ def run_on_paper(config: Any, auto_class: Any, kind: Kind, batch: Batch, setting
         site_model = SiteModel(model, kind, site_of(settings)).train()
         weights = [Weight(name, p.numel(), p.ndim, p.requires_grad) for name, p in site_model.named_parameters()]
         inputs = batch.map(lambda tensor: fake.from_tensor(tensor, static_shapes=True))
-        average = SiteModel(model, kind, site_of(settings)) if settings.ema_decay is not None else None
-        return weights, _count(site_model, average, inputs, settings, masked_share, gpu)
+        return weights, _count(site_model, inputs, settings, masked_share, gpu)
 
 
-def _count(model: SiteModel, average: SiteModel | None, batch: Batch, settings: MethodSettings, masked_share: float,
-           gpu: bool) -> PassCost:
+def _count(model: SiteModel, batch: Batch, settings: MethodSettings, masked_share: float, gpu: bool) -> PassCost:
     tracker = _Tracker(masked_share)
-    for tensor in [*model.parameters(), *model.buffers(), *([] if average is None else average.parameters())]:
+    for tensor in [*model.parameters(), *model.buffers()]:
         tracker.leave_out(tensor)
     batch.map(tracker.leave_out)
     gathered: dict[str, int] = {}
     bytes_at: dict[str, int] = {}
     handles = [*_watch_gathers(model, gathered), *tracker.take_gradients(model, bytes_at)]
-    engine: Any = _PaperEngine(model, average)
+    kernels: Any = torch.ops.robust_reference
     context = _PaperContext(
-        engine, torch.ops.robust_reference, settings, batch,
+        _PaperEngine(model), kernels, settings, batch,
         epsilon=1.0, seed=0, step=1, global_weight=1.0, ends_step=True)
     context.tracker = tracker
     with ExitStack() as stack:
@@ -116,27 +114,11 @@ def _count(model: SiteModel, average: SiteModel | None, batch: Batch, settings: 
                     tracker.peaks.get("ascent", 0), bytes_at, gathered)
 
 
-class _PaperEngine:
-    """Stands for `trainer.engine.engine.Engine` where a method asks for one: one rank, no optimiser."""
-
-    def __init__(self, module: SiteModel, average: SiteModel | None) -> None:
-        self.module, self.average = module, average
-        self.ranks = Ranks(0, 1, 0)
-        self.loss_scale = 1.0
-        self.device = torch.device("cpu")
-
-    def __call__(self, *args: Any) -> Tensor:
-        found: Tensor = self.module(*args)
-        return found
-
-    def backward(self, loss: Tensor, last: bool) -> None:
-        """Back-propagate."""
-        loss.backward()
-
+class _PaperEngine(PlainEngine):
     @torch.no_grad()
     def average_logits(self, batch: Batch) -> Tensor:
-        """Logits of the EMA, a model of the same shape."""
-        logits: Tensor = (self.average or self.module)(batch)
+        """Logits of the EMA, whose passes cost as much as those of the model itself."""
+        logits: Tensor = self.module(batch)
         return logits
 
 

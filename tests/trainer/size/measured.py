@@ -58,12 +58,13 @@ def measure(case: Case, ranks: Ranks) -> int:
 
 
 def main() -> None:
-    """Print the peaks of all cases as a JSON list."""
+    """Print a line of JSON per case."""
     ranks = find_ranks()
     start_distributed(ranks)
-    found = [measure(Case(**fields), ranks) for fields in json.loads(sys.argv[1])]
-    if ranks.is_main:
-        print(json.dumps({"peaks": found}), flush=True)
+    for fields in json.loads(sys.argv[1]):
+        peak = measure(Case(**fields), ranks)
+        if ranks.is_main:
+            print(json.dumps({"peak": peak}), flush=True)
     torch.distributed.barrier()
     sys.stdout.flush()
     os._exit(0)

@@ -21,13 +21,12 @@ from trainer.size.passes import Weight, run_on_paper
 ROOT = Path(__file__).parents[3]
 TINY = {"size": "tiny", "layers": None, "vocabulary": 20_000, "rows": 8, "length": 48}
 STAGES = ("zero0", "zero1", "zero2", "zero2_offload", "zero3", "zero3_offload")
-# A base layer, whose weights and activations count beside the words; buckets dwarf the tiny model.
-CASES = [*(Case(config) for config in STAGES), *(Case(config, **TINY) for config in STAGES),
-         *(Case(config, "bf16", fused=True) for config in STAGES[1:]),
+# A layer of base, whose weights and activations count beside the words; buckets dwarf the tiny model.
+CASES = [*(Case(config) for config in STAGES), *(Case(config, **TINY) for config in ("zero0", "zero1", "zero3")),
+         *(Case(config, "bf16", fused=True) for config in ("zero1", "zero2", "zero3")),
          Case("zero0", accumulation=2), Case("zero1", accumulation=2), Case("zero2", "bf16", accumulation=2),
-         Case("zero2", method="pgd", rows=16, length=128), Case("zero0", method="freelb", rows=16, length=128),
-         Case("zero0", method="smart", rows=16, length=128), Case("zero3", method="pgd", rows=16, length=128),
-         Case("zero0", rows=32, length=128), Case("zero0", rows=32, length=128, layers=3, checkpointing=True)]
+         Case("zero2", method="pgd", rows=16, length=64), Case("zero0", method="smart", rows=16, length=64),
+         Case("zero0", rows=16, length=128, layers=2, checkpointing=True)]
 
 
 def computed(case: Case, ranks: int) -> int:
@@ -50,8 +49,7 @@ def measured(cases: list[Case], ranks: int) -> list[int]:
         for rank in range(ranks)]
     said = [worker.communicate(timeout=600) for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * ranks, said[0][1][-2000:]
-    line = next(line for line in said[0][0].splitlines() if line.startswith('{"peaks"'))
-    return [int(peak) for peak in json.loads(line)["peaks"]]
+    return [int(json.loads(line)["peak"]) for line in said[0][0].splitlines() if line.startswith('{"peak"')]
 
 
 def assert_close(cases: list[Case], ranks: int) -> None:
