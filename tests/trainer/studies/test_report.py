@@ -16,7 +16,7 @@ from tests.trainer.studies.synthetic_study import LANGUAGES, TOKENS, end, make_g
 from trainer.plots import events
 from trainer.results.dynamics import write_epoch, write_summary
 from trainer.studies.graph import Graph
-from trainer.studies.report import write_study_report
+from trainer.studies.report import design, write_study_report
 from trainer.studies.report.answer import answer
 from trainer.studies.report.design import read_designs
 from trainer.studies.report.results import compute_stage
@@ -181,6 +181,13 @@ def test_a_cell_that_skips_a_stage_ends_with_the_one_before(tmp_path: Path) -> N
         (label, seed) for label in ("plain", "PGD") for seed in (0, 1, 2)]
     assert first.pairs(study.comparisons[0]) == [("plain", "PGD")]
     assert [run.label for run in second.runs] == ["base"] * 3
+
+
+@pytest.mark.parametrize(("text", "name"), [
+    ("/a/runs/intermediate-nli-seed0-77065e/best", "intermediate-nli"), ("/a/runs/soup/best", "soup"),
+    ("/a/e5", "e5"), ("FacebookAI/xlm-roberta-large", "FacebookAI/xlm-roberta-large")])
+def test_models_are_named_without_folders_of_this_machine(text: str, name: str) -> None:
+    assert design._name(text) == name
 
 
 def test_sections_of_a_whole_report(whole: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from trainer.report.data.runs import Run, differing, read_runs
 from trainer.results.averages import label_with
 from trainer.results.scores import RESULTS_FILE, Setting
+from trainer.runs import folder
 from trainer.studies.graph import RUNS, CellNodes, Graph
 from trainer.studies.schema import Comparison, Study
 from trainer.studies.states import Ending, blocked, endings
@@ -180,5 +181,8 @@ def _relabelled(run: Run, label: str, seed: int, alike: dict[str, Setting | None
 
 
 def _name(text: str) -> str:
-    """Last part of an absolute path; other text as it is."""
-    return PurePosixPath(text).name if text.startswith("/") else text
+    """Last part of an absolute path, of the model of a run its stage and levels; other text as it is."""
+    path = PurePosixPath(text)
+    if path.name == folder.BEST and path.parent.parent.name == RUNS:
+        return path.parent.name.rpartition("-seed")[0] or path.parent.name
+    return path.name if path.is_absolute() else text
