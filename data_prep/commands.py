@@ -8,9 +8,6 @@ COMMANDS: Commands = {
     "tasks": LazyCommand(
         "data_prep.listing:tasks",
         "List the tasks by kind, and the suites; with NAME, all about one task or suite."),
-    "completion": LazyCommand(
-        "data_prep.completion:completion",
-        "Print the completion script of SHELL (bash), to be sourced: source <(python -m data_prep completion bash)."),
     "tokenizer": LazyCommand(
         "data_prep.tokenizer:tokenizer",
         "Train a SentencePiece tokenizer on text files and save it as an XLM-R tokenizer."),
@@ -40,6 +37,9 @@ COMMANDS: Commands = {
     "peek": LazyCommand(
         "data_prep.verify:peek",
         "Show the first rows of a cell: gold answers, texts decoded from their ids, and the ids."),
+    "completion": LazyCommand(
+        "data_prep.completion:completion",
+        "Print the completion script of SHELL (bash), to be sourced: source <(python -m data_prep completion bash)."),
 }
 
 # Results that an interrupted command keeps, and how to continue.

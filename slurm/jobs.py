@@ -166,6 +166,8 @@ def _recipe_flags(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 def _recipe_words(kind: str, words: Sequence[str]) -> tuple[str, dict[str, str]]:
     """Recipe and settings of a training's command line. Raises InputError unless there is one recipe."""
     plain, given = _recipe_flags(words)
+    if "then" in given:
+        raise InputError(f"{kind}: --then is not for jobs; submit an evaluation behind it, in a chain or with --after")
     source = given.pop("recipe", None)
     plain = [source, *plain] if source is not None else plain
     if len(plain) != 1:

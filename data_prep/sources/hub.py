@@ -21,6 +21,7 @@ from data_prep.kinds import named_kind
 from data_prep.kinds.rows import GOLD_FIELDS, Record, TextBatch
 from data_prep.sources.batches import BATCH_ROWS, Content, read_batches
 from data_prep.sources.jsonl import ABSENT, look_up
+from data_prep.suggest import near_language
 from data_prep.tasks.task import LANGUAGE, Hub, Task
 
 # configurations named by a language; others, such as "default" or "all_languages", only on request
@@ -40,7 +41,8 @@ def hub_cells(
     there = hub_languages(task, repo, languages, revision)
     for language in languages or ():
         if language not in there:
-            raise InputError(f"hub:{repo}: nothing for language {language!r}; it has: {', '.join(there)}")
+            raise InputError(f"hub:{repo}: nothing for language {language!r}{near_language(language, there)}; it has: "
+                             f"{', '.join(there)}")
     cells, names = [], set()
     for language in languages or there:
         found = _split_names(task, repo, language, revision)

@@ -136,6 +136,7 @@ BAD = [
     ("robust small.yaml --method pdg", "robust.method: expected one of 'plain', 'pgd'"),
     ("robust small.yaml --robust.epslion=1", "unknown key 'robust.epslion', did you mean 'robust.epsilon'?"),
     ("robust small.yaml --nodse 2", "unknown key 'nodse'"),
+    ("robust small.yaml --then evaluate", "--then is not for jobs; submit an evaluation behind it, in a chain"),
     ("robust small.yaml --nodes two", "--nodes must be a whole number, found 'two'"),
     ("robust small.yaml --nodes 0", "--nodes must be at least 1, found 0"),
     ("robust small.yaml --gpus -1", "--gpus must be at least 0, found -1"),
