@@ -48,12 +48,15 @@ def list_runs(*folders: str) -> int:
 
 
 def _next(runs: list[Path]) -> str | None:
-    """Evaluation of the first run that is done without, else the report."""
-    for run in runs:
-        record = read_record(run)
-        if record is not None and (run / DONE).is_file() and not is_evaluated(run):
-            return evaluate_command(run, record, shards_of(run, record))
+    """Evaluation of the latest run that is done without, if of a task of the evaluated ones; else their report."""
+    records = {run: record for run in runs if (record := read_record(run)) is not None}
     evaluated = [run for run in runs if is_evaluated(run)]
+    tasks = {records[run].task for run in evaluated if run in records}
+    todo = [run for run, record in records.items() if (run / DONE).is_file() and run not in evaluated
+            and (not evaluated or record.task in tasks)]
+    if todo:
+        run = max(todo, key=lambda run: records[run].started)
+        return evaluate_command(run, records[run], shards_of(run, records[run]))
     return report_command(evaluated[0]) if evaluated else None
 
 
@@ -63,7 +66,7 @@ def compare(first: str, second: str) -> int:
     A run is a folder, or a name in runs/. Scores are single values: `report` has the intervals.
     """
     runs = [_found(first), _found(second)]
-    names = [str(run) for run in runs]
+    names = [run.name for run in runs] if runs[0].name != runs[1].name else [str(run) for run in runs]
     for title, found in (("recipe", recipe_differences(*runs)), ("beyond the recipe", _content(runs))):
         if found:
             show_table([(title, [key for key, *_ in found]), (names[0], [a for _, a, _ in found]),

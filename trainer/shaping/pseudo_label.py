@@ -31,6 +31,7 @@ from trainer.evaluate.predict import measure
 from trainer.evaluate.shards_root import find_shards_root
 from trainer.kinds import KINDS, named_kind
 from trainer.kinds.kind import Kind
+from trainer.results.numbers import PERCENT
 from trainer.runs.record import FinishedRecord, read_finished
 
 
@@ -204,8 +205,10 @@ def _report(target: Path, manifest: Manifest, counts: np.ndarray, score: bool) -
     for label in manifest.labels:
         if others := [n for reason, n in manifest.skipped.items() if reason.startswith(f"{label}, ")]:
             kept = manifest.label_counts[label]
-            print(f"         {label}: kept {kept:,} of {kept + sum(others):,} ({kept / (kept + sum(others)):.1%})")
+            print(f"         {label}: kept {kept:,} of {kept + sum(others):,} "
+                  f"({PERCENT.with_unit(kept / (kept + sum(others)))})")
     if score and counts[:, 2].sum():
-        print(f"         accuracy of the kept labels, by gold labels: {counts[:, 1].sum() / counts[:, 2].sum():.4f}")
+        right = counts[:, 1].sum() / counts[:, 2].sum()
+        print(f"         accuracy of the kept labels, by gold labels: {PERCENT.with_unit(right)}")
     elif score:
         print("         no gold labels to score the kept ones by")

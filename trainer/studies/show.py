@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trainer.results.numbers import counted, duration
+from trainer.runs.standing import standing
 from trainer.studies.estimate import Estimate
 from trainer.studies.graph import Graph, Node
 from trainer.studies.local import last_line
@@ -60,10 +61,19 @@ def show_status(study: Study, graph: Graph, out: Path) -> None:
         state = state_of(node, ended, stopped, out)
         if state in ("failed", "collapsed", "begun", "submitted"):
             reason = f": {last_line(out / LOGS / f'{node.name}.log')}" if state in ("failed", "collapsed") else ""
-            console.print(f"  {state:<10}{node.name}{reason}", soft_wrap=True, markup=False)
+            console.print(f"  {state:<10}{node.name}{reason}{_how_far(node, state, out)}", soft_wrap=True, markup=False)
     seconds = Estimate(out, graph).seconds([node for node in graph.wanted if node.name not in ended], 1)
     if seconds:
         console.print(f"left: about {duration(seconds)} of one at a time")
+    console.print(f"logs in {out / LOGS}", soft_wrap=True, markup=False)
+
+
+def _how_far(node: Node, state: str, out: Path) -> str:
+    """Step and state of a training that has begun; empty for others."""
+    if state != "begun" or node.kind != "train":
+        return ""
+    found = standing(out / node.output)
+    return f": {', '.join(filter(None, (found.state, found.step, found.eta and f'{found.eta} left')))}"
 
 
 def state_of(node: Node, ended: dict[str, Ending], stopped: set[str], out: Path) -> str:

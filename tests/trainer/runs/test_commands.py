@@ -40,8 +40,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def begun(runs: Path, name: str, step: int = 0, overrides: dict[str, str] | None = None, **kept: Any) -> Path:
     """A run of 100 steps that has logged `step` of them."""
     run = run_dir.create(load_recipe("xnli_pgd", {"name": name, "output": str(runs), **(overrides or {})}))
-    write_json(run / "run.json", record_of(**{"max_steps": 100, "label": "pgd", "dev_cells": {"xnli/dev/en": {}},
-                                              **kept}))
+    fields = {"task": "xnli", "max_steps": 100, "label": "pgd", "dev_cells": {"xnli/dev/en": {}}, **kept}
+    write_json(run / "run.json", record_of(**fields))
     rows = [{"step": step, "dev/accuracy/xnli/dev/en": 0.51234}, {"step": step, "speed/examples_per_second": 32.0}]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows if step))
     return run
@@ -87,18 +87,27 @@ def test_the_list_and_what_comes_next(runs: Path, capsys: pytest.CaptureFixture[
     assert cli.main(COMMANDS, ["runs"], "trainer") == 0
     assert capsys.readouterr().out == "no runs below runs; train one: python -m trainer train RECIPE\n"
     make_runs(runs, seeds=(1,), labels=("plain",), languages=LANGUAGES)
+    begun(runs, "plain-s1")
     begun(runs, "new", 40)
-    ended(begun(runs, "over", 90))
+    ended(begun(runs, "first", 90, task="mnli", started="2026-11-27T10:00:00+0000"))
+    ended(begun(runs, "over", 90, started="2026-11-27T09:00:00+0000"))
     assert cli.main(COMMANDS, ["runs", "list"], "trainer") == 0
     out = capsys.readouterr().out
     rows = {line.split()[0]: " ".join(line.split()) for line in out.splitlines() if line.startswith(" runs")}
-    assert list(rows) == ["runs/new", "runs/over", "runs/plain-s1"]
+    assert list(rows) == ["runs/first", "runs/new", "runs/over", "runs/plain-s1"]
     assert rows["runs/new"] == ("runs/new pgd 0 not finished, last step 0 s ago 40/100 accuracy xnli/dev/en 51.2 %")
     mean = sum(row.value or 0 for row in read_rows(runs / "plain-s1/eval" / RESULTS_FILE)
                if row.setting == "standard" and row.selection == "best") / 3
     assert f"xnli/test accuracy {100 * mean:.1f} % (3)" in rows["runs/plain-s1"]
     assert out.endswith("next: python -m trainer evaluate runs/over --tasks xnli --splits dev\n")
     assert "slurm" not in out.lower()
+    (runs / "over/done.json").unlink()
+    list_runs("runs")  # of the tasks that are evaluated, every run that is done
+    assert capsys.readouterr().out.endswith("next: python -m trainer report runs/plain-s1\n")
+    (runs / "plain-s1/eval" / RESULTS_FILE).unlink()
+    ended(runs / "over")
+    list_runs("runs")  # the latest that is done
+    assert "next: python -m trainer evaluate runs/first " in capsys.readouterr().out
     with pytest.raises(InputError, match="nowhere: no such folder"):
         list_runs("nowhere")
 

@@ -101,7 +101,7 @@ def test_accuracy_is_printed_only_when_asked_for(root: Path, capsys: pytest.Capt
     for name, score in (("blind", False), ("scored", True)):
         pseudo_label(str(folder), "xnli/train/en", name=name, confidence=0, score=score, shards=str(root / "shards"))
         said = capsys.readouterr().out
-        assert (f"by gold labels: {np.mean(gold == predicted):.4f}" in said) == score
+        assert (f"by gold labels: {100 * np.mean(gold == predicted):.1f} %" in said) == score
         assert ("gold" in said) == score
 
 

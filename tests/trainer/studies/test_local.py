@@ -73,6 +73,7 @@ def test_a_failed_node_stops_what_needs_it_alone_and_is_tried_again(
     said = capsys.readouterr().out
     assert "3 done, 1 failed, 1 blocked" in said
     assert "failed    bad: error: no luck\n" in said
+    assert said.endswith(f"logs in {tmp_path / 'logs'}\n")
 
     run_nodes(lambda failed: graph, tmp_path, ROOM)
     assert set(states(tmp_path, graph).values()) == {"done"}

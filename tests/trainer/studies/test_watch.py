@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from data_prep.base.files import write_json
+from tests.run_records import record_of
 from tests.trainer.monitor.test_progress import Clock, Terminal
-from trainer.studies.graph import Node
+from tests.trainer.studies.small_study import write_study
+from trainer.studies.graph import Graph, Node
+from trainer.studies.load import load_study
+from trainer.studies.show import show_status
 from trainer.studies.watch import Watch
 
 TRAINING = Node("train-target-1", "train", "d", (), "runs/one", stage="target")
@@ -60,3 +64,15 @@ def test_bars_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert any(re.fullmatch(r" *all +[━╸╺ ]+ 4/9 nodes  5 nodes left *", line) for line in last), last
     assert "build-2" not in "".join(last[next(i for i, line in enumerate(last) if "40/100" in line):])  # it has ended
     assert {"a line", "a command " * 20} <= set(last)  # to be pasted: not broken at the terminal's width
+
+
+def test_the_status_says_how_far_a_training_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = load_study(write_study(tmp_path / "study"), "toy", {"source": "s", "tokenizer": "t"})
+    logged(tmp_path, 10, 40)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / f"{TRAINING.name}.log").touch()
+    write_json(tmp_path / TRAINING.output / "run.json", record_of(max_steps=100))
+    show_status(study, Graph({node.name: node for node in (TRAINING, BUILD)}, []), tmp_path)
+    said = capsys.readouterr().out
+    assert "  begun     train-target-1: not finished, last step 0 s ago, 40/100\n" in said
+    assert said.endswith(f"logs in {tmp_path / 'logs'}\n")
