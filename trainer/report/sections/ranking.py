@@ -44,7 +44,8 @@ def ranking_table(grid: Grid, title: str, mean: tuple[str, Sequence[Cell]], by_l
     change = f"change against {bases[0]}" if len(bases) == 1 else "change"
     names = [change, "95 % interval", "verdict", *(["against"] if len(bases) > 1 else []), "seeds"]
     columns = [Entry(what), Entry(f"mean, {name}", hint=tables.cell_names(cells)), *map(Entry, names)]
-    notes = [*_notes(grid, cells, by_label), *tables.chance_notes(grid)]
+    marked = any(grid.at_chance(label, cells) for label in order)
+    notes = [*_notes(grid, cells, by_label), *(tables.chance_notes(grid) if marked else [])]
     return Table(f"{title}: mean {scale.column}", columns, tables.best_marked(grid, rows, range(1, 2)), notes)
 
 

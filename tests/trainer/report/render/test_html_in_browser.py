@@ -132,6 +132,7 @@ def test_page(browser: Any, page_path: Path) -> None:
                 .filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect().bottom)""")
             assert len(top) == 3
             assert max(top) <= 900
+            assert page.query_selector(".top .more-right") is None  # the ranking needs no scrolling
         page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
         page.wait_for_timeout(50)
 
