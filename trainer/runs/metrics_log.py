@@ -1,7 +1,7 @@
 """Metrics log of a run: metrics.jsonl first, then the same numbers to TensorBoard.
 
 TensorBoard sorts groups of curves by name, hence the numbers before them: training, the mean over languages, single
-languages, speed. Its text has the recipe, its hparams the settings beside the last scores.
+languages, optimiser, speed. Its text has the recipe, its hparams the settings beside the last scores.
 Only the main rank writes. Lines are flushed one by one, so that a killed run keeps what it measured.
 """
 
@@ -22,8 +22,10 @@ from trainer.results.below import CONFIG
 if TYPE_CHECKING:
     from trainer.plots.events import EventFile
 
-GROUPS = {"train": "1 training", "mean": "2 dev, mean over languages", "dev": "3 dev", "speed": "4 speed"}
+GROUPS = {"train": "1 training", "mean": "2 dev, mean over languages", "dev": "3 dev", "speed": "5 speed"}
 """Names of the groups of curves in TensorBoard, by those in metrics.jsonl and of `means_over_languages`."""
+OPTIMISER = {f"train/{name}": f"4 optimiser/{name}" for name in ("learning_rate", "gradient_norm")}
+"""Tags of metrics that would stand before the loss."""
 # Settings of the recipe that the hparams plugin compares.
 COMPARED = ("label", "seed", "optimizer.lr", "batch.size", "schedule.max_steps", "schedule.epochs", "robust.method",
             "robust.epsilon", "robust.ascent_steps", "model.dropout", "model.name")
@@ -80,7 +82,7 @@ class MetricsLog:
 def board_tag(name: str) -> str:
     """Tag in TensorBoard of a metric: its group with a number, then the rest."""
     group, _, rest = name.partition("/")
-    return f"{GROUPS.get(group, group)}/{rest}"
+    return OPTIMISER.get(name) or f"{GROUPS.get(group, group)}/{rest}"
 
 
 def means_over_languages(metrics: Mapping[str, float]) -> dict[str, float]:
