@@ -62,7 +62,7 @@ from trainer.runs.metrics_log import MetricsLog
 from trainer.runs.next_command import evaluate_command
 from trainer.runs.record import read_record, update_record
 from trainer.runs.state import TrainState
-from trainer.runs.then import FOLLOW_UPS, run_command
+from trainer.runs.then import FOLLOW_UPS, NOTHING, run_command
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ _log = logging.getLogger(__name__)
 def train(
     recipe: str, *, name: str | None = None, label: str | None = None, seed: int | None = None,
     output: str | None = None, init_from: str | None = None, kernels: str | None = None, method: str | None = None,
-    then: str | None = None, **overrides: Annotated[str, Keys("trainer.config.load:nearest_keys")],
+    then: str = NOTHING, **overrides: Annotated[str, Keys("trainer.config.load:nearest_keys")],
 ) -> int:
     """Train one run from a RECIPE (a YAML file, or the name of one that ships), and keep its best checkpoint.
 
@@ -80,7 +80,7 @@ def train(
     with this robust method instead, which takes of the settings in `robust` those that it has.
     then: `evaluate` predicts on the recipe's test cells when training is done (see `evaluation.suite`).
     """
-    if then not in (None, *FOLLOW_UPS):
+    if then not in FOLLOW_UPS:
         raise InputError(f"--then takes {' or '.join(FOLLOW_UPS)}, found {then!r}")
     top = {"name": name, "label": label, "seed": seed, "output": output, "init_from": init_from, "kernels": kernels,
            "method": method}
@@ -91,7 +91,7 @@ def train(
     return _train(recipe, given, then)
 
 
-def _train(recipe: str, overrides: dict[str, str], then: str | None) -> int:
+def _train(recipe: str, overrides: dict[str, str], then: str) -> int:
     """Train the run that `recipe` becomes with `overrides`, then do what `then` says; returns the exit code."""
     settings = load_recipe(recipe, overrides, announce=is_first_process())
     if "name" not in overrides:
@@ -100,7 +100,7 @@ def _train(recipe: str, overrides: dict[str, str], then: str | None) -> int:
     with run_log(ranks.is_main) as log:
         folder = run_dir.run_dir_of(settings)
         if run_dir.inspect(settings) == "done":
-            _log.info("%s is done; nothing to do%s", folder, f" but to {then}" if then else "")
+            _log.info("%s is done; nothing to do%s", folder, f" but to {then}" if then != NOTHING else "")
             code = 0
         else:
             lock = held(folder, "train") if ranks.is_main else nullcontext()
@@ -110,8 +110,8 @@ def _train(recipe: str, overrides: dict[str, str], then: str | None) -> int:
         if code or record is None or not ranks.is_main:
             return code
         command = evaluate_command(folder, record, Path(settings.data.shards))
-        _log.info("%s: %s", "next" if then is None else "then", command)
-    return 0 if then is None else run_command(command)
+        _log.info("%s: %s", "next" if then == NOTHING else "then", command)
+    return 0 if then == NOTHING else run_command(command)
 
 
 def _checked_data(settings: Recipe, ranks: Ranks) -> TrainingData:

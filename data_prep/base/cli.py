@@ -294,10 +294,13 @@ def _suggestion(command: Command, flag: str, name: str, named: Mapping[str, Any]
     """Suggestion for an unknown flag: one of the command, else dotted keys where it takes some (`Keys`)."""
     if near := did_you_mean(name, named):
         return near
-    marks = [mark for hint in typing.get_type_hints(command, include_extras=True).values()
-             for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Keys)]
-    found = [f"--{key}" for mark in marks for key in resolve(LazyCommand(mark.nearest, ""))(flag)]
+    found = [f"--{key}" for mark in _marks(command) for key in resolve(LazyCommand(mark.nearest, ""))(flag)]
     return f" (did you mean {' or '.join(found)}?)" if found else ""
+
+
+def _marks(command: Command) -> list[Keys]:
+    return [mark for hint in typing.get_type_hints(command, include_extras=True).values()
+            for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Keys)]
 
 
 def version() -> str:
@@ -337,13 +340,13 @@ def _overview(commands: Commands, prog: str) -> str:
 _KIND_NAMES = {bool: "true|false", str: "TEXT", int: "NUMBER", float: "NUMBER"}
 
 
-def _default(parameter: inspect.Parameter) -> str:
-    """The default of a flag as it would be typed; None is told in the description of the command."""
+def _default(parameter: inspect.Parameter, replaced: str) -> str:
+    """The default of a flag as it would be typed. replaced: what the flags of the command replace, if anything."""
     default = parameter.default
     if default is parameter.empty:
         return "needed"
     if default is None:
-        return "optional"
+        return f"default: as in {replaced}" if replaced else "optional"
     return f"default: {str(default).lower() if isinstance(default, bool) else 'empty' if default == '' else default}"
 
 
@@ -362,6 +365,6 @@ def _usage(command: Command, prog: str) -> str:
         else:
             kinds = [m for m in _members(hints.get(name, str)) if m is not type(None)]
             flags.append(f"  --{name}={'|'.join(_KIND_NAMES.get(k, k.__name__.upper()) for k in kinds)}   "
-                         f"({_default(parameter)})")
+                         f"({_default(parameter, replaced='the recipe' if _marks(command) else '')})")
     usage = " ".join([f"usage: {prog}", *words, *["[flags]"] * bool(flags)])
     return "\n".join([usage, "", inspect.getdoc(command) or "", "", *flags]).rstrip()

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from trainer.distributed.preemption import EXIT_REQUEUE, STOP_SIGNALS
 
-FOLLOW_UPS = ("evaluate",)
+NOTHING = "nothing"
+FOLLOW_UPS = (NOTHING, "evaluate")
 # A launcher's variables, which would make the command one rank of several.
 OF_LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS")
 POLL_SECONDS = 0.2

@@ -153,6 +153,8 @@ def test_help_shows_defaults_as_they_are_typed(place: Path, monkeypatch: pytest.
     assert "None" not in shown
     assert outcome(place, "trainer", ["train", "--help"], monkeypatch) == 0
     shown = capsys.readouterr().out
+    assert "  --seed=NUMBER   (default: as in the recipe)\n" in shown
+    assert "  --then=TEXT   (default: nothing)\n" in shown
     assert "python -m trainer recipes" in shown
     assert "python -m trainer keys" in shown
 
