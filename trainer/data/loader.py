@@ -213,6 +213,12 @@ def load(
         yield [next(batches) for _ in range(accumulation)]
 
 
+def evaluation_order(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Row indices of each batch of an evaluation, longest first."""
+    order = np.argsort(-lengths, kind="stable")
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
 def evaluation_batches(
     examples: Examples, batch_size: int, rank: int = 0, world_size: int = 1
 ) -> Iterator[tuple[np.ndarray, Batch]]:
@@ -221,8 +227,7 @@ def evaluation_batches(
     Every rank yields the same number of batches, as a ZeRO-3 forward pass needs all ranks: a rank that has none left
     repeats the shortest batch with no row indices, whose result is to be ignored.
     """
-    order = np.argsort(-examples.lengths, kind="stable")
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    batches = evaluation_order(examples.lengths, batch_size)
     rounds = -(-len(batches) // world_size)
     for turn in range(rounds):
         number = turn * world_size + rank

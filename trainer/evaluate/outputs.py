@@ -12,6 +12,7 @@ import numpy as np
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import file_sha256
+from data_prep.languages import same_language
 from trainer.evaluate.crossed import groups_of
 from trainer.evaluate.inputs import Job
 from trainer.evaluate.join import column
@@ -20,6 +21,7 @@ from trainer.evaluate.smoothing import Smoothing, Votes, certify, vote
 from trainer.kinds import KINDS
 from trainer.kinds.kind import Rows
 from trainer.metrics import METRICS
+from trainer.results.numbers import PERCENT, counted, scale_of
 from trainer.results.outcomes import outcomes_path, write_outcomes
 from trainer.results.predictions import (
     ABSTAIN,
@@ -193,21 +195,47 @@ def oracle_rows(source: Source) -> list[ResultRow]:
     return rows
 
 
-def describe_rows(folder: Path, rows: list[ResultRow]) -> list[str]:
-    """Lines for the terminal: every score of the standard setting, the mean over pairs of languages, the file."""
+def describe_rows(rows: list[ResultRow]) -> list[str]:
+    """Lines for the terminal: every score of the standard setting."""
     lines = []
     for row in rows:
         if row.setting == "standard":
             of = "" if row.selection == "best" else f", {row.selection}"
-            value = row.note if row.value is None else f"{row.value:.4f}"
-            lines.append(f"{row.task}/{row.split}/{row.language}  {row.metric} {value}  ({row.n} rows{of})")
-    for metric, selection in dict.fromkeys((row.metric, row.selection) for row in rows):
-        crossed = [row.value for row in rows if row.setting == "generalized" and row.value is not None
-                   and (row.metric, row.selection) == (metric, selection)]
-        if crossed:
-            of = "" if selection == "best" else f", {selection}"
-            lines.append(f"generalized{of}: mean {metric} {np.mean(crossed):.4f} over {len(crossed)} pairs")
-    return [*lines, f"{folder / 'eval' / RESULTS_FILE}: {len(rows)} rows"]
+            lines.append(f"{row.task}/{row.split}/{row.language}  {_spoken(row.metric, row.value, row.note)}  "
+                         f"({counted(row.n, 'row')}{of})")
+    return lines
+
+
+def describe_means(folder: Path, rows: list[ResultRow]) -> list[str]:
+    """Lines for the terminal: the means over languages, and over pairs of them, and the file."""
+    lines = []
+    groups: dict[tuple[str, ...], list[ResultRow]] = {}
+    for row in rows:
+        if row.value is not None:
+            groups.setdefault((row.task, row.split, row.metric, row.selection, row.setting), []).append(row)
+    for (task, split, metric, selection, setting), found in groups.items():
+        if setting == "standard" and len(found) == 1:
+            continue
+        others = [row for row in found if not same_language(row.language, "en")]
+        of = "" if selection == "best" else f", {selection}"
+        if setting == "standard":
+            more = "" if len(others) in (0, len(found)) else (
+                f"; but English {scale_of(metric).with_unit(_mean(others))} over {len(others)}")
+            lines.append(f"{task}/{split}{of}: mean {_spoken(metric, _mean(found))} over {len(found)} languages{more}")
+        else:
+            lines.append(f"{task}/{split}, {setting}{of}: mean {_spoken(metric, _mean(found))} over "
+                         f"{counted(len(found), 'pair')}")
+    return [*lines, f"{folder / 'eval' / RESULTS_FILE}: {counted(len(rows), 'row')}"]
+
+
+def _spoken(metric: str, value: float | None, note: str = "") -> str:
+    """A score in words: "accuracy 71.3 %"."""
+    scale = scale_of(metric)
+    return f"{scale.name} {note if value is None else scale.with_unit(value)}"
+
+
+def _mean(rows: list[ResultRow]) -> float:
+    return float(np.mean([row.value for row in rows if row.value is not None]))
 
 
 def describe_smoothed(plain: ResultRow | None, row: ResultRow) -> str:
@@ -219,8 +247,9 @@ def describe_smoothed(plain: ResultRow | None, row: ResultRow) -> str:
     if row.value is None:
         parts.append(row.note)
     else:
-        parts += [f"plain {plain.value:.4f}"] if plain is not None and plain.value is not None else []
-        parts.append(f"smoothed {row.value:.4f}")
+        if plain is not None and plain.value is not None:
+            parts.append(f"plain {PERCENT.with_unit(plain.value)}")
+        parts.append(f"smoothed {PERCENT.with_unit(row.value)}")
     parts.append(f"abstained {100 * smoothing.abstained:.1f} %")
     if smoothing.median_radius is not None:
         parts.append(f"median certified radius {smoothing.median_radius:.3g}")

@@ -6,7 +6,7 @@ is measured of the logits of a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,15 +48,44 @@ def predict(
     gather: collects one object per rank (a process group's all-gather); the identity for one process.
     """
     kind = examples.kind
-    predicted, gold = measure(
+    return _as_scored(examples, *measure(
         model, examples, batch_size, device, ranks,
-        lambda logits, batch, cpu_batch: (kind.decode(logits, batch), kind.gold(cpu_batch)), gather)
+        lambda logits, batch, cpu_batch: (kind.decode(logits, batch), kind.gold(cpu_batch)), gather))
+
+
+Part = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Row indices of a batch, their predictions, and their gold labels."""
+
+
+@torch.no_grad()
+def predict_batch(model: SiteModel, examples: Examples, rows: np.ndarray, device: torch.device) -> Part:
+    """Predictions of `model`, which is in evaluation mode, on some rows."""
+    cpu_batch = examples[0, rows]
+    batch = cpu_batch.to(device)
+    return rows, examples.kind.decode(model(batch), batch), examples.kind.gold(cpu_batch)
+
+
+def put_together(examples: Examples, parts: Iterable[Part]) -> Predictions:
+    """The predictions on all examples from those on batches, in any order."""
+    return _as_scored(examples, *_in_row_order(parts))
+
+
+def _as_scored(examples: Examples, predicted: np.ndarray, gold: np.ndarray) -> Predictions:
+    """Predictions of rows as metrics take them: windows joined, names for indices."""
+    kind = examples.kind
     if kind.join is not None:
         predicted, gold = kind.join(predicted, gold, examples.cells[0].table)
     if kind.spell is not None:
         labels = examples.cells[0].manifest.labels
         predicted, gold = kind.spell(predicted, labels), kind.spell(gold, labels)
     return Predictions(predicted, gold)
+
+
+def _in_row_order(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """Columns of all parts, of which the first holds row indices, in the order of these."""
+    rows, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(rows)
+    return tuple(column[order] for column in columns)
 
 
 @torch.no_grad()
@@ -78,7 +107,4 @@ def measure(
         if len(rows):
             found.append((rows, *of_batch(logits, batch, cpu_batch)))
     model.train(was_training)
-    parts = [part for of_rank in gather(found) for part in of_rank]
-    rows, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.argsort(rows)
-    return tuple(column[order] for column in columns)
+    return _in_row_order(part for of_rank in gather(found) for part in of_rank)

@@ -7,13 +7,17 @@ the first prediction.
 
 from __future__ import annotations
 
+import io
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 import torch
-from rich.progress import Progress, track
+from rich.progress import Progress
 
 from data_prep.base.errors import InputError
 from data_prep.shards.read import Cell
+from trainer.distributed.collectives import gather_objects
+from trainer.distributed.preemption import failures_in_a_line
 from trainer.distributed.ranks import Ranks, find_ranks
 from trainer.evaluate.inputs import (
     Job,
@@ -29,6 +33,7 @@ from trainer.evaluate.inputs import (
 from trainer.evaluate.outputs import (
     Source,
     checkpoint_sha256,
+    describe_means,
     describe_rows,
     describe_smoothed,
     oracle_rows,
@@ -36,24 +41,28 @@ from trainer.evaluate.outputs import (
     write_cell,
     write_smoothed,
 )
-from trainer.evaluate.predict import predict
+from trainer.evaluate.predict import Part, predict_batch, put_together
+from trainer.evaluate.progress import EvaluationProgress
 from trainer.evaluate.shards_root import find_shards_root
+from trainer.evaluate.sharing import rounds_of
 from trainer.evaluate.smoothing import Smoothing, count_votes, read_settings
 from trainer.evaluate.suites import named_suite
 from trainer.kinds import named_kind
 from trainer.model.site import SiteModel
-from trainer.results.scores import RESULTS_FILE, merge_rows
+from trainer.results.scores import RESULTS_FILE, ResultRow, merge_rows
 from trainer.robust.settings import DEFAULT_SITE
 from trainer.runs.average import average_of
 from trainer.runs.folder import AVERAGE, BEST, FAILED
 from trainer.runs.next_command import report_command
 from trainer.runs.record import FinishedRecord, read_finished
 
+TIMEOUT_SECONDS = 1800.0  # of collectives: a rank may have to wait for the others' share of a round
+
 
 def evaluate(
     run: str, *, tasks: str | None = None, suite: str | None = None, languages: str | None = None,
     splits: str = "test", generalized: bool = False, weights: str = BEST, shards: str | None = None,
-    batch_size: int = 64, precision: str = "fp32", **smoothing: str,
+    batch_size: int = 64, precision: str | None = None, **smoothing: str,
 ) -> int:
     """Predict with a run's best checkpoint: a prediction file and a result row per language, or pair of languages.
 
@@ -61,7 +70,11 @@ def evaluate(
     sets of xtreme, xtreme_r or xglue that are built and that the run's kind and labels fit. generalized: also every
     ordered pair, premise in one language and hypothesis in the other, the diagonal included. weights: best, average
     (of `trainer average`; its rows stand beside those of the best checkpoint) or best,average. shards: the folder that
-    holds the cells (default: the one the run was trained from, or one of its name beside the run).
+    holds the cells (default: the one the run was trained from, or one of its name beside the run). precision: fp32,
+    bf16 or fp16 (default: bf16 where the run was trained in it, else fp32).
+
+    Under the `deepspeed` launcher, torchrun or srun, the batches of all cells are shared out over the ranks; files are
+    the same to the last byte as those of one process.
 
     Randomized smoothing (Cohen et al. 2019): --smoothing.samples N --smoothing.sigma S adds, per language, the
     majority vote over N noisy passes, the share of abstentions, and certified L2 radii. Noise is added at
@@ -72,42 +85,86 @@ def evaluate(
         raise InputError("evaluate: missing tasks; name --tasks (with --languages, --splits), or a --suite")
     if suite is not None and (tasks is not None or languages is not None or splits != "test"):
         raise InputError("name either --tasks (with --languages, --splits) or a --suite, whose cells are known")
-    folder = Path(run)
-    record = read_finished(folder, failed=True)
-    check_precision(precision)
-    ranks = _one_rank(batch_size)
-    settings = read_settings(smoothing, folder)
-    if settings and generalized:
-        raise InputError("--smoothing is for single languages, found --generalized too; run evaluate once with each")
-    sources = _sources(folder, record, weights, precision)
-    for source in sources:
-        refuse_other_rows(folder, source)  # now, not after the last prediction
-    root = find_shards_root(folder, record, shards)
-    cells = _cells(root, record, tasks or "", suite, languages or "", splits)
-    if settings:
-        _check_certifiable(cells)
-    jobs = list(jobs_of(cells, generalized, record))
+    if batch_size < 1:
+        raise InputError(f"--batch_size must be at least 1, found {batch_size}")
+    folder, ranks = Path(run), find_ranks()
+    with nullcontext() if ranks.is_main else redirect_stdout(io.StringIO()):  # one rank speaks
+        record = read_finished(folder, failed=True)
+        asked = _precision(precision, record)
+        settings = read_settings(smoothing, folder)
+        if settings and (generalized or ranks.world_size > 1):
+            found = "--generalized" if generalized else f"{ranks.world_size} ranks"
+            raise InputError(f"--smoothing is for single languages, in one process, found {found} too; run evaluate "
+                             "once with each")
+        sources = _sources(folder, record, weights, asked)
+        for source in sources:
+            refuse_other_rows(folder, source)  # now, not after the last prediction
+        cells = _cells(find_shards_root(folder, record, shards), record, tasks or "", suite, languages or "", splits)
+        if settings:
+            _check_certifiable(cells)
+        _evaluate(folder, list(jobs_of(cells, generalized, record)), sources, settings, batch_size, ranks, generalized)
+    return 0
+
+
+def _evaluate(folder: Path, jobs: list[Job], sources: list[Source], settings: Smoothing | None, batch_size: int,
+              ranks: Ranks, generalized: bool) -> None:
+    """Predict all jobs with the weights of every source, and write what follows; every rank must call it."""
+    record, precision = sources[0].record, sources[0].precision
     _print(describe_jobs(jobs))
-    site = (settings and settings.site) or DEFAULT_SITE
+    if ranks.world_size > 1:
+        from trainer.engine.engine import start_distributed  # of several ranks only: DeepSpeed takes seconds
+
+        start_distributed(ranks, TIMEOUT_SECONDS)
+    cells = [job.cell for job in jobs if job.setting == "standard"]
     spoken, heads = [cell.manifest.language for cell in cells], dict.fromkeys(_head(cell, record) for cell in cells)
+    site = (settings and settings.site) or DEFAULT_SITE
     loaded = [load_heads(folder, record, precision, spoken, heads, site, source.selection) for source in sources]
     if record.status in FAILED:
         print(f"warning: training of {folder} {record.status}; its rows count as a failed seed in reports")
-    rows = []
-    for source, (models, device) in zip(sources, loaded, strict=True):
-        for job in track(jobs, description=f"{record.name}: evaluating {source.selection}", transient=True):
-            predictions = predict(models[_head(job.cell, record)], job.examples, batch_size, device, ranks)
-            found = write_cell(folder / "eval", job, predictions, source)
-            if generalized and job.setting == "standard":  # the diagonal of the pairs: the same predictions
-                found += [row.model_copy(update={"setting": "generalized"}) for row in found]
-            rows += found
-    merge_rows(folder / "eval" / RESULTS_FILE, [*oracle_rows(sources[0]), *rows])
-    _print(describe_rows(folder, rows))
+    rows: list[ResultRow] = []
+    with failures_in_a_line(ranks.world_size, TIMEOUT_SECONDS):
+        for source, (models, device) in zip(sources, loaded, strict=True):
+            rows += _predict_all(folder, jobs, models, source, batch_size, device, ranks, generalized)
+    if ranks.is_main:
+        merge_rows(folder / "eval" / RESULTS_FILE, [*oracle_rows(sources[0]), *rows])
+    _print(describe_means(folder, rows))
     for source, (models, device) in zip(sources, loaded, strict=True):
         if settings:
             _smooth(folder, jobs, models, settings, batch_size, device, source)
     print(f"next: {report_command(folder)}")
-    return 0
+    if ranks.world_size > 1:
+        torch.distributed.destroy_process_group()
+
+
+def _predict_all(folder: Path, jobs: list[Job], models: dict[str, SiteModel], source: Source, batch_size: int,
+                 device: torch.device, ranks: Ranks, generalized: bool) -> list[ResultRow]:
+    """Predict every job, the batches shared out over the ranks; the main rank writes, and has the rows."""
+    record, rows = source.record, list[ResultRow]()
+    rounds = list(rounds_of([job.examples for job in jobs], batch_size, ranks.world_size))
+    for model in models.values():
+        model.eval()
+    tokens = sum(share.tokens for turn in rounds for share in turn.shares[ranks.rank])
+    with EvaluationProgress(f"{record.name}: evaluating {source.selection}", len(jobs),
+                            sum(len(job.examples) for job in jobs), tokens, ranks.is_main) as progress:
+        for turn in rounds:
+            mine: list[tuple[int, Part]] = []
+            for share in turn.shares[ranks.rank]:
+                job = jobs[share.job]
+                mine.append((share.job, predict_batch(
+                    models[_head(job.cell, record)], job.examples, share.rows, device)))
+                progress.advance(share.tokens)
+            parts = [part for of_rank in gather_objects(mine, ranks) for part in of_rank]
+            found: list[ResultRow] = []
+            for number in turn.jobs if ranks.is_main else ():
+                job = jobs[number]
+                predictions = put_together(job.examples, (part for owner, part in parts if owner == number))
+                written = write_cell(folder / "eval", job, predictions, source)
+                found += written
+                if generalized and job.setting == "standard":  # the diagonal of the pairs: the same predictions
+                    found += [row.model_copy(update={"setting": "generalized"}) for row in written]
+            rows += found
+            progress.finished(len(turn.jobs), describe_rows(found))
+    return rows
 
 
 def _head(cell: Cell, record: FinishedRecord) -> str:
@@ -115,14 +172,12 @@ def _head(cell: Cell, record: FinishedRecord) -> str:
     return head_of(cell, record) or ""
 
 
-def _one_rank(batch_size: int) -> Ranks:
-    """The ranks, of which there must be one. Raises InputError for more, and for a batch size below 1."""
-    if batch_size < 1:
-        raise InputError(f"--batch_size must be at least 1, found {batch_size}")
-    if (ranks := find_ranks()).world_size > 1:
-        raise InputError(f"evaluate runs in one process, found {ranks.world_size} ranks; start it without a launcher, "
-                         "several at once with --languages each")
-    return ranks
+def _precision(asked: str | None, record: FinishedRecord) -> str:
+    """`--precision`, else bf16 for a run that was trained in it. Raises InputError for an unknown one."""
+    if asked is None:
+        return "bf16" if record.precision == "bf16" else "fp32"
+    check_precision(asked)
+    return asked
 
 
 def _cells(root: Path, record: FinishedRecord, tasks: str, suite: str | None, languages: str,

@@ -19,7 +19,7 @@ from data_prep.shards.tokenizers import read_tokenizer, tokenizer_dir
 from data_prep.suggest import near_cell
 from trainer.evaluate.inputs import cell_of, comma_list
 from trainer.evaluate.join import joined_by
-from trainer.evaluate.outputs import describe_rows
+from trainer.evaluate.outputs import describe_means, describe_rows
 from trainer.metrics import METRICS
 from trainer.results.outcomes import outcomes_path, write_outcomes
 from trainer.results.predictions import predictions_path, replace_file
@@ -71,7 +71,7 @@ def retrieve(
             found = _search(group, cell, sides, similarity == SIMILARITIES[0])
             rows += _write(origin, cell, found, precision)
     merge_rows(origin.out / "eval" / RESULTS_FILE, rows)
-    for line in describe_rows(origin.out, rows):
+    for line in (*describe_rows(rows), *describe_means(origin.out, rows)):
         print(line)
     return 0
 
