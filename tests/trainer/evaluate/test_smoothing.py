@@ -263,7 +263,7 @@ def test_rows_and_files_of_a_smoothed_run(pair: Path, finished: dict[str, Path],
     printed = capsys.readouterr().out
     row = rows["de", "layer:1 0.1"]
     assert row.smoothing is not None
-    assert (f"xnli/test/de  plain {plain['de'].value:.4f}  smoothed {row.value:.4f}  abstained "
+    assert (f"xnli/test/de  plain {100 * plain['de'].value:.1f} %  smoothed {100 * row.value:.1f} %  abstained "
             f"{100 * row.smoothing.abstained:.1f} %  median certified radius {row.smoothing.median_radius:.3g}  "
             f"(mean token norm {row.smoothing.token_norm:.3g})") in printed.splitlines()
 
