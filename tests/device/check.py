@@ -41,7 +41,8 @@ def steps(size: str) -> list[Step]:
         shape = ("--size", size, "--precision", "bf16", "--rounds", "1")
     return [
         Step("environment", ("-m", "tests.device.environment"), 60, True),
-        Step("peers", (*bench, "peers", *shape, "--steps", "6", "--batch_size", "128"), 100, True),
+        Step("peers", (*bench, "peers", *shape, "--steps", "3", "--batch_size", "128", "--seconds", "60"), 120,
+             True),
         Step("methods", (*bench, "steps", *shape, "--steps", "4", "--only", "K=1"), 80, True),
         Step("kernels-speed", (*bench, "kernels", "--rounds", "10", "--compiled", "False"), 60, True),
         Step("exactness", ("-m", "tests.device.exactness"), 240),

@@ -10,6 +10,8 @@ backward pass, of which an ascent step needs the half that leads to its input.
 from __future__ import annotations
 
 import copy
+import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from data_prep.base.errors import InputError
 from data_prep.shards.read import open_cell
@@ -41,12 +43,15 @@ from trainer.kinds.batch import Batch
 from trainer.kinds.tokens import Tokens
 from trainer.loop import run_steps
 from trainer.model.encoders import RANDOM
+from trainer.model.pretrained import load_model
 from trainer.model.site import SiteModel
 from trainer.robust import settings_for
 from trainer.runs.state import TrainState
 
 # Tokens of MultiNLI's pairs in XLM-R's vocabulary: log-normal with these moments (mean 47, 90th percentile 75).
 LOG_LENGTH, LOG_SPREAD, LONGEST = 3.76, 0.45, 128
+CALLED = {"ours": "trainer", "theirs": "HF Trainer"}
+PAIRS = KINDS["pair"]
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -68,7 +73,7 @@ LINES = {
 
 def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_size: int, vocabulary: int,
                   precision: str, engine_config: str | None, freeze: bool, steps: int, rounds: int,
-                  only: str | None) -> int:
+                  only: str | None, seconds_at_most: float | None) -> int:
     """Print throughput, share of the matmul rate and peak memory of both sides, as `bench_peers` says."""
     if size not in RANDOM.sizes or precision not in PRECISIONS or min(steps, rounds, batch_size) < 1:
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, --precision fp32 or bf16, numbers at least "
@@ -78,11 +83,7 @@ def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_s
         raise InputError(f"--only {only!r} is in no line; lines: {', '.join(LINES)}")
     ranks = find_ranks()
     batches = random_batches(batch_size, vocabulary, steps) if cell is None else batches_of(cell, batch_size, steps)
-    if model_folder is None:
-        model = model_of(size, LONGEST, max(vocabulary, *(int(batch.input_ids.max()) + 1 for batch in batches)))
-    else:
-        torch.manual_seed(0)
-        model = AutoModelForSequenceClassification.from_pretrained(model_folder, num_labels=3)
+    model = classifier(model_folder, size, max(vocabulary, *(int(batch.input_ids.max()) + 1 for batch in batches)))
     model.get_input_embeddings().weight.requires_grad_(not freeze)
     missing = why_left_out(ranks.world_size)
     number = (rounds + 2) * steps * len(lines)
@@ -90,7 +91,7 @@ def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_s
                for name, line in lines.items()}
     peer = None if missing else Comparison(copy.deepcopy(model), batches, bf16=precision == "bf16")
     start_distributed(ranks)
-    site_model = SiteModel(model, KINDS["pair"], "word_embeddings")
+    site_model = SiteModel(model, PAIRS, "word_embeddings")
     engine = build_engine(site_model, next(iter(recipes.values())), ranks, number)
     backend, kernels = dispatch.select("auto")
 
@@ -104,26 +105,39 @@ def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_s
     if peer is not None:
         sides["theirs"] = peer.run
     seconds: dict[tuple[str, str], list[float]] = {(name, side): [] for name in lines for side in sides}
-    peaks: dict[tuple[str, str], int] = {}
+    ends = time.monotonic() + (seconds_at_most or float("inf"))
     for turn in range(rounds + 1):  # the first turn warms up and is dropped
-        for name in lines:
-            for side, run in sides.items():
-                seconds[name, side].append(run(name, batches))
-                if turn == rounds:
-                    longest = max(batches, key=lambda batch: batch.input_ids.shape[1])
-                    with peak_bytes(engine.device) as (_, found):
-                        run(name, [longest])
-                    peaks[name, side] = found[BEFORE]
+        if turn > 1 and time.monotonic() > ends:
+            break
+        for name, side in seconds:
+            seconds[name, side].append(sides[side](name, batches))
+            rate = batch_size / seconds[name, side][-1]
+            print(f"turn {turn}/{rounds}  {name}, {CALLED[side]}: {rate:.1f} examples/s", file=sys.stderr, flush=True)
+    longest = max(batches, key=lambda batch: batch.input_ids.shape[1])
+    peaks: dict[tuple[str, str], int] = {}
+    for name, side in seconds:
+        with peak_bytes(engine.device) as (_, found):
+            sides[side](name, [longest])
+        peaks[name, side] = found[BEFORE]
     rate = matmul_rate(engine.device, PRECISIONS[precision])
     shape = model_folder or f"random weights of XLM-R's shape, {size}"
     tokens = sum(batch.input_ids.numel() for batch in batches) / steps / batch_size
     title = (f"{shape}, {precision}, batch {batch_size} x {tokens:.0f} tokens, ZeRO {engine.stage}, "
              f"kernels: {backend}\n{name_of(engine.device)}, matmul {rate / 1e12:.3g} TFLOP/s")
     needed = operations(model.config, batches)
-    Console().print(_table(list(lines), sides, seconds, peaks, batch_size, needed, rate, title))
+    Console().print(_table(seconds, peaks, batch_size, needed, rate, title))
     if missing:
         print(missing)
     return 0
+
+
+def classifier(folder: str | None, size: str, vocabulary: int) -> Any:
+    """The encoder in `folder` with a fresh head of three classes, or a random model of XLM-R's shape."""
+    if folder is None:
+        return model_of(size, LONGEST, vocabulary)
+    torch.manual_seed(0)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, num_labels=3)
+    return load_model(AutoModelForSequenceClassification, folder, config, "--model")[0]
 
 
 def recipe_of(line: Line, batch_size: int, steps: int, precision: str, engine_config: str | None,
@@ -158,7 +172,7 @@ def random_batches(batch_size: int, vocabulary: int, steps: int) -> list[Batch]:
 def batches_of(cell: str, batch_size: int, steps: int) -> list[Batch]:
     """The first batches of an epoch of the pairs in `cell`."""
     opened = open_cell(Path(cell))
-    if opened.manifest.kind != "pair":
+    if KINDS[opened.manifest.kind] is not PAIRS:
         raise InputError(f"{cell}: kind {opened.manifest.kind}; sentence pairs are needed")
     examples = Examples([opened], min(LONGEST, opened.manifest.max_length))
     order = epoch_batches(examples.lengths, batch_size, 0, 0, True)[:steps]
@@ -177,15 +191,13 @@ def operations(config: Any, batches: Sequence[Batch]) -> float:
                           for batch in batches]))
 
 
-def _table(names: Sequence[str], sides: Any, seconds: dict[tuple[str, str], list[float]],
-           peaks: dict[tuple[str, str], int], batch_size: int, needed: float, rate: float, title: str) -> Table:
+def _table(seconds: dict[tuple[str, str], list[float]], peaks: dict[tuple[str, str], int], batch_size: int,
+           needed: float, rate: float, title: str) -> Table:
     table = Table("method", "side", "examples/s", "ratio", "matmul rate", "peak memory of a step, MB", title=title)
-    called = {"ours": "trainer", "theirs": "HF Trainer"}
-    for name in names:
-        for side in sides:
-            median = float(np.median(seconds[name, side][1:]))
-            ratios = [b / a for a, b in zip(seconds[name, "ours"][1:], seconds[name, side][1:], strict=True)]
-            ratio = "" if side == "ours" else f"ours {np.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
-            table.add_row(name, called[side], f"{batch_size / median:.1f}", ratio,
-                          f"{LINES[name].passes * needed / median / rate:.0%}", f"{peaks[name, side] / 1e6:,.0f}")
+    for (name, side), times in seconds.items():
+        median = float(np.median(times[1:]))
+        ratios = [other / own for own, other in zip(seconds[name, "ours"][1:], times[1:], strict=True)]
+        ratio = "" if side == "ours" else f"ours {np.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
+        table.add_row(name, CALLED[side], f"{batch_size / median:.1f}", ratio,
+                      f"{LINES[name].passes * needed / median / rate:.0%}", f"{peaks[name, side] / 1e6:,.0f}")
     return table
