@@ -16,6 +16,7 @@ import data_prep.commands
 import trainer.commands
 from data_prep.base import interrupt
 from data_prep.base.cli import Commands, LazyCommand, main, resolve
+from data_prep.base.completion import flags_of
 from slurm.jobs import KINDS
 from tests.command_tables import entries
 from tests.trainer.report.synthetic_runs import make_runs
@@ -82,7 +83,7 @@ def test_a_mistyped_command_imports_none(line: str) -> None:
 
 @pytest.mark.parametrize("words", [
     "report --help", "report --uot=there", "demo --help", "demo --methdos=pgd", "doctor --help", "doctor --selftset",
-    "recipes", "keys lr", "--version", "bench steps --help", "bench steps --siez=tiny", "bench claims --help"])
+    "keys lr", "completion bash", "bench steps --help", "bench steps --siez=tiny", "bench claims --help"])
 def test_light_commands_answer_without_torch(words: str) -> None:
     _, _, _, loaded = run_real("trainer", *words.split())
     assert not loaded & set(HEAVY)
@@ -108,6 +109,9 @@ def test_every_entry_is_a_documented_function(program: str, words: tuple[str, ..
     assert f"{function.__module__}:{function.__name__}" == command.target
     assert command.help == (inspect.getdoc(function) or "").split("\n")[0]
     assert words[0] in KEPT[program] or words == ("train",)
+    parameters = inspect.signature(function).parameters.values()
+    assert set(flags_of(command)) == {one.name for one in parameters if one.kind is one.KEYWORD_ONLY
+                                      or (one.kind is one.POSITIONAL_OR_KEYWORD and one.default is not one.empty)}
 
 
 def test_words_for_interrupted_commands_name_commands() -> None:

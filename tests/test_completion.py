@@ -1,8 +1,7 @@
-"""Completion in a real bash, and the flags in its script against the functions themselves."""
+"""Completion in a real bash; `test_commands` compares the flags in its script with the functions."""
 
 from __future__ import annotations
 
-import inspect
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,14 +12,10 @@ import data_prep.commands
 import data_prep.completion
 import trainer.commands
 import trainer.completion
-from data_prep.base.cli import LazyCommand, resolve
-from data_prep.base.completion import flags_of
 from data_prep.base.errors import InputError
-from tests.command_tables import entries
 from trainer.config.load import shipped_recipes
 from trainer.robust import METHODS
 
-ENTRIES = [entry for module in (trainer, data_prep) for entry in entries(module.commands.COMMANDS)]
 COMPLETE = """
 source "$1"; source "$2"
 shift 2
@@ -66,13 +61,6 @@ def test_bash_completes(scripts: list[str], line: str, offered: set[str]) -> Non
                           timeout=30, check=True)
     assert set(done.stdout.split()) == offered
     assert done.stderr == ""
-
-
-@pytest.mark.parametrize(("words", "command"), ENTRIES, ids=[" ".join(words) for words, _ in ENTRIES])
-def test_flags_are_those_of_the_function(words: tuple[str, ...], command: LazyCommand) -> None:
-    parameters = inspect.signature(resolve(command)).parameters.values()
-    assert set(flags_of(command)) == {one.name for one in parameters if one.kind is one.KEYWORD_ONLY
-                                      or (one.kind is one.POSITIONAL_OR_KEYWORD and one.default is not one.empty)}
 
 
 def test_another_shell_is_refused() -> None:

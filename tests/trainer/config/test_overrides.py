@@ -9,7 +9,6 @@ import pytest
 from data_prep.base.errors import InputError
 from tests.trainer.small_runs import run
 from trainer.config import load_recipe
-from trainer.config.load import shipped_recipes
 from trainer.robust import METHODS
 from trainer.runs import folder as run_dir
 from trainer.train import train
@@ -110,12 +109,11 @@ def test_a_recipe_that_needs_its_overrides_is_named_by_them(tmp_path: Path) -> N
     assert load_recipe(str(path), {"model.random": "tiny"}).name == "part-random_tiny-seed0"
 
 
-@pytest.mark.parametrize("source", shipped_recipes())
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_has_a_name_of_its_own_in_every_recipe(source: str, method: str) -> None:
-    own = load_recipe(source)
-    other = load_recipe(source, {"method": method})
-    assert (other.name == own.name) == (method == own.robust.method)
+@pytest.mark.parametrize("source", ["xnli_plain", "xnli_pgd", "xtreme"])
+def test_every_method_has_a_name_of_its_own(source: str) -> None:
+    names = {method: load_recipe(source, {"method": method}).name for method in METHODS}
+    assert len(set(names.values())) == len(METHODS)
+    assert names[load_recipe(source).robust.method] == f"{source}-seed0"
 
 
 def test_two_radii_are_two_runs_and_each_is_found_again(recipe: Path) -> None:
