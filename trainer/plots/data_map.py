@@ -8,7 +8,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from trainer.plots.palette import SEQUENTIAL
-from trainer.plots.style import EDGE, FAINT, NARROW, STYLE, wrapped
+from trainer.plots.style import EDGE, FAINT, NARROW, STYLE, wrapped_title
 
 MOST_POINTS = 25_000  # drawn; more hide each other, and the paper draws as many
 Floats = npt.NDArray[np.float64]
@@ -36,7 +36,7 @@ def data_map(confidence_N: Floats, variability_N: Floats, correctness_N: Floats,
         axes.set_xlabel("variability")
         axes.set_ylabel("confidence")
         axes.grid(color=FAINT, linewidth=0.6)
-        axes.set_title(wrapped(title or f"{total:,} examples", 3.4 if narrow else 4.2))
+        axes.set_title(wrapped_title(title or f"{total:,} examples", 3.4 if narrow else 4.2))
         # Names of the paper's regions, beside them: variability is at most sqrt(c (1 - c)) at confidence c.
         for x, y, name in ((0.28, 0.95, "easy to learn"), (0.4, 0.5, "ambiguous"), (0.28, 0.04, "hard to learn")):
             axes.text(x, y, name, fontsize=9)

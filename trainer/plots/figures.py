@@ -14,7 +14,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trainer.plots.palette import colour_of, marker_of
-from trainer.plots.style import DASHES, EDGE, FAINT, NARROW, STYLE, chance_line, legend_text, place_legend, wrapped
+from trainer.plots.style import (
+    DASHES,
+    EDGE,
+    FAINT,
+    NARROW,
+    STYLE,
+    chance_line,
+    legend_text,
+    place_legend,
+    wrapped_title,
+)
 
 DISTANCE_AXIS = "token distance to English (mean token norms)"
 NOISE_AXIS = "noise per token (mean token norms)"
@@ -119,7 +129,7 @@ def curves(panels: Mapping[str, Sequence[Curve]], x_label: str, chance: float | 
 
 
 def _label(axes: Axes, title: str, x_label: str) -> None:
-    axes.set_title(wrapped(title, 3.2))
+    axes.set_title(wrapped_title(title, 3.2))
     axes.set_xlabel(x_label)
     if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
         axes.set_ylabel("accuracy (%)")

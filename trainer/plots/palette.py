@@ -35,17 +35,20 @@ def marker_of(index: int) -> str:
 def assign(labels: Mapping[str, str]) -> dict[str, int]:
     """Index of colour and marker of each label, all different; `labels` gives the method of each, the base first.
 
-    A label that names a method ("PGD", "rs_da") has that of the method, else the first label of a method has it, but
-    for plain ones, of which the base alone is grey. Others take what a hash of their name says, so that they, too,
-    mostly look alike in all reports, or the next that is free.
+    A label that is the name of a method ("RS-DA") has that of the method, else the first that holds its name ("synonyms
+    (RS-DA)"), else the first of the method; of plain ones the base alone is grey. Others take what a hash of their name
+    says, so that they, too, mostly look alike in all reports, or the next that is free.
     """
-    wanted = {label: METHODS.get(re.sub(r"[^a-z0-9]+", "_", label.lower())) for label in labels}
+    words = {label: re.sub(r"[^a-z0-9]+", "_", label.lower()) for label in labels}
+    wanted = {label: METHODS.get(name) for label, name in words.items()}
+    holding = {label: max((index for method, index in METHODS.items() if index and f"_{method}_" in f"_{name}_"),
+                          default=None) for label, name in words.items() if wanted[label] is None}
     base = next(iter(labels), "")
     by_method = {label: METHODS.get(method) for label, method in labels.items()
                  if wanted[label] is None and (METHODS.get(method, 0) or label == base)}
     hashed = {label: zlib.crc32(label.encode()) % len(COLOURS) for label in labels}
     found: dict[str, int] = {}
-    for choice in (wanted, by_method, hashed):
+    for choice in (wanted, holding, by_method, hashed):
         for label, index in choice.items():
             if index is not None and label not in found and (choice is hashed or index not in found.values()):
                 found[label] = _free(index, set(found.values()))

@@ -36,6 +36,11 @@ def wrapped(text: str, width: float) -> str:
     return "\n".join(textwrap.wrap(text, max(6, int(CHARACTERS_PER_INCH * width)))) or text
 
 
+def wrapped_title(text: str, width: float) -> str:
+    """As `wrapped`, for the larger bold letters of titles."""
+    return wrapped(text, 0.76 * width)
+
+
 def place_legend(figure: Figure, handles: Sequence[Artist] | None = None, names: Sequence[str] | None = None) -> None:
     """Legend above the plots, on as many lines as the figure's width asks for; nothing without entries.
 

@@ -12,6 +12,8 @@ def test_a_method_has_one_colour_whatever_stands_beside_it() -> None:
     beside = assign({"plain": "plain", "pgd": "pgd", "RS-DA": "plain", "smart": "smart", "freelb": "freelb"})
     assert alone["freelb"] == beside["freelb"] == METHODS["freelb"]
     assert beside["RS-DA"] == METHODS["rs_da"]
+    held = assign({"plain": "plain", "synonyms (RS-DA)": "plain", "synonyms (RS-DA) (average of last 3)": "plain"})
+    assert held["synonyms (RS-DA)"] == METHODS["rs_da"] not in (held["synonyms (RS-DA) (average of last 3)"],)
     assert assign({"none": "plain", "PGD, 4 shots": "pgd"}) == {"none": 0, "PGD, 4 shots": METHODS["pgd"]}
 
 

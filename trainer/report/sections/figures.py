@@ -33,6 +33,7 @@ from trainer.plots.style import (
     legend_text,
     place_legend,
     wrapped,
+    wrapped_title,
 )
 from trainer.report.data.certified import Curve
 from trainer.report.data.compare import Comparison
@@ -175,7 +176,8 @@ def differences(grid: Grid, comparisons: Sequence[Comparison], narrow: bool = Fa
             axes.axhline(0.5, color=EDGE, linewidth=0.8)
             axes.grid(axis="x")
             axes.tick_params(axis="y", length=0)
-            axes.set_title(wrapped(f"{comparison.other} − {comparison.base}", (width - 0.8) / columns), fontsize=10)
+            title = f"{comparison.other} − {comparison.base}"
+            axes.set_title(wrapped_title(title, (width - 0.8) / columns), fontsize=10)
         plots.flat[0].set_yticks(range(len(names)), names)
         plots.flat[0].set_ylim(len(names) - 0.4, -0.6)
         hide_from(plots, len(comparisons))

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trainer.plots.palette import DIVERGING, SEQUENTIAL
-from trainer.plots.style import DASHES, HALF, INK, NARROW, STYLE, wrapped
+from trainer.plots.style import DASHES, HALF, INK, NARROW, STYLE, wrapped, wrapped_title
 from trainer.report.data.grid import Cell, Grid
 from trainer.report.sections.figures import AT_CHANCE, difference_axis
 from trainer.results.numbers import scale_of
@@ -90,7 +90,8 @@ def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_
     width = NARROW if narrow else max(NARROW, min(HALF, MARGIN + 0.5 * count), MARGIN + 0.2 * count)
     side = (width - MARGIN) / count  # of a cell, in inches
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, width + 1.05 + 0.18 * wrapped(title, width).count("\n")), layout="constrained")
+        heading = wrapped_title(title, width - MARGIN)
+        figure = Figure(figsize=(width, width + 1.05 + 0.18 * heading.count("\n")), layout="constrained")
         axes = figure.add_subplot()
         axes.set_facecolor("#eceff3")  # what has no number
         edges = np.arange(count + 1) - 0.5
@@ -107,7 +108,7 @@ def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_
         axes.spines[:].set_visible(False)
         axes.set_xlabel("hypothesis")
         axes.set_ylabel("premise")
-        axes.set_title(wrapped(title, width))
+        axes.set_title(heading)
         places = {(languages.index(first), languages.index(second)) for first, second in marked}
         _write_numbers(axes, matrix, mesh.cmap, norm, written, places, side)
         bar = figure.colorbar(mesh, ax=axes, label=unit, location="bottom", shrink=0.8, aspect=32,

@@ -22,6 +22,7 @@ from trainer.plots.style import (
     legend_text,
     place_legend,
     wrapped,
+    wrapped_title,
 )
 from trainer.report.data.grid import Grid
 from trainer.report.sections.figures import hide_from
@@ -89,7 +90,7 @@ def effects(grid: Grid, found: Sequence[Effect], narrow: bool = False) -> Figure
                       color=colour_of(position) if effect.slope.claimed else EDGE, zorder=1)
             for cell, at, height in zip(effect.cells, x, y, strict=True):
                 axes.annotate(cell[0], (at, height), xytext=(5, 4), textcoords="offset points", fontsize=8)
-            axes.set_title(wrapped(c.other, 2.8), fontsize=10)
+            axes.set_title(wrapped_title(c.other, 2.8), fontsize=10)
             axes.grid(color=FAINT, linewidth=0.6)
             axes.margins(x=0.12)
         hide_from(plots, len(found))
