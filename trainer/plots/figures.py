@@ -23,6 +23,7 @@ from trainer.plots.style import (
     chance_line,
     legend_text,
     place_legend,
+    wrapped,
     wrapped_title,
 )
 
@@ -130,7 +131,8 @@ def curves(panels: Mapping[str, Sequence[Curve]], x_label: str, chance: float | 
 
 def _label(axes: Axes, title: str, x_label: str) -> None:
     axes.set_title(wrapped_title(title, 3.2))
-    axes.set_xlabel(x_label)
+    if axes.get_subplotspec().is_last_row():  # type: ignore[union-attr]
+        axes.set_xlabel(wrapped(x_label, axes.figure.get_size_inches()[0] - 0.8))  # type: ignore[union-attr]
     if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
         axes.set_ylabel("accuracy (%)")
     axes.grid(color=FAINT, linewidth=0.6)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.trainer.report.sections.test_diagnostics import runs_with_rows
 from tests.trainer.report.synthetic_runs import digest, make_runs, row
 from trainer.plots.palette import METHODS
 from trainer.report.render import tensorboard as events
@@ -73,7 +74,12 @@ FAULTS = """() => {
 
 def few(root: Path) -> list[Path]:
     """Two languages, one seed, three methods."""
-    return make_runs(root, seeds=(1,), languages=("en", "sw"))
+    return make_runs(root, seeds=(1,), languages=("en", "sw"), generalized=False)
+
+
+def diagnosed(root: Path) -> list[Path]:
+    """Two methods with distances to English."""
+    return runs_with_rows(root)
 
 
 def many(root: Path) -> list[Path]:
@@ -97,7 +103,8 @@ def many(root: Path) -> list[Path]:
     return paths
 
 
-@pytest.fixture(scope="module", params=[few, many], ids=lambda made: made.__name__)
+@pytest.fixture(scope="module", params=[few, diagnosed, pytest.param(many, marks=pytest.mark.slow)],
+                ids=lambda made: made.__name__)
 def page_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     patch = pytest.MonkeyPatch()
@@ -157,7 +164,7 @@ def test_a_click_copies_latex(browser: Any, page_path: Path) -> None:
     page.click(".top button.copy")
     text = page.evaluate("window.copied")
     assert text.startswith("\\begin{table}")
-    assert "random\\_noise" in text
+    assert "\\toprule" in text
     assert page.inner_text(".top button.copy") == "Copied"
     page.close()
 
