@@ -220,7 +220,7 @@ def describe_means(folder: Path, rows: list[ResultRow]) -> list[str]:
         of = "" if selection == "best" else f", {selection}"
         if setting == "standard":
             more = "" if len(others) in (0, len(found)) else (
-                f"; but English {scale_of(metric).with_unit(_mean(others))} over {len(others)}")
+                f"; without English {scale_of(metric).with_unit(_mean(others))} over {len(others)}")
             lines.append(f"{task}/{split}{of}: mean {_spoken(metric, _mean(found))} over {len(found)} languages{more}")
         else:
             lines.append(f"{task}/{split}, {setting}{of}: mean {_spoken(metric, _mean(found))} over "

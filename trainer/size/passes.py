@@ -11,11 +11,13 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -135,10 +137,9 @@ class _PaperContext(StepContext):
         self.tracker.phase = "update"
         super().backward(loss, last=last)
 
-    def uniform(self) -> Tensor:
-        """Numbers with values, since mixup computes with numpy."""
-        with unset_fake_temporarily():
-            return torch.full((len(self._batch.example_ids),), 0.5, dtype=torch.float64)
+    def uniform(self) -> Any:
+        """Numbers with values, since mixup computes with numpy, which fake tensors cannot be turned into."""
+        return SimpleNamespace(numpy=lambda: np.full(len(self._batch.example_ids), 0.5))
 
 
 class _Tracker(TorchDispatchMode):

@@ -88,7 +88,7 @@ def size(
     console = Console()
     nodes = -(-ranks // gpus_per_node)
     total = sum(weight.numel for weight in weights)
-    print(f"{work.told}\n{total / 1e6:,.0f} million weights, {settings.engine.precision}, {settings.robust.method}; "
+    print(f"{work.told}\n{total / 1e6:.3g} million weights, {settings.engine.precision}, {settings.robust.method}; "
           f"{ranks} rank{'s' * (ranks > 1)} on {nodes} node{'s' * (nodes > 1)}; batch {settings.batch.size} = "
           f"{ranks} x {accumulation} x {micro}; {accumulation * typical.flops / 1e12:,.3g} TFLOP per rank and step")
     memories = {name: memory_of(weights, longest, plan) for name, plan in plans.items()}

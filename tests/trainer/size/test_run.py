@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification
 
 from data_prep.base.errors import InputError
 from tests.trainer.size.cases import Case
+from tests.trainer.small_runs import TAGS, TEXT
 from trainer.kinds import KINDS
 from trainer.size.duration import traffic_of
 from trainer.size.memory import Plan
@@ -73,6 +74,20 @@ def test_xlm_r_base_on_8_nodes(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert rows["fits 4 GB"][1] == "yes"
     assert "rates (as given)" in told
     assert rows["s, communicating"][1] == "0.0547"  # 2 x 0.556 GB x 63 / 64 at 20 GB/s
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({}, "xnli: 60 rows, inputs of 22 tokens"), (TEXT, "text: 60 rows"), (TAGS, "udpos: 60 rows"),
+    ({"robust.method": "mixup"}, "xnli: 60 rows"), ({"engine.precision": "bf16", "engine.config": "zero1"}, ", bf16,"),
+])
+def test_shards_tell_the_kind_the_lengths_and_the_vocabulary(
+    recipe: Path, changes: dict[str, str], told: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert size(str(recipe), device="cpu", memory_gb=2, **changes) == 0
+    said = capsys.readouterr().out
+    assert told in said
+    assert "rates (measured here)" in said
+    assert "hours, whole run" in said
 
 
 @pytest.mark.parametrize(("flags", "message"), [
