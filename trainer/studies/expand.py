@@ -247,6 +247,15 @@ class Expansion:
                 f"{run.output}/eval", tuple(node.name for node in needs), name))
             before = [node]
             found.append(node.name)
+        if stage.diagnose is not None and all(cell.levels.get(asked.factor) == asked.base
+                                              for asked in self._study.comparisons):
+            words = tuple(self._words(stage.diagnose, cell, before))
+            digest = digest_of("diagnose", FORMAT, [node.digest for node in before], list(map(self._content, words)))
+            node = self._add(Node(
+                f"diagnose-{run.name}", "diagnose", digest,
+                ("trainer", "diagnose", str(self._out / run.output), *words), f"{run.output}/eval",
+                tuple(node.name for node in before), name))
+            found.append(node.name)
         return found
 
     # -- steps

@@ -20,7 +20,7 @@ class Node:
 
     name: str
     kind: str
-    """prepare, train, average or evaluate."""
+    """prepare, train, average, evaluate or diagnose."""
     digest: str
     """Hash of all that determines the output."""
     words: tuple[str, ...]

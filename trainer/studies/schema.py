@@ -67,6 +67,9 @@ class Stage(Section):
     """Also average the last snapshots, this many, and evaluate the average beside the best checkpoint."""
     evaluate: list[Text] = Field(default_factory=list)
     """Evaluations of the run, each the flags of `python -m trainer evaluate`; a stage with some is reported."""
+    diagnose: Text | None = None
+    """Distances of languages to English, the flags of `python -m trainer diagnose`: measured in the runs at the base of
+    the study's comparisons, for the effect against distance."""
 
 
 class Comparison(Section):

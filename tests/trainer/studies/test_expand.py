@@ -128,6 +128,18 @@ def test_averages_and_evaluations_of_a_run_come_one_after_the_other(plan: Plan) 
 
 
 # --- digests ----------------------------------------------------------------------------------------------------------
+def test_distances_are_measured_in_the_runs_at_the_base(plan: Plan) -> None:
+    factor, comparison = STUDY["comparisons"][0]["factor"], STUDY["comparisons"][0]
+    graph = plan(**stages(diagnose="--tasks xnli --splits dev --noise_scales 0"))
+    measured = of_kind(graph, "diagnose")
+    assert len(measured) == len(of_kind(graph, "train", "target")) // len(STUDY["factors"][factor])
+    for node in measured:
+        assert f"-{comparison['base']}-" in node.name
+        assert node.words[:2] == ("trainer", "diagnose")
+        assert node.words[-6:] == ("--tasks", "xnli", "--splits", "dev", "--noise_scales", "0")
+        assert [graph.nodes[name].kind for name in node.needs] == ["evaluate"]  # both write into eval/
+
+
 def test_the_same_training_in_other_words(plan: Plan) -> None:
     graph = plan()
     same = [
