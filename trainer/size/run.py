@@ -62,8 +62,8 @@ def size(
 ) -> int:
     """Memory per rank and time of a RECIPE on paper: does it fit, at which ZeRO stage, how long does it take.
 
-    ranks, gpus_per_node: as the run would be started. device: gpu or cpu. memory_gb: of one device, to say what fits
-    and the largest micro-batch that does. Keys of the recipe are set by their dotted names.
+    ranks, gpus_per_node: as the run would be started. device: gpu or cpu. memory_gb: of one device, to say what
+    fits. Keys of the recipe are set by their dotted names.
 
     Rates of one device; those left out are measured here, if this machine has such a device: tflops (reached in a
     layer, forward and backward), memory_gb_per_s (a copy, read plus written). Those of communication are never
@@ -82,9 +82,6 @@ def size(
     work = _work(settings, micro, length, mean_length, vocabulary, rows)
     weights, longest = _on_paper(settings, work, work.longest, device)
     _, typical = _on_paper(settings, work, work.typical, device)
-    half, smaller = max(1, micro // 2), longest
-    if memory_gb and half < micro:
-        _, smaller = _on_paper(settings, work, work.longest.map(lambda tensor: tensor[:half]), device)
     console = Console()
     nodes = -(-ranks // gpus_per_node)
     total = sum(weight.numel for weight in weights)
@@ -97,9 +94,6 @@ def size(
         table.add_section()
         fits = {name: (_fits(memory, device) <= memory_gb * GB) for name, memory in memories.items()}
         table.add_row(f"fits {memory_gb:g} GB", *("yes" if fits[name] else "[red]no[/]" for name in memories))
-        table.add_row("max micro-batch", *(
-            str(_largest(memory, memory_of(weights, smaller, plans[name]), micro, half, memory_gb * GB, device))
-            for name, memory in memories.items()))
     table.add_section()
     rates = _rates(settings, work, device, tflops, memory_gb_per_s)
     sent = network_gb_per_s if nodes > 1 else link_gb_per_s
@@ -228,24 +222,12 @@ def _fits(memory: Memory, device: str) -> int:
     return memory.peak if device == "gpu" else memory.together
 
 
-def _largest(memory: Memory, smaller: Memory, micro: int, half: int, room: float, device: str) -> int:
-    """Largest micro-batch whose peak is within `room`, by a line through two sizes; a lower one of a larger slope."""
-    fixed = _fits(memory, device) - memory.passes
-    per_row = (memory.passes - smaller.passes) / (micro - half) if micro > half else memory.passes / micro
-    if memory.step > memory.passes:
-        fixed = sum(memory.device.values()) + (0 if device == "gpu" else sum(memory.host.values()))
-    if per_row <= 0:
-        per_row = memory.passes / micro
-    found = micro + (room - fixed - memory.passes) / per_row
-    return max(0, int(found)) if sum(memory.device.values()) + memory.step <= room else 0
-
-
 def _memory_table(memories: dict[str, Memory], own: str, cost: PassCost) -> Table:
     table = Table("GB per rank", *(f"{name} *" if name == own else name for name in memories),
                   title="one rank's memory, and a step's bytes sent and seconds (* the recipe's)")
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
-        column.justify = "right"
+        column.justify, column.overflow = "right", "fold"
     parts = list(dict.fromkeys(part for memory in memories.values() for part in memory.device))
     for part in parts:
         table.add_row(part, *(_gb(memory.device.get(part, 0)) for memory in memories.values()))
