@@ -97,7 +97,7 @@ lives() {
   srun --kill-on-bad-exit=1 --label --export=ALL $SITE_SRUN "$@" || code=$?
   [ "$code" = 0 ] || code=$(code_of_ranks "$code")
   case $code in
-    75 | 76)  # saved and left; another rank lost (see "When a job dies" in README.md)
+    75 | 76)  # saved and left; another rank lost (see trainer/runs/README.md)
       if [ "$code" = 76 ] && [ "$(losses)" -ge "$MAX_LOSSES" ]; then
         last_words
         say "lost a rank $MAX_LOSSES times before, at the same place: not again"
