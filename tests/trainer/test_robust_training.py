@@ -28,6 +28,7 @@ from trainer.model.site import SiteModel
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "trainer/PYTHON.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 STEPS = 3
 CASES: dict[str, dict[str, Any]] = {
     "pgd": {"ascent_steps": 2, "start": "uniform", "epsilon": 0.5, "clean_weight": 1.0},
@@ -123,6 +124,9 @@ def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     names: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL):
         exec(block, names)
+    (short,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    exec(short, {})
+    assert capsys.readouterr().out.splitlines()[-1].split()[0] in NLI
     assert (len(names["found"]), len(names["turns"])) == (2, 1)
     assert names["run"].predict(names["rows"][:1])[0].value in NLI
     assert names["metrics"].keys() >= {"loss", "clean_loss", "smoothness"}
