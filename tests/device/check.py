@@ -25,7 +25,7 @@ PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "-rfE", "--
 
 @dataclass(frozen=True)
 class Step:
-    """A process: the words behind `python`, its limit in seconds, and as how much it counts of a machine."""
+    """A process: the words behind `python`, its limit in seconds, and whether it needs the machine alone."""
 
     name: str
     words: tuple[str, ...]
@@ -44,6 +44,7 @@ def steps(size: str) -> list[Step]:
         Step("peers", (*bench, "peers", *shape, "--steps", "3", "--batch_size", "128", "--seconds", "60"), 120,
              True),
         Step("methods", (*bench, "steps", *shape, "--steps", "4", "--only", "K=1"), 80, True),
+        Step("where-time-goes", ("-m", "tests.device.where_time_goes", "tiny" if size == "tiny" else "base"), 50, True),
         Step("kernels-speed", (*bench, "kernels", "--rounds", "10", "--compiled", "False"), 60, True),
         Step("exactness", ("-m", "tests.device.exactness"), 240),
         Step("kernels", (*PYTEST, "-n", "6", "--dist", "load", "tests/trainer/kernels"), 240),
