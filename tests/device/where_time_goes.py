@@ -20,6 +20,7 @@ from trainer.engine.build import build_engine
 from trainer.engine.engine import start_distributed
 from trainer.kernels import dispatch
 from trainer.loop import run_steps
+from trainer.model.build import fit_attention
 from trainer.model.site import SiteModel
 from trainer.runs.state import TrainState
 
@@ -31,8 +32,9 @@ def main(size: str) -> None:
     ranks, batches = find_ranks(), random_batches(BATCH, VOCABULARY, STEPS)
     recipe = recipe_of(LINES["plain"], BATCH, 100 * STEPS, "bf16", None, freeze=True)
     start_distributed(ranks)
-    engine = build_engine(SiteModel(model_of(size, LONGEST, VOCABULARY), PAIRS, "word_embeddings"), recipe, ranks,
-                          100 * STEPS)
+    model = model_of(size, LONGEST, VOCABULARY)
+    fit_attention(model, "bf16")
+    engine = build_engine(SiteModel(model, PAIRS, "word_embeddings"), recipe, ranks, 100 * STEPS)
     _, kernels = dispatch.select("auto")
 
     def train() -> float:

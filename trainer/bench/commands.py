@@ -36,7 +36,7 @@ def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, v
     return measure_steps(size, batch_size, length, vocabulary, steps, rounds, only, precision)
 
 
-def bench_peers(cell: str | None = None, *, size: str = "tiny", model: str | None = None, batch_size: int = 32,
+def bench_peers(*, cell: str | None = None, size: str = "tiny", model: str | None = None, batch_size: int = 32,
                 vocabulary: int = 20000, precision: str = "fp32", engine: str | None = None, freeze: bool = False,
                 steps: int = 20, rounds: int = 5, only: str | None = None, seconds: float | None = None) -> int:
     """Training throughput beside Hugging Face's Trainer: plain, random noise, and PGD with 1 and 3 ascent steps.

@@ -42,6 +42,7 @@ from trainer.kinds import KINDS
 from trainer.kinds.batch import Batch
 from trainer.kinds.tokens import Tokens
 from trainer.loop import run_steps
+from trainer.model.build import fit_attention
 from trainer.model.encoders import RANDOM
 from trainer.model.pretrained import load_model
 from trainer.model.site import SiteModel
@@ -92,6 +93,7 @@ def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_s
     peer = None if missing else Comparison(copy.deepcopy(model), batches, bf16=precision == "bf16")
     start_distributed(ranks)
     site_model = SiteModel(model, PAIRS, "word_embeddings")
+    fit_attention(model, precision)
     engine = build_engine(site_model, next(iter(recipes.values())), ranks, number)
     backend, kernels = dispatch.select("auto")
 

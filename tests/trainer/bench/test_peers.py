@@ -97,7 +97,7 @@ def test_both_sides_have_a_line(rows: str, tmp_path: Path, capsys: pytest.Captur
         write_random_cell(tmp_path, "xnli/train/en", 20)
         cell = str(tmp_path / "xnli/train/en")
     with launcher_variables_kept():
-        assert bench_peers(cell, steps=1, rounds=1, only="pgd K=1", vocabulary=2000, batch_size=4) == 0
+        assert bench_peers(cell=cell, steps=1, rounds=1, only="pgd K=1", vocabulary=2000, batch_size=4) == 0
     printed = capsys.readouterr().out
     assert re.search(r"pgd K=1 +│ trainer +│ [0-9.]+ ", printed), printed
     if is_accelerate_available():
