@@ -235,28 +235,25 @@ class Expansion:
                 f"{run.output}/average", (run.name,), name))]
             weights = ("--weights", "best,average")
         for number, flags in enumerate(stage.evaluate, start=1):
-            needs = list(before)
-            words = tuple(self._words(flags, cell, needs))
+            words = tuple(self._words(flags, cell, needs := list(before)))
             tasks = [f"{task}/*/*" for task in _value(words, "--tasks").split(",") if task]
             needs += self._makers(tasks, cell, f"evaluation {number} of stage {name}")
             needs = list({node.name: node for node in needs}.values())
-            digest = digest_of("evaluate", FORMAT, [node.digest for node in needs], list(map(self._content, words)))
-            node = self._add(Node(
-                f"evaluate{number}-{run.name}", "evaluate", digest,
-                ("trainer", "evaluate", str(self._out / run.output), *words, *weights),
-                f"{run.output}/eval", tuple(node.name for node in needs), name))
-            before = [node]
-            found.append(node.name)
+            before = [self._reading("evaluate", f"evaluate{number}", run, needs, words, weights)]
+            found.append(before[0].name)
         if stage.diagnose is not None and all(cell.levels.get(asked.factor) == asked.base
                                               for asked in self._study.comparisons):
             words = tuple(self._words(stage.diagnose, cell, before))
-            digest = digest_of("diagnose", FORMAT, [node.digest for node in before], list(map(self._content, words)))
-            node = self._add(Node(
-                f"diagnose-{run.name}", "diagnose", digest,
-                ("trainer", "diagnose", str(self._out / run.output), *words), f"{run.output}/eval",
-                tuple(node.name for node in before), name))
-            found.append(node.name)
+            found.append(self._reading("diagnose", "diagnose", run, before, words).name)
         return found
+
+    def _reading(self, command: str, title: str, run: Node, needs: list[Node], words: tuple[str, ...],
+                 weights: tuple[str, ...] = ()) -> Node:
+        """Node of a command that reads a finished run and writes into its `eval/`."""
+        digest = digest_of(command, FORMAT, [node.digest for node in needs], list(map(self._content, words)))
+        return self._add(Node(
+            f"{title}-{run.name}", command, digest, ("trainer", command, str(self._out / run.output), *words, *weights),
+            f"{run.output}/eval", tuple(node.name for node in needs), run.stage))
 
     # -- steps
 
@@ -389,21 +386,15 @@ class _opened:
 
 def _text(value: Any) -> str:
     """A YAML value as the text of a recipe's override."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+    as_json = value is None or isinstance(value, bool | list | dict)
+    return json.dumps(value, ensure_ascii=False) if as_json else str(value)
 
 
 def _value(words: tuple[str, ...], flag: str) -> str:
     """Value of `flag` in a command line; empty without it."""
-    for at, word in enumerate(words):
-        if word == flag:
-            return words[at + 1] if at + 1 < len(words) else ""
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return ""
+    parts = [part for word in words for part in (word.split("=", 1) if word.startswith(f"{flag}=") else [word])]
+    return parts[parts.index(flag) + 1] if flag in parts[:-1] else ""
 
 
 def _examples(recipe: Recipe) -> int | None:
-    steps = recipe.schedule.max_steps
-    return None if steps is None else steps * recipe.batch.size
+    return None if recipe.schedule.max_steps is None else recipe.schedule.max_steps * recipe.batch.size
