@@ -7,7 +7,7 @@ import platform
 
 import torch
 
-from trainer.bench.machine import matmul_rate, name_of, now
+from trainer.size.machine import matmul_rate, measure_bandwidth, name_of
 
 
 def main() -> None:
@@ -20,14 +20,7 @@ def main() -> None:
     print(name_of(device))
     for dtype in (torch.float32, torch.bfloat16):
         print(f"matmul {dtype}: {matmul_rate(device, dtype) / 1e12:.4g} TFLOP/s")
-    source = torch.empty((1 << 30 if device.type == "cuda" else 1 << 26), dtype=torch.int8, device=device)
-    target = torch.empty_like(source)
-    best = float("inf")
-    for _ in range(10):
-        begin = now(device)
-        target.copy_(source)
-        best = min(best, now(device) - begin)
-    print(f"copy: {2 * source.nbytes / best / 1e9:.4g} GB/s, bytes read and written")
+    print(f"copy: {measure_bandwidth(device) / 1e9:.4g} GB/s, bytes read and written")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import sys
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from trainer.bench.machine import now
 from trainer.bench.peers import LINES, LONGEST, PAIRS, random_batches, recipe_of
 from trainer.bench.steps import model_of
 from trainer.distributed.ranks import find_ranks
@@ -23,6 +22,7 @@ from trainer.loop import run_steps
 from trainer.model.build import fit_attention
 from trainer.model.site import SiteModel
 from trainer.runs.state import TrainState
+from trainer.size.machine import now
 
 STEPS, BATCH, VOCABULARY = 10, 32, 20_000
 

@@ -27,7 +27,6 @@ from data_prep.base.errors import InputError
 from data_prep.shards.read import open_cell
 from data_prep.shards.template import InputTemplate
 from trainer.bench.hugging_face import Comparison, why_left_out
-from trainer.bench.machine import matmul_rate, name_of, now
 from trainer.bench.memory import BEFORE, peak_bytes
 from trainer.bench.steps import EPSILON, model_of
 from trainer.config import Recipe
@@ -48,6 +47,7 @@ from trainer.model.pretrained import load_model
 from trainer.model.site import SiteModel
 from trainer.robust import settings_for
 from trainer.runs.state import TrainState
+from trainer.size.machine import matmul_rate, name_of, now
 
 # Tokens of MultiNLI's pairs in XLM-R's vocabulary: log-normal with these moments (mean 47, 90th percentile 75).
 LOG_LENGTH, LOG_SPREAD, LONGEST = 3.76, 0.45, 128

@@ -22,7 +22,6 @@ from transformers import AutoModelForSequenceClassification
 
 from data_prep.base.errors import InputError
 from data_prep.shards.template import InputTemplate
-from trainer.bench.machine import now
 from trainer.bench.memory import ASCENT, UPDATE, peak_bytes, phased_context
 from trainer.config import Recipe
 from trainer.data.collate import collate
@@ -40,6 +39,7 @@ from trainer.model.site import Site, SiteModel
 from trainer.robust import settings_for
 from trainer.robust.settings import site_of
 from trainer.runs.state import TrainState
+from trainer.size.machine import now
 
 TOLERANCE = 1.1
 EPSILON = 0.05

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,11 +18,11 @@ from trainer.kinds import Kind
 from trainer.kinds.batch import Batch
 from trainer.model.site import SiteModel
 from trainer.robust.settings import MethodSettings
+from trainer.size.machine import now
 from trainer.size.memory import BYTES, FP32, MOMENTS, PERSISTENCE, Plan
 from trainer.size.passes import DTYPES, PassCost, Weight, run_on_paper
 
 MEASURED_FLOPS = {"cpu": 2e10, "cuda": 4e12}  # at least a tenth of a second of work, at most a few seconds
-COPY_BYTES = 1 << 27
 # Reads and writes of a number per weight in AdamW's step: in one pass, or operator by operator; and of plain SGD.
 OPTIMIZER_ACCESSES = {("adamw", True): 7, ("adamw", False): 20, ("sgd", True): 3, ("sgd", False): 3}
 
@@ -67,27 +66,11 @@ def measure_flops(config: Any, auto_class: Any, kind: Kind, batch: Batch, plain:
     site_model = SiteModel(model, kind, "word_embeddings").to(device).train()
     seconds = []
     for _ in range(4):
-        start = time.perf_counter()
+        start = now(device)
         kind.losses(site_model(part), part).sum().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(now(device) - start)
         site_model.zero_grad()
     return cost.flops * rows / len(batch.input_ids) / statistics.median(seconds[1:])
-
-
-def measure_bandwidth(device: torch.device) -> float:
-    """Bytes/s read and written by a copy in the device's memory."""
-    source = torch.zeros(COPY_BYTES, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        target.copy_(source)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    return 2 * COPY_BYTES / statistics.median(seconds[1:])
 
 
 def seconds_of(flops: int, optimizer: int, traffic: Mapping[str, int], flops_per_second: float,

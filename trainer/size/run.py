@@ -30,7 +30,8 @@ from trainer.model.folder import locate, reason
 from trainer.model.pretrained import read_config
 from trainer.robust import METHODS
 from trainer.runs.folder import BEST
-from trainer.size.duration import measure_bandwidth, measure_flops, optimizer_bytes, seconds_of, traffic_of
+from trainer.size.duration import measure_flops, optimizer_bytes, seconds_of, traffic_of
+from trainer.size.machine import measure_bandwidth
 from trainer.size.memory import Memory, Plan, memory_of
 from trainer.size.passes import PassCost, Weight, run_on_paper
 

@@ -1,13 +1,15 @@
-"""What the machine can do at most, and a clock that waits for it."""
+"""Rates of matrix products and copies on this machine, its name, and a clock that waits for its device."""
 
 from __future__ import annotations
 
+import statistics
 import time
 
 import numpy as np
 import torch
 
 MATMUL = {"cuda": (8192, 8192, 8192), "cpu": (1536, 1024, 1024)}
+COPY_BYTES = 1 << 27
 
 
 def now(device: torch.device) -> float:
@@ -35,3 +37,15 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
             left @ right
         seconds.append((now(device) - begin) / 5)
     return 2 * rows * inner * columns / float(np.median(seconds[2:]))
+
+
+def measure_bandwidth(device: torch.device) -> float:
+    """Bytes/s read and written by a copy in the device's memory."""
+    source = torch.zeros(COPY_BYTES, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    seconds = []
+    for _ in range(4):
+        start = now(device)
+        target.copy_(source)
+        seconds.append(now(device) - start)
+    return 2 * COPY_BYTES / statistics.median(seconds[1:])
