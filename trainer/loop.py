@@ -60,6 +60,8 @@ def run_steps(
         learning_rate = engine.learning_rate
         applied = engine.step()
         state.step += 1
+        if applied:
+            state.decay *= 1.0 - learning_rate * recipe.optimizer.weight_decay
         state.examples += recipe.batch.size
         tasks = ", ".join(sorted(batch.task for batch in micro_batches[:: len(micro_batches) // parts]))
         after_step(meter, StepResult(

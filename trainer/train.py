@@ -44,6 +44,7 @@ from trainer.model.heads import own_keys
 from trainer.model.languages import check_languages
 from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
+from trainer.model.vocabulary import WholeTable, tokens_in, trim_vocabulary
 from trainer.monitor.announce import announce
 from trainer.monitor.collapse import CollapseCheck, Collapsed, collapse_advice
 from trainer.monitor.dynamics import Dynamics, check_dynamics
@@ -134,7 +135,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     max_steps = count_steps(settings, data)
     backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
     choices = _partner_choices(settings, data)
-    site_model, origin = _build(settings, data)
+    site_model, table, origin = _build(settings, data)
 
     start_distributed(ranks, settings.engine.timeout_seconds)
     engine = build_engine(site_model, settings, ranks, max_steps)
@@ -142,7 +143,8 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     if ranks.is_main:
         run_dir.create(settings)
     barrier(engine.ranks)
-    store = Store(engine, folder, settings.checkpoint, run_dir.digest(settings), data.rows_sha256)
+    store = Store(engine, folder, settings.checkpoint, run_dir.digest(settings), data.rows_sha256,
+                  None if table is None else len(table.kept_K))
     state = store.restore() or TrainState()
     if ranks.is_main:
         log.open(folder)  # not before: a refused resume leaves the folder as it is
@@ -154,11 +156,11 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
             settings.evaluation.batch_size, settings.seed, engine.device)
     if ranks.is_main:
         _write_record(folder, settings, data, mixture, max_steps, backend_name, origin, engine)
-        announce(folder, settings, data, max_steps, state, origin, engine)
+        announce(folder, settings, data, max_steps, state, origin, engine, table)
 
     batches = batches_of(examples, mixture, settings.data, settings.batch.size, settings.seed, state.step, max_steps,
                          ranks.rank, ranks.world_size, engine.accumulation, choices)
-    save_best, save_snapshot = _model_savers(engine, settings, data, max_steps, state.step)
+    save_best, save_snapshot = _model_savers(engine, settings, data, max_steps, state, table)
     advice = collapse_advice(settings.optimizer, settings.schedule, settings.robust,
                              random_weights=settings.model.random is not None,
                              hidden_size=site_model.model.config.hidden_size)
@@ -232,33 +234,40 @@ def _partner_choices(recipe: Recipe, data: TrainingData) -> dict[str, Choice]:
             for task, cells in data.tasks.items() if partners is not None}
 
 
-def _build(recipe: Recipe, data: TrainingData) -> tuple[SiteModel, dict[str, Any]]:
-    """(the run's model with a head for each task, origin of its weights)."""
+def _build(recipe: Recipe, data: TrainingData) -> tuple[SiteModel, WholeTable | None, dict[str, Any]]:
+    """(the run's model with a head for each task; its whole word table, if that is trimmed; origin of its weights)."""
     models, origin = build_models(recipe, data.manifests, data.max_length)
     of_tasks = {data.name_in_batches(task): (model, KINDS[data.manifests[task].kind]) for task, model in models.items()}
     task, (first, kind) = next(iter(of_tasks.items()))
-    check_languages(first.config, (cell.manifest.language for cell in (*data.train, *data.dev.values())))
+    cells = [*data.train, *data.dev.values()]
+    check_languages(first.config, (cell.manifest.language for cell in cells))
+    table = None
+    if recipe.engine.trim_vocabulary and all(one.mask is None for _, one in of_tasks.values()):
+        table = trim_vocabulary(list(models.values()), tokens_in(cells))
     others = {name: of_task for name, of_task in of_tasks.items() if name != task}
-    return SiteModel(first, kind, site_of(recipe.robust), task, others), origin
+    return SiteModel(first, kind, site_of(recipe.robust), task, others), table, origin
 
 
 def _model_savers(engine: Engine, recipe: Recipe, data: TrainingData, max_steps: int,
-                  done: int) -> tuple[Callable[[], None], Callable[[int], None]]:
-    """(save the best model, take a snapshot after an evaluation) of a run with `done` steps behind it."""
+                  state: TrainState, table: WholeTable | None) -> tuple[Callable[[], None], Callable[[int], None]]:
+    """(save the best model, take a snapshot after an evaluation) of a run that goes on from `state`."""
     folder = run_dir.run_dir_of(recipe)
     tokenizer = tokenizer_dir(recipe.data.shards, data.manifest.tokenizer.fingerprint)
-    write = partial(_save_model, engine, data.task, None)
-    snapshots = Snapshots(folder, recipe, max_steps, done, write, engine.ranks.is_main)
-    return partial(_save_model, engine, data.task, tokenizer, folder / run_dir.BEST), snapshots.save
+    write = partial(_save_model, engine, data.task, state, table)
+    snapshots = Snapshots(folder, recipe, max_steps, state.step, partial(write, None), engine.ranks.is_main)
+    return partial(write, tokenizer, folder / run_dir.BEST), snapshots.save
 
 
-def _save_model(engine: Engine, task: str, tokenizer: Path | None, folder: Path) -> None:
+def _save_model(engine: Engine, task: str, state: TrainState, table: WholeTable | None, tokenizer: Path | None,
+                folder: Path) -> None:
     """Write the model of `task` as it is now, and the heads of the others, to `folder`; every rank must call it."""
     models = {name: model for name, (model, _) in engine.module.tasks.items()}
     model = models.pop(task) if task in models else models.pop("")
     weights = engine.full_state(model)
     heads = {name: (other, engine.full_state(other, own_keys(other))) for name, other in models.items()}
     if engine.ranks.is_main:
+        if table is not None:
+            table.put_back(weights, state.decay)
         write_transformers_folder(model, weights, tokenizer, folder, heads)
 
 

@@ -19,21 +19,23 @@ from trainer.engine.build import build_engine
 from trainer.engine.engine import start_distributed
 from trainer.kernels import dispatch
 from trainer.loop import run_steps
-from trainer.model.build import fit_attention
+from trainer.model.cpu import fit_to_cpu
 from trainer.model.site import SiteModel
+from trainer.model.vocabulary import trim_vocabulary
 from trainer.runs.state import TrainState
 from trainer.size.machine import now
 
-STEPS, BATCH, VOCABULARY = 10, 32, 20_000
+STEPS, BATCH, VOCABULARY = 10, 32, 250_002
 
 
 def main(size: str) -> None:
     """Profile some steps in bf16, after some that warm up."""
-    ranks, batches = find_ranks(), random_batches(BATCH, VOCABULARY, STEPS)
-    recipe = recipe_of(LINES["plain"], BATCH, 100 * STEPS, "bf16", None, freeze=True)
+    ranks, (batches, words) = find_ranks(), random_batches(BATCH, VOCABULARY, STEPS)
+    recipe = recipe_of(LINES["plain"], BATCH, 100 * STEPS, "bf16", None, freeze=False)
     start_distributed(ranks)
     model = model_of(size, LONGEST, VOCABULARY)
-    fit_attention(model, "bf16")
+    fit_to_cpu(model, "bf16")
+    trim_vocabulary([model], words)
     engine = build_engine(SiteModel(model, PAIRS, "word_embeddings"), recipe, ranks, 100 * STEPS)
     _, kernels = dispatch.select("auto")
 

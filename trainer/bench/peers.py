@@ -41,13 +41,15 @@ from trainer.kinds import KINDS
 from trainer.kinds.batch import Batch
 from trainer.kinds.tokens import Tokens
 from trainer.loop import run_steps
-from trainer.model.build import fit_attention
+from trainer.model.cpu import fit_to_cpu
 from trainer.model.encoders import RANDOM
 from trainer.model.pretrained import load_model
 from trainer.model.site import SiteModel
+from trainer.model.vocabulary import tokens_in, trim_vocabulary
 from trainer.robust import settings_for
 from trainer.runs.state import TrainState
 from trainer.size.machine import matmul_rate, name_of, now
+from trainer.size.run import WORDS
 
 # Tokens of MultiNLI's pairs in XLM-R's vocabulary: log-normal with these moments (mean 47, 90th percentile 75).
 LOG_LENGTH, LOG_SPREAD, LONGEST = 3.76, 0.45, 128
@@ -83,8 +85,9 @@ def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_s
     if not lines:
         raise InputError(f"--only {only!r} is in no line; lines: {', '.join(LINES)}")
     ranks = find_ranks()
-    batches = random_batches(batch_size, vocabulary, steps) if cell is None else batches_of(cell, batch_size, steps)
-    model = classifier(model_folder, size, max(vocabulary, *(int(batch.input_ids.max()) + 1 for batch in batches)))
+    batches, words = (random_batches(batch_size, vocabulary, steps) if cell is None else
+                      batches_of(cell, batch_size, steps))
+    model = classifier(model_folder, size, max(vocabulary, int(words.max()) + 1))
     model.get_input_embeddings().weight.requires_grad_(not freeze)
     missing = why_left_out(ranks.world_size)
     number = (rounds + 2) * steps * len(lines)
@@ -92,8 +95,9 @@ def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_s
                for name, line in lines.items()}
     peer = None if missing else Comparison(copy.deepcopy(model), batches, bf16=precision == "bf16")
     start_distributed(ranks)
+    trim_vocabulary([model], words)
     site_model = SiteModel(model, PAIRS, "word_embeddings")
-    fit_attention(model, precision)
+    fit_to_cpu(model, precision)
     engine = build_engine(site_model, next(iter(recipes.values())), ranks, number)
     backend, kernels = dispatch.select("auto")
 
@@ -148,38 +152,39 @@ def recipe_of(line: Line, batch_size: int, steps: int, precision: str, engine_co
     config = engine_config or ("zero0" if precision == "fp32" else "zero1")
     return Recipe.model_validate({
         "model": {"random": "tiny", "freeze_word_embeddings": freeze}, "data": {"train": ["none"]},
-        "batch": {"size": batch_size}, "schedule": {"max_steps": steps}, "optimizer": {"fused": True, "lr": 5e-5},
+        "batch": {"size": batch_size}, "schedule": {"max_steps": steps}, "optimizer": {"lr": 5e-5},
         "engine": {"precision": precision, "config": config},
         "robust": settings_for(
             str(line.robust["method"]), {**line.robust, "epsilon": EPSILON, "relative": False})})
 
 
-def random_batches(batch_size: int, vocabulary: int, steps: int) -> list[Batch]:
-    """Batches of like length of random ids, whose lengths are distributed as those of MultiNLI."""
+def random_batches(batch_size: int, vocabulary: int, steps: int) -> tuple[list[Batch], np.ndarray]:
+    """(batches of like length of random ids, with the lengths and the number of different tokens of MultiNLI; ids that
+    may occur)."""
     generator = np.random.default_rng(0)
     lengths = np.exp(generator.normal(LOG_LENGTH, LOG_SPREAD, steps * batch_size)).round().astype(int)
     lengths = np.sort(lengths.clip(8, LONGEST)).reshape(steps, batch_size)
     tokens = Tokens(InputTemplate(single="0 A 2", pair="0 A 2 2 B 2"), pad_id=1, mask_id=vocabulary - 1, unk_id=3,
                     vocab_size=vocabulary)
-    batches = []
+    batches, words = [], np.union1d(np.arange(min(WORDS, vocabulary - 1)), tokens.special)
     for row in lengths[generator.permutation(steps)]:
         firsts = (row - 4) * 2 // 3
         sizes = zip(firsts, row - 4 - firsts, strict=True)
-        texts = [tuple(generator.integers(4, vocabulary - 1, size) for size in pair) for pair in sizes]
+        texts = [tuple(generator.integers(4, min(WORDS, vocabulary - 1), size) for size in pair) for pair in sizes]
         labels = torch.from_numpy(generator.integers(0, 3, batch_size))
         batches.append(replace(collate(texts, np.arange(batch_size), tokens, LONGEST), targets={"labels": labels}))
-    return batches
+    return batches, words
 
 
-def batches_of(cell: str, batch_size: int, steps: int) -> list[Batch]:
-    """The first batches of an epoch of the pairs in `cell`."""
+def batches_of(cell: str, batch_size: int, steps: int) -> tuple[list[Batch], np.ndarray]:
+    """(the first batches of an epoch of the pairs in `cell`, ids of the tokens in the cell)."""
     opened = open_cell(Path(cell))
     if KINDS[opened.manifest.kind] is not PAIRS:
         raise InputError(f"{cell}: kind {opened.manifest.kind}; sentence pairs are needed")
     examples = Examples([opened], min(LONGEST, opened.manifest.max_length))
     order = epoch_batches(examples.lengths, batch_size, 0, 0, True)[:steps]
     return [replace(batch := examples[0, rows], targets={"labels": batch.targets["labels"].clamp(max=2)})
-            for rows in order]
+            for rows in order], tokens_in([opened])
 
 
 def operations(config: Any, batches: Sequence[Batch]) -> float:

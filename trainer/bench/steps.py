@@ -130,7 +130,7 @@ def recipe_of(variant: Variant, batch_size: int, steps: int, precision: str = "f
     """Recipe of one line; half precision needs ZeRO, of which stage 1 does no more on one rank."""
     return Recipe.model_validate({
         "model": {"random": "tiny"}, "data": {"train": ["none"]}, "batch": {"size": batch_size},
-        "schedule": {"max_steps": steps}, "optimizer": {"fused": True},
+        "schedule": {"max_steps": steps},
         "engine": {"precision": precision, "config": "zero0" if precision == "fp32" else "zero1"},
         "robust": settings_for(
             str(variant.robust["method"]), {**variant.robust, "epsilon": EPSILON, "relative": False})})

@@ -31,11 +31,12 @@ class Store:
     """The checkpoints of one run."""
 
     def __init__(self, engine: Engine, run_dir: Path, settings: CheckpointSection, recipe_digest: str,
-                 rows_sha256: dict[str, str]) -> None:
+                 rows_sha256: dict[str, str], words: int | None = None) -> None:
         """recipe_digest: hash of the settings that shape learning; checkpoints of another recipe are refused.
-        rows_sha256: hash of the rows of each training and dev cell by name, for `refuse_other_data`."""
+        rows_sha256: hash of the rows of each training and dev cell by name, for `refuse_other_data`. words: rows of a
+        trimmed word table, None for a whole one."""
         self._engine, self._run_dir, self._settings, self._digest = engine, run_dir, settings, recipe_digest
-        self._rows_sha256 = rows_sha256
+        self._rows_sha256, self._words = rows_sha256, words
 
     def save(self, state: TrainState) -> None:
         """Start to write the state after step `state.step`; every rank must call it. `wait` returns once it is kept.
@@ -76,7 +77,7 @@ class Store:
         write_json(temporary / layout.MANIFEST, {
             "format_version": layout.FORMAT_VERSION, "step": step, "world_size": ranks.world_size,
             "zero_stage": self._engine.stage, "recipe": self._digest, "cells": self._rows_sha256,
-            "files": merged})
+            "words": self._words, "files": merged})
         for path in lists:
             path.unlink()
         target = temporary.with_name(layout.checkpoint_name(step))
@@ -119,6 +120,10 @@ class Store:
         engine, manifest = self._engine, layout.read_manifest(path) or {}
         if manifest["recipe"] != self._digest:
             raise InputError(f"{path} was written by another run; remove it, or put back the run's own checkpoints")
+        if manifest.get("words") != self._words:
+            trimmed = manifest.get("words") is not None
+            raise InputError(f"{path} holds a {'trimmed' if trimmed else 'whole'} word table; go on with "
+                             f"--engine.trim_vocabulary={str(trimmed).lower()}")
         same_stage = manifest["zero_stage"] == engine.stage
         if same_stage and (manifest["world_size"] == engine.ranks.world_size or engine.stage == 0):
             return TrainState.from_dict(engine.load(path.parent, path.name)).for_ranks(engine.ranks.world_size)

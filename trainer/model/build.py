@@ -18,6 +18,7 @@ from data_prep.shards.manifest import Manifest
 from trainer.config.schema import ModelSection, Recipe
 from trainer.kinds import KINDS
 from trainer.model.classes import fit_classes
+from trainer.model.cpu import fit_to_cpu
 from trainer.model.encoders import FAMILIES, RANDOM, Family
 from trainer.model.folder import Found, check_not_a_pickle, locate
 from trainer.model.heads import share_encoder
@@ -83,7 +84,7 @@ def build_model(
         model = auto_class.from_config(config)
         if found is not None:
             origin |= transfer_encoder(found.folder, model, kind.head)
-    fit_attention(model, recipe.engine.precision)
+    fit_to_cpu(model, recipe.engine.precision)
     if recipe.model.freeze_word_embeddings:
         model.get_input_embeddings().weight.requires_grad_(False)
     if recipe.model.gradient_checkpointing:
@@ -92,16 +93,6 @@ def build_model(
                              "false")
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     return model, origin
-
-
-def fit_attention(model: PreTrainedModel, precision: str) -> None:
-    """Train in bf16 on CPUs with attention of plain matrix products.
-
-    Without dropout, torch's fused attention for CPUs (2.13) takes 4 to 10 times as long in the backward pass in bf16;
-    with dropout it is not used, and what torch does instead copies more. In fp32 the two are about equal.
-    """
-    if precision == "bf16" and not torch.cuda.is_available():
-        model.set_attn_implementation("eager")
 
 
 def load_weights(auto_class: Any, folder: Path, config: Any, head: str) -> tuple[PreTrainedModel, set[str], set[str]]:

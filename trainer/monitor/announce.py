@@ -13,6 +13,7 @@ from trainer.config.schema import Recipe
 from trainer.data.loader import TrainingData
 from trainer.data.tasks import cell_name
 from trainer.engine.engine import Engine
+from trainer.model.vocabulary import WholeTable
 from trainer.runs.folder import BEST
 from trainer.runs.record import doubtful_end
 from trainer.runs.state import TrainState
@@ -21,8 +22,11 @@ _log = logging.getLogger(__name__)
 
 
 def announce(folder: Path, recipe: Recipe, data: TrainingData, max_steps: int, state: TrainState,
-             origin: dict[str, Any], engine: Engine) -> None:
-    """Log how the run starts, and warnings on its data and its origin. origin: as `build_model` returns it."""
+             origin: dict[str, Any], engine: Engine, table: WholeTable | None = None) -> None:
+    """Log how the run starts, and warnings on its data and its origin.
+
+    origin: as `build_model` returns it. table: of a model whose vocabulary is trimmed.
+    """
     shards = recipe.data.shards
     start = f"resumed after step {state.step}" if state.step else "new run"
     _log.info("%s: %s, %d steps, %d training rows, %d rank(s), ZeRO %d, %s", folder, start, max_steps,
@@ -34,6 +38,9 @@ def announce(folder: Path, recipe: Recipe, data: TrainingData, max_steps: int, s
         rows = (f"{task} ({manifest.kind}, {sum(map(len, data.tasks[task]))} rows)"
                 for task, manifest in data.manifests.items())
         _log.info("mixture: %s; %s is the head of %s", ", ".join(rows), BEST, data.task)
+    if table is not None:
+        _log.info("word embeddings: %s of %s are read by the run's cells and trained", f"{len(table.kept_K):,}",
+                  f"{len(table.start_VH):,}")
     if not tokenizer_dir(shards, data.manifest.tokenizer.fingerprint).is_dir():
         _log.warning("no tokenizer beside the shards in %s; %s will not hold one", shards, folder / BEST)
     if tests := [cell_name(cell.path) for cell in data.train if cell.manifest.split == "test"]:

@@ -23,6 +23,8 @@ class TrainState:
     """Training examples seen."""
     seconds: float = 0.0
     """Wall-clock seconds of training, over all lives of the run."""
+    decay: float = 1.0
+    """Factor that weight decay has put on matrices by itself: the product of 1 - lr * weight_decay over all updates."""
     site_norm: float | None = None
     """Mean norm of clean balls at the site when training began; a relative epsilon is a share of it."""
     selected: dict[str, Any] = field(default_factory=dict)

@@ -16,6 +16,7 @@ import torch
 
 from trainer.kinds import Kind
 from trainer.kinds.batch import Batch
+from trainer.model.cpu import fit_to_cpu
 from trainer.model.site import SiteModel
 from trainer.robust.settings import MethodSettings
 from trainer.size.machine import now
@@ -63,6 +64,7 @@ def measure_flops(config: Any, auto_class: Any, kind: Kind, batch: Batch, plain:
     part = batch.map(lambda tensor: tensor[:rows]).to(device)
     model = auto_class.from_config(one, dtype=DTYPES[precision])
     model.get_input_embeddings().weight.requires_grad_(False)
+    fit_to_cpu(model, precision)
     site_model = SiteModel(model, kind, "word_embeddings").to(device).train()
     seconds = []
     for _ in range(4):

@@ -77,11 +77,13 @@ class Memory:
         return sum(self.host.values()) + self.host_step
 
 
-def memory_of(weights: Sequence[Weight], cost: PassCost, plan: Plan) -> Memory:
-    """Memory of the rank that holds most."""
+def memory_of(weights: Sequence[Weight], cost: PassCost, plan: Plan, table: int = 0) -> Memory:
+    """Memory of the rank that holds most. table: numbers of the whole word table, kept where a trimmed one trains."""
     found = (_without_zero, _zero_1_2, _zero_1_2, _zero_3)[plan.stage](weights, cost, plan)
     if plan.keeps_average:
         found.device["average (EMA)"] = FP32 * sum(weight.numel for weight in weights)
+    if table:
+        found.host["whole word table"] = FP32 * table
     return found
 
 

@@ -29,7 +29,9 @@ from trainer.engine.step_context import StepContext
 from trainer.kernels import reference  # noqa: F401  (registers the operators that fake tensors need)
 from trainer.kinds import Kind
 from trainer.kinds.batch import Batch
+from trainer.model.cpu import fit_to_cpu
 from trainer.model.site import SiteModel
+from trainer.model.vocabulary import trim_vocabulary
 from trainer.robust import METHODS, MethodSettings
 from trainer.robust.settings import site_of
 
@@ -73,17 +75,23 @@ class PassCost:
 
 
 def run_on_paper(config: Any, auto_class: Any, kind: Kind, batch: Batch, settings: MethodSettings, precision: str, *,
-                 checkpointing: bool, frozen_words: bool, masked_share: float = 1.0, gpu: bool = False,
+                 checkpointing: bool, frozen_words: bool, words: int | None = None, masked_share: float = 1.0,
+                 gpu: bool = False,
                  ) -> tuple[list[Weight], PassCost]:
     """(weights, cost of a micro-batch) of the model of `config`.
 
-    batch: of which only shapes and types are read. masked_share: share of a boolean mask's entries taken to be true,
-    where an operator's output depends on it. gpu: fused attention as on CUDA instead of that of CPUs.
+    batch: of which only shapes and types are read. words: rows of a trimmed word table. masked_share: share of a
+    boolean mask's entries taken to be true, where an operator's output depends on it. gpu: fused attention as on CUDA
+    instead of that of CPUs.
     """
     with FakeTensorMode(allow_non_fake_inputs=True) as fake, _quiet():
         model: PreTrainedModel = auto_class.from_config(config, dtype=DTYPES[precision])
         if frozen_words:
             model.get_input_embeddings().weight.requires_grad_(False)
+        if words is not None:
+            trim_vocabulary([model], np.arange(words))
+        if not gpu:
+            fit_to_cpu(model, precision)
         if checkpointing:
             model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         site_model = SiteModel(model, kind, site_of(settings)).train()

@@ -28,6 +28,7 @@ from trainer.kinds.batch import Batch
 from trainer.model.encoders import FAMILIES, RANDOM
 from trainer.model.folder import locate, reason
 from trainer.model.pretrained import read_config
+from trainer.model.vocabulary import tokens_in
 from trainer.robust import METHODS
 from trainer.runs.folder import BEST
 from trainer.size.duration import measure_flops, optimizer_bytes, seconds_of, traffic_of
@@ -37,6 +38,8 @@ from trainer.size.passes import PassCost, Weight, run_on_paper
 
 GB = 1e9
 LENGTH = 128
+# Different tokens in MultiNLI's English rows: 16,500 in 15,000 rows, and 13 % more each time that the rows double.
+WORDS = 30_000
 LABELS = 3
 DEVICES = ("gpu", "cpu")
 
@@ -54,12 +57,14 @@ class Work:
     steps: int | None
     """Steps of the run; None where neither the recipe nor the rows tell."""
     told: str
+    words: int | None
+    """Rows of the word table that are read; None where it is kept whole."""
 
 
 def size(
     recipe: str, *, ranks: int = 1, gpus_per_node: int = 8, device: str = "gpu", memory_gb: float = 0.0,
     tflops: float = 0.0, memory_gb_per_s: float = 0.0, link_gb_per_s: float = 0.0, network_gb_per_s: float = 0.0,
-    length: int = 0, mean_length: int = 0, vocabulary: int = 0, rows: int = 0, **overrides: str,
+    length: int = 0, mean_length: int = 0, vocabulary: int = 0, words: int = WORDS, rows: int = 0, **overrides: str,
 ) -> int:
     """Memory per rank and time of a RECIPE on paper: does it fit, at which ZeRO stage, how long does it take.
 
@@ -70,8 +75,9 @@ def size(
     layer, forward and backward), memory_gb_per_s (a copy, read plus written). Those of communication are never
     measured: link_gb_per_s (between devices of a node), network_gb_per_s (of a node, to others).
 
-    Without shards: length, mean_length (tokens of the longest and the mean input), vocabulary and rows (of the
-    training cells) stand for them. Not counted: CUDA's context, NCCL's buffers and fragmentation, a few GB together.
+    Without shards: length, mean_length (tokens of the longest and the mean input), vocabulary, words (different tokens
+    in the rows, which are trained, see engine.trim_vocabulary) and rows (of the training cells) stand for them. Not
+    counted: CUDA's context, NCCL's buffers and fragmentation, a few GB together.
     """
     settings = load_recipe(recipe, overrides)
     if device not in DEVICES or min(ranks, gpus_per_node) < 1:
@@ -80,7 +86,7 @@ def size(
     plans = _plans(settings, ranks, device == "gpu")
     accumulation = next(iter(plans.values())).accumulation
     micro = settings.batch.size // ranks // accumulation
-    work = _work(settings, micro, length, mean_length, vocabulary, rows)
+    work = _work(settings, micro, length, mean_length, vocabulary, words, rows)
     weights, longest = _on_paper(settings, work, work.longest, device)
     _, typical = _on_paper(settings, work, work.typical, device)
     console = Console()
@@ -89,19 +95,20 @@ def size(
     print(f"{work.told}\n{total / 1e6:.3g} million weights, {settings.engine.precision}, {settings.robust.method}; "
           f"{ranks} rank{'s' * (ranks > 1)} on {nodes} node{'s' * (nodes > 1)}; batch {settings.batch.size} = "
           f"{ranks} x {accumulation} x {micro}; {accumulation * typical.flops / 1e12:,.3g} TFLOP per rank and step")
-    memories = {name: memory_of(weights, longest, plan) for name, plan in plans.items()}
-    table = _memory_table(memories, settings.engine.config, longest)
+    table = 0 if work.words is None else work.config.vocab_size * work.config.hidden_size
+    memories = {name: memory_of(weights, longest, plan, table) for name, plan in plans.items()}
+    shown = _memory_table(memories, settings.engine.config, longest)
     if memory_gb:
-        table.add_section()
+        shown.add_section()
         fits = {name: (_fits(memory, device) <= memory_gb * GB) for name, memory in memories.items()}
-        table.add_row(f"fits {memory_gb:g} GB", *("yes" if fits[name] else "[red]no[/]" for name in memories))
-    table.add_section()
+        shown.add_row(f"fits {memory_gb:g} GB", *("yes" if fits[name] else "[red]no[/]" for name in memories))
+    shown.add_section()
     rates = _rates(settings, work, device, tflops, memory_gb_per_s)
     sent = network_gb_per_s if nodes > 1 else link_gb_per_s
     if nodes > 1 and link_gb_per_s:
         sent = min(sent, link_gb_per_s) if sent else 0.0
-    _add_times(table, plans, weights, typical, settings, rates, sent * GB or None, work.steps)
-    console.print(table)
+    _add_times(shown, plans, weights, typical, settings, rates, sent * GB or None, work.steps)
+    console.print(shown)
     for line in _notes(rates, ranks, nodes, sent, device):
         print(line)
     return 0
@@ -123,7 +130,7 @@ def _plans(recipe: Recipe, ranks: int, gpu: bool) -> dict[str, Plan]:
     return dict(sorted(found.items()))
 
 
-def _work(recipe: Recipe, micro: int, length: int, mean_length: int, vocabulary: int, rows: int) -> Work:
+def _work(recipe: Recipe, micro: int, length: int, mean_length: int, vocabulary: int, words: int, rows: int) -> Work:
     """The model and micro-batches of a recipe: from its shards, else from the flags."""
     root = Path(recipe.data.shards)
     if root.is_dir() and find_cells(root):
@@ -137,8 +144,9 @@ def _work(recipe: Recipe, micro: int, length: int, mean_length: int, vocabulary:
     steps = recipe.schedule.max_steps or (
         math.ceil((rows // recipe.batch.size) * (recipe.schedule.epochs or 0)) if rows else None)
     return Work(config, KINDS["pair"], _blank(micro, longest), _blank(micro, mean), steps, (
-        f"no shards in {root}: a classifier of pairs, {LABELS} classes, inputs of {longest} tokens, {mean} on average "
-        "(--length, --mean_length)"))
+        f"no shards in {root}: a classifier of pairs, {LABELS} classes, inputs of {longest} tokens, {mean} on average, "
+        f"{words:,} different ones (--length, --mean_length, --words)"),
+        min(words, config.vocab_size) if recipe.engine.trim_vocabulary else None)
 
 
 def _work_of_shards(recipe: Recipe, micro: int) -> Work:
@@ -158,8 +166,11 @@ def _work_of_shards(recipe: Recipe, micro: int) -> Work:
         (train_rows // recipe.batch.size) * (recipe.schedule.epochs or 0))
     more = f"; heads of {len(data.tasks) - 1} more tasks are not counted" if len(data.tasks) > 1 else ""
     longest = np.resize(by_length, micro)  # a small cell's rows again
+    trims = recipe.engine.trim_vocabulary and all(KINDS[one.kind].mask is None for one in data.manifests.values())
+    words = len(tokens_in([*data.train, *data.dev.values()])) if trims else None
     return Work(config, kind, examples[0, longest], examples[0, np.resize(typical, micro)], steps, (
-        f"{task}: {train_rows:,} rows, inputs of {examples.lengths.max()} tokens, {mean:.0f} on average{more}"))
+        f"{task}: {train_rows:,} rows, inputs of {examples.lengths.max()} tokens, {mean:.0f} on average"
+        f"{f', {words:,} different ones' if trims else ''}{more}"), words)
 
 
 def _configuration(recipe: Recipe, vocabulary: int, max_length: int, pad_id: int) -> Any:
@@ -216,7 +227,8 @@ def _on_paper(recipe: Recipe, work: Work, batch: Batch, device: str) -> tuple[li
     share = recipe.data.mask_ratio if work.kind.mask is not None else 1.0
     return run_on_paper(work.config, auto_class, work.kind, batch, recipe.robust, recipe.engine.precision,
                         checkpointing=recipe.model.gradient_checkpointing,
-                        frozen_words=recipe.model.freeze_word_embeddings, masked_share=share, gpu=device == "gpu")
+                        frozen_words=recipe.model.freeze_word_embeddings, words=work.words, masked_share=share,
+                        gpu=device == "gpu")
 
 
 def _fits(memory: Memory, device: str) -> int:

@@ -82,7 +82,7 @@ def test_noise_lies_in_the_ball_of_each_content_token() -> None:
 
 def test_operations_are_those_of_the_matrix_products() -> None:
     config = XLMRobertaConfig(hidden_size=8, num_hidden_layers=3, intermediate_size=16)
-    batch = random_batches(2, 1000, 1)[0]
+    batch = random_batches(2, 1000, 1)[0][0]
     rows, length = batch.input_ids.shape
     projections, feed_forward, attention = 4 * 8 * 8, 2 * 8 * 16, 2 * 8 * length
     assert operations(config, [batch]) == rows * length * 3 * 2 * (projections + feed_forward + attention)

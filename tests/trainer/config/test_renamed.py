@@ -47,8 +47,8 @@ def digest_of_earlier_release(config: Path) -> str:
     for free in ("logging", "checkpoint", "output", "name"):
         del tree[free]
     for section, keys in {"data": ("workers", "verify", "shards"), "batch": ("micro_size",),
-                          "engine": ("timeout_seconds", "skips_allowed", "config"),
-                          "evaluation": ("suite",)}.items():  # a later key, which shapes nothing
+                          "engine": ("timeout_seconds", "skips_allowed", "config", "trim_vocabulary"),
+                          "evaluation": ("suite",)}.items():  # later keys, which shape nothing
         for key in keys:
             del tree[section][key]
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]

@@ -21,6 +21,7 @@ from trainer.engine.engine import start_distributed
 from trainer.kernels import dispatch
 from trainer.kinds import KINDS
 from trainer.loop import run_steps
+from trainer.model.cpu import fit_to_cpu
 from trainer.model.site import SiteModel
 from trainer.robust.settings import site_of
 from trainer.runs.state import TrainState
@@ -45,6 +46,7 @@ def measure(case: Case, ranks: Ranks) -> int:
     model = AutoModelForSequenceClassification.from_config(case.model_config())
     if case.checkpointing:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    fit_to_cpu(model, case.precision)
     engine = build_engine(SiteModel(model, KINDS["pair"], site_of(recipe.robust)), recipe, ranks, 4)
     _, kernels = dispatch.select("auto")
     state = TrainState()

@@ -62,18 +62,21 @@ def test_traffic_of_64_ranks() -> None:
         "gradients": 0, "weights": 0}
 
 
-def test_xlm_r_base_on_8_nodes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    given = {**BASE, "data.shards": str(tmp_path), "batch.size": "64"}
+@pytest.mark.parametrize(("trims", "weights", "sent"), [("false", 278_045_187, 0.0547), ("true", 109_083_651, 0.0215)])
+def test_xlm_r_base_on_8_nodes(
+    trims: str, weights: int, sent: float, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = {**BASE, "data.shards": str(tmp_path), "batch.size": "64", "engine.trim_vocabulary": trims}
     assert size("xnli_plain", ranks=64, device="gpu", vocabulary=250_002, mean_length=45, memory_gb=4,
                 tflops=100, memory_gb_per_s=1000, network_gb_per_s=20, **given) == 0
     told = capsys.readouterr().out
-    assert "278 million weights, bf16, plain; 64 ranks on 8 nodes; batch 64 = 64 x 1 x 1" in told
+    assert f"{weights / 1e6:.3g} million weights, bf16, plain; 64 ranks on 8 nodes; batch 64 = 64 x 1 x 1" in told
     rows = {line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
             for line in told.splitlines() if line.count("│") > 3}
-    assert rows["weights"][:2] == ["0.56", "0.56"]  # in bf16
+    assert rows["weights"][:2] == [f"{2 * weights / 1e9:.2f}"] * 2  # in bf16
     assert rows["fits 4 GB"][1] == "yes"
     assert "rates (as given)" in told
-    assert rows["s, communicating"][1] == "0.0547"  # 2 x 0.556 GB x 63 / 64 at 20 GB/s
+    assert rows["s, communicating"][1] == f"{sent}"  # 2 x its gradients and weights x 63 / 64 at 20 GB/s
 
 
 @pytest.mark.parametrize(("changes", "told"), [

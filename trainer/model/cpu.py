@@ -1,0 +1,70 @@
+"""What trains faster on CPUs than transformers' and torch's defaults: dropout, and attention with it or in bf16.
+
+torch draws a dropout mask on CPUs one element at a time, 6 to 10 % of a step of a small encoder; here four elements
+share one random number. Torch's fused attention for CPUs (2.13) cannot drop out, and in bf16 its backward pass takes 4
+to 10 times as long as plain products of matrices. Shapes: B batch, A heads, L length, D width of a head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import eager_mask
+
+from trainer.model.encoders import FAMILIES
+
+PLAIN_PRODUCTS = "plain_products"
+LEVELS = 2**16  # of int16
+
+
+def dropout(x: Tensor, rate: float) -> Tensor:
+    """`x` with elements zeroed at `rate`, rounded to a 65,536th, the others scaled up; drawn from torch's generator."""
+    dropped = round(rate * LEVELS)
+    if dropped in (0, LEVELS):
+        return x * (1 - rate)
+    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = words.view(torch.int16)[: x.numel()] >= dropped - LEVELS // 2
+    return x * kept.view(x.shape).to(x.dtype).mul_(LEVELS / (LEVELS - dropped))
+
+
+class PackedDropout(nn.Dropout):
+    """torch's module with the masks of `dropout`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x`, dropped out in training."""
+        return dropout(x, self.p) if self.training and self.p > 0 else x
+
+
+def plain_products(
+    module: nn.Module, q_BALD: Tensor, k_BALD: Tensor, v_BALD: Tensor, mask: Tensor | None,
+    scaling: float | None = None, dropout: float = 0.0, **named: Any,
+) -> tuple[Tensor, Tensor]:
+    """Attention by matrix products, as transformers calls it: (output (B, L, A, D), weights (B, A, L, L))."""
+    if (groups := q_BALD.shape[1] // k_BALD.shape[1]) > 1:  # several heads of queries to one of keys
+        k_BALD, v_BALD = (one.repeat_interleave(groups, dim=1) for one in (k_BALD, v_BALD))
+    scores_BALL = q_BALD * (scaling or q_BALD.shape[-1] ** -0.5) @ k_BALD.transpose(2, 3)
+    weights_BALL = (scores_BALL if mask is None else scores_BALL + mask).softmax(dim=-1)
+    dropped_BALL = _dropout(weights_BALL, dropout) if dropout > 0 and module.training else weights_BALL
+    return (dropped_BALL @ v_BALD).transpose(1, 2).contiguous(), weights_BALL
+
+
+_dropout = dropout  # whose name transformers gives to an argument
+AttentionInterface.register(PLAIN_PRODUCTS, plain_products)
+AttentionMaskInterface.register(PLAIN_PRODUCTS, eager_mask)
+
+
+def fit_to_cpu(model: PreTrainedModel, precision: str) -> None:
+    """Let `model` train on a CPU in what is fastest there; on a GPU nothing is changed."""
+    if torch.cuda.is_available():
+        return
+    setting = FAMILIES[model.config.model_type].dropouts.get("attention")
+    drops = setting is not None and float(getattr(model.config, setting)) > 0
+    if model.config._attn_implementation == "sdpa" and (drops or precision == "bf16"):
+        model.set_attn_implementation(PLAIN_PRODUCTS)
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout:
+                setattr(module, name, PackedDropout(child.p))
