@@ -1,4 +1,4 @@
-"""`python -m data_prep completion bash`: the completion script of this program."""
+"""`python -m data_prep completion bash`, or zsh: the completion script of this program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OF_TASKS = ("build", "augment synonyms", "augment code_mix", "augment noise")
 
 
 def completion(shell: str) -> None:
-    """Print the completion script of SHELL (bash), to be sourced: source <(python -m data_prep completion bash)."""
+    """Print the completion script of SHELL, bash or zsh, for source <(python -m data_prep completion bash)."""
     words = {**{command: list(TASKS) for command in OF_TASKS}, "tasks": [*TASKS, *SUITES]}
     values = {"--suite": list(SUITES), "--source": ["hub"]}
     sys.stdout.write(script(shell, "data_prep", COMMANDS, words, values))

@@ -14,9 +14,7 @@ from data_prep.shards.manifest import Manifest, TokenizerInfo
 from data_prep.shards.template import InputTemplate
 from data_prep.shards.write import write_cell
 
-VOCABULARY = 80
-USED = 59
-"""Ids below this are drawn: as of any text, some of the vocabulary is never read."""
+VOCABULARY = 60
 PLAIN = InputTemplate(single="0 A 2", pair="0 A 2 2 B 2")
 TYPED = InputTemplate(single="0 A 2", pair="0 A 2 B:1 2:1")
 """As of a tokenizer with token types."""
@@ -125,13 +123,16 @@ BY_KIND: dict[str, Callable[[dict[str, Any], bool, InputTemplate], dict[str, Any
 def write_random_cell(
     root: Path, name: str, rows: int, *, seed: int = 0, kind: str = "pair", max_length: int = 24,
     labelled: bool = True, fingerprint: str = "0" * 64, first_id: int = 0,
-    template: InputTemplate = PLAIN,
+    template: InputTemplate = PLAIN, used: int = VOCABULARY - 1,
 ) -> Path:
-    """Write the cell `task/split/language`; the gold answer of a row follows from a first token."""
+    """Write the cell `task/split/language`; the gold answer of a row follows from a first token.
+
+    used: ids from here on are not drawn, as a text reads some of a vocabulary only.
+    """
     task, split, language = name.split("/")
     generator = np.random.default_rng(seed)
-    first = [generator.integers(4, USED, generator.integers(2, 12)).astype(np.int32) for _ in range(rows)]
-    second = [generator.integers(4, USED, generator.integers(1, 9)).astype(np.int32) for _ in range(rows)]
+    first = [generator.integers(4, used, generator.integers(2, 12)).astype(np.int32) for _ in range(rows)]
+    second = [generator.integers(4, used, generator.integers(1, 9)).astype(np.int32) for _ in range(rows)]
     batch: dict[str, Any] = {"id": np.arange(first_id, first_id + rows), "first_ids": first, "second_ids": second}
     about = BY_KIND[kind](batch, labelled, template)
     kept = [kept_tokens(len(a), len(b), max_length, template) for a, b in zip(batch["first_ids"], second, strict=True)]

@@ -1,4 +1,4 @@
-"""Completion in a real bash; `test_commands` compares the flags in its script with the functions."""
+"""Completion in a real bash and zsh; `test_commands` compares the flags in its script with the functions."""
 
 from __future__ import annotations
 
@@ -24,19 +24,32 @@ _complete_python_m
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 
+# zsh's own completion runs in its line editor only: what it is asked for is printed instead.
+ZSH_COMPLETE = """
+compdef() { }; _default() { }; compset() { PREFIX=${words[CURRENT]#*=} }
+compadd() { local word; for word in ${@:2}; do [[ $word == ${PREFIX}* ]] && print -r -- $word; done; return 0 }
+source $1; source $2; shift 2
+words=("$@"); CURRENT=$#; PREFIX=${words[CURRENT]}
+_complete_python_m
+"""
+
 
 @pytest.fixture(scope="module")
-def scripts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Files of the two programs by shell."""
     folder = tmp_path_factory.mktemp("scripts")
-    for name, module in (("trainer", trainer.completion), ("data_prep", data_prep.completion)):
-        with pytest.MonkeyPatch.context() as patch, (folder / name).open("w") as file:
-            patch.setattr("sys.stdout", file)
-            module.completion("bash")
-    return [str(folder / "trainer"), str(folder / "data_prep")]
+    files: dict[str, list[str]] = {"bash": [], "zsh": []}
+    for shell, found in files.items():
+        for name, module in (("trainer", trainer.completion), ("data_prep", data_prep.completion)):
+            path = folder / f"{name}.{shell}"
+            with pytest.MonkeyPatch.context() as patch, path.open("w") as file:
+                patch.setattr("sys.stdout", file)
+                module.completion(shell)
+            found.append(str(path))
+    return files
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
-@pytest.mark.parametrize(("line", "offered"), [
+LINES = [
     ("python -m trainer tra", {"train"}),
     ("python -m trainer bench st", {"steps"}),
     ("python -m trainer train ", set(shipped_recipes())),
@@ -55,18 +68,34 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ("python -m data_prep augment noise xnli --only", {"--only_perturbed"}),
     ("python -m data_prep build --suite x", {"xtreme", "xtreme_r", "xglue"}),
     ("python -m pytest tra", set()), ("python train", set()), ("python -m tra", set()),
-])
-def test_bash_completes(scripts: list[str], line: str, offered: set[str]) -> None:
-    done = subprocess.run(["bash", "-c", COMPLETE, "bash", *scripts, *line.split(" ")], capture_output=True, text=True,
-                          timeout=30, check=True)
-    assert set(done.stdout.split()) == offered
+]
+
+
+def offered_by(*words: str) -> set[str]:
+    """What a shell prints as candidates."""
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
     assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+@pytest.mark.parametrize(("line", "offered"), LINES)
+def test_bash_completes(scripts: dict[str, list[str]], line: str, offered: set[str]) -> None:
+    assert offered_by("bash", "-c", COMPLETE, "bash", *scripts["bash"], *line.split(" ")) == offered
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")
+@pytest.mark.parametrize(("line", "offered"), [(line.replace(" = ", "=").replace(" =", "="), offered)
+                                               for line, offered in LINES])
+def test_zsh_completes(scripts: dict[str, list[str]], line: str, offered: set[str]) -> None:
+    assert offered_by("zsh", "-f", "-c", ZSH_COMPLETE, "zsh", *scripts["zsh"], *line.split(" ")) == offered
 
 
 def test_another_shell_is_refused() -> None:
-    with pytest.raises(InputError, match="no completion for 'fish'; shells: bash"):
+    with pytest.raises(InputError, match="no completion for 'fish'; shells: bash, zsh"):
         trainer.completion.completion("fish")
 
 
-def test_the_script_holds_no_path_of_this_machine(scripts: list[str]) -> None:
-    assert str(Path.home()) not in "".join(Path(file).read_text(encoding="utf-8") for file in scripts)
+def test_the_scripts_hold_no_path_of_this_machine(scripts: dict[str, list[str]]) -> None:
+    files = [file for found in scripts.values() for file in found]
+    assert str(Path.home()) not in "".join(Path(file).read_text(encoding="utf-8") for file in files)

@@ -1,4 +1,4 @@
-"""`python -m trainer completion bash`: the completion script of this program."""
+"""`python -m trainer completion bash`, or zsh: the completion script of this program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STUDIES = Path(__file__).parent / "studies"
 
 
 def completion(shell: str) -> None:
-    """Print the completion script of SHELL (bash), to be sourced: source <(python -m trainer completion bash)."""
+    """Print the completion script of SHELL, bash or zsh, for source <(python -m trainer completion bash)."""
     keys = list(all_keys())
     studies = sorted(path.stem for path in STUDIES.glob("*.yaml"))
     recipes = list(shipped_recipes())

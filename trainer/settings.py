@@ -32,7 +32,8 @@ RENAMED: Mapping[str, str] = {
 Paths = tuple[tuple[str, ...], ...]
 FREE_SETTINGS: Paths = (("logging",), ("checkpoint",), ("data", "workers"), ("data", "verify"), ("data", "shards"),
                         ("output",), ("name",), ("batch", "micro_batch_size"), ("engine", "timeout_seconds"),
-                        ("engine", "trim_vocabulary"), ("engine", "max_nonfinite_steps"), ("evaluation", "suite"))
+                        ("engine", "trim_vocabulary"), ("engine", "compile"), ("engine", "max_nonfinite_steps"),
+                        ("evaluation", "suite"))
 
 
 class Section(BaseModel):

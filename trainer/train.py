@@ -34,7 +34,7 @@ from trainer.distributed.preemption import EXIT_REQUEUE, EXIT_STOPPED, STOP_SIGN
 from trainer.distributed.ranks import Ranks, find_ranks, is_first_process
 from trainer.engine.build import build_engine
 from trainer.engine.ds_config import read_engine_config
-from trainer.engine.engine import Engine, accumulation_steps, check_precision, start_distributed
+from trainer.engine.engine import Engine, accumulation_steps, check_engine, start_distributed
 from trainer.kernels import dispatch
 from trainer.kinds import KINDS, Masking
 from trainer.loop import run_steps
@@ -124,7 +124,7 @@ def _checked_data(settings: Recipe, ranks: Ranks) -> TrainingData:
     mixture_of(settings.mixture, settings.batch, data.tasks, settings.seed)
     accumulation_steps(settings.batch, ranks.world_size, settings.mixture.tasks_per_step)
     check_dynamics(settings, data, count_steps(settings, data))
-    check_precision(settings.engine.precision, engine_config)
+    check_engine(settings.engine, engine_config)
     return data
 
 
@@ -143,8 +143,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     if ranks.is_main:
         run_dir.create(settings)
     barrier(engine.ranks)
-    store = Store(engine, folder, settings.checkpoint, run_dir.digest(settings), data.rows_sha256,
-                  None if table is None else len(table.kept_K))
+    store = Store(engine, folder, settings.checkpoint, run_dir.digest(settings), data.rows_sha256, table)
     state = store.restore() or TrainState()
     if ranks.is_main:
         log.open(folder)  # not before: a refused resume leaves the folder as it is

@@ -1,4 +1,4 @@
-"""Completion script of bash for a table of commands, with all words written out, so that a TAB starts no Python.
+"""Completion scripts of bash and zsh for a table of commands, with all words written out: a TAB starts no Python.
 
 Flags are read from the source of a command's function, since importing it may take seconds.
 """
@@ -14,10 +14,9 @@ from pathlib import Path
 from data_prep.base.cli import Commands, LazyCommand
 from data_prep.base.errors import InputError, did_you_mean
 
-SHELLS = ("bash",)
 Words = Mapping[str, Sequence[str]]
 # Shared by the scripts of all programs: asks the function of the module behind `python -m`, if it has been sourced.
-DISPATCH = r'''
+BASH = r'''
 _complete_python_m() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} path="" n
     local module=_python_m_${COMP_WORDS[2]//./_}
@@ -37,16 +36,37 @@ _complete_python_m() {
 }
 complete -o bashdefault -o default -F _complete_python_m python python3
 '''
+ZSH = r'''
+_complete_python_m() {
+    local current=${words[CURRENT]} previous=${words[CURRENT-1]} chosen="" n
+    local module=_python_m_${words[3]//./_}
+    if [[ ${words[2]} != -m || $CURRENT -lt 4 ]] || (( ! $+functions[$module] )); then _default; return; fi
+    if [[ $current == --*=* ]]; then previous=${current%%=*}; current=""; compset -P '*='
+    elif [[ $current == -* ]]; then previous=""
+    fi
+    for ((n = 4; n < CURRENT; n++)); do
+        [[ ${words[n]} == -* ]] && break
+        chosen+="${chosen:+ }${words[n]}"
+    done
+    local -a found
+    found=(${=$($module "$chosen" "$previous")})
+    [[ $current == -* ]] || found=(${found:#-*})
+    compadd -- $found || _default
+}
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
+compdef _complete_python_m python python3
+'''
+DISPATCH = {"bash": BASH, "zsh": ZSH}
 
 
 def script(shell: str, program: str, commands: Commands, words: Words, values: Words) -> str:
     """The completion script of `python -m program`.
 
     words: more candidates by command (`bench steps`), beside its flags and subcommands. values: candidates behind a
-    flag (`--suite`). Raises InputError for a shell that is not one of SHELLS.
+    flag (`--suite`). Raises InputError for another shell than those of DISPATCH.
     """
-    if shell not in SHELLS:
-        raise InputError(f"no completion for {shell!r}{did_you_mean(shell, SHELLS)}; shells: {', '.join(SHELLS)}")
+    if shell not in DISPATCH:
+        raise InputError(f"no completion for {shell!r}{did_you_mean(shell, DISPATCH)}; shells: {', '.join(DISPATCH)}")
     lines = [f"# Completion of `python -m {program}`: source <(python -m {program} completion {shell})",
              f"_python_m_{program.replace('.', '_')}() {{  # the command's words, the word before: candidates",
              '    case "$2" in']
@@ -56,7 +76,7 @@ def script(shell: str, program: str, commands: Commands, words: Words, values: W
     for path in sorted(candidates, key=lambda path: -len(path.split())):  # a subcommand before its table
         pattern = f'"{path} "*' if path else "*"
         lines.append(f"        {pattern}) echo {shlex.join(candidates[path])};;")
-    return "\n".join([*lines, "    esac", "}"]) + DISPATCH
+    return "\n".join([*lines, "    esac", "}"]) + DISPATCH[shell]
 
 
 def _candidates(commands: Commands, path: str = "") -> Iterator[tuple[str, list[str]]]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from data_prep.shards.template import InputTemplate
 from tests.conftest import LAUNCHER
-from tests.random_cells import PLAIN, write_random_cell
+from tests.random_cells import PLAIN, VOCABULARY, write_random_cell
 from trainer.monitor.meter import Meter
 from trainer.monitor.step_reduction import StepResult
 from trainer.monitor.watcher import Watcher
@@ -35,14 +35,14 @@ class Interrupted(Exception):
     """Stands for a process that dies."""
 
 
-def write_cells(root: Path, template: InputTemplate = PLAIN) -> None:
-    """Cells for runs of the kinds that are trained, below `root`."""
+def write_cells(root: Path, template: InputTemplate = PLAIN, used: int = VOCABULARY - 1) -> None:
+    """Cells for runs of the kinds that are trained, below `root`; used: as in `write_random_cell`."""
     for name, rows, kind in (("xnli/train/en", 60, "pair"), ("xnli/dev/en", 20, "pair"), ("xnli/dev/de", 20, "pair"),
                              ("text/train/en", 60, "mlm"), ("text/dev/en", 20, "mlm"),
                              ("udpos/train/en", 60, "tagging"), ("udpos/dev/en", 20, "tagging"),
                              ("stsb/train/en", 60, "regression"), ("stsb/dev/en", 20, "regression"),
                              ("wpr/train/en", 60, "ranking"), ("wpr/dev/en", 20, "ranking")):
-        write_random_cell(root, name, rows, kind=kind, seed=len(name) + rows, template=template)
+        write_random_cell(root, name, rows, kind=kind, seed=len(name) + rows, template=template, used=used)
 
 
 def write_recipe(folder: Path, shards: Path) -> Path:

@@ -85,8 +85,8 @@ def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_s
     if not lines:
         raise InputError(f"--only {only!r} is in no line; lines: {', '.join(LINES)}")
     ranks = find_ranks()
-    batches, words = (random_batches(batch_size, vocabulary, steps) if cell is None else
-                      batches_of(cell, batch_size, steps))
+    drawn = random_batches(batch_size, vocabulary, steps) if cell is None else batches_of(cell, batch_size, steps)
+    batches, words = drawn
     model = classifier(model_folder, size, max(vocabulary, int(words.max()) + 1))
     model.get_input_embeddings().weight.requires_grad_(not freeze)
     missing = why_left_out(ranks.world_size)
@@ -126,10 +126,9 @@ def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_s
             sides[side](name, [longest])
         peaks[name, side] = found[BEFORE]
     rate = matmul_rate(engine.device, PRECISIONS[precision])
-    shape = model_folder or f"random weights of XLM-R's shape, {size}"
-    tokens = sum(batch.input_ids.numel() for batch in batches) / steps / batch_size
-    title = (f"{shape}, {precision}, batch {batch_size} x {tokens:.0f} tokens, ZeRO {engine.stage}, "
-             f"kernels: {backend}\n{name_of(engine.device)}, matmul {rate / 1e12:.3g} TFLOP/s")
+    name = model_folder or f"random weights of XLM-R's shape, {size}"
+    title = (f"{name}, {precision}, {shape_of(batches)}, ZeRO {engine.stage}, kernels: {backend}\n"
+             f"{name_of(engine.device)}, matmul {rate / 1e12:.3g} TFLOP/s")
     needed = operations(model.config, batches)
     Console().print(_table(seconds, peaks, batch_size, needed, rate, title))
     if missing:
@@ -185,6 +184,12 @@ def batches_of(cell: str, batch_size: int, steps: int) -> tuple[list[Batch], np.
     order = epoch_batches(examples.lengths, batch_size, 0, 0, True)[:steps]
     return [replace(batch := examples[0, rows], targets={"labels": batch.targets["labels"].clamp(max=2)})
             for rows in order], tokens_in([opened])
+
+
+def shape_of(batches: Sequence[Batch]) -> str:
+    """Rows and mean length of `batches`, in words."""
+    rows = len(batches[0].input_ids)
+    return f"batch {rows} x {np.mean([batch.input_ids.shape[1] for batch in batches]):.0f} tokens"
 
 
 def operations(config: Any, batches: Sequence[Batch]) -> float:

@@ -21,6 +21,7 @@ from trainer.config.schema import CheckpointSection
 from trainer.distributed.collectives import barrier, gather_objects, same_on_all
 from trainer.engine.checkpoint_writer import Files
 from trainer.engine.engine import Engine, consolidate
+from trainer.model.vocabulary import WholeTable
 from trainer.runs.state import TrainState
 
 _POLL_SECONDS = 0.02
@@ -31,12 +32,12 @@ class Store:
     """The checkpoints of one run."""
 
     def __init__(self, engine: Engine, run_dir: Path, settings: CheckpointSection, recipe_digest: str,
-                 rows_sha256: dict[str, str], words: int | None = None) -> None:
+                 rows_sha256: dict[str, str], table: WholeTable | None = None) -> None:
         """recipe_digest: hash of the settings that shape learning; checkpoints of another recipe are refused.
-        rows_sha256: hash of the rows of each training and dev cell by name, for `refuse_other_data`. words: rows of a
-        trimmed word table, None for a whole one."""
+        rows_sha256: hash of the rows of each training and dev cell by name, for `refuse_other_data`. table: given where
+        the engine's word table is trimmed."""
         self._engine, self._run_dir, self._settings, self._digest = engine, run_dir, settings, recipe_digest
-        self._rows_sha256, self._words = rows_sha256, words
+        self._rows_sha256, self._words = rows_sha256, None if table is None else len(table.kept_K)
 
     def save(self, state: TrainState) -> None:
         """Start to write the state after step `state.step`; every rank must call it. `wait` returns once it is kept.

@@ -65,13 +65,18 @@ def return_freed_memory() -> None:
         library.mallopt(-1, 64 * MEBIBYTE)  # M_TRIM_THRESHOLD
 
 
-def check_precision(precision: str, config: Mapping[str, Any]) -> None:
-    """Raise InputError for a precision that would fail during training or silently lose digits.
+def check_engine(engine: EngineSection, config: Mapping[str, Any]) -> None:
+    """Raise InputError for a precision that would fail during training or silently lose digits, or an idle `compile`.
 
     A CPU has no fp16. Without ZeRO, DeepSpeed's fp32 copies of half-precision weights cannot be read back (bf16), or
-    the optimiser does not move them (fp16); ZeRO 1 costs nothing more on one device, and does both.
+    the optimiser does not move them (fp16); ZeRO 1 costs nothing more on one device, and does both. ZeRO 3 gathers
+    weights in hooks of every module, each of which would break a compiled layer.
     """
-    if precision != "fp32" and not int(config.get("zero_optimization", {}).get("stage", 0)):
+    precision, stage = engine.precision, int(config.get("zero_optimization", {}).get("stage", 0))
+    if engine.compile and stage == 3:
+        raise InputError("engine.compile: not at ZeRO 3, which takes weights apart; remove it, or set engine.config to "
+                         "zero2")
+    if precision != "fp32" and not stage:
         raise InputError(f"engine.precision {precision} needs ZeRO: set engine.config to zero1 (or 2, 3)")
     if precision == "fp16" and not deepspeed.accelerator.get_accelerator().is_fp16_supported():
         raise InputError("engine.precision: this device has no fp16; set it to bf16 or fp32")

@@ -18,6 +18,7 @@ from data_prep.shards.manifest import Manifest
 from trainer.config.schema import ModelSection, Recipe
 from trainer.kinds import KINDS
 from trainer.model.classes import fit_classes
+from trainer.model.compiled import compile_layers
 from trainer.model.cpu import fit_to_cpu
 from trainer.model.encoders import FAMILIES, RANDOM, Family
 from trainer.model.folder import Found, check_not_a_pickle, locate
@@ -85,6 +86,8 @@ def build_model(
         if found is not None:
             origin |= transfer_encoder(found.folder, model, kind.head)
     fit_to_cpu(model, recipe.engine.precision)
+    if recipe.engine.compile:
+        compile_layers(model)
     if recipe.model.freeze_word_embeddings:
         model.get_input_embeddings().weight.requires_grad_(False)
     if recipe.model.gradient_checkpointing:

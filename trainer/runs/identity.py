@@ -35,7 +35,8 @@ NOT_PART = (
     "name", "label", "output", "seed", "logging.", "checkpoint.",
     "data.workers", "data.verify", "batch.micro_batch_size", "evaluation.batch_size", "evaluation.on_collapse",
     "evaluation.suite",
-    "engine.config", "engine.timeout_seconds", "engine.trim_vocabulary", "engine.max_nonfinite_steps",
+    "engine.config", "engine.timeout_seconds", "engine.trim_vocabulary", "engine.compile",
+    "engine.max_nonfinite_steps",
     "model.gradient_checkpointing",
     "robust.",  # resolved
     "mixture.",  # of a run of several tasks only

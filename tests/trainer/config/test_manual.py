@@ -48,7 +48,7 @@ def test_a_default_that_is_typed_changes_nothing(tmp_path: Path) -> None:
     ("engine.precision", "one of fp32, bf16, fp16", "fp32"),
     ("optimizer.max_grad_norm", "number > 0 and <= 1e6 or null", "1"),
     ("mixture.same_task", "NAME=text, with commas between", "empty"),
-    ("optimizer.fused", "true or false", "false"),
+    ("optimizer.fused", "true or false", "true"),
     ("robust.ascent_steps", "whole number >= 1 and <= 1000", "3 (pgd, freelb), 1 (smart, trades)"),
 ])
 def test_ranges_and_defaults_in_words(name: str, values: str, default: str) -> None:

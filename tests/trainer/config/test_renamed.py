@@ -47,7 +47,7 @@ def digest_of_earlier_release(config: Path) -> str:
     for free in ("logging", "checkpoint", "output", "name"):
         del tree[free]
     for section, keys in {"data": ("workers", "verify", "shards"), "batch": ("micro_size",),
-                          "engine": ("timeout_seconds", "skips_allowed", "config", "trim_vocabulary"),
+                          "engine": ("timeout_seconds", "skips_allowed", "config", "trim_vocabulary", "compile"),
                           "evaluation": ("suite",)}.items():  # later keys, which shape nothing
         for key in keys:
             del tree[section][key]

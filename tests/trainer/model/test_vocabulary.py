@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from data_prep.base.errors import InputError
-from tests.random_cells import USED, VOCABULARY
+from tests.random_cells import VOCABULARY
 from tests.trainer.small_runs import TEXT, ZERO3, killed_at, run, weights_of, write_cells, write_recipe
 from trainer.checkpoint.snapshots import snapshots_of
 from trainer.model.encoders import FAMILIES
 from trainer.model.vocabulary import TrimmedEmbedding, trim_vocabulary
 
+USED = 45
 WORDS = "roberta.embeddings.word_embeddings.weight"
 # The decay is large enough to be seen in ten updates, SGD's steps are no signs of rounding errors.
 SETTINGS = {"model.dropout": "0", "optimizer.weight_decay": "2.0", "optimizer.eps": "0.001", "optimizer.lr": "0.01"}
@@ -24,7 +25,7 @@ SETTINGS = {"model.dropout": "0", "optimizer.weight_decay": "2.0", "optimizer.ep
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("vocabulary")
-    write_cells(root / "shards")
+    write_cells(root / "shards", used=USED)
     return write_recipe(root / "work", root / "shards")
 
 

@@ -1,0 +1,49 @@
+"""Compiled layers: the losses of the same training without, in a bounded number of compilations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from data_prep.base.errors import InputError
+from tests.trainer.small_runs import PGD, ZERO3, losses_of, run, weights_of, write_cells, write_recipe
+from trainer.model.compiled import compile_layers
+from trainer.model.encoders import FAMILIES
+
+SGD = {"model.dropout": "0", "optimizer.name": "sgd", "optimizer.lr": "0.1"}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("compiled")
+    write_cells(root / "shards")
+    return write_recipe(root / "work", root / "shards")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, PGD, {"engine.config": "zero2"}], ids=["plain", "pgd", "zero2"])
+def test_losses_are_those_of_the_layers_as_they_are(
+    recipe: Path, settings: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    name = request.node.callspec.id
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = run(recipe, f"{name}-compiled", {**SGD, **settings, "engine.compile": "true"})
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    plain = run(recipe, name, {**SGD, **settings})
+    assert losses_of(compiled) == pytest.approx(losses_of(plain), rel=1e-5)
+    for key, weight in weights_of(plain).items():
+        torch.testing.assert_close(weights_of(compiled)[key], weight, rtol=1e-4, atol=1e-5, msg=key)
+    assert 0 < graphs <= 8
+
+
+def test_what_cannot_be_compiled_is_refused(recipe: Path) -> None:
+    with pytest.raises(InputError, match=r"engine\.compile: not at ZeRO 3"):
+        run(recipe, "refused", {**ZERO3, "engine.compile": "true"})
+    xlm = FAMILIES["xlm"]
+    model = xlm.auto_class("AutoModelForSequenceClassification").from_config(
+        xlm.random_config("tiny", 100, 32, pad_id=1))
+    with pytest.raises(InputError, match="layers of xlm cannot be compiled"):
+        compile_layers(model)
