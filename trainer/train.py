@@ -135,7 +135,7 @@ def _run_once(settings: Recipe, ranks: Ranks, log: RunLog) -> int:
     max_steps = count_steps(settings, data)
     backend_name, backend = dispatch.select(settings.kernels, announce=ranks.is_main)
     choices = _partner_choices(settings, data)
-    site_model, table, origin = _build(settings, data)
+    site_model, table, origin = _build(settings, data, ranks)
 
     start_distributed(ranks, settings.engine.timeout_seconds)
     engine = build_engine(site_model, settings, ranks, max_steps)
@@ -233,7 +233,7 @@ def _partner_choices(recipe: Recipe, data: TrainingData) -> dict[str, Choice]:
             for task, cells in data.tasks.items() if partners is not None}
 
 
-def _build(recipe: Recipe, data: TrainingData) -> tuple[SiteModel, WholeTable | None, dict[str, Any]]:
+def _build(recipe: Recipe, data: TrainingData, ranks: Ranks) -> tuple[SiteModel, WholeTable | None, dict[str, Any]]:
     """(the run's model with a head for each task; its whole word table, if that is trimmed; origin of its weights)."""
     models, origin = build_models(recipe, data.manifests, data.max_length)
     of_tasks = {data.name_in_batches(task): (model, KINDS[data.manifests[task].kind]) for task, model in models.items()}
@@ -242,7 +242,7 @@ def _build(recipe: Recipe, data: TrainingData) -> tuple[SiteModel, WholeTable | 
     check_languages(first.config, (cell.manifest.language for cell in cells))
     table = None
     if recipe.engine.trim_vocabulary and all(one.mask is None for _, one in of_tasks.values()):
-        table = trim_vocabulary(list(models.values()), tokens_in(cells))
+        table = trim_vocabulary(list(models.values()), tokens_in(cells), saves=ranks.is_main)
     others = {name: of_task for name, of_task in of_tasks.items() if name != task}
     return SiteModel(first, kind, site_of(recipe.robust), task, others), table, origin
 

@@ -248,8 +248,8 @@ class EngineSection(Section):
     as the optimiser would have, where the model is saved. Equal to rounding, in less memory and time. Masked language
     modelling reads all of them."""
     compile: bool = False
-    """Compile the encoder's layers with torch.compile, once for all lengths of inputs; equal to rounding. Not at ZeRO 3.
-    It takes minutes at the start, and on a CPU it was slower."""
+    """Compile the encoder's layers with torch.compile, once for all lengths of inputs. Equal to rounding, but not at
+    ZeRO 3. It takes minutes at the start, and on a CPU it was slower."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Storage of weights and activations; fp32 is fastest on CPUs without matrix units for bf16. In fp16 the loss scale
     is dynamic: a step that overflows is skipped."""

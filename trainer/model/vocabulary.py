@@ -50,6 +50,7 @@ class WholeTable:
     key: str
     """Its name in the model's state."""
     start_VH: Tensor
+    """On the meta device, without memory, where this rank saves nothing."""
     kept_K: Tensor
     trained: bool
     """False where word embeddings are frozen, and so do not decay."""
@@ -72,10 +73,10 @@ def tokens_in(cells: Iterable[Cell]) -> np.ndarray:
     return np.array(sorted(found), dtype=np.int64)
 
 
-def trim_vocabulary(models: Sequence[PreTrainedModel], ids: np.ndarray) -> WholeTable | None:
+def trim_vocabulary(models: Sequence[PreTrainedModel], ids: np.ndarray, *, saves: bool = True) -> WholeTable | None:
     """Trim the word table that `models` share to `ids`; None, and nothing is done, where that is all of it.
 
-    Damaged ids, outside the vocabulary, are left to the loader's check.
+    saves: this rank will write the model. Damaged ids, outside the vocabulary, are left to the loader's check.
     """
     words: nn.Embedding = models[0].get_input_embeddings()  # type: ignore[assignment]
     kept = np.union1d(ids[(ids >= 0) & (ids < words.num_embeddings)],
@@ -84,7 +85,8 @@ def trim_vocabulary(models: Sequence[PreTrainedModel], ids: np.ndarray) -> Whole
         return None
     [key] = [f"{name}.weight" for name, module in models[0].named_modules() if module is words]
     table = WholeTable(
-        key, words.weight.detach().float().cpu(), torch.from_numpy(kept), words.weight.requires_grad)
+        key, words.weight.detach().float().to("cpu" if saves else "meta"), torch.from_numpy(kept),
+        words.weight.requires_grad)
     trimmed = TrimmedEmbedding(words, kept)
     for model in models:
         model.set_input_embeddings(trimmed)
