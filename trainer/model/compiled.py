@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from transformers import PreTrainedModel
 
-from data_prep.base.errors import InputError
 from trainer.model.encoders import FAMILIES
 
 
 def compile_layers(model: PreTrainedModel) -> None:
     """Compile every layer of the encoder for all batches at once: rows and lengths are symbols in the compiled code.
 
-    Layers of one shape share the code; a passage with gradients, one without, and evaluation compile once each. Raises
-    InputError for XLM, whose layers are spread over several lists of parts.
+    Layers of one shape share the code; passes with gradients, without, and evaluation compile once each. Of XLM, whose
+    layers are lists of parts, attention alone is compiled.
     """
-    family = FAMILIES[model.config.model_type]
-    if family.model_type == "xlm":
-        raise InputError("engine.compile: the layers of xlm cannot be compiled; remove it")
-    for layer in model.base_model.get_submodule(family.layers.removesuffix(".")).children():
+    layers = FAMILIES[model.config.model_type].layers.removesuffix(".")
+    for layer in model.base_model.get_submodule(layers).children():
         layer.compile(dynamic=True)

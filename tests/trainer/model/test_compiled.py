@@ -9,8 +9,6 @@ import torch
 
 from data_prep.base.errors import InputError
 from tests.trainer.small_runs import PGD, ZERO3, losses_of, run, weights_of, write_cells, write_recipe
-from trainer.model.compiled import compile_layers
-from trainer.model.encoders import FAMILIES
 
 SGD = {"model.dropout": "0", "optimizer.name": "sgd", "optimizer.lr": "0.1"}
 
@@ -39,11 +37,6 @@ def test_losses_are_those_of_the_layers_as_they_are(
     assert 0 < graphs <= 8
 
 
-def test_what_cannot_be_compiled_is_refused(recipe: Path) -> None:
+def test_zero_3_is_refused(recipe: Path) -> None:
     with pytest.raises(InputError, match=r"engine\.compile: not at ZeRO 3"):
         run(recipe, "refused", {**ZERO3, "engine.compile": "true"})
-    xlm = FAMILIES["xlm"]
-    model = xlm.auto_class("AutoModelForSequenceClassification").from_config(
-        xlm.random_config("tiny", 100, 32, pad_id=1))
-    with pytest.raises(InputError, match="layers of xlm cannot be compiled"):
-        compile_layers(model)
