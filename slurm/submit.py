@@ -32,7 +32,7 @@ from trainer.runs.record import commit
 
 PROGRAM = "python -m slurm.submit"
 KEPT = "jobs submitted so far are cancelled again; look with `squeue --me`"
-TASK_PER_GPU = ("intermediate", "robust", "sweep")
+TASK_PER_GPU = ("intermediate", "robust", "sweep", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ def job_command(kind: str, words: Sequence[str], typed: Sequence[str] = (),
 
     submit.__doc__ = f"""{KINDS[kind].__doc__}
 
-        nodes, time, partition, account: as in sbatch. gpus: per node, in trainings with one task each; 0 for none.
-        cpus: per task. options: other sbatch options as one word: --options="--mem=64G --exclude=node7". lives: how
-        often the job may start, with its requeues. after: comma list of ids of jobs that must succeed first.
+        nodes, time, partition, account: as in sbatch. gpus: per node, in training and evaluation with one task each;
+        0 for none. cpus: per task. options: other sbatch options as one word: --options="--mem=64G --exclude=node7".
+        lives: how often the job may start, with its requeues. after: comma list of ids of jobs that must succeed first.
         runs: folder for the records of jobs that belong to no single run. dry_run: show the script, submit nothing.
         """
     return submit

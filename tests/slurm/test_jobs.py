@@ -95,7 +95,7 @@ def test_a_chain_from_files_to_a_report(cluster: Cluster, project: Path) -> None
         f"prepare build xnli {build}/xnli --splits dev --languages en,sw\n"
         "intermediate first.yaml --gpus 1 --cpus 1\n"
         "robust second.yaml --nodes 2 --gpus 1 --cpus 1 --engine.config zero2\n"
-        "evaluate runs/second-seed0 --tasks xnli --splits dev --languages en,sw --cpus 1\n"
+        "evaluate runs/second-seed0 --tasks xnli --splits dev --languages en,sw --nodes 2 --gpus 1 --cpus 1\n"
         "report runs/second-seed0 --cpus 1\n")
     submitted = typed(cluster, place, "slurm.submit chain chain.txt")
     assert submitted.returncode == 0, submitted.stderr

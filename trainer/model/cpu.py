@@ -20,22 +20,22 @@ PLAIN_PRODUCTS = "plain_products"
 LEVELS = 2**16  # of int16
 
 
-def dropout(x: Tensor, rate: float) -> Tensor:
+def packed_dropout(x: Tensor, rate: float) -> Tensor:
     """`x` with elements zeroed at `rate`, rounded to a 65,536th, the others scaled up; drawn from torch's generator."""
     dropped = round(rate * LEVELS)
     if dropped in (0, LEVELS):
-        return x * (1 - rate)
+        return x * float(dropped == 0)
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     kept = words.view(torch.int16)[: x.numel()] >= dropped - LEVELS // 2
     return x * kept.view(x.shape).to(x.dtype).mul_(LEVELS / (LEVELS - dropped))
 
 
 class PackedDropout(nn.Dropout):
-    """torch's module with the masks of `dropout`."""
+    """torch's module with the masks of `packed_dropout`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`x`, dropped out in training."""
-        return dropout(x, self.p) if self.training and self.p > 0 else x
+        return packed_dropout(x, self.p) if self.training and self.p > 0 else x
 
 
 def plain_products(
@@ -47,11 +47,10 @@ def plain_products(
         k_BALD, v_BALD = (one.repeat_interleave(groups, dim=1) for one in (k_BALD, v_BALD))
     scores_BALL = q_BALD * (scaling or q_BALD.shape[-1] ** -0.5) @ k_BALD.transpose(2, 3)
     weights_BALL = (scores_BALL if mask is None else scores_BALL + mask).softmax(dim=-1)
-    dropped_BALL = _dropout(weights_BALL, dropout) if dropout > 0 and module.training else weights_BALL
+    dropped_BALL = packed_dropout(weights_BALL, dropout) if dropout > 0 and module.training else weights_BALL
     return (dropped_BALL @ v_BALD).transpose(1, 2).contiguous(), weights_BALL
 
 
-_dropout = dropout  # whose name transformers gives to an argument
 AttentionInterface.register(PLAIN_PRODUCTS, plain_products)
 AttentionMaskInterface.register(PLAIN_PRODUCTS, eager_mask)
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.trainer.model.test_families import CLASSIFIER, FAMILIES, batch_of, new_model
 from trainer.kinds import KINDS
-from trainer.model.cpu import PLAIN_PRODUCTS, PackedDropout, dropout, fit_to_cpu
+from trainer.model.cpu import PLAIN_PRODUCTS, PackedDropout, fit_to_cpu, packed_dropout
 from trainer.model.site import SiteModel
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU models stay as transformers builds them")
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU mode
 def test_elements_are_dropped_at_the_rate_and_independently(rate: float, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     x = torch.ones(401, 1001, dtype=dtype, requires_grad=True)
-    y = dropout(x, rate)
+    y = packed_dropout(x, rate)
     dropped = (y == 0).double()
     spread = (rate * (1 - rate) / x.numel()) ** 0.5
     assert abs(float(dropped.mean()) - rate) < 5 * spread
@@ -39,10 +39,10 @@ def test_elements_are_dropped_at_the_rate_and_independently(rate: float, dtype: 
 def test_masks_are_a_function_of_the_seed() -> None:
     x = torch.ones(7, 5)
     torch.manual_seed(3)
-    first = dropout(x, 0.5)
-    other = dropout(x, 0.5)
+    first = packed_dropout(x, 0.5)
+    other = packed_dropout(x, 0.5)
     torch.manual_seed(3)
-    assert torch.equal(dropout(x, 0.5), first)
+    assert torch.equal(packed_dropout(x, 0.5), first)
     assert not torch.equal(other, first)
 
 
