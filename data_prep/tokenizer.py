@@ -21,6 +21,7 @@ from data_prep.base.errors import InputError
 from data_prep.base.files import working_folder
 from data_prep.base.lock import held_beside
 from data_prep.commands import NOTHING_WRITTEN
+from data_prep.languages import OWN_FEATURES
 from data_prep.shards.manifest import TokenizerInfo
 from data_prep.shards.template import UNKNOWN_CHARACTER, derive_template
 from data_prep.shards.tokenizers import read_tokenizer, tokenizer_dir, tokenizer_fingerprint
@@ -197,7 +198,8 @@ def _text_files(texts: str) -> list[Path]:
     files: list[Path] = []
     for part in (Path(part.strip()) for part in texts.split(",")):
         if part.is_dir():
-            inside = sorted(file for file in part.iterdir() if file.suffix in (".txt", ".tsv"))
+            inside = sorted(file for file in part.iterdir()
+                            if file.suffix in (".txt", ".tsv") and file.name != OWN_FEATURES)  # which is no text
             if not inside:
                 raise InputError(f"--texts {part}: no .txt or .tsv files in this folder")
             files += inside

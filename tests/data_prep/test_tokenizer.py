@@ -77,3 +77,15 @@ def test_bad_input_writes_nothing(
     assert main(["tokenizer", *[word for pair in given.items() for word in pair]]) == 2
     assert message in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["y.txt"]
+
+
+def test_facts_on_languages_are_no_text(tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "x.txt").write_text("\n".join(sentences(400)), encoding="utf-8")
+    words = ["tokenizer", "--texts", str(texts), "--vocab_size", "80", "--out"]
+    assert main([*words, str(tmp_path / "without")]) == 0
+    (texts / "languages.tsv").write_text("code\tname\nga\tinvented quixotic\n" * 50, encoding="utf-8")
+    assert main([*words, str(tmp_path / "with")]) == 0
+    files = [tmp_path / name / "tokenizer.json" for name in ("with", "without")]
+    assert files[0].read_bytes() == files[1].read_bytes()
