@@ -32,7 +32,7 @@ from trainer.diagnose.measure import Ball, Noise, english_norms, measure
 from trainer.diagnose.show import print_rows, write_figures
 from trainer.diagnose.summary import measured_fields
 from trainer.distributed.ranks import find_ranks
-from trainer.evaluate.inputs import check_precision, comma_list, head_of, load_best, open_cells
+from trainer.evaluate.inputs import comma_list, head_of, load_best, open_cells, precision_of
 from trainer.evaluate.join import Join, describe_joins, join_rows
 from trainer.evaluate.shards_root import find_shards_root
 from trainer.kinds import named_kind
@@ -49,18 +49,19 @@ SCALES = "0,0.1,0.2,0.3,0.5,0.8,1.2"
 def diagnose(
     run: str, *, tasks: str, languages: str | None = None, splits: str = "test", noise_scales: str = SCALES,
     noise_draws: int = 1, noise_seed: int = 0, shards: str | None = None, batch_size: int = 64,
-    precision: str = "fp32",
+    precision: str | None = None,
 ) -> int:
     """Measure distance to English, and accuracy by distance and by noise, with a run's best model.
 
     tasks, languages, splits: comma lists; without languages, all that were built. noise_scales: norms of a token's
     Gaussian noise at the run's robust.site, relative to the mean norm of English tokens there; accuracy is averaged
     over noise_draws draws from noise_seed. shards: folder of the cells (default: the one the run was trained from, or
-    one of its name beside the run).
+    one of its name beside the run). precision: of weights and activations (default: bf16 for a run trained in it, else
+    fp32, as in evaluate).
     """
     folder = Path(run)
     record = read_finished(folder)
-    check_precision(precision)
+    precision = precision_of(precision, record)
     for name, value in (("batch_size", batch_size), ("noise_draws", noise_draws)):
         if value < 1:
             raise InputError(f"--{name} must be at least 1, found {value}")

@@ -52,7 +52,10 @@ class StopSignals:
         self._before: dict[signal.Signals, Any] = {}
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
-        self.received = self.received or signal.Signals(number).name
+        if self.received is None:
+            self.received = signal.Signals(number).name
+            if is_first_process():  # with `os.write`: a handler may interrupt the very printing of a line
+                os.write(2, f"{self.received}: stops after the step or evaluation under way\n".encode())
 
     def __enter__(self) -> StopSignals:
         self._depth += 1

@@ -188,6 +188,14 @@ def check_precision(precision: str) -> None:
         raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}")
 
 
+def precision_of(asked: str | None, record: FinishedRecord) -> str:
+    """`--precision`, else bf16 for a run that was trained in it. Raises InputError for an unknown one."""
+    if asked is None:
+        return "bf16" if record.precision == "bf16" else "fp32"
+    check_precision(asked)
+    return asked
+
+
 def load_best(
     folder: Path, record: FinishedRecord, precision: str, languages: Iterable[str], site: str = DEFAULT_SITE,
     name: str = BEST, head: str = "",

@@ -21,7 +21,6 @@ from trainer.distributed.preemption import failures_in_a_line
 from trainer.distributed.ranks import Ranks, find_ranks
 from trainer.evaluate.inputs import (
     Job,
-    check_precision,
     comma_list,
     describe_jobs,
     head_of,
@@ -29,6 +28,7 @@ from trainer.evaluate.inputs import (
     load_heads,
     open_cells,
     open_suite,
+    precision_of,
 )
 from trainer.evaluate.outputs import (
     Source,
@@ -90,7 +90,7 @@ def evaluate(
     folder, ranks = Path(run), find_ranks()
     with nullcontext() if ranks.is_main else redirect_stdout(io.StringIO()):  # one rank speaks
         record = read_finished(folder, failed=True)
-        asked = _precision(precision, record)
+        asked = precision_of(precision, record)
         settings = read_settings(smoothing, folder)
         if settings and (generalized or ranks.world_size > 1):
             found = "--generalized" if generalized else f"{ranks.world_size} ranks"
@@ -170,14 +170,6 @@ def _predict_all(folder: Path, jobs: list[Job], models: dict[str, SiteModel], so
 def _head(cell: Cell, record: FinishedRecord) -> str:
     """Key of the cell's model among those of `load_heads`."""
     return head_of(cell, record) or ""
-
-
-def _precision(asked: str | None, record: FinishedRecord) -> str:
-    """`--precision`, else bf16 for a run that was trained in it. Raises InputError for an unknown one."""
-    if asked is None:
-        return "bf16" if record.precision == "bf16" else "fp32"
-    check_precision(asked)
-    return asked
 
 
 def _cells(root: Path, record: FinishedRecord, tasks: str, suite: str | None, languages: str,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
 from transformers.utils import logging as transformers_logging
 
 from data_prep.base.errors import InputError
@@ -51,6 +52,8 @@ def locate(source: str, key: str, revision: str | None = None, weights: Sequence
             raise InputError(f"{key}: {source} is a folder on this machine, which has no revision {revision!r}; remove "
                              "the revision, or give a name on the hub")
         return Found(_encoder_in(Path(source), key))
+    if source.startswith(("/", ".", "~")):  # never a name on the hub
+        raise InputError(f"{key}: cannot load {source!r}: no such folder")
     names = ["config.json", *TOKENIZER_FILES, *weights]
     transformers_logging.disable_progress_bar()  # the hub's too: every rank would print them between training's lines
     try:
@@ -58,8 +61,9 @@ def locate(source: str, key: str, revision: str | None = None, weights: Sequence
             source, revision=revision, allow_patterns=[MODULES, *names, *(f"0_*/{name}" for name in names)]))
     except Exception as error:  # the network, the hub and the cache each raise their own
         at = "" if revision is None else f" at revision {revision!r}"
-        raise InputError(f"{key}: cannot load {source!r}{at}: no such folder, and none from the hub ({reason(error)})"
-                         ) from None
+        offline = isinstance(error, LocalEntryNotFoundError)
+        why = "not in the hub's cache, and no hub in reach" if offline else f"none from the hub: {reason(error)}"
+        raise InputError(f"{key}: cannot load {source!r}{at}: no such folder, and {why}") from None
     return Found(_encoder_in(folder, key), folder.name)
 
 

@@ -73,6 +73,8 @@ class Watcher:
             self._log(meter, result.learning_rate)
         if step % self.evaluate_every == 0 or last:
             self._evaluate()
+            # A signal that came in these minutes would else be seen two steps later, two evaluations perhaps.
+            stop |= any(gather_objects(STOP_SIGNALS.received is not None, engine.ranks))
         self.dynamics.after_step(step)  # before the state of this step is saved: a resumed run has all epochs so far
         last = last or self.state.out_of_patience
         if last or stop:

@@ -186,9 +186,11 @@ def read_finished(folder: Path, *, failed: bool = False) -> FinishedRecord:
 
     Raises InputError where there is none, the run has not ended, or the record is damaged.
     """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected a run's")
     gave_up = failed and read_json(folder / RECORD).get("status") in FAILED
     if not (folder / RECORD).is_file() or not ((folder / DONE).is_file() or gave_up):
-        raise InputError(f"{folder} is not a finished run (no {DONE}); run `python -m trainer train` to its end first")
+        raise InputError(f"{folder} is not a finished run (no {DONE}); `python -m trainer train {folder}` goes on")
     try:
         return FinishedRecord.model_validate_json((folder / RECORD).read_bytes())
     except OSError as error:

@@ -75,9 +75,9 @@ def size(
     layer, forward and backward), memory_gb_per_s (a copy, read plus written). Those of communication are never
     measured: link_gb_per_s (between devices of a node), network_gb_per_s (of a node, to others).
 
-    Without shards: length, mean_length (tokens of the longest and the mean input), vocabulary, words (different tokens
-    in the rows, which are trained, see engine.trim_vocabulary) and rows (of the training cells) stand for them. Not
-    counted: CUDA's context, NCCL's buffers and fragmentation, a few GB together.
+    In place of shards: length, mean_length (tokens of the longest and the mean input), vocabulary, words (different
+    tokens in the rows, which are trained, see engine.trim_vocabulary) and rows (of the training cells). Not counted:
+    CUDA's context, NCCL's buffers and fragmentation, a few GB together.
     """
     settings = load_recipe(recipe, overrides)
     if device not in DEVICES or min(ranks, gpus_per_node) < 1:
@@ -131,9 +131,9 @@ def _plans(recipe: Recipe, ranks: int, gpu: bool) -> dict[str, Plan]:
 
 
 def _work(recipe: Recipe, micro: int, length: int, mean_length: int, vocabulary: int, words: int, rows: int) -> Work:
-    """The model and micro-batches of a recipe: from its shards, else from the flags."""
+    """The model and micro-batches of a recipe: from the flags where one is given, else from its shards."""
     root = Path(recipe.data.shards)
-    if root.is_dir() and find_cells(root):
+    if not any((length, mean_length, vocabulary, rows)) and root.is_dir() and find_cells(root):
         return _work_of_shards(recipe, micro)
     longest = length or recipe.data.max_length or LENGTH
     mean = mean_length or longest
@@ -144,7 +144,7 @@ def _work(recipe: Recipe, micro: int, length: int, mean_length: int, vocabulary:
     steps = recipe.schedule.max_steps or (
         math.ceil((rows // recipe.batch.size) * (recipe.schedule.epochs or 0)) if rows else None)
     return Work(config, KINDS["pair"], _blank(micro, longest), _blank(micro, mean), steps, (
-        f"no shards in {root}: a classifier of pairs, {LABELS} classes, inputs of {longest} tokens, {mean} on average, "
+        f"without shards: a classifier of pairs, {LABELS} classes, inputs of {longest} tokens, {mean} on average, "
         f"{words:,} different ones (--length, --mean_length, --words)"),
         min(words, config.vocab_size) if recipe.engine.trim_vocabulary else None)
 

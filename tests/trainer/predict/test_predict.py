@@ -248,7 +248,7 @@ def test_runs_that_cannot_predict_are_refused(mixture: Path, tmp_path: Path,
         (mixture, *asked, "--task", "stsb", "--perturb"): "a task of kind 'regression' has no decision to turn",
         (mixture, *asked, "--task", "panx"): "'text_pair' is no name of a text; expected text, words",
         (mixture, "--text", "a", "--task", "copa"): "0 choices, expected a list of 2",
-        (tmp_path / "none", *asked): "is not a finished run",
+        (tmp_path / "none", *asked): "no such folder, expected a run's",
     }
     bare = write_run(tmp_path / "bare")
     (bare / "best/model.safetensors").unlink()
