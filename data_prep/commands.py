@@ -39,7 +39,7 @@ COMMANDS: Commands = {
         "Show the first rows of a cell: gold answers, texts decoded from their ids, and the ids."),
     "completion": LazyCommand(
         "data_prep.completion:completion",
-        "Print the completion script of SHELL (bash), to be sourced: source <(python -m data_prep completion bash)."),
+        "Print the completion script of SHELL, bash or zsh, for source <(python -m data_prep completion bash)."),
 }
 
 # Results that an interrupted command keeps, and how to continue.

@@ -16,7 +16,7 @@ COMMANDS: Commands = {
         "it."),
     "completion": LazyCommand(
         "trainer.completion:completion",
-        "Print the completion script of SHELL (bash), to be sourced: source <(python -m trainer completion bash)."),
+        "Print the completion script of SHELL, bash or zsh, for source <(python -m trainer completion bash)."),
     "average": LazyCommand(
         "trainer.checkpoint.average:average",
         "Average the last snapshots of a run, or the models of several runs that differ in their seed only."),

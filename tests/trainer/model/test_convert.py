@@ -321,7 +321,7 @@ def test_a_name_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert main(["convert", "some/encoder", str(tmp_path / "x"), "--revision", "gone"]) == 2
     assert "cannot load 'some/encoder' at revision 'gone'" in capsys.readouterr().err
     assert main(["convert", "some/other", str(tmp_path / "x")]) == 2
-    assert "no such folder, and none from the hub" in capsys.readouterr().err
+    assert "no such folder, and not in the hub's cache, and no hub in reach" in capsys.readouterr().err
 
 
 def test_a_model_of_sentence_transformers(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
