@@ -41,16 +41,17 @@ class Predictions:
 
 def predict(
     model: SiteModel, examples: Examples, batch_size: int, device: torch.device, ranks: Ranks,
-    gather: Callable[[Any], list[Any]] = lambda value: [value],
+    gather: Callable[[Any], list[Any]] = lambda value: [value], tick: Callable[[int], None] = lambda rows: None,
 ) -> Predictions:
     """Predictions of `model`, in evaluation mode, on all examples. Collective: every rank must call it and gets all.
 
-    gather: collects one object per rank (a process group's all-gather); the identity for one process.
+    gather: collects one object per rank (a process group's all-gather); the identity for one process. tick: called
+    with the number of rows that all ranks have predicted since.
     """
     kind = examples.kind
     return _as_scored(examples, *measure(
         model, examples, batch_size, device, ranks,
-        lambda logits, batch, cpu_batch: (kind.decode(logits, batch), kind.gold(cpu_batch)), gather))
+        lambda logits, batch, cpu_batch: (kind.decode(logits, batch), kind.gold(cpu_batch)), gather, tick))
 
 
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -92,7 +93,7 @@ def _in_row_order(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, 
 def measure(
     model: SiteModel, examples: Examples, batch_size: int, device: torch.device, ranks: Ranks,
     of_batch: Callable[[Tensor, Batch, Batch], tuple[np.ndarray, ...]],
-    gather: Callable[[Any], list[Any]] = lambda value: [value],
+    gather: Callable[[Any], list[Any]] = lambda value: [value], tick: Callable[[int], None] = lambda rows: None,
 ) -> tuple[np.ndarray, ...]:
     """Columns (rows, ...) of what `of_batch` makes of the logits of each batch, in row order; collective as `predict`.
 
@@ -106,5 +107,6 @@ def measure(
         logits = model(batch)
         if len(rows):
             found.append((rows, *of_batch(logits, batch, cpu_batch)))
+        tick(len(rows) * ranks.world_size)
     model.train(was_training)
     return _in_row_order(part for of_rank in gather(found) for part in of_rank)

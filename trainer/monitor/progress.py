@@ -39,6 +39,9 @@ class Progress:
         self._windows = 0
         self._bar: Bar | None = None
         self._task = TaskID(0)
+        # Of the evaluation under way: step, rows in all, rows done; when it began, and when a line on it was written.
+        self._step, self._rows, self._rows_done = 0, 0, 0
+        self._evaluation_began = self._told = 0.0
 
     def __enter__(self) -> Progress:
         if self._active and is_terminal():
@@ -78,10 +81,25 @@ class Progress:
             _log.info("step %6d/%d  %5.1f %%  %s%s", step, self._max_steps, percent, measured, left,
                       extra=FILE_ONLY if self._bar is not None else None)
 
-    def evaluating(self, step: int) -> None:
-        """Show that the dev cells are predicted now."""
+    def evaluating(self, step: int, rows: int) -> None:
+        """Show that the dev cells, of `rows` rows together, are predicted now."""
+        self._step, self._rows, self._rows_done = step, rows, 0
+        self._evaluation_began = self._told = time.monotonic()
         if self._bar is not None:
             self._draw(step, description="evaluating")
+
+    def evaluated(self, rows: int) -> None:
+        """Show how far the evaluation has come, `rows` more than before; in lines, only of one that takes long."""
+        self._rows_done = min(self._rows, self._rows_done + rows)
+        now = time.monotonic()
+        seconds = (now - self._evaluation_began) / max(1, self._rows_done) * (self._rows - self._rows_done)
+        text = f"{self._rows_done:,}/{self._rows:,} rows  {duration(seconds)} left"
+        if self._bar is not None and now - self._refreshed > REFRESH_SECONDS:
+            self._bar.update(self._task, text=text, refresh=True)
+            self._refreshed = now
+        elif self._active and self._bar is None and now - self._told > LINE_SECONDS:
+            _log.info("step %6d/%d  evaluating %s", self._step, self._max_steps, text)
+            self._told = now
 
     def evaluation(self, step: int, metric: str, values: Mapping[str, float]) -> None:
         """Log the values of all dev cells, by language, by task too if there are several, and their mean."""

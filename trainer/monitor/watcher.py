@@ -115,8 +115,9 @@ class Watcher:
     def _evaluate(self) -> None:
         state, engine = self.state, self.engine
         gather = partial(gather_objects, ranks=engine.ranks)
-        self.progress.evaluating(state.step)
-        found = {name: predict(engine.module, examples, self.evaluation.batch_size, engine.device, engine.ranks, gather)
+        self.progress.evaluating(state.step, sum(map(len, self.dev.values())))
+        found = {name: predict(engine.module, examples, self.evaluation.batch_size, engine.device, engine.ranks, gather,
+                               self.progress.evaluated)
                  for name, examples in self.dev.items()}
         scores: dict[str, dict[str, float]] = {}  # by metric and cell
         for name, predictions in found.items():

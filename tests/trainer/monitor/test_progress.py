@@ -50,6 +50,19 @@ def test_scores_are_in_percent_with_their_mean(caplog: pytest.LogCaptureFixture)
                                "step     12/24  dev perplexity: en 31.46"]
 
 
+def test_long_evaluations_have_lines_in_a_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock(monkeypatch)
+    with caplog.at_level(logging.INFO), Progress(20) as progress:
+        progress.evaluating(2, 10_000)
+        for _ in range(5):
+            clock.now += 20.0
+            progress.evaluated(2000)
+    assert caplog.messages == ["step      2/20  evaluating 4,000/10,000 rows  60 s left",
+                               "step      2/20  evaluating 8,000/10,000 rows  20 s left"]
+
+
 @pytest.mark.parametrize(("seconds", "steps", "first", "interval"), [
     (0.01, 1000, 0, 100),  # 10 s in all: a tenth
     (0.4, 5000, 0, 50),  # 30 s are 75 steps
@@ -79,12 +92,16 @@ def test_a_bar_on_a_terminal_and_the_lines_in_the_log(tmp_path: Path, monkeypatc
         log.open(tmp_path)
         with Progress(100, 0, 10) as progress:
             trained(progress, clock, 50, 0.5)
-            progress.evaluating(50)
+            progress.evaluating(50, 12_450)
+            for _ in range(4):
+                clock.now += 20.0
+                progress.evaluated(3200)
             progress.evaluation(50, "accuracy", {"xnli/dev/en": 0.5})
     frames = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in re.split(r"[\r\n]+", out.getvalue())]
     bars = [frame for frame in frames if frame.startswith(("training", "evaluating"))]
-    assert re.fullmatch(r"training [━╸╺ ]+ 50/100  loss 0\.5123  64 examples/s  25 s left", bars[-1]), bars
-    assert any(frame.startswith("evaluating") for frame in bars)
+    assert re.fullmatch(r"training [━╸╺ ]+ 50/100  loss 0\.5123  64 examples/s  2 min left", bars[-1]), bars
+    assert any(re.fullmatch(r"evaluating [━╸╺ ]+ 6,400/12,450 rows  38 s left", frame) for frame in bars), bars
+    assert any(re.fullmatch(r"evaluating [━╸╺ ]+ 12,450/12,450 rows  0 s left", frame) for frame in bars), bars
     assert "step     50/100  dev accuracy (%): en 50.0" in frames
     assert not [frame for frame in frames if "% " in frame and "loss" in frame]
     assert "\x1b[?25l" not in out.getvalue()  # the cursor stays
