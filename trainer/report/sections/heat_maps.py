@@ -117,7 +117,9 @@ def _map(grid: Grid, numbers: dict[Cell, float], norm: colors.Normalize, colour_
         if chance is not None:
             where = "; dashed: chance, {:.1f}" if norm(chance) >= 0 else "; chance, {:.1f}, lies below the scale"
             bar.set_label(wrapped(unit + where.format(factor * chance), 0.9 * width))
-            bar.ax.axvline(chance, color=INK, linewidth=1.4, linestyle=DASHES) if norm(chance) >= 0 else None
+            if norm(chance) >= 0:  # on white, since chance lies at the dark end of the scale
+                bar.ax.axvline(chance, color="white", linewidth=3.2)
+                bar.ax.axvline(chance, color=INK, linewidth=1.4, linestyle=DASHES)
         if bar.solids is not None:
             bar.solids.set_edgecolor("face")  # else white seams between its steps
     return figure
