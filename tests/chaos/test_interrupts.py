@@ -34,7 +34,8 @@ def test_a_training_saves_and_goes_on(recipe: Path, tmp_path: Path) -> None:
     assert ranks.wait() == [75, 75], ranks.said()
     said = ranks.said()
     assert "Traceback" not in said
-    (line,) = [line for line in said.splitlines() if "SIGINT" in line or "interrupt" in line]
+    told, line = [line for line in said.splitlines() if "SIGINT" in line or "interrupt" in line]
+    assert told == "SIGINT: stops after the step or evaluation under way"
     assert line.startswith(SAVED)
     assert line.endswith(" of 12; the same command resumes from there")
     again = start(2, command(recipe, "asked"), tmp_path)
