@@ -44,7 +44,7 @@ from trainer.model.heads import own_keys
 from trainer.model.languages import check_languages
 from trainer.model.norms import measure_site_norm
 from trainer.model.site import SiteModel
-from trainer.model.vocabulary import WholeTable, tokens_in, trim_vocabulary
+from trainer.model.vocabulary import WholeTable, tokens_to_train, trim_vocabulary
 from trainer.monitor.announce import announce
 from trainer.monitor.collapse import CollapseCheck, Collapsed, collapse_advice
 from trainer.monitor.dynamics import Dynamics, check_dynamics
@@ -240,9 +240,8 @@ def _build(recipe: Recipe, data: TrainingData, ranks: Ranks) -> tuple[SiteModel,
     task, (first, kind) = next(iter(of_tasks.items()))
     cells = [*data.train, *data.dev.values()]
     check_languages(first.config, (cell.manifest.language for cell in cells))
-    table = None
-    if recipe.engine.trim_vocabulary and all(one.mask is None for _, one in of_tasks.values()):
-        table = trim_vocabulary(list(models.values()), tokens_in(cells), saves=ranks.is_main)
+    words = tokens_to_train(cells, recipe.engine.trim_vocabulary)
+    table = None if words is None else trim_vocabulary(list(models.values()), words, saves=ranks.is_main)
     others = {name: of_task for name, of_task in of_tasks.items() if name != task}
     return SiteModel(first, kind, site_of(recipe.robust), task, others), table, origin
 

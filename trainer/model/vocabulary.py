@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from data_prep.shards.columns import flat_values, of_type
 from data_prep.shards.read import Cell
+from trainer.kinds import named_kind
 from trainer.kinds.tokens import tokens_of
 
 
@@ -71,6 +72,13 @@ def tokens_in(cells: Iterable[Cell]) -> np.ndarray:
         for name in of_type(cell.manifest.columns, "token_ids"):
             found.update(np.unique(flat_values(cell.table, name, many=True)).tolist())
     return np.array(sorted(found), dtype=np.int64)
+
+
+def tokens_to_train(cells: Sequence[Cell], trims: bool) -> np.ndarray | None:
+    """Ids that a run on `cells` trims its word table to; None where it keeps the whole one: without `trims`
+    (`engine.trim_vocabulary`), and where inputs are masked at random, which may put any word in."""
+    masks = any(named_kind(cell.manifest.kind).mask is not None for cell in cells)
+    return tokens_in(cells) if trims and not masks else None
 
 
 def trim_vocabulary(models: Sequence[PreTrainedModel], ids: np.ndarray, *, saves: bool = True) -> WholeTable | None:

@@ -36,8 +36,7 @@ NOT_PART = (
     "data.workers", "data.verify", "batch.micro_batch_size", "evaluation.batch_size", "evaluation.on_collapse",
     "evaluation.suite",
     "engine.config", "engine.timeout_seconds", "engine.trim_vocabulary", "engine.compile",
-    "engine.max_nonfinite_steps",
-    "model.gradient_checkpointing",
+    "engine.max_nonfinite_steps", "model.gradient_checkpointing",
     "robust.",  # resolved
     "mixture.",  # of a run of several tasks only
     "data.shards", "data.dev", "data.select_on",  # as data.rows, selection.cell and selection.rows

@@ -28,7 +28,7 @@ from trainer.kinds.batch import Batch
 from trainer.model.encoders import FAMILIES, RANDOM
 from trainer.model.folder import locate, reason
 from trainer.model.pretrained import read_config
-from trainer.model.vocabulary import tokens_in
+from trainer.model.vocabulary import tokens_to_train
 from trainer.robust import METHODS
 from trainer.runs.folder import BEST
 from trainer.size.duration import measure_flops, optimizer_bytes, seconds_of, traffic_of
@@ -166,11 +166,10 @@ def _work_of_shards(recipe: Recipe, micro: int) -> Work:
         (train_rows // recipe.batch.size) * (recipe.schedule.epochs or 0))
     more = f"; heads of {len(data.tasks) - 1} more tasks are not counted" if len(data.tasks) > 1 else ""
     longest = np.resize(by_length, micro)  # a small cell's rows again
-    trims = recipe.engine.trim_vocabulary and all(KINDS[one.kind].mask is None for one in data.manifests.values())
-    words = len(tokens_in([*data.train, *data.dev.values()])) if trims else None
+    words = tokens_to_train([*data.train, *data.dev.values()], recipe.engine.trim_vocabulary)
     return Work(config, kind, examples[0, longest], examples[0, np.resize(typical, micro)], steps, (
         f"{task}: {train_rows:,} rows, inputs of {examples.lengths.max()} tokens, {mean:.0f} on average"
-        f"{f', {words:,} different ones' if trims else ''}{more}"), words)
+        f"{'' if words is None else f', {len(words):,} different ones'}{more}"), None if words is None else len(words))
 
 
 def _configuration(recipe: Recipe, vocabulary: int, max_length: int, pad_id: int) -> Any:
