@@ -35,13 +35,7 @@ def _objects(file: Path, layout: Layout, split: str, sha256: Any) -> Iterator[tu
             yield number, [""]
             continue
         where = f"{file}, line {number}"
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not JSON ({error}); expected one JSON object per line") from None
-        if not isinstance(found, dict):
-            raise InputError(f"{where}: not a JSON object; expected one per line with the keys "
-                             f"{expected_columns(layout)}")
+        found = parse_object(line, where, f"with the keys {expected_columns(layout)}")
         fields = []
         for field, names in [*layout.columns.items(), ("language", layout.language_column), ("key", layout.key)]:
             key = next((name for name in alternatives(names) if look_up(found, name) is not ABSENT), None)
@@ -60,6 +54,17 @@ def _objects(file: Path, layout: Layout, split: str, sha256: Any) -> Iterator[tu
                 raise InputError(f"{where}: {key} holds half of a surrogate pair, which is not a character; correct it")
             fields.append(value or "")
         yield number, fields
+
+
+def parse_object(line: str, where: str, expected: str) -> dict[str, Any]:
+    """The JSON object of `line`. Raises InputError, which names `where` and what is `expected`, if it is none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not JSON ({error}); expected one object per line") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{where}: not a JSON object; expected one per line, {expected}")
+    return found
 
 
 def look_up(found: Any, name: str) -> Any:

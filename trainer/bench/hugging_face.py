@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.utils.import_utils import is_accelerate_available
 
+from trainer.distributed.ranks import LAUNCHER_VARIABLES
 from trainer.kernels import reference
 from trainer.kinds.batch import Batch
 from trainer.robust.pgd import PGD
@@ -133,7 +134,7 @@ class Comparison:
 @contextlib.contextmanager
 def _launcher_variables_hidden() -> Iterator[None]:
     """Hide launcher variables: accelerate would wrap the model for several ranks, even for one."""
-    hidden = {name: os.environ.pop(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK") if name in os.environ}
+    hidden = {name: os.environ.pop(name) for name in LAUNCHER_VARIABLES if name in os.environ}
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from trainer.distributed.ranks import without_launcher
 from trainer.engine.ema import FILE as EMA_FILE
 
 _CONVERTER = "deepspeed.checkpoint.ds_to_universal"
@@ -24,7 +25,8 @@ def convert(source: Path, target: Path) -> str | None:
     done = subprocess.run(
         [sys.executable, "-m", _CONVERTER, "--input_folder", str(source), "--output_folder", str(temporary),
          "--num_extract_workers", workers, "--num_merge_workers", workers, "--inject_missing_state"],
-        capture_output=True, text=True, check=False, env=_environment(), process_group=0)  # Ctrl-C is not for it
+        capture_output=True, text=True, check=False, env=without_launcher(os.environ),
+        process_group=0)  # Ctrl-C is not for it
     if done.returncode != 0:
         shutil.rmtree(temporary, ignore_errors=True)
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
@@ -34,9 +36,3 @@ def convert(source: Path, target: Path) -> str | None:
     shutil.rmtree(target, ignore_errors=True)
     os.replace(temporary, target)
     return None
-
-
-def _environment() -> dict[str, str]:
-    """The environment without the launcher's variables: the converter is no rank."""
-    launcher = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-    return {key: value for key, value in os.environ.items() if key not in launcher}

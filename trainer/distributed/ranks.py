@@ -17,6 +17,8 @@ from itertools import takewhile
 
 from data_prep.base.errors import InputError
 
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT",
+                      "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS")
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 PORTS = range(20_000, 32_000)  # for ranks to meet on: from 32768 on the kernel gives ports out by itself
 
@@ -33,6 +35,11 @@ class Ranks:
     def is_main(self) -> bool:
         """Whether this rank writes files and logs to the terminal."""
         return self.rank == 0
+
+
+def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` without the launcher's variables, for a process that is alone and no rank."""
+    return {name: value for name, value in environment.items() if name not in LAUNCHER_VARIABLES}
 
 
 def is_first_process() -> bool:

@@ -7,7 +7,6 @@ counted.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 from data_prep.base.errors import InputError
 from data_prep.kinds.rows import GOLD_FIELDS
+from data_prep.sources.jsonl import parse_object
 from data_prep.sources.lines import read_lines
 from trainer.predict.rows import LANGUAGE, TEXT, TEXT_PAIR, Rows
 
@@ -64,14 +64,7 @@ def read_texts(source: str, rows: Rows) -> Lines:
 
 def _objects(name: str, lines: list[tuple[int, str]]) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in lines:
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{name}, line {number}: not JSON ({error}); expected one object per line") from None
-        if not isinstance(row, dict):
-            raise InputError(f"{name}, line {number}: not a JSON object; expected one per line, such as "
-                             f'{{"{TEXT}": "..."}}')
-        yield number, row
+        yield number, parse_object(line, f"{name}, line {number}", f'such as {{"{TEXT}": "..."}}')
 
 
 def _table(name: str, lines: list[tuple[int, str]], rows: Rows) -> Iterator[tuple[int, dict[str, Any]]]:

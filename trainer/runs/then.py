@@ -13,11 +13,10 @@ import sys
 from pathlib import Path
 
 from trainer.distributed.preemption import EXIT_REQUEUE, STOP_SIGNALS
+from trainer.distributed.ranks import without_launcher
 
 NOTHING = "nothing"
 FOLLOW_UPS = (NOTHING, "evaluate")
-# A launcher's variables, which would make the command one rank of several.
-OF_LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS")
 POLL_SECONDS = 0.2
 
 _log = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ def run_command(command: str) -> int:
     """Run `python ...` with this interpreter; returns its exit code, EXIT_REQUEUE where a signal stopped it."""
     code = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))
-    environment = {name: value for name, value in os.environ.items() if name not in OF_LAUNCHERS} | {"PYTHONPATH": path}
+    environment = without_launcher(os.environ) | {"PYTHONPATH": path}
     with STOP_SIGNALS as signals, subprocess.Popen(
             [sys.executable, *shlex.split(command)[1:]], env=environment) as process:
         while process.poll() is None:

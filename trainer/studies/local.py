@@ -19,6 +19,7 @@ from types import FrameType
 
 from data_prep.base.errors import InputError
 from data_prep.workers import available_cores
+from trainer.distributed.ranks import without_launcher
 from trainer.results.numbers import counted, duration
 from trainer.studies.estimate import Estimate
 from trainer.studies.graph import Graph, Node
@@ -27,7 +28,6 @@ from trainer.studies.watch import Watch
 
 CHILD = "trainer.studies.node"
 ROOT = Path(__file__).parents[2]
-LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK")  # each node is a process of its own
 POLL_SECONDS = 0.05
 
 
@@ -141,7 +141,7 @@ class _Runner:
     def _start(self, node: Node) -> None:
         if any(self.graph.nodes[name].output == node.output for name in self._running):
             return  # two builds of one task: one after the other
-        kept = {key: value for key, value in os.environ.items() if key not in LAUNCHER}
+        kept = without_launcher(os.environ)
         places = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
         environment = kept | {"OMP_NUM_THREADS": str(self._room.threads), "PYTHONPATH": places}
         device = None

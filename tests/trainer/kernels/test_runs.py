@@ -26,7 +26,7 @@ def losses(folder: Path) -> list[float]:
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_is_the_same_with_every_backend(recipe: Path, backend: str, name: str,
                                               monkeypatch: pytest.MonkeyPatch) -> None:
-    updates = 2 if backend == "triton" else 10  # interpreted, an update takes seconds
+    updates = 3 if backend == "triton" else 10  # interpreted, an update takes seconds; before the third, noise is small
     common = {**RUNS[name], "schedule.max_steps": str(updates), "optimizer.name": "sgd", "optimizer.lr": "0.1",
               "evaluation.every_steps": "100"}
     expected = losses(run(recipe, "expected", {**common, "kernels": "reference"}))
