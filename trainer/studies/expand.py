@@ -15,7 +15,6 @@ import os
 import re
 import shlex
 from collections.abc import Set
-from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,9 @@ from data_prep.base.errors import InputError
 from trainer.config import Recipe, load_recipe
 from trainer.config.load import find_recipe
 from trainer.runs.folder import BEST
+from trainer.runs.identity import evaluated_steps, evaluation_interval
 from trainer.settings import FREE_SETTINGS
+from trainer.studies.cell import OpenCell
 from trainer.studies.contents import Contents
 from trainer.studies.graph import RECIPES, RUNS, SHARDS, SHARDS_PREFIX, CellNodes, Graph, Node, digest_of
 from trainer.studies.schema import RETRY_STRIDE, Stage, Step, Study
@@ -32,18 +33,6 @@ from trainer.studies.schema import RETRY_STRIDE, Stage, Step, Study
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)(?:\.(id|x))?\}")
 FORMAT = 1  # of digests; to be raised where a default changes or a command means something else
 ID_DIGITS = 6
-
-
-@dataclass
-class _Cell:
-    """One cell while it is expanded."""
-
-    levels: dict[str, str]
-    seed: int
-    runs: dict[str, Node | None] = field(default_factory=dict)
-    failed: dict[str, list[str]] = field(default_factory=dict)
-    open: list[str] = field(default_factory=list)
-    """Names that are being expanded, to find circles."""
 
 
 def build_graph(study: Study, folder: Path, out: Path, contents: Contents, failed: Set[str]) -> Graph:
@@ -80,7 +69,7 @@ class Expansion:
 
     def cell(self, levels: dict[str, str], seed: int) -> CellNodes:
         """All nodes of one cell."""
-        cell = _Cell(levels, seed)
+        cell = OpenCell(levels, seed)
         evaluations: dict[str, list[str]] = {}
         for name, stage in self._study.stages.items():
             run = self._run(name, cell)
@@ -92,20 +81,20 @@ class Expansion:
 
     # -- trainings
 
-    def _stand_in(self, stage: Stage, cell: _Cell) -> Node | None:
+    def _stand_in(self, stage: Stage, cell: OpenCell) -> Node | None:
         """The training that is evaluated in place of a skipped `stage`: the one that it would have started from."""
         names = [found[1] for found in PLACEHOLDER.finditer(stage.start or "")] or [stage.start]
         return next((self._run(name, cell) for name in names if name in self._study.stages), None)
 
-    def _run(self, name: str, cell: _Cell) -> Node | None:
+    def _run(self, name: str, cell: OpenCell) -> Node | None:
         """The training of stage `name`; None where the cell skips it."""
         if name not in cell.runs:
-            with _opened(name, cell):
+            with cell.expanding(name):
                 skipped = any(name in self._study.factors[factor][level].skip for factor, level in cell.levels.items())
                 cell.runs[name] = None if skipped else self._training(name, cell)
         return cell.runs[name]
 
-    def _training(self, name: str, cell: _Cell) -> Node:
+    def _training(self, name: str, cell: OpenCell) -> Node:
         stage = self._study.stages[name]
         first = cell.seed if stage.seed is None else stage.seed
         for attempt in range(self._study.retries + 1):
@@ -115,7 +104,7 @@ class Expansion:
             cell.failed.setdefault(name, []).append(node.name)
         raise RuntimeError("unreachable: the last attempt is returned")
 
-    def _attempt(self, name: str, stage: Stage, cell: _Cell, seed: int) -> Node:
+    def _attempt(self, name: str, stage: Stage, cell: OpenCell, seed: int) -> Node:
         overrides, needs = self._settings(name, stage, cell)
         words = {**overrides, "seed": str(seed), "data.shards": str(self._out / SHARDS)}
         recipe_file = self._recipe_file(stage.recipe)
@@ -123,6 +112,7 @@ class Expansion:
         if key not in self._recipes:
             self._recipes[key] = load_recipe(str(recipe_file), {**words, "name": "name"}, announce=False)
         recipe = self._recipes[key]
+        _check_average(name, stage.average, recipe)
         needs += self._makers([*recipe.data.train, *recipe.data.dev], cell, f"stage {name}")
         needs = list({node.name: node for node in needs}.values())
         digest = digest_of("train", self._identity(recipe, needs, stage), sorted(node.digest for node in needs))
@@ -133,7 +123,7 @@ class Expansion:
             ("trainer", "train", self._snapshot(recipe_file), *(f"--{k}={v}" for k, v in flags.items())),
             f"{RUNS}/{run}", tuple(node.name for node in needs), name, recipe.robust.method, _examples(recipe)))
 
-    def _settings(self, name: str, stage: Stage, cell: _Cell) -> tuple[dict[str, str], list[Node]]:
+    def _settings(self, name: str, stage: Stage, cell: OpenCell) -> tuple[dict[str, str], list[Node]]:
         """(dotted key -> text of the recipe, nodes that it needs), origin included."""
         values = dict(stage.set)
         for factor, level in cell.levels.items():
@@ -153,7 +143,7 @@ class Expansion:
             given["checkpoint.snapshots"] = str(stage.average)
         return given, needs
 
-    def _origin(self, stage: Stage, cell: _Cell) -> str | None:
+    def _origin(self, stage: Stage, cell: OpenCell) -> str | None:
         """Stage or model that `stage` starts from, past those that the cell skips."""
         start = stage.start
         while start in self._study.stages and self._run(start, cell) is None:
@@ -192,12 +182,12 @@ class Expansion:
                 return file
         return find_recipe(source).absolute()
 
-    def _title(self, stage: str, cell: _Cell) -> str:
+    def _title(self, stage: str, cell: OpenCell) -> str:
         """`stage-level-level` with the levels that have a say in the stage."""
         factors = [factor for factor in self._study.factors if self._matters(factor, stage)]
         return "-".join([stage, *(cell.levels[factor] for factor in factors)])
 
-    def _label(self, stage: str, cell: _Cell) -> str:
+    def _label(self, stage: str, cell: OpenCell) -> str:
         named = [factor for factor in self._study.factors
                  if self._matters(factor, stage) and len(self._study.chosen_levels(factor)) > 1]
         labels = [self._study.factors[factor][cell.levels[factor]].label or cell.levels[factor] for factor in named]
@@ -223,7 +213,7 @@ class Expansion:
 
     # -- averages and evaluations
 
-    def _evaluations(self, name: str, run: Node, cell: _Cell) -> list[str]:
+    def _evaluations(self, name: str, run: Node, cell: OpenCell) -> list[str]:
         """Names of the evaluation nodes of a run; one after the other, as they write into one folder."""
         stage, before, found = self._study.stages[name], [run], []
         weights: tuple[str, ...] = ()
@@ -257,7 +247,7 @@ class Expansion:
 
     # -- steps
 
-    def _makers(self, cells: list[str], cell: _Cell, reader: str) -> list[Node]:
+    def _makers(self, cells: list[str], cell: OpenCell, reader: str) -> list[Node]:
         """Nodes of the steps that make the tasks of `cells` (`task/split/language`); InputError for one of no step."""
         outputs = {f"{SHARDS_PREFIX}{name.partition('/')[0]}" for name in cells}
         found = []
@@ -274,9 +264,9 @@ class Expansion:
                              f"step with `output: {absent[0]}`")
         return found
 
-    def _step(self, name: str, cell: _Cell) -> Node:
+    def _step(self, name: str, cell: OpenCell) -> Node:
         step = self._study.steps[name]
-        with _opened(name, cell):
+        with cell.expanding(name):
             needs = [self._step(other, cell) for other in step.needs]
             output = self._fill(step.output, cell, needs)
             words = self._words(step.command, cell, needs, output=str(self._out / output))
@@ -293,18 +283,18 @@ class Expansion:
                              f"{output}{{FACTOR}}, or put {{{name}.id}} into what reads it")
         return node
 
-    def _step_title(self, name: str, step: Step, cell: _Cell) -> str:
+    def _step_title(self, name: str, step: Step, cell: OpenCell) -> str:
         used = {found[1] for found in PLACEHOLDER.finditer(step.output)}
         parts = [cell.levels[factor] for factor in self._study.factors if factor in used]
         return "-".join([name, *parts, *([f"seed{cell.seed}"] if "seed" in used else [])])
 
     # -- text
 
-    def _words(self, text: str, cell: _Cell, needs: list[Node], **how: Any) -> list[str]:
+    def _words(self, text: str, cell: OpenCell, needs: list[Node], **how: Any) -> list[str]:
         """Words of a command line, split before they are filled in: what a placeholder stands for is one word."""
         return [self._fill(word, cell, needs, **how) for word in shlex.split(text)]
 
-    def _fill(self, text: str, cell: _Cell, needs: list[Node], *, output: str = "", by_digest: bool = False) -> str:
+    def _fill(self, text: str, cell: OpenCell, needs: list[Node], *, output: str = "", by_digest: bool = False) -> str:
         """`text` with its placeholders replaced; nodes behind them are appended to `needs`.
 
         by_digest: paths below the study's folder are replaced by digests of the nodes that make them.
@@ -369,21 +359,6 @@ class Expansion:
         return known
 
 
-class _opened:
-    """Context in which `name` is being expanded; raises InputError where it already is: it needs itself."""
-
-    def __init__(self, name: str, cell: _Cell) -> None:
-        self._name, self._open = name, cell.open
-
-    def __enter__(self) -> None:
-        if self._name in self._open:
-            raise InputError(f"{' -> '.join([*self._open, self._name])}: needs itself")
-        self._open.append(self._name)
-
-    def __exit__(self, *error: object) -> None:
-        self._open.pop()
-
-
 def _text(value: Any) -> str:
     """A YAML value as the text of a recipe's override."""
     as_json = value is None or isinstance(value, bool | list | dict)
@@ -398,3 +373,13 @@ def _value(words: tuple[str, ...], flag: str) -> str:
 
 def _examples(recipe: Recipe) -> int | None:
     return None if recipe.schedule.max_steps is None else recipe.schedule.max_steps * recipe.batch.size
+
+
+def _check_average(stage: str, average: int | None, recipe: Recipe) -> None:
+    """Raise InputError where a training evaluates less often than snapshots of it are to be averaged."""
+    steps = recipe.schedule.max_steps
+    if average is not None and steps is not None:
+        found = len(evaluated_steps(evaluation_interval(recipe, steps), steps, steps))
+        if found < average:
+            raise InputError(f"stage {stage}: average: {average} needs as many evaluations, and {steps} steps have "
+                             f"{found}; lower it, or set evaluation.every_steps to {steps // average}")

@@ -115,16 +115,24 @@ def test_exclude_and_levels(plan: Plan) -> None:
 
 @pytest.mark.skipif("snapshots" not in CheckpointSection.model_fields, reason="runs keep no snapshots to average")
 def test_averages_and_evaluations_of_a_run_come_one_after_the_other(plan: Plan) -> None:
-    graph = plan(**stages(average=3, evaluate=["--tasks xnli --splits dev", "--tasks xnli --splits dev --generalized"]))
+    graph = plan(**stages(average=2, evaluate=["--tasks xnli --splits dev", "--tasks xnli --splits dev --generalized"]))
     average, *_ = of_kind(graph, "average")
     run = graph.nodes[average.needs[0]]
-    assert (average.words[:2], average.words[3:]) == (("trainer", "average"), ("--last", "3"))
+    assert (average.words[:2], average.words[3:]) == (("trainer", "average"), ("--last", "2"))
     assert average.words[2].endswith(run.output)
-    assert "--checkpoint.snapshots=3" in run.words
+    assert "--checkpoint.snapshots=2" in run.words
     first, second = (node for node in of_kind(graph, "evaluate") if node.output == f"{run.output}/eval")
     assert average.name in first.needs
     assert first.name in second.needs
     assert first.words[-2:] == ("--weights", "best,average")
+
+
+def test_an_average_needs_as_many_evaluations(plan: Plan) -> None:
+    often = {"schedule.max_steps": 350, "evaluation.every_steps": 117}
+    assert of_kind(plan(**stages(average=3, set=often)), "average")
+    with pytest.raises(InputError, match=r"stage target: average: 3 needs as many evaluations, and 350 steps have 2; "
+                                         r".* set evaluation\.every_steps to 116"):
+        plan(**stages(average=3, set=often | {"evaluation.every_steps": 175}))
 
 
 # --- digests ----------------------------------------------------------------------------------------------------------
