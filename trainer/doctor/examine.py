@@ -15,6 +15,7 @@ from pathlib import Path
 
 SELFTEST_RANKS = 2
 SELFTEST_SECONDS = 300
+BF16_WINS_AT = 1.3  # ratio of matmul rates: what a step does besides takes as long in bf16
 TOLERANCE = 1e-5  # relative, on parameters after the self-test's steps; as in tests/distributed
 
 
@@ -52,6 +53,7 @@ def examine(selftest: bool) -> Iterator[Finding]:
         yield Finding(package, None if package in ("python", "commit") else version != "not installed", version)
     yield Finding("accelerators", None, _accelerators())
     yield Finding("memory", None, _memory())
+    yield Finding("precision", None, _precision())
     for name in available():
         yield Finding(f"kernels: {name}", True, "available")
     for name, reason in why_not().items():
@@ -75,6 +77,18 @@ def _accelerators() -> str:
 def _memory() -> str:
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return f"{pages * size / 2**30:.0f} GiB; disk free here {shutil.disk_usage('.').free / 2**30:.0f} GiB"
+
+
+def _precision() -> str:
+    """Measured matmul rates in fp32 and bf16, and the faster `engine.precision`."""
+    import torch
+
+    from trainer.size.machine import matmul_rate
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    full, half = (matmul_rate(device, dtype) / 1e9 for dtype in (torch.float32, torch.bfloat16))
+    faster = "bf16" if half > BF16_WINS_AT * full else "fp32"
+    return f"matmul {full:,.0f} GFLOP/s in fp32, {half:,.0f} in bf16: {faster} is faster (engine.precision)"
 
 
 def _launcher() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from trainer.doctor import selftest
 from trainer.doctor.examine import TOLERANCE, Finding, doctor, examine
@@ -46,3 +47,11 @@ def test_exit_code_tells(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setattr("trainer.doctor.examine.examine", lambda selftest: iter(bad))
     assert doctor(selftest=False) == 1
     assert "not ready" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("half", "faster"), [(1.5e11, "bf16"), (1.2e11, "fp32"), (2e10, "fp32")])
+def test_precision_follows_the_measured_rates(monkeypatch: pytest.MonkeyPatch, half: float, faster: str) -> None:
+    rates = {torch.float32: 1e11, torch.bfloat16: half}
+    monkeypatch.setattr("trainer.size.machine.matmul_rate", lambda device, dtype: rates[dtype])
+    (found,) = (finding.text for finding in examine(selftest=False) if finding.subject == "precision")
+    assert found == f"matmul 100 GFLOP/s in fp32, {half / 1e9:.0f} in bf16: {faster} is faster (engine.precision)"
