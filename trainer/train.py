@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from data_prep.base.cli import Keys
+from data_prep.base.command_table import Keys
 from data_prep.base.errors import InputError
 from data_prep.base.lock import held
 from data_prep.shards.tokenizers import tokenizer_dir
@@ -71,7 +71,7 @@ _log = logging.getLogger(__name__)
 def train(
     recipe: str, *, name: str | None = None, label: str | None = None, seed: int | None = None,
     output: str | None = None, init_from: str | None = None, kernels: str | None = None, method: str | None = None,
-    then: str = NOTHING, **overrides: Annotated[str, Keys("trainer.config.load:nearest_keys")],
+    then: str = "nothing", **overrides: Annotated[str, Keys("trainer.config.load:nearest_keys")],
 ) -> int:
     """Train one run from a RECIPE (a YAML file, or the name of one that ships), and keep its best checkpoint.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from huggingface_hub import hf_hub_download
 from rich.console import Console
 from rich.table import Table
 
+from data_prep.base.command_table import Keys
 from data_prep.base.errors import InputError
 from data_prep.shards.read import find_cells
 from trainer.config import Recipe, load_recipe
@@ -38,8 +39,6 @@ from trainer.size.passes import PassCost, Weight, run_on_paper
 
 GB = 1e9
 LENGTH = 128
-# Different tokens in MultiNLI's English rows: 16,500 in 15,000 rows, and 13 % more each time that the rows double.
-WORDS = 30_000
 LABELS = 3
 DEVICES = ("gpu", "cpu")
 
@@ -61,10 +60,12 @@ class Work:
     """Rows of the word table that are read; None where it is kept whole."""
 
 
+# words: as in MultiNLI's English rows: 16,500 in 15,000 rows, and 13 % more each time that the rows double.
 def size(
     recipe: str, *, ranks: int = 1, gpus_per_node: int = 8, device: str = "gpu", memory_gb: float = 0.0,
     tflops: float = 0.0, memory_gb_per_s: float = 0.0, link_gb_per_s: float = 0.0, network_gb_per_s: float = 0.0,
-    length: int = 0, mean_length: int = 0, vocabulary: int = 0, words: int = WORDS, rows: int = 0, **overrides: str,
+    length: int = 0, mean_length: int = 0, vocabulary: int = 0, words: int = 30_000, rows: int = 0,
+    **overrides: Annotated[str, Keys("trainer.config.load:nearest_keys")],
 ) -> int:
     """Memory per rank and time of a RECIPE on paper: does it fit, at which ZeRO stage, how long does it take.
 
