@@ -94,10 +94,18 @@ def test_light_commands_answer_without_torch(words: str) -> None:
 
 
 def test_training_starts_without_what_it_needs_later_or_never() -> None:
-    _, _, errors, loaded = run_real("trainer", "train", "nowhere.yaml")
+    _, _, errors, loaded = run_real("trainer", "train", "xnli_pgd", "--data.shards=nowhere")
     assert errors.count("\n") == 1  # extensions would report what a frozen heap holds back at the end of the process
-    assert "trainer.train" in loaded
+    assert "trainer.training" in loaded
     assert not loaded & {"datasets", "pandas", "torch.utils.tensorboard", "matplotlib"}
+
+
+@pytest.mark.parametrize("words", ["xnli_pdg", "xnli_pgd --method=pdg", "xnli_pgd --robust.epslion=1",
+                                   "xnli_pgd --engine.precision=fp8", "xnli_pgd --then=evalute"])
+def test_a_recipe_is_read_before_torch(words: str) -> None:
+    code, _, errors, loaded = run_real("trainer", "train", *words.split())
+    assert (code, errors.count("\n")) == (2, 1)
+    assert not loaded & {"torch", "deepspeed", "transformers"}
 
 
 def test_only_the_module_of_the_chosen_command_is_imported() -> None:

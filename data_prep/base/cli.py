@@ -106,7 +106,7 @@ def _run_one(commands: Commands | Command, argv: Sequence[str], prog: str) -> in
 
 
 def _run(command: Command | LazyCommand, words: Sequence[str], prog: str) -> int:
-    light = declared(command) if isinstance(command, LazyCommand) else command
+    light = declared(command)
     if _asks_for_help(words):
         print(_usage(light, prog))
         return 0

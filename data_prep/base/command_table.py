@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any  # noqa: F401 (Annotated: in annotations that `declared` reads)
@@ -50,23 +51,32 @@ def resolve(command: Command | LazyCommand | Commands) -> Command:
     if not isinstance(command, LazyCommand):
         return command
     module, _, function = command.target.partition(":")
+    with importing():
+        found: Command = getattr(importlib.import_module(module), function)
+    return found
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Context of imports that take seconds."""
     collects = gc.isenabled()
     gc.disable()  # imports make many objects and no garbage; looking for some takes a fifth of the time of a training's
     try:
-        found: Command = getattr(importlib.import_module(module), function)
+        yield
     finally:
         gc.freeze()  # nor are these objects looked at again until the process ends: extensions report what is left then
         atexit.register(gc.unfreeze)
         if collects:
             gc.enable()
-    return found
 
 
-def declared(command: LazyCommand) -> Command:
-    """The signature and docstring of a lazy entry's function, on a function that does nothing, read from its source.
+def declared(command: Command | LazyCommand | Commands) -> Command:
+    """As `resolve`; of a lazy entry, a function that does nothing, with the signature and docstring in the source.
 
     Its module, which may take seconds, is imported only where the source does not tell: for a default that is computed.
     """
+    if not isinstance(command, LazyCommand):
+        return resolve(command)
     module, _, name = command.target.partition(":")
     spec = importlib.util.find_spec(module)
     body = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body if spec and spec.origin else []

@@ -39,6 +39,8 @@ from trainer.size.passes import PassCost, Weight, run_on_paper
 
 GB = 1e9
 LENGTH = 128
+# Different tokens in MultiNLI's English rows: 16,500 in 15,000 rows, and 13 % more each time that the rows double.
+WORDS = 30_000
 LABELS = 3
 DEVICES = ("gpu", "cpu")
 
@@ -60,11 +62,10 @@ class Work:
     """Rows of the word table that are read; None where it is kept whole."""
 
 
-# words: as in MultiNLI's English rows: 16,500 in 15,000 rows, and 13 % more each time that the rows double.
 def size(
     recipe: str, *, ranks: int = 1, gpus_per_node: int = 8, device: str = "gpu", memory_gb: float = 0.0,
     tflops: float = 0.0, memory_gb_per_s: float = 0.0, link_gb_per_s: float = 0.0, network_gb_per_s: float = 0.0,
-    length: int = 0, mean_length: int = 0, vocabulary: int = 0, words: int = 30_000, rows: int = 0,
+    length: int = 0, mean_length: int = 0, vocabulary: int = 0, words: int = 0, rows: int = 0,
     **overrides: Annotated[str, Keys("trainer.config.load:nearest_keys")],
 ) -> int:
     """Memory per rank and time of a RECIPE on paper: does it fit, at which ZeRO stage, how long does it take.
@@ -77,8 +78,8 @@ def size(
     measured: link_gb_per_s (between devices of a node), network_gb_per_s (of a node, to others).
 
     In place of shards: length, mean_length (tokens of the longest and the mean input), vocabulary, words (different
-    tokens in the rows, which are trained, see engine.trim_vocabulary) and rows (of the training cells). Not counted:
-    CUDA's context, NCCL's buffers and fragmentation, a few GB together.
+    tokens in the rows, which are trained, see engine.trim_vocabulary; 30,000 without it) and rows (of the training
+    cells). Not counted: CUDA's context, NCCL's buffers and fragmentation, a few GB together.
     """
     settings = load_recipe(recipe, overrides)
     if device not in DEVICES or min(ranks, gpus_per_node) < 1:
@@ -87,7 +88,7 @@ def size(
     plans = _plans(settings, ranks, device == "gpu")
     accumulation = next(iter(plans.values())).accumulation
     micro = settings.batch.size // ranks // accumulation
-    work = _work(settings, micro, length, mean_length, vocabulary, words, rows)
+    work = _work(settings, micro, length, mean_length, vocabulary, words or WORDS, rows)
     weights, longest = _on_paper(settings, work, work.longest, device)
     _, typical = _on_paper(settings, work, work.typical, device)
     console = Console()

@@ -155,6 +155,8 @@ def test_help_shows_defaults_as_they_are_typed(place: Path, monkeypatch: pytest.
     shown = capsys.readouterr().out
     assert "  --seed=NUMBER   (default: as in the recipe)\n" in shown
     assert "  --then=TEXT   (default: nothing)\n" in shown
+    for flag in ("name", "label", "seed", "output", "init_from", "kernels", "method", "then"):
+        assert f"\n{flag}: " in shown, "what it means"
     assert "python -m trainer recipes" in shown
     assert "python -m trainer keys" in shown
 
