@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from data_prep.base.command_table import Keys, importing
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 from data_prep.base.lock import held
 from trainer.config import load_recipe
 from trainer.distributed.preemption import STOP_SIGNALS, failures_in_a_line
@@ -48,7 +48,7 @@ def train(
     then: `evaluate` predicts on the recipe's test cells when training is done (see `evaluation.suite`).
     """
     if then not in FOLLOW_UPS:
-        raise InputError(f"--then takes {' or '.join(FOLLOW_UPS)}, found {then!r}")
+        raise InputError(f"--then takes {' or '.join(FOLLOW_UPS)}, found {then!r}{did_you_mean(then, FOLLOW_UPS)}")
     top = {"name": name, "label": label, "seed": seed, "output": output, "init_from": init_from, "kernels": kernels,
            "method": method}
     given = {**{key: str(value) for key, value in top.items() if value is not None}, **overrides}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from data_prep.shards.columns import COLUMN_TYPES
+from data_prep.shards.columns import holds_gold
 from data_prep.shards.manifest import read_manifest
 from data_prep.shards.read import find_cells
 from trainer.results.below import is_evaluated
@@ -36,7 +36,7 @@ def without_scores(run: Path, record: RunRecord | None, shards: Path) -> str:
     manifests = [read_manifest(cell) for task in tasks for split in splits for cell in find_cells(shards, task, split)]
     bare: dict[str, list[str]] = {}
     for one in manifests:
-        if not one.has_labels and any(COLUMN_TYPES[column].holds_labels for column in one.columns.values()):
+        if holds_gold(one.columns) and not one.has_labels:
             bare.setdefault(f"{one.task}/{one.split}", []).append(one.language)
     if not bare:
         return ""
