@@ -24,6 +24,7 @@ from typing import Any
 from data_prep.base import hub_log, interrupt
 from data_prep.base.command_table import Command, Commands, Keys, LazyCommand, Table, declared, resolve
 from data_prep.base.errors import InputError, did_you_mean
+from data_prep.base.folding import fold, fold_docstring
 
 DISTRIBUTION = "robust-crosslingual"
 EXIT_BAD_INPUT = 2
@@ -302,7 +303,7 @@ def _first_line(command: Command | LazyCommand | Commands) -> str:
 def _overview(commands: Commands, prog: str) -> str:
     width = max(len(name) for name in commands)
     lines = [f"usage: {prog} COMMAND [flags]", ""]
-    lines += [f"  {name:<{width}}  {_first_line(command)}" for name, command in commands.items()]
+    lines += [fold(f"  {name:<{width}}  {_first_line(command)}", width + 4) for name, command in commands.items()]
     return "\n".join([*lines, "", f"{prog} COMMAND --help tells the flags of one command."])
 
 
@@ -336,4 +337,4 @@ def _usage(command: Command, prog: str) -> str:
             flags.append(f"  --{name}={'|'.join(_KIND_NAMES.get(k, k.__name__.upper()) for k in kinds)}   "
                          f"({_default(parameter, replaced='the recipe' if _marks(command) else '')})")
     usage = " ".join([f"usage: {prog}", *words, *["[flags]"] * bool(flags)])
-    return "\n".join([usage, "", inspect.getdoc(command) or "", "", *flags]).rstrip()
+    return "\n".join([usage, "", fold_docstring(inspect.getdoc(command) or ""), "", *flags]).rstrip()
