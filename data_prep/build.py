@@ -23,7 +23,7 @@ from data_prep.base.errors import InputError, did_you_mean
 from data_prep.base.lock import held_beside
 from data_prep.planning import Plan, Settings, checked, is_done, plan_cell
 from data_prep.shards.manifest import Manifest, TokenizerInfo
-from data_prep.sources.find import Found, cells_of, cells_there, file_cell
+from data_prep.sources.find import Found, cells_of, cells_there, check_first_rows, file_cell
 from data_prep.sources.layouts import named_task, split_list
 from data_prep.sources.own import Own, describe_own, is_own, own_cell
 from data_prep.tasks import TASKS
@@ -127,6 +127,7 @@ def build_task(
         declared = named_task(task)
         check_settings(settings, [declared])
         part = Part(declared, *cells_of(declared, source, asked, parts, drop, settings.pins))
+        check_first_rows(declared, source, part.cells)
     return build_parts([part], settings, Problems())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.base.cli import Commands, LazyCommand
+from data_prep.base.command_table import Commands, LazyCommand, Table
 
 COMMANDS: Commands = {
     "tasks": LazyCommand(
@@ -14,7 +14,7 @@ COMMANDS: Commands = {
     "build": LazyCommand(
         "data_prep.build:build",
         "Build tokenised cells of a task from its publisher's files, from XTREME's layout, or from the hub."),
-    "augment": {
+    "augment": Table("Write perturbed copies of training cells", {
         "synonyms": LazyCommand(
             "data_prep.augment.synonyms:synonyms",
             "Copies with words replaced by synonyms (RS-DA): each word drawn from itself and its neighbours."),
@@ -24,7 +24,7 @@ COMMANDS: Commands = {
         "noise": LazyCommand(
             "data_prep.augment.noise:noise",
             "Copies with misspelt letters: typos, swaps, omissions, repetitions and wrong case, in any script."),
-    },
+    }),
     "few_shot": LazyCommand(
         "data_prep.subset.few_shot:few_shot",
         "Write k examples per class of a finished cell as a training cell, for few-shot learning."),

@@ -137,12 +137,14 @@ def is_done(
     there = read_manifest(path)
     pairs = [(name, getattr(there, name), getattr(draft, name)) for name in SAME_SETTINGS]
     pairs.append(("tokenizer", there.tokenizer.fingerprint[:12], draft.tokenizer.fingerprint[:12]))
-    # a source may be moved; a file of another name, size or content is another source
-    pairs.append(("source", there.source.rpartition("/")[2], draft.source.rpartition("/")[2]))
     for name, old, new in pairs:
         if old != new:
             raise InputError(f"{path} is finished with {name} {old}, but {new} was requested; "
                              f"add --overwrite, or choose another {other}")
+    # a source may be moved; a file of another name, size or content is another source
+    if there.source.rpartition("/")[2] != draft.source.rpartition("/")[2]:
+        raise InputError(f"{path} is finished from {there.source}, but {draft.source} was requested; check --source, "
+                         f"then add --overwrite, or choose another {other}")
     same_commit = there.revision and there.revision == draft.revision
     if not same_commit and there.source_sha256 != (content := source_sha256()):
         raise InputError(f"{path} is finished from other content of {draft.source} (sha256 "

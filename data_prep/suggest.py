@@ -20,7 +20,8 @@ def near_language(word: str, codes: Iterable[str]) -> str:
 def near_cell(root: str | Path, name: str) -> str:
     """Suggestion of a finished cell below `root` for `task/split/language`, in which `*` stands for any part.
 
-    Each part that occurs nowhere at its place is replaced by the nearest one that does.
+    Each part that occurs nowhere at its place is replaced by the nearest one that does; the suggestion for a misspelt
+    task ends as `name` does where that is not built.
     """
     built = [cell.parts[-3:] for cell in find_cells(root)]
     parts: list[str] = []
@@ -30,10 +31,16 @@ def near_cell(root: str | Path, name: str) -> str:
         if not any(fnmatch(one, part) for one in there):
             part = _nearest_code(part, there) if level == 2 else next(iter(get_close_matches(part, there, n=1)), "")
         if not part:
-            return ""
+            parts += name.split("/")[level:3] if parts != name.split("/")[:level] else []
+            break
         parts.append(part)
     nearest = "/".join(parts)
-    return f" (did you mean {nearest!r}?)" if nearest != name else ""
+    return f" (did you mean {nearest!r}?)" if len(parts) == 3 and nearest != name else ""
+
+
+def near_or_built(root: str | Path, name: str, built: Iterable[str]) -> str:
+    """As `near_cell`; where nothing is near, the languages that are `built`."""
+    return near_cell(root, name) or f"; built: {', '.join(built) or 'none'}"
 
 
 def _nearest_code(word: str, codes: list[str]) -> str:

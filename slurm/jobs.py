@@ -13,7 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from data_prep.base.cli import Command, Commands, LazyCommand, check_arguments, resolve
+from data_prep.base.cli import check_arguments
+from data_prep.base.command_table import Command, Commands, LazyCommand, declared
 from data_prep.base.errors import InputError
 from data_prep.commands import COMMANDS as PREPARE
 from data_prep.shards.manifest import MANIFEST_FILE
@@ -63,7 +64,7 @@ def prepare(words: Sequence[str], runs: Path) -> Work:
                              f"found {word!r}")
         command = command[word]
         chosen.append(word)
-    plain, _ = check_arguments(resolve(command), rest, " ".join(chosen))
+    plain, _ = check_arguments(declared(command), rest, " ".join(chosen))
     return Work("prepare", "-".join([*chosen, *plain]), runs, words)
 
 
@@ -183,4 +184,4 @@ def _inputs(recipe: Recipe) -> list[Path]:
 
 
 def _check_trainer_command(name: str, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    return check_arguments(resolve(TRAIN[name]), words, name)
+    return check_arguments(declared(TRAIN[name]), words, name)

@@ -23,6 +23,7 @@ if __name__ == "__main__":
     interrupt.listen()
 
 from data_prep.base import cli
+from data_prep.base.command_table import Command
 from data_prep.base.errors import InputError
 from slurm import scheduler
 from slurm import submission as record
@@ -99,7 +100,7 @@ def hand_in(link: Link, earlier: Sequence[str], code: Path | None = None) -> str
 
 
 def job_command(kind: str, words: Sequence[str], typed: Sequence[str] = (),
-                links: list[Link] | None = None) -> cli.Command:
+                links: list[Link] | None = None) -> Command:
     """Command that submits a job of `kind` with `words` (command line `typed`), or appends it to `links`."""
 
     def submit(*, nodes: int | None = None, gpus: int | None = None, cpus: int | None = None, time: str | None = None,
@@ -184,7 +185,7 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
 def main(argv: Sequence[str]) -> int:
     """Run one command line; the exit code is 2 for bad input."""
     own, words = split_words(argv[1:])
-    commands: dict[str, cli.Command] = {kind: job_command(kind, words, argv) for kind in KINDS}
+    commands: dict[str, Command] = {kind: job_command(kind, words, argv) for kind in KINDS}
     if argv and argv[0] in KINDS:
         return cli.main(commands, [argv[0], *own], PROGRAM, KEPT)
     return cli.main({**commands, "chain": chain}, argv, PROGRAM, KEPT)

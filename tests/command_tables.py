@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from data_prep.base.cli import Commands, LazyCommand
+from data_prep.base.command_table import Commands, LazyCommand
 
 
 def entries(commands: Commands, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], LazyCommand]]:

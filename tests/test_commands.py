@@ -15,8 +15,8 @@ import pytest
 import data_prep.commands
 import trainer.commands
 from data_prep.base import interrupt
-from data_prep.base.cli import Commands, LazyCommand, main, resolve
-from data_prep.base.completion import flags_of
+from data_prep.base.cli import main
+from data_prep.base.command_table import Commands, LazyCommand, Table, declared, resolve
 from slurm.jobs import KINDS
 from tests.command_tables import entries
 from tests.trainer.report.synthetic_runs import make_runs
@@ -66,7 +66,9 @@ def test_help_lists_every_command_and_imports_none(program: str, listed: Command
     assert [line.split()[0] for line in shown.splitlines() if line.startswith("  ")] == list(listed)
     for name, command in TABLES.get(program, {}).items():
         (line,) = [line for line in shown.splitlines() if line.startswith(f"  {name} ")]
-        assert line.endswith(command.help if isinstance(command, LazyCommand) else "one of: " + ", ".join(command))
+        assert isinstance(command, LazyCommand | Table), "says what it is for"
+        assert line.endswith(f"  {command.help}" if isinstance(command, LazyCommand)
+                             else f"  {command.help}; one of: {', '.join(command)}")
     assert not loaded & set(HEAVY)
 
 
@@ -83,17 +85,27 @@ def test_a_mistyped_command_imports_none(line: str) -> None:
 
 @pytest.mark.parametrize("words", [
     "report --help", "report --uot=there", "demo --help", "demo --methdos=pgd", "doctor --help", "doctor --selftset",
-    "keys lr", "completion bash", "bench steps --help", "bench steps --siez=tiny", "bench claims --help"])
+    "keys lr", "completion bash", "bench steps --help", "bench steps --siez=tiny", "bench claims --help",
+    "train --help", "train xnli_pgd --sede=1", "train xnli_pgd --seed=one", "train xnli_pgd stray",
+    "train xnli_pgd --lr=1", "evaluate --help", "evaluate runs/a --task=xnli", "size xnli_pgd --method=pgd"])
 def test_light_commands_answer_without_torch(words: str) -> None:
     _, _, _, loaded = run_real("trainer", *words.split())
     assert not loaded & set(HEAVY)
 
 
 def test_training_starts_without_what_it_needs_later_or_never() -> None:
-    _, _, errors, loaded = run_real("trainer", "train", "--help")
-    assert errors == ""  # extensions would report what a frozen heap holds back at the end of the process
-    assert "trainer.train" in loaded
+    _, _, errors, loaded = run_real("trainer", "train", "xnli_pgd", "--data.shards=nowhere")
+    assert errors.count("\n") == 1  # extensions would report what a frozen heap holds back at the end of the process
+    assert "trainer.training" in loaded
     assert not loaded & {"datasets", "pandas", "torch.utils.tensorboard", "matplotlib"}
+
+
+@pytest.mark.parametrize("words", ["xnli_pdg", "xnli_pgd --method=pdg", "xnli_pgd --robust.epslion=1",
+                                   "xnli_pgd --engine.precision=fp8", "xnli_pgd --then=evalute"])
+def test_a_recipe_is_read_before_torch(words: str) -> None:
+    code, _, errors, loaded = run_real("trainer", "train", *words.split())
+    assert (code, errors.count("\n")) == (2, 1)
+    assert not loaded & {"torch", "deepspeed", "transformers"}
 
 
 def test_only_the_module_of_the_chosen_command_is_imported() -> None:
@@ -110,8 +122,8 @@ def test_every_entry_is_a_documented_function(program: str, words: tuple[str, ..
     assert command.help == (inspect.getdoc(function) or "").split("\n")[0]
     assert words[0] in KEPT[program] or words == ("train",)
     parameters = inspect.signature(function).parameters.values()
-    assert set(flags_of(command)) == {one.name for one in parameters if one.kind is one.KEYWORD_ONLY
-                                      or (one.kind is one.POSITIONAL_OR_KEYWORD and one.default is not one.empty)}
+    assert list(inspect.signature(declared(command)).parameters.values()) == list(parameters)
+    assert inspect.getdoc(declared(command)) == inspect.getdoc(function)
 
 
 def test_words_for_interrupted_commands_name_commands() -> None:
@@ -147,8 +159,8 @@ def listening() -> None:
 def test_ctrl_c_during_the_import_of_a_command_is_before_it_began(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n",
                                       encoding="utf-8")
-    program = ("from data_prep.base import cli, interrupt\ninterrupt.listen()\n"
-               "cli.main({'run': cli.LazyCommand('slow:run', 'Run.')}, ['run'], 'slow')\n")
+    program = ("from data_prep.base import cli, command_table, interrupt\ninterrupt.listen()\n"
+               "cli.main({'run': command_table.LazyCommand('slow:run', 'Run.')}, ['run'], 'slow')\n")
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False, capture_output=True, text=True,
                           timeout=50, env={**os.environ, "PYTHONPATH": str(tmp_path)},
                           preexec_fn=listening)

@@ -21,7 +21,7 @@ LAYERS = {
     "trainer": ("commands", "settings", "statistics", "metrics", "results", "plots", "report", "kernels", "robust",
                 "config", "kinds", "distributed", "data", "runs", "completion", "model", "engine", "checkpoint",
                 "evaluate", "retrieval", "shaping", "diagnose", "predict", "robust_training", "monitor", "loop",
-                "train", "size", "bench", "doctor", "demo", "studies", "__main__"),
+                "training", "train", "size", "bench", "doctor", "demo", "studies", "__main__"),
     "slurm": ("scheduler", "submission", "jobs", "render", "submit", "study", "status"),
 }
 WITHOUT_TORCH = ("statistics", "metrics", "results", "plots", "report", "commands")
@@ -121,6 +121,7 @@ def test_the_graph_is_read_at_all() -> None:
     assert "data_prep.shards.read" in imports(MODULES["trainer.data.loader"])
     assert "trainer.kernels.reference" in imports(MODULES["trainer.kernels.dispatch"])
     assert "deepspeed" in reached("trainer.train")
+    assert "deepspeed" not in reached("trainer.train", lazy=False)
     assert loops({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a", "d"}}) == [{"b", "c"}]
 
 

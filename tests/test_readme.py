@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.base.cli import Commands, check_arguments, resolve
+from data_prep.base.cli import check_arguments
+from data_prep.base.command_table import Commands, resolve
 from data_prep.commands import COMMANDS as PREPARE
 from data_prep.kinds import KINDS as TASK_KINDS
 from data_prep.tasks import TASKS

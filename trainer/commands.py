@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.base.cli import Commands, LazyCommand
+from data_prep.base.command_table import Commands, LazyCommand, Table
 
 COMMANDS: Commands = {
     "train": LazyCommand(
@@ -37,14 +37,14 @@ COMMANDS: Commands = {
         "Measure distance to English, and accuracy by distance and by noise, with a run's best model."),
     "report": LazyCommand(
         "trainer.report:report", "Compare evaluated runs: tables, intervals and figures in --out."),
-    "runs": {
+    "runs": Table("See how far runs are, and how two of them differ", {
         "list": LazyCommand(
             "trainer.runs.commands:list_runs",
             "List the runs below FOLDERS (default: runs): state, step, score on dev and mean scores."),
         "compare": LazyCommand(
             "trainer.runs.commands:compare",
             "Compare the runs A and B: keys of the recipe that differ, state, and scores side by side."),
-    },
+    }),
     "pseudo_label": LazyCommand(
         "trainer.shaping.pseudo_label:pseudo_label",
         "Label cells with a run's best model and keep what it is sure of, as training cells of `<task>+<name>`."),
@@ -56,7 +56,7 @@ COMMANDS: Commands = {
     "convert": LazyCommand(
         "trainer.model.convert:convert",
         "Write the model at SOURCE, a folder or a name on the hub with weights in a pickle, to OUT in safetensors."),
-    "bench": {
+    "bench": Table("Measure time and memory on this machine", {
         "claims": LazyCommand(
             "trainer.bench.commands:bench_claims",
             "Simulate studies of equal methods: the share that a report would call different, and the power to find a "
@@ -79,8 +79,8 @@ COMMANDS: Commands = {
         "overhead": LazyCommand(
             "trainer.bench.commands:bench_overhead",
             "Cost of fault tolerance beside the time of a step: checks for NaN and signals, and checkpoints."),
-    },
-    "study": {
+    }),
+    "study": Table("Answer a research question, from data to report", {
         "plan": LazyCommand(
             "trainer.studies.commands:plan",
             "Show the graph of a STUDY: its nodes, what sharing saves, and the time that is left."),
@@ -96,7 +96,7 @@ COMMANDS: Commands = {
         "report": LazyCommand(
             "trainer.studies.commands:report",
             "Write the report of the study in the folder OUT from what is done so far: OUT/report."),
-    },
+    }),
     "size": LazyCommand(
         "trainer.size.run:size",
         "Memory per rank and time of a RECIPE on paper: does it fit, at which ZeRO stage, how long does it take."),
@@ -106,7 +106,7 @@ COMMANDS: Commands = {
     "demo": LazyCommand(
         "trainer.studies.demo:demo",
         "Pre-train, fine-tune plainly and robustly on artificial languages, and compare; offline, in minutes."),
-    "toy": {
+    "toy": Table("Make data and models of an artificial world", {
         "data": LazyCommand(
             "trainer.demo.commands:data",
             "Write raw benchmark files of an artificial world to OUT, a folder per task, as `data_prep build` reads "
@@ -114,7 +114,7 @@ COMMANDS: Commands = {
         "languages": LazyCommand(
             "trainer.demo.commands:languages",
             "Copy the model at PRETRAINED, a folder, to OUT with distance languages and neighbours in its vocabulary."),
-    },
+    }),
 }
 
 # Results that an interrupted command keeps, and the next step. A training saves (`trainer.distributed.preemption`).

@@ -5,50 +5,27 @@ of values (`--run_name=1e5` becomes a float). Here every flag and word is checke
 before anything runs, and values stay strings until they are converted by the parameter's annotation.
 
 Input: a literal dict of commands, the arguments, the program's name. Output: the exit code. Entries may be lazy: a
-command's module is imported only when the command is chosen, so help and mistyped names import nothing.
+command's module is imported only once its flags are found right, so help and what is mistyped import nothing.
 """
 
 from __future__ import annotations
 
-import atexit
 import errno
-import gc
-import importlib
 import inspect
 import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from data_prep.base import hub_log, interrupt
+from data_prep.base.command_table import Command, Commands, Keys, LazyCommand, Table, declared, resolve
 from data_prep.base.errors import InputError, did_you_mean
+from data_prep.base.folding import fold, fold_docstring
 
-Command = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class LazyCommand:
-    """Entry of a command table whose module is imported only when the command is chosen."""
-
-    target: str
-    """`module:function`."""
-    help: str
-    """First line of the function's docstring, for the overview."""
-
-
-@dataclass(frozen=True)
-class Keys:
-    """Annotation of a ``**`` parameter that takes dotted keys: `Annotated[str, Keys(...)]`."""
-
-    nearest: str
-    """`module:function` from a mistyped flag to the keys that may be meant; imported on use only."""
-
-
-Commands = Mapping[str, "Command | LazyCommand | Commands"]
 DISTRIBUTION = "robust-crosslingual"
 EXIT_BAD_INPUT = 2
 ANY_FLAG = "parameters"  # name of a ``**`` parameter that takes flags without a dot too
@@ -84,34 +61,16 @@ def main(
         interrupt.end()
 
 
-def resolve(command: Command | LazyCommand | Commands) -> Command:
-    """The function of a command-table entry; a lazy entry's module is imported. Raises TypeError for a table."""
-    if isinstance(command, Mapping):
-        raise TypeError(f"a table of commands is no command: {', '.join(command)}")
-    if not isinstance(command, LazyCommand):
-        return command
-    module, _, function = command.target.partition(":")
-    collects = gc.isenabled()
-    gc.disable()  # imports make many objects and no garbage; looking for some takes a fifth of the time of a training's
-    try:
-        found: Command = getattr(importlib.import_module(module), function)
-    finally:
-        gc.freeze()  # nor are these objects looked at again until the process ends: extensions report what is left then
-        atexit.register(gc.unfreeze)
-        if collects:
-            gc.enable()
-    return found
-
-
 def _import_chosen(commands: Commands | Command, argv: Sequence[str]) -> None:
-    """Import the module of the command that `argv` names, if it names one."""
+    """Import the module of the command that `argv` names, if its words fit: neither help nor a refusal needs it."""
     chosen: Command | LazyCommand | Commands | None = commands
-    for word in argv:
-        if not isinstance(chosen, Mapping):
-            break
-        chosen = chosen.get(word)
-    if isinstance(chosen, LazyCommand):
-        resolve(chosen)
+    words = list(argv)
+    while words and isinstance(chosen, Mapping):
+        chosen = chosen.get(words.pop(0))
+    if isinstance(chosen, LazyCommand) and not _asks_for_help(words):
+        with suppress(InputError):
+            check_arguments(declared(chosen), words, "")
+            resolve(chosen)
 
 
 def _run_one(commands: Commands | Command, argv: Sequence[str], prog: str) -> int:
@@ -131,7 +90,7 @@ def _run_one(commands: Commands | Command, argv: Sequence[str], prog: str) -> in
         command = commands[name]
         if isinstance(command, Mapping):
             return _run_one(command, words or [word for word in (DEFAULT,) if word in command], f"{prog} {name}")
-        return _run(resolve(command), words, f"{prog} {name}")
+        return _run(command, words, f"{prog} {name}")
     except InputError as error:
         if interrupt.heard():
             raise
@@ -147,12 +106,18 @@ def _run_one(commands: Commands | Command, argv: Sequence[str], prog: str) -> in
         return EXIT_BAD_INPUT
 
 
-def _run(command: Command, words: Sequence[str], prog: str) -> int:
-    if any(word in ("-h", "--help") for word in words):
-        print(_usage(command, prog))
+def _run(command: Command | LazyCommand, words: Sequence[str], prog: str) -> int:
+    light = declared(command)
+    if _asks_for_help(words):
+        print(_usage(light, prog))
         return 0
-    outcome = call(command, words, prog)
+    check_arguments(light, words, prog)
+    outcome = call(resolve(command), words, prog)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _asks_for_help(words: Sequence[str]) -> bool:
+    return any(word in ("-h", "--help") for word in words)
 
 
 def call(command: Command, words: Sequence[str], prog: str) -> Any:
@@ -179,7 +144,8 @@ def _with_dashes(words: Sequence[str]) -> list[str]:
 def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[list[str], dict[str, str]]:
     """Check `words` against the signature of `command`; return the plain words, and the flags with their values.
 
-    Raises InputError for an unknown flag, a flag without value, a stray word or a missing argument. A command with
+    Raises InputError for an unknown flag, a flag without value or with one of another type, a stray word or a missing
+    argument. A command with
     ``**overrides`` takes dotted flags (``--robust.epsilon=0.1``), which the recipe validates before anything runs. A
     command with ``*words`` takes any number of plain words; one with ``**parameters`` any flag, which it checks.
     """
@@ -226,6 +192,9 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[
     missing = [n for n, p in named.items() if p.default is p.empty and n not in filled]
     if missing:
         raise InputError(f"{prog}: missing {', '.join(missing)}; see {prog} --help")
+    hints = typing.get_type_hints(command)
+    for name in given.keys() & named.keys():
+        convert(given[name], hints.get(name, str), name)
     return plain, given
 
 
@@ -326,14 +295,15 @@ def _first_line(command: Command | LazyCommand | Commands) -> str:
     if isinstance(command, LazyCommand):
         return command.help
     if isinstance(command, Mapping):
-        return "one of: " + ", ".join(command)
+        subject = f"{command.help}; " if isinstance(command, Table) else ""
+        return f"{subject}one of: {', '.join(command)}"
     return (inspect.getdoc(command) or "").split("\n")[0]
 
 
 def _overview(commands: Commands, prog: str) -> str:
     width = max(len(name) for name in commands)
     lines = [f"usage: {prog} COMMAND [flags]", ""]
-    lines += [f"  {name:<{width}}  {_first_line(command)}" for name, command in commands.items()]
+    lines += [fold(f"  {name:<{width}}  {_first_line(command)}", width + 4) for name, command in commands.items()]
     return "\n".join([*lines, "", f"{prog} COMMAND --help tells the flags of one command."])
 
 
@@ -367,4 +337,4 @@ def _usage(command: Command, prog: str) -> str:
             flags.append(f"  --{name}={'|'.join(_KIND_NAMES.get(k, k.__name__.upper()) for k in kinds)}   "
                          f"({_default(parameter, replaced='the recipe' if _marks(command) else '')})")
     usage = " ".join([f"usage: {prog}", *words, *["[flags]"] * bool(flags)])
-    return "\n".join([usage, "", inspect.getdoc(command) or "", "", *flags]).rstrip()
+    return "\n".join([usage, "", fold_docstring(inspect.getdoc(command) or ""), "", *flags]).rstrip()

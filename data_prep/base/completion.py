@@ -5,13 +5,11 @@ Flags are read from the source of a command's function, since importing it may t
 
 from __future__ import annotations
 
-import ast
-import importlib.util
+import inspect
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-from data_prep.base.cli import Commands, LazyCommand
+from data_prep.base.command_table import Commands, LazyCommand, declared
 from data_prep.base.errors import InputError, did_you_mean
 
 Words = Mapping[str, Sequence[str]]
@@ -91,13 +89,7 @@ def _candidates(commands: Commands, path: str = "") -> Iterator[tuple[str, list[
 
 
 def flags_of(command: LazyCommand) -> list[str]:
-    """Flags of a command: the parameters with a default, and those that are named only. Nothing is imported."""
-    module, _, name = command.target.partition(":")
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
-        raise ImportError(f"no module {module}")
-    tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
-    (function,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
-    plain = [*function.args.posonlyargs, *function.args.args]
-    defaulted = plain[len(plain) - len(function.args.defaults):]
-    return [argument.arg for argument in (*defaulted, *function.args.kwonlyargs)]
+    """Flags of a command: the parameters with a default, and those that are named only."""
+    parameters = inspect.signature(declared(command)).parameters.values()
+    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY
+            or (one.kind is one.POSITIONAL_OR_KEYWORD and one.default is not one.empty)]

@@ -23,7 +23,7 @@ from data_prep.sources.batches import Content, content_sha256, without_placehold
 from data_prep.sources.cells import read_cell
 from data_prep.sources.hub import describe_hub, hub_cells, hub_languages, hub_splits, load_hub_split, read_hub
 from data_prep.sources.hub_files import fetched, file_source, files_there, is_table, open_parquet
-from data_prep.sources.layouts import MOST_NAMES, CellSource, choose, find_sources, unread_files
+from data_prep.sources.layouts import MOST_NAMES, CellSource, choose, find_sources, read_by_others, unread_files
 from data_prep.sources.revisions import COMMIT, Revisions
 from data_prep.sources.tables import language_code
 from data_prep.tasks.task import Task
@@ -64,6 +64,20 @@ def cells_of(
     cells = [replace(file_cell(task, cell, drop), folder=Path(source)) for cell in found
              if (cell.split, cell.language) in chosen]
     return cells, unread_files(task, source, found)
+
+
+def check_first_rows(task: Task, source: str, cells: Sequence[Found]) -> None:
+    """Raise InputError where the first rows of a cell of files are none of the task's: tasks share names of files.
+
+    This comes before a tokenizer is fetched, and before a finished cell of that name is said to have another source.
+    """
+    for cell in cells:
+        if cell.folder is None or not task.labels:  # without labels a plan says that they come with the data
+            continue
+        try:
+            next(cell.read(Counter(), Counter(), Content()), None)
+        except InputError as error:
+            raise InputError(f"{error}{read_by_others(task, source, find_sources(task, source))}") from None
 
 
 def cells_there(

@@ -82,7 +82,7 @@ def find_sources(task: Task, folder: str | Path) -> list[CellSource]:
     if not cells:
         raise InputError(f"{folder}: no files of {task.name}; expected names like "
                          f"{', '.join(layout.example for layout in task.layouts)}; found "
-                         f"{_named(task, folder, there) or 'no files'}")
+                         f"{''.join(_named(task, folder, there)) or 'no files'}")
     return [CellSource(split, language, _in_order(files, layout, language), layout)
             for (split, language), (layout, files) in sorted(cells.items(), key=lambda c: _order(c[0]))]
 
@@ -94,8 +94,16 @@ def unread_files(task: Task, folder: str | Path, sources: Sequence[CellSource]) 
     """
     read = {file for source in sources for file in source.files}
     folder, there = _place(task, Path(folder))
-    unread = _named(task, folder, [file for file in there if file not in read], read)
+    unread = "".join(_named(task, folder, [file for file in there if file not in read], read))
     return f"not read for {task.name}: {unread}" if unread else ""
+
+
+def read_by_others(task: Task, source: str | Path, sources: Sequence[CellSource]) -> str:
+    """Ending of a message that names the files of `sources` and the other tasks that read some; empty without those."""
+    if not Path(source).is_dir():
+        return ""
+    names, others = _named(task, Path(source), [file for cell in sources for file in cell.files])
+    return f"; {source} holds {names}{others}" if others else ""
 
 
 def choose(
@@ -181,8 +189,8 @@ def _fitting(task: Task, folder: Path, files: Iterable[Path]) -> list[tuple[Path
             and not ((plain := folder / unpacked(file, folder)) != file and plain in found)]
 
 
-def _named(task: Task, folder: Path, files: Iterable[Path], read: Iterable[Path] = ()) -> str:
-    """Count and names of `files`, without hidden ones and documentation, and the tasks that read them; "" for none."""
+def _named(task: Task, folder: Path, files: Iterable[Path], read: Iterable[Path] = ()) -> tuple[str, str]:
+    """(count and names of `files`, but for hidden ones and documentation; the other tasks that read them), or empty."""
     names, readers = [], Counter[str]()
     twins = {unpacked(file, folder).with_suffix(""): file.name for file in read}
     for file in files:
@@ -198,11 +206,11 @@ def _named(task: Task, folder: Path, files: Iterable[Path], read: Iterable[Path]
         readers.update(other.name for other in TASKS.values()
                        if other is not task and not twin and _reads(other, file, path))
     if not names:
-        return ""
+        return "", ""
     more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
     others = ", ".join(f"{name} {n:,}" for name, n in readers.most_common())
     hint = f" (read by other tasks: {others})" if others else ""
-    return f"{len(names):,} file{'s' * (len(names) > 1)}: {', '.join(names[:MOST_NAMES])}{more}{hint}"
+    return f"{len(names):,} file{'s' * (len(names) > 1)}: {', '.join(names[:MOST_NAMES])}{more}", hint
 
 
 def _reads(task: Task, file: Path, path: PurePath) -> bool:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 from data_prep.base.files import file_sha256
 from data_prep.shards.manifest import NO_DYNAMICS
 from data_prep.shards.read import Cell
@@ -59,7 +59,7 @@ def select(
     the region.
     """
     if region not in REGIONS:
-        raise InputError(f"--region {region!r}: expected one of {', '.join(REGIONS)}")
+        raise InputError(f"--region {region!r}{did_you_mean(region, REGIONS)}: expected one of {', '.join(REGIONS)}")
     if not 0 < share < 1:
         raise InputError(f"--share must be above 0 and below 1, found {share:g}")
     if seed < 0:

@@ -395,6 +395,26 @@ def test_wrong_places_write_nothing(
     assert below(tmp_path) == before
 
 
+def test_another_task_s_folder_is_told_before_anything_else(
+    source: Path, tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, out = tmp_path / "other", tmp_path / "out"
+    other.mkdir()
+    (other / "dev-en.tsv").write_text("a\tb\t0\n")
+    assert main(words(source, tokenizer_folder, out)) == 0
+    for tokenizer in (tokenizer_folder, Path("nowhere")):
+        capsys.readouterr()
+        assert main(words(other, tokenizer, out)) == 2
+        error = capsys.readouterr().err
+        assert "dev-en.tsv, line 1: label '0' is not one of contradiction, entailment, neutral (xnli)" in error
+        assert error.endswith(f"; {other} holds 1 file: dev-en.tsv (read by other tasks: pawsx 1)\n")
+    (other / "dev-en.tsv").write_text("a\tb\tneutral\n")
+    assert main(words(other, tokenizer_folder, out)) == 2
+    error = capsys.readouterr().err
+    assert f"is finished from {source}/dev-en.tsv (" in error
+    assert f"but {other}/dev-en.tsv (12 bytes) was requested; check --source, then add --overwrite" in error
+
+
 def test_two_files_for_one_cell(source: Path, tokenizer_folder: Path, tmp_path: Path,
                                 capsys: pytest.CaptureFixture[str]) -> None:
     (source / "multinli.train.en.tsv").write_text("premise\thypo\tlabel\na\tb\tneutral\n", encoding="utf-8")

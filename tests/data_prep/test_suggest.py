@@ -32,7 +32,8 @@ def test_nearest_language(word: str, meant: str) -> None:
 @pytest.mark.parametrize(("name", "meant"), [
     ("xnil/train/en", "xnli/train/en"), ("xnli/tset/en", ""), ("xnli/dve/swahili", "xnli/dev/sw"),
     ("xnli/dve/*", "xnli/dev/*"), ("*/tset/de", "*/test/de"), ("sib200/test/zh", "sib200/test/zho_Hans"),
-    ("xnli/train/fr", ""), ("xnli/train/en", ""), ("qqq/train/en", "")])
+    ("xnli/train/fr", ""), ("xnli/train/en", ""), ("qqq/train/en", ""),
+    ("xnly/test/en", "xnli/test/en"), ("pawx/train/en", "pawsx/train/en")])
 def test_nearest_cell(root: Path, name: str, meant: str) -> None:
     assert near_cell(root, name) == (f" (did you mean {meant!r}?)" if meant else "")
 

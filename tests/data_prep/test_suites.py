@@ -81,7 +81,7 @@ def test_a_suite_is_resumed_and_skips_what_is_finished(
     (suite / "xnli/dev-en.tsv").write_text(PAIRS * 2)
     assert run(suite, tokenizer_folder) == 2
     assert "missing  xnli/dev (1) en: " in (printed := capsys.readouterr().out)
-    assert "is finished with source dev-en.tsv" in printed
+    assert "check --source, then add --overwrite" in printed
     assert run(suite, tokenizer_folder, "--overwrite") == 0
     assert len(open_cell(out / "xnli/dev/en")) == 4
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.base.cli import resolve
+from data_prep.base.command_table import resolve
 from data_prep.base.errors import InputError
 from data_prep.commands import COMMANDS as PREPARE
 from slurm import scheduler, submit

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 from data_prep.shards.read import open_cell
 from trainer.config import Recipe
 from trainer.data.loader import Examples
@@ -33,7 +33,8 @@ from trainer.runs.state import TrainState
 def measure_loader(cell: str, size: str, batch_size: int, steps: int, rounds: int) -> int:
     """Print the throughput of each variant, as `bench_loader` says."""
     if size not in RANDOM.sizes:
-        raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, found {size!r}")
+        raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, found {size!r}"
+                         f"{did_you_mean(size, RANDOM.sizes)}")
     opened = open_cell(Path(cell))
     manifest = opened.manifest
     masking = Masking(0.15, 0)

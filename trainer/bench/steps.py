@@ -20,7 +20,7 @@ from rich.table import Table
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 from data_prep.shards.template import InputTemplate
 from trainer.bench.memory import ASCENT, UPDATE, peak_bytes, phased_context
 from trainer.config import Recipe
@@ -86,7 +86,8 @@ def measure_steps(size: str, batch_size: int, length: int, vocabulary: int, step
                   only: str | None, precision: str = "fp32") -> int:
     """Print time and peak memory of each method's step, as `bench_steps` says."""
     if size not in RANDOM.sizes:
-        raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, found {size!r}")
+        raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, found {size!r}"
+                         f"{did_you_mean(size, RANDOM.sizes)}")
     layers = RANDOM.sizes[size]["num_hidden_layers"]
     chosen = [variant for variant in variants(layers)
               if variant.name == "plain" or only is None or only in variant.name]

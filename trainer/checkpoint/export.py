@@ -24,7 +24,7 @@ from trainer.runs.folder import AVERAGE, BEST, DONE, FAILED, HEADS, WEIGHTS
 from trainer.runs.record import doubtful_end, read_record
 
 
-def export(run: str, *, out: str, task: str | None = None, weights: str = BEST, overwrite: bool = False) -> int:
+def export(run: str, *, out: str, task: str | None = None, weights: str = "best", overwrite: bool = False) -> int:
     """Copy a run's best checkpoint to OUT as a plain transformers folder.
 
     task: of a run of several tasks, the one whose head to export (default: that of the selection cell). weights: best,

@@ -5,6 +5,7 @@ Input: a path, or the name of a recipe that ships in `trainer/config/recipes/`. 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -229,9 +230,11 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
         tag = first.get("ctx", {}).get("tag")
         where, found = (key, first["input"]) if tag is None else (f"{key}.method", tag)
         expected = "a section" if tag is None else f"one of {', '.join(map(repr, METHODS))}"
-        return f"{where}: expected {expected}, found {found!r}{more}"
+        return f"{where}: expected {expected}, found {found!r}{did_you_mean(str(tag), METHODS)}{more}"
     message = first["msg"].removeprefix("Value error, ")
     found = "" if first["type"] == "value_error" else f", found {first['input']!r}"
+    if first["type"] == "literal_error":
+        found += did_you_mean(str(first["input"]), re.findall(r"'([^']*)'", first["ctx"]["expected"]))
     return f"{'' if not key or message.startswith(f'{key}.') else f'{key}: '}{message}{found}{more}"
 
 

@@ -16,6 +16,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 from data_prep.base.errors import InputError, did_you_mean
+from data_prep.base.folding import fold
 from trainer.config.load import find_recipe, shipped_recipes
 from trainer.config.schema import Recipe
 from trainer.robust import DEFAULT_METHOD, METHODS
@@ -52,7 +53,7 @@ def recipes(*name: str) -> None:
     found = {stem: path.read_text(encoding="utf-8").splitlines()[0] for stem, path in shipped_recipes().items()}
     width = max(map(len, found))
     for stem, line in found.items():
-        print(f"{stem:<{width}}  {line.removeprefix('# ')}")
+        print(fold(f"{stem:<{width}}  {line.removeprefix('# ')}", width + 2))
 
 
 def keys(*pattern: str) -> None:
@@ -69,7 +70,7 @@ def keys(*pattern: str) -> None:
                          f"{did_you_mean(pattern[0], [key.name for key in known])}; python -m trainer keys lists all")
     width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
     for key in chosen:
-        print(f"{key.name}: {key.values}; {'' if key.default == NEEDED else 'default '}{key.default}")
+        print(fold(f"{key.name}: {key.values}; {'' if key.default == NEEDED else 'default '}{key.default}", 2))
         for paragraph in key.meaning.splitlines():
             print(textwrap.fill(paragraph, width, initial_indent="    ", subsequent_indent="    "))
 

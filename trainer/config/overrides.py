@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from data_prep.base.errors import InputError
 from trainer.settings import FREE_SETTINGS
 
 # Of each group a recipe has one; beside each, the settings of the others that make no sense with it.
@@ -26,12 +27,14 @@ LONGEST_NAME = 120
 def drop_replaced(tree: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
     """Drop from `tree`, in place, what the keys `given` on the command line replace; a line on each.
 
-    given: dotted key -> value. Keys that are given themselves stay, for validation to refuse both.
+    given: dotted key -> value. Raises InputError where two of them exclude each other.
     """
     lines = []
     for group in ALTERNATIVES:
         chosen = [key for key in group if given.get(key) is not None]
-        if len(chosen) != 1:
+        if len(chosen) > 1:
+            raise InputError(f"{' and '.join(f'--{key}' for key in chosen)} exclude each other: give only one of them")
+        if not chosen:
             continue
         dropped = [f"{key} {value}" for key in (*group, *group[chosen[0]]) if key not in given
                    if (value := _pop(tree, key)) is not None]

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 
 CONFIGS = Path(__file__).parents[2] / "ds_configs"
 AUTO = "auto"
@@ -132,8 +132,9 @@ def read_engine_config(name: str) -> dict[str, Any]:
     shipped = CONFIGS / f"{name}.json"
     path = shipped if shipped.is_file() else Path(name)
     if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.json")))
-        raise InputError(f"engine.config: no {name!r}; give the path of a JSON file, or one of: {names}")
+        names = sorted(p.stem for p in CONFIGS.glob("*.json"))
+        raise InputError(f"engine.config: no {name!r}{did_you_mean(name, names)}; give the path of a JSON file, or one "
+                         f"of: {', '.join(names)}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repetition)
     except OSError as error:

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 from data_prep.languages import same_language
 from data_prep.shards.manifest import read_manifest
 from data_prep.shards.read import Cell, find_cells
-from data_prep.suggest import near_cell
+from data_prep.suggest import near_or_built
 from trainer.data.loader import Examples, check_known, check_windows
 from trainer.data.scratch import open_near
 from trainer.evaluate.crossed import CrossedExamples
@@ -66,9 +66,8 @@ def open_cells(root: Path, task: str, split: str, languages: list[str], record: 
     missing = [language for language in wanted if language not in built]
     if missing or not wanted:
         name = f"{task}/{split}/{missing[0] if missing else '*'}"
-        raise InputError(f"{root}: no finished cell {name}{near_cell(root, name)}; built: "
-                         f"{', '.join(built) or 'none'}; build it with `python -m data_prep build`, or name "
-                         "another folder of shards with --shards")
+        raise InputError(f"{root}: no finished cell {name}{near_or_built(root, name, built)}; build it with "
+                         "`python -m data_prep build`, or name another folder of shards with --shards")
     cells = [open_near(built[language]) for language in wanted]
     for cell in cells:
         check_known(cell)
@@ -185,7 +184,8 @@ def _without_prediction(cells: list[Cell]) -> list[str]:
 def check_precision(precision: str) -> None:
     """Raise InputError unless `precision` is one that models can be loaded in."""
     if precision not in DTYPES:
-        raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}")
+        raise InputError(f"--precision must be one of {', '.join(DTYPES)}, found {precision!r}"
+                         f"{did_you_mean(precision, DTYPES)}")
 
 
 def precision_of(asked: str | None, record: FinishedRecord) -> str:

@@ -61,7 +61,7 @@ TIMEOUT_SECONDS = 1800.0  # of collectives: a rank may have to wait for the othe
 
 def evaluate(
     run: str, *, tasks: str | None = None, suite: str | None = None, languages: str | None = None,
-    splits: str = "test", generalized: bool = False, weights: str = BEST, shards: str | None = None,
+    splits: str = "test", generalized: bool = False, weights: str = "best", shards: str | None = None,
     batch_size: int = 64, precision: str | None = None, **smoothing: str,
 ) -> int:
     """Predict with a run's best checkpoint: a prediction file and a result row per language, or pair of languages.

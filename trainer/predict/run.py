@@ -21,7 +21,6 @@ from trainer.predict.model import TaskModel
 from trainer.predict.perturbation import Turn
 from trainer.predict.rows import LANGUAGE, TEXT, TEXT_PAIR, OwnRow
 from trainer.predict.show import about_turns, json_line, show
-from trainer.runs.folder import BEST
 
 MOST_STEPS = 1000
 MOST_ATTACKED = 16  # texts at once, so that the bar moves
@@ -29,7 +28,7 @@ MOST_ATTACKED = 16  # texts at once, so that the bar moves
 
 def predict(
     run: str, *, text: str | None = None, text_pair: str | None = None, file: str | None = None,
-    language: str | None = None, task: str | None = None, weights: str = BEST, perturb: bool = False,
+    language: str | None = None, task: str | None = None, weights: str = "best", perturb: bool = False,
     perturb_steps: int = 10, out: str | None = None, batch_size: int = 64,
 ) -> int:
     """Predict on sentences of one's own with a RUN: classes with probabilities, scores, tags or answers.

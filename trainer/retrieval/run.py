@@ -16,7 +16,7 @@ from data_prep.base.errors import InputError
 from data_prep.shards.manifest import Manifest
 from data_prep.shards.read import Cell, find_cells
 from data_prep.shards.tokenizers import read_tokenizer, tokenizer_dir
-from data_prep.suggest import near_cell
+from data_prep.suggest import near_or_built
 from trainer.evaluate.inputs import cell_of, comma_list
 from trainer.evaluate.join import joined_by
 from trainer.evaluate.outputs import describe_means, describe_rows
@@ -99,8 +99,8 @@ class _Group:
         missing = [language for language in languages if language not in built]
         if missing or not built:
             name = f"{task}/{split}/{missing[0] if missing else '*'}"
-            raise InputError(f"{root}: no finished cell {name}{near_cell(root, name)}; built: "
-                             f"{', '.join(built) or 'none'}; build it with `python -m data_prep build`")
+            raise InputError(f"{root}: no finished cell {name}{near_or_built(root, name, built)}; build it with "
+                             "`python -m data_prep build`")
         manifest = next(iter(built.values())).manifest
         if (search := score.SEARCHES.get(manifest.metric)) is None:
             raise InputError(f"{root}/{task}: metric {manifest.metric} is of no search; metrics of searches: "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from huggingface_hub import hf_hub_download
 from rich.console import Console
 from rich.table import Table
 
+from data_prep.base.command_table import Keys
 from data_prep.base.errors import InputError
 from data_prep.shards.read import find_cells
 from trainer.config import Recipe, load_recipe
@@ -64,7 +65,8 @@ class Work:
 def size(
     recipe: str, *, ranks: int = 1, gpus_per_node: int = 8, device: str = "gpu", memory_gb: float = 0.0,
     tflops: float = 0.0, memory_gb_per_s: float = 0.0, link_gb_per_s: float = 0.0, network_gb_per_s: float = 0.0,
-    length: int = 0, mean_length: int = 0, vocabulary: int = 0, words: int = WORDS, rows: int = 0, **overrides: str,
+    length: int = 0, mean_length: int = 0, vocabulary: int = 0, words: int = 0, rows: int = 0,
+    **overrides: Annotated[str, Keys("trainer.config.load:nearest_keys")],
 ) -> int:
     """Memory per rank and time of a RECIPE on paper: does it fit, at which ZeRO stage, how long does it take.
 
@@ -76,8 +78,8 @@ def size(
     measured: link_gb_per_s (between devices of a node), network_gb_per_s (of a node, to others).
 
     In place of shards: length, mean_length (tokens of the longest and the mean input), vocabulary, words (different
-    tokens in the rows, which are trained, see engine.trim_vocabulary) and rows (of the training cells). Not counted:
-    CUDA's context, NCCL's buffers and fragmentation, a few GB together.
+    tokens in the rows, which are trained, see engine.trim_vocabulary; 30,000 without it) and rows (of the training
+    cells). Not counted: CUDA's context, NCCL's buffers and fragmentation, a few GB together.
     """
     settings = load_recipe(recipe, overrides)
     if device not in DEVICES or min(ranks, gpus_per_node) < 1:
@@ -86,7 +88,7 @@ def size(
     plans = _plans(settings, ranks, device == "gpu")
     accumulation = next(iter(plans.values())).accumulation
     micro = settings.batch.size // ranks // accumulation
-    work = _work(settings, micro, length, mean_length, vocabulary, words, rows)
+    work = _work(settings, micro, length, mean_length, vocabulary, words or WORDS, rows)
     weights, longest = _on_paper(settings, work, work.longest, device)
     _, typical = _on_paper(settings, work, work.typical, device)
     console = Console()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 from data_prep.base.files import remove_unfinished, write_text
 from data_prep.base.lock import held
 from trainer.results.numbers import duration
@@ -76,8 +76,8 @@ def demo_study(folder: Path, seed: int, methods: str) -> Study:
     known, names = whole.factors[FACTOR], [name.strip() for name in methods.split(",") if name.strip()]
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        raise InputError(f"--methods: {f'no method {unknown[0]!r}' if unknown else 'no method given'}; "
-                         f"expected a comma list of {', '.join(known)}")
+        what = f"no method {unknown[0]!r}{did_you_mean(unknown[0], known)}" if unknown else "no method given"
+        raise InputError(f"--methods: {what}; expected a comma list of {', '.join(known)}")
     names += _methods_there(folder, whole)
     pretrain = whole.stages["pretrain"].model_copy(update={"seed": seed})
     return whole.model_copy(update={"levels": {FACTOR: [name for name in known if name in names]},

@@ -14,13 +14,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from data_prep.base.errors import InputError
+from data_prep.base.errors import InputError, did_you_mean
 from data_prep.base.files import first_error
 from trainer.config.load import known_keys, read_yaml
 from trainer.studies.schema import Study
 
 FOLDER = Path(__file__).parent
 SIZES = "sizes"
+FLAGS = ("size", "out", "seeds")  # of `trainer study` itself
 INCLUDE = "include"  # key of a size: a file in `sizes/` with what all studies of that size share
 
 
@@ -36,9 +37,8 @@ def find_study(source: str) -> Path:
     known = shipped()
     if source in known:
         return known[source]
-    close = get_close_matches(source, known, n=1)
-    hint = f", did you mean {close[0]!r}?" if close else ";"
-    raise InputError(f"no study {source!r}{hint} give the path of a YAML file, or one of: {', '.join(known)}")
+    raise InputError(f"no study {source!r}{did_you_mean(source, known)}; give the path of a YAML file, or one of: "
+                     f"{', '.join(known)}")
 
 
 def load_study(path: Path, size: str, given: Mapping[str, str] = {}, seeds: Sequence[int] | None = None) -> Study:
@@ -52,7 +52,8 @@ def load_study(path: Path, size: str, given: Mapping[str, str] = {}, seeds: Sequ
     if not isinstance(sizes, dict) or not all(isinstance(part, dict) for part in sizes.values()):
         raise InputError(f"{path}: expected `{SIZES}`, a mapping from names of sizes to what they change")
     if size not in sizes:
-        raise InputError(f"{path.stem} has no size {size!r}; sizes: {', '.join(map(str, sizes))}")
+        known = list(map(str, sizes))
+        raise InputError(f"{path.stem} has no size {size!r}{did_you_mean(size, known)}; sizes: {', '.join(known)}")
     changes = sizes[size]
     shared = changes.pop(INCLUDE, None)
     for part in ({} if shared is None else read_yaml(_shared_file(path, str(shared))), changes):
@@ -127,7 +128,7 @@ def _set(tree: dict[str, Any], key: str, value: str, name: str) -> None:
     parameters = tree.get("parameters") or {}
     if key not in parameters:
         known = [*parameters, *(f"levels.{factor}" for factor in tree.get("factors", {}))]
-        close = get_close_matches(key, known, n=1)
+        close = get_close_matches(key, [*known, *FLAGS], n=1)
         raise InputError(f"study {name} has no --{key}{f', did you mean --{close[0]}?' if close else ''}; its flags: "
                          f"{', '.join(f'--{one}' for one in known) or 'none'}")
     parameters[key] = value

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from data_prep.base.errors import did_you_mean
 from trainer.settings import Section
 
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
@@ -139,9 +140,11 @@ class Study(Section):
         for place, used in self._levels_named():
             for factor, names in used.items():
                 if factor not in self.factors:
-                    raise ValueError(f"{place}: no factor {factor!r}; factors: {', '.join(self.factors)}")
+                    raise ValueError(f"{place}: no factor {factor!r}{did_you_mean(factor, self.factors)}; factors: "
+                                     f"{', '.join(self.factors)}")
                 if unknown := [name for name in names if name not in self.factors[factor]]:
-                    raise ValueError(f"{place}: factor {factor} has no level {unknown[0]!r}; levels: "
+                    raise ValueError(f"{place}: factor {factor} has no level {unknown[0]!r}"
+                                     f"{did_you_mean(unknown[0], self.factors[factor])}; levels: "
                                      f"{', '.join(self.factors[factor])}")
         return self
 

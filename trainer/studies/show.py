@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from data_prep.base.folding import fold
 from trainer.results.numbers import counted, duration
 from trainer.runs.standing import standing
 from trainer.studies.estimate import Estimate
@@ -42,9 +43,9 @@ def show_plan(study: Study, graph: Graph, out: Path, parallel: int, rate: float 
     console.print(table)
     left = [node for node in graph.nodes.values() if node.name not in ended]
     seconds = estimate.seconds(left, parallel)
-    console.print(f"{counted(len(left), 'node')} to run, {parallel} at once: " + (
+    console.print(fold(f"{counted(len(left), 'node')} to run, {parallel} at once: " + (
         f"about {duration(seconds)}" if seconds is not None
-        else "time unknown before a training has finished; give its examples per second with --rate"), soft_wrap=True)
+        else "time unknown before a training has finished; give its examples per second with --rate")), soft_wrap=True)
     for node in graph.nodes.values() if every_node else ():
         console.print(f"\n{node.name}\n  python -m {shlex.join(node.words)}"
                       + (f"\n  after {', '.join(node.needs)}" if node.needs else ""), soft_wrap=True, markup=False)
@@ -93,5 +94,5 @@ def state_of(node: Node, ended: dict[str, Ending], stopped: set[str], out: Path)
 
 def _heading(console: Console, study: Study, graph: Graph) -> None:
     factors = "; ".join(f"{factor}: {', '.join(study.chosen_levels(factor))}" for factor in study.factors)
-    console.print(f"[bold]{study.title}[/bold]\n{study.question}\n{factors}; seeds {', '.join(map(str, study.seeds))}: "
-                  f"{counted(len(graph.cells), 'cell')}\n", soft_wrap=True)
+    design = f"{factors}; seeds {', '.join(map(str, study.seeds))}: {counted(len(graph.cells), 'cell')}"
+    console.print(f"[bold]{study.title}[/bold]\n{fold(study.question)}\n{fold(design)}\n", soft_wrap=True)

@@ -75,8 +75,17 @@ BAD = [
     ("trainer", "train small.yaml --data.dev=xnli/dve/*", "matches 'xnli/dve/*' (did you mean 'xnli/dev/*'?)"),
     ("trainer", "train small.yaml --batch.size=1000", "60 rows, fewer than batch.size 1000"),
     ("trainer", "train small.yaml --batch.micro_batch_size=3", "batch.micro_batch_size 3 does not divide"),
-    ("trainer", "train small.yaml --engine.config=zero9", "engine.config: no 'zero9'"),
-    ("trainer", "train small.yaml --engine.precision=fp16 --engine.config=zero1", "this device has no fp16"),
+    ("trainer", "train small.yaml --engine.config=zero9", "engine.config: no 'zero9' (did you mean 'zero3'?); give"),
+    ("trainer", "train small.yaml --method=pdg", "found 'pdg' (did you mean 'pgd'?)"),
+    ("trainer", "train small.yaml --engine.precision=bf61", "found 'bf61' (did you mean 'bf16'?)"),
+    ("trainer", "train small.yaml --then=evalute", "found 'evalute' (did you mean 'evaluate'?)"),
+    ("trainer", "train small.yaml --init_from=a --model.name=b", "--model.name and --init_from exclude each other"),
+    ("trainer", "demo --methods=plain,pdg", "no method 'pdg' (did you mean 'pgd'?); expected"),
+    ("trainer", "bench steps --size=tniy", "found 'tniy' (did you mean 'tiny'?)"),
+    ("trainer", "study plan robst_xlt", "no study 'robst_xlt' (did you mean 'robust_xlt'?)"),
+    ("trainer", "study plan robust_xlt --sizee=toy", "has no --sizee, did you mean --size?"),
+    ("trainer", "study plan robust_xlt --size=tyo", "no size 'tyo' (did you mean 'toy'?)"),
+    ("trainer", "study plan robust_xlt --levels.method=pdg", "no level 'pdg' (did you mean 'pgd'?)"),
     ("trainer", "train small.yaml --engine.precision=bf16 --engine.config=zero0", "bf16 needs ZeRO: set engine.config"),
     ("trainer", "train small.yaml --robust.method=pgd --robust.site=layer:3", "layers 1 to 2"),
     ("trainer", "train small.yaml --kernels=triton", "kernels: "),
@@ -155,6 +164,8 @@ def test_help_shows_defaults_as_they_are_typed(place: Path, monkeypatch: pytest.
     shown = capsys.readouterr().out
     assert "  --seed=NUMBER   (default: as in the recipe)\n" in shown
     assert "  --then=TEXT   (default: nothing)\n" in shown
+    for flag in ("name", "label", "seed", "output", "init_from", "kernels", "method", "then"):
+        assert f"\n{flag}: " in shown, "what it means"
     assert "python -m trainer recipes" in shown
     assert "python -m trainer keys" in shown
 

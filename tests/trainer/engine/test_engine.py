@@ -6,7 +6,12 @@ import platform
 import subprocess
 import sys
 
+import deepspeed
 import pytest
+
+from data_prep.base.errors import InputError
+from trainer.config.schema import EngineSection
+from trainer.engine.engine import check_engine
 
 # In a process of its own: what other tests left in the heap would decide the result.
 PROGRAM = """
@@ -38,3 +43,13 @@ def test_memory_between_two_tensors_goes_back_when_it_is_freed() -> None:
         freed[case] = int(done.stdout.split()[-1])
     assert freed["mended"] >= 4 * 8 - 3
     assert freed["as it is"] <= 3
+
+
+def test_fp16_needs_a_device_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, zero1 = EngineSection(config="zero1", precision="fp16"), {"zero_optimization": {"stage": 1}}
+    accelerator = type(deepspeed.accelerator.get_accelerator())
+    monkeypatch.setattr(accelerator, "is_fp16_supported", lambda self: True)
+    check_engine(asked, zero1)
+    monkeypatch.setattr(accelerator, "is_fp16_supported", lambda self: False)
+    with pytest.raises(InputError, match="this device has no fp16; set it to bf16 or fp32"):
+        check_engine(asked, zero1)

@@ -147,6 +147,17 @@ def test_scores_on_other_rows_are_not_compared(runs: Path, capsys: pytest.Captur
     assert ["recipe:", "no", "difference"] in rows
 
 
+def test_the_list_in_a_narrow_terminal(runs: Path, capsys: pytest.CaptureFixture[str],
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    begun(runs, "plain-s1", 40)
+    assert list_runs() == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "runs/plain-s1"
+    assert all(line.startswith("    ") and len(line) <= 60 for line in lines)
+    assert " ".join(" ".join(lines).split()).endswith("; step 40/100; on dev accuracy xnli/dev/en 51.2 %")
+
+
 def test_what_is_no_run_is_named(runs: Path) -> None:
     begun(runs, "pgd-s1")
     with pytest.raises(InputError, match="'pgd-s1'"):

@@ -22,7 +22,8 @@ from trainer.results.scores import RESULTS_FILE, read_rows, recipe_digest
 from trainer.robust.random_noise import RandomNoise
 from trainer.runs.identity import evaluations_to_choose_from, majority_share
 from trainer.runs.state import TrainState
-from trainer.train import count_steps, determined_by, train
+from trainer.train import train
+from trainer.training import count_steps, determined_by
 
 
 def determined(recipe: Path, **overrides: str) -> dict[str, Any]:

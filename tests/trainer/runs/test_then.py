@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -11,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from data_prep.base.errors import InputError
+from tests.random_cells import write_random_cell
 from tests.trainer.small_runs import launcher_variables_kept, tree_of
 from trainer.config import load_recipe
 from trainer.distributed.preemption import EXIT_REQUEUE
 from trainer.runs import then
+from trainer.runs.next_command import without_scores
+from trainer.runs.record import read_record
 from trainer.train import train
 
 SHORT = {"schedule.max_steps": "2", "name": "short"}
@@ -45,6 +49,27 @@ def test_what_follows_is_the_recipe_s_own_evaluation(recipe: Path, monkeypatch: 
     assert f"{run} is done; nothing to do but to evaluate\n" in said
     assert said.endswith(f"{run} is done; nothing to do\nnext: {ran[0]}\n")
     assert tree_of(run) == before
+
+
+def test_cells_without_labels_are_said_before_training(recipe: Path, tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    shards, run = tmp_path / "shards", recipe.parent / "runs" / "short"
+    shutil.copytree(load_recipe(str(recipe)).data.shards, shards)
+    write_random_cell(shards, "xnli/test/de", 20, labelled=False)
+    write_random_cell(shards, "xnli/test/en", 20)
+    monkeypatch.setattr("trainer.train.run_command", lambda command: 0)
+    with launcher_variables_kept():
+        assert train(str(recipe), then="evaluate", **SHORT, **{"data.shards": str(shards)}) == 0
+    said = (run / "train.log").read_text(encoding="utf-8")
+    line = (f"xnli/test has no labels in de: an evaluation writes predictions there, and no scores; for scores on dev: "
+            f"python -m trainer evaluate {run} --tasks xnli --splits dev\n")
+    assert line in said
+    assert said.index(line) < said.index(" 1/2 ")
+    record = read_record(run)
+    assert record is not None
+    assert not without_scores(run, record.model_copy(update={"suite": "xtreme"}), shards)
+    write_random_cell(shards, "text/test/en", 20, kind="mlm")  # which has no labels, and is scored
+    assert not without_scores(run, record.model_copy(update={"dev_cells": {"text/dev/en": {}}}), shards)
 
 
 def test_only_evaluate_can_follow(recipe: Path) -> None:

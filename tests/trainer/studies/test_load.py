@@ -43,7 +43,8 @@ def test_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                          "--levels.method"),
     ({}, {"levels.metod": "plain"}, "has no --levels.metod, did you mean --levels.method?"),
     ({}, {"source": "s"}, "small at size toy needs --tokenizer"),
-    ({}, {**GIVEN, "levels.method": "plain,pdg"}, "levels: factor method has no level 'pdg'; levels: plain, pgd"),
+    ({}, {**GIVEN, "levels.method": "plain,pdg"},
+     "levels: factor method has no level 'pdg' (did you mean 'pgd'?); levels: plain, pgd"),
     ({"quesiton": "?"}, GIVEN, "small.yaml, size toy: unknown key 'quesiton', did you mean 'question'?"),
     ({"stages": {"base": {"recipe": "tiny", "evalute": []}}}, GIVEN,
      "unknown key 'stages.base.evalute', did you mean 'evaluate'?"),
@@ -66,7 +67,7 @@ def test_refused(tmp_path: Path, changes: dict[str, Any], flags: dict[str, str],
 def test_no_such_size_or_study(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="small has no size 'huge'; sizes: toy, full"):
         load_study(write_study(tmp_path), "huge", GIVEN)
-    with pytest.raises(InputError, match="no study 'robust_xtl', did you mean 'robust_xlt'"):
+    with pytest.raises(InputError, match=r"no study 'robust_xtl' \(did you mean 'robust_xlt'"):
         find_study("robust_xtl")
     assert STUDY["sizes"].keys() == {"toy", "full"}
     assert "robust_xlt" in shipped()

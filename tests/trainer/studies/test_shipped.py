@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.base.cli import check_arguments, resolve
+from data_prep.base.cli import check_arguments
+from data_prep.base.command_table import resolve
 from data_prep.commands import COMMANDS as PREPARE
 from tests.command_tables import chosen
 from tests.trainer.small_runs import launcher_variables_kept
