@@ -19,7 +19,7 @@ from trainer.report.write import check_target, publish
 from trainer.results.numbers import counted, listed
 from trainer.studies.graph import Graph
 from trainer.studies.report import extras, sections
-from trainer.studies.report.answer import answer, answered, failed_lines, lines, main_tasks, subject, told
+from trainer.studies.report.answer import answer, answered, failed_lines, lines, main_tasks, told
 from trainer.studies.report.design import read_designs
 from trainer.studies.report.results import StageResult, compute_stage
 from trainer.studies.schema import Study
@@ -43,9 +43,9 @@ def build(study: Study, graph: Graph, out: Path, results: Sequence[StageResult])
     first, found = study.comparisons[0], answered(results)
     blocks: list[Block] = [
         Heading("Hypothesis", "hypothesis"), Paragraph(study.hypothesis),
-        Paragraph(f"The answer speaks to it by the difference of every other {first.factor.replace('_', ' ')} to "
-                  f"{study.factors[first.factor][first.base].label or first.base}, in languages without training data "
-                  "where there are any; it says nothing of what the study has not varied.")]
+        Paragraph(f"The answer compares every other level of {first.factor.replace('_', ' ')} with its base level "
+                  f"({study.factors[first.factor][first.base].label or first.base}), in languages without training "
+                  "data where there are any; it says nothing of what the study has not varied.")]
     if study.limits:
         blocks += [Heading("Limits", "limits"), Bullets(list(study.limits))]
     prefixes = {result.design.stage: f"{result.design.stage.replace('_', ' ').capitalize()}: "
@@ -71,7 +71,7 @@ def build(study: Study, graph: Graph, out: Path, results: Sequence[StageResult])
     if found is not None:
         task, comparison = found
         design = next(result.design for result in results if any(one is task for one in result.tasks))
-        said = headline(task.section.metric, task.section.title, comparison.standard, subject(comparison))
+        said = headline(task.grid, task.section.title, comparison.standard)
         details, top = told(task, comparison)[1:], sections.first_screen(design, task, "summary")
     details += [line for result in results for line in failed_lines(result.design)]
     return Document(study.title, study.question, said, details,
