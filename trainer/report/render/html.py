@@ -51,8 +51,8 @@ def _kind(block: Block) -> str:
 
 
 def _prose(text: str) -> str:
-    """`text` with no-break spaces between a number and its unit, and between the two ends of an interval."""
-    return re.sub(r"(?<=\d) (?=(?:%|points?|seeds?)\b|%)|(?<=\d,) (?=[+−\d.]+\])", "\u00a0", text)
+    """`text` with no-break spaces before units, within an interval, and around a slash (task / split)."""
+    return re.sub(r"(?<=\d) (?=(?:%|points?|seeds?)\b|%)|(?<=\d,) (?=[+−\d.]+\])| (?=/ )|(?<= /) ", "\u00a0", text)
 
 
 def _broken_at_commas(text: str) -> Markup:
