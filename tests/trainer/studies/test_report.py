@@ -168,6 +168,23 @@ def test_links_lead_to_runs_and_nothing_names_this_machine(whole: Path) -> None:
     assert [number for number, link in linked if not link] == []
 
 
+def test_markdown_links_a_label_once(whole: Path) -> None:
+    """A link in every number made the text unreadable: now one per row, or a list of runs below the table."""
+    text = (whole / "report" / "report.md").read_text()
+    text = text[: text.index("\n## Runs")]
+    found = list(re.finditer(r"(?:^\|.*\n)+", text, re.M))
+    for table in found:
+        rows = [line for line in table[0].splitlines()[2:] if re.search(r"\d\.\d", line)]
+        listed = "\nRuns: [" in text[table.end():].split("\n**")[0]
+        assert all(line.count("](") <= 2 for line in rows), table[0]
+        assert all(line.startswith("| [") for line in rows) or listed, table[0]
+    assert len(found) > 20
+    ranking = text[text.index("**xnli / test: mean accuracy (%)**"):].split("\n\n")
+    assert "[plain · 0 shots](#runs-plain-0-shots)" in ranking[1]
+    against = text[text.index("**PGD · 16 shots against plain · 16 shots**"):]
+    assert "\n\nRuns: [plain · 16 shots](#runs-plain-16-shots), [PGD · 16 shots](#runs-pgd-16-shots)." in against[:2500]
+
+
 def test_a_cell_that_skips_a_stage_ends_with_the_one_before(tmp_path: Path) -> None:
     stages = {"base": {"recipe": "nli_small", "evaluate": ["--tasks xnli"]},
               "target": {"recipe": "nli_small", "start": "{base}/best", "evaluate": ["--tasks xnli"]}}

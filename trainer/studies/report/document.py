@@ -171,9 +171,12 @@ def _linked(block: Block, anchors: dict[str, str]) -> Block:
 def _linked_table(table: Table, anchors: dict[str, str]) -> Table:
     of = next((label for label in sorted(anchors, key=len, reverse=True)
                if table.title.startswith((f"{label} against ", f"{label}: "))), "")
-    rows = [[_entry(entry, _first(anchors, row[0].text, column.text, of))
-             for entry, column in zip(row, table.columns, strict=True)] for row in table.rows]
-    return replace(table, rows=rows)
+    rows = [[_entry(row[0], anchors.get(row[0].text, "")),
+             *(_entry(entry, _first(anchors, entry.text, row[0].text, column.text, of))
+               for entry, column in zip(row[1:], table.columns[1:], strict=True))] for row in table.rows]
+    others = {entry.href for row in rows for entry in row[1:] if entry.href != row[0].href}
+    return replace(table, rows=rows, runs=[Entry(label, href=f"#{anchor}") for label, anchor in anchors.items()
+                                           if f"#{anchor}" in others])
 
 
 def _first(anchors: dict[str, str], *labels: str) -> str:
@@ -181,7 +184,7 @@ def _first(anchors: dict[str, str], *labels: str) -> str:
 
 
 def _entry(entry: Entry, anchor: str) -> Entry:
-    number = any(character.isdigit() for character in entry.text) or bool(entry.colour)
+    number = any(character.isdigit() for character in entry.text) or bool(entry.colour)  # or a label
     return replace(entry, href=f"#{anchor}") if anchor and number and not entry.href else entry
 
 
