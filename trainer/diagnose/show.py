@@ -38,7 +38,7 @@ def print_rows(rows: Sequence[DiagnosticRow]) -> None:
 
 def _legend(row: DiagnosticRow) -> list[str]:
     """Meaning of each column of the table of distances, units included; of any row of the table."""
-    unit, whole = row.site.english_norm, row.scope == "sequence"
+    unit, of = row.site.english_norm, "sentence" if row.scope == "sequence" else "token"
     lines = [
         f"site: {row.site_name}, where robust training adds its perturbations. last: output of the last layer.",
         "token: mean distance of a token's vector to the nearest token of the English sentence.",
@@ -49,9 +49,8 @@ def _legend(row: DiagnosticRow) -> list[str]:
     if row.radius is None:
         return [*lines, "inside, may be: nothing, for this run was trained without a radius of perturbations."]
     size = f"{row.radius / unit:.3g} of that unit" if row.norm == "l2" else f"{row.radius:.3g} in every dimension"
-    return [*lines, f"Trained radius: {size}, per {'sentence' if whole else 'token'}: perturbations in training were no "
-                    "longer.",
-            f"inside: share of {'sentences' if whole else 'tokens'} no farther from English than that. may be: share of "
+    return [*lines, f"Trained radius: {size}, per {of}: perturbations in training were no longer.",
+            f"inside: share of {of}s no farther from English than that. may be: share of "
             "sentences of which all tokens may be inside, as far as the sentence's distance tells."]
 
 

@@ -46,8 +46,8 @@ def test_runs_at_chance_are_the_answer(tmp_path: Path) -> None:
     paths = runs(tmp_path)
     collapsed(paths[:3] + paths[6:8])
     made = build(compute(read_runs(paths)))
-    assert made.answer == ("Nothing can be compared in the mean accuracy over 2 languages (xnli / test). At chance: plain "
-                           "(3 of 3 seeds) and pgd (2 of 3 seeds).")
+    assert made.answer == ("Nothing can be compared in the mean accuracy over 2 languages (xnli / test). At chance: "
+                           "plain (3 of 3 seeds) and pgd (2 of 3 seeds).")
     assert made.details[0].startswith("A run at chance is no better than always naming the most frequent class")
     assert isinstance(made.top[0], Table)
     assert verdicts(made.top[0]) == {"plain": "–", "random_noise": "at chance", "pgd": "at chance"}
@@ -59,8 +59,8 @@ def test_a_label_at_chance_leaves_the_others_compared(tmp_path: Path) -> None:
     collapsed(paths[3:4])
     made = build(compute(read_runs(paths)))
     assert made.answer.startswith("pgd (+")
-    assert made.answer.endswith(" points) gains in the mean accuracy over 2 languages (xnli / test) compared with plain, "
-                                "with 3 seeds. At chance, so not compared: random_noise (1 of 3 seeds).")
+    assert made.answer.endswith(" points) gains in the mean accuracy over 2 languages (xnli / test) compared with "
+                                "plain, with 3 seeds. At chance, so not compared: random_noise (1 of 3 seeds).")
 
 
 @pytest.mark.parametrize(("ended", "answer"), [
@@ -99,10 +99,11 @@ def test_labels_of_any_words(tmp_path: Path, base: str, other: str) -> None:
     grid, found = named(standard_grid(runs(tmp_path, ("plain", "pgd"))), base, other)
     where = "the mean accuracy over 2 languages (xnli / test)"
     size = f"+{100 * found[0].main[1].estimate:.1f} points"
-    assert headline(grid, "xnli / test", found) == f"{other} ({size}) gains in {where} compared with {base}, with 3 seeds."
+    claimed = headline(grid, "xnli / test", found)
+    assert claimed == f"{other} ({size}) gains in {where} compared with {base}, with 3 seeds."
     unclaimed = [replace(c, means={name: (cells, replace(interval, adjusted=1.0))
                                    for name, (cells, interval) in c.means.items()}) for c in found]
-    assert headline(grid, "xnli / test", unclaimed) == (f"No difference can be claimed in {where} compared with {base}, "
-                                                        "with 3 seeds.")
+    assert headline(grid, "xnli / test", unclaimed) == (
+        f"No difference can be claimed in {where} compared with {base}, with 3 seeds.")
     assert sentences(grid, "xnli / test", unclaimed)[0].startswith(
-        f"No difference can be claimed with 3 seeds: {other} changes {where} by {size} compared with {base}, 95 % interval")
+        f"No difference can be claimed with 3 seeds: {other} changes {where} by {size} compared with {base}, 95 % ")
