@@ -42,8 +42,8 @@ def said(study: Study, out: Path, **options: object) -> str:
 def test_a_planted_effect_is_the_answer(tmp_path: Path) -> None:
     text = said(make_study(), tmp_path, luck=0.01)
     assert re.match(r"PGD gains \(\+[4-9]\.\d points, 95 % interval \[\+[^]]+\]\) in the mean accuracy over 4 "
-                    r"languages not trained on \(xnli / test\) compared with plain, with 3 seeds after Holm's correction "
-                    r"for 2 comparisons\. No difference can be claimed for random noise\.$", text), text
+                    r"languages not trained on \(xnli / test\) compared with plain, with 3 seeds after Holm's "
+                    r"correction for 2 comparisons\. No difference can be claimed for random noise\.$", text), text
 
 
 def test_no_effect_no_claim(tmp_path: Path) -> None:

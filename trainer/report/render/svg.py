@@ -107,7 +107,7 @@ def _together(body: str) -> str:
     return "".join([*parts, _group(run), body[end:]])
 
 
-def _shared(run: list[re.Match[str]], apart: tuple[str, ...] = (*OWN, "fill")) -> tuple[object, ...]:
+def _shared(run: list[re.Match[str]], apart: tuple[str, ...] = (*OWN, "fill")) -> tuple[str, str | None, list[str]]:
     """Kind, clip path and style of the first element, without the declarations of `apart`."""
     said = dict(STYLED.findall(run[0][2]))
     return run[0][1], said.get("clip-path"), [one for one in said.get("style", "").split(";")
