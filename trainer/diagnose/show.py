@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -19,34 +20,52 @@ from trainer.results.numbers import counted
 from trainer.statistics.rank_correlation import FEWEST_LANGUAGES, RankCorrelation, rank_correlation
 
 SUFFIX = ".diagnose"  # of this command's event files, the only ones that it replaces
+CLEAR = 0.05  # p below which a relation is stated
 BIN_AXIS = "sentence distance to English (mean token norms)"
 
 
 def print_rows(rows: Sequence[DiagnosticRow]) -> None:
-    """Print the rows of each task and split, and the correlation of distance and accuracy over its languages."""
+    """Print the rows of each task and split: what is measured, the numbers, and what they mean."""
     console = Console()
     for (task, split), found in _by_split(rows).items():
-        first = found[0]
-        trained = "none" if first.radius is None else f"{first.radius:.3g} ({first.norm}, per {first.scope})"
-        print(f"{task}/{split}: distances to English in units of the mean norm of English tokens "
-              f"({first.site.english_norm:.3g} at {first.site_name}, {first.last.english_norm:.3g} at the last layer); "
-              f"trained radius: {trained}" + ("" if first.radius is None else
-              "; inside: share within it, may be: sentences whose distance does not rule that out"))
+        print(f"{task}/{split}: how far sentences lie from their English translations inside the model, and accuracy")
         _print_distances(console, found)
-        print(correlation_line(found))
+        for line in [*_legend(found[0]), correlation_line(found)]:
+            print(textwrap.fill(line, console.width, initial_indent="  ", subsequent_indent="    "))
         if any(row.noise for row in found):
             _print_noise(console, found)
 
 
+def _legend(row: DiagnosticRow) -> list[str]:
+    """Meaning of each column of the table of distances, units included; of any row of the table."""
+    unit, of = row.site.english_norm, "sentence" if row.scope == "sequence" else "token"
+    lines = [
+        f"site: {row.site_name}, where robust training adds its perturbations. last: output of the last layer.",
+        "token: mean distance of a token's vector to the nearest token of the English sentence.",
+        "sent.: distance between the mean vectors of the two sentences. cos.: cosine of their angle, 1 if alike.",
+        "right: share of rows that the model gets right, its accuracy.",
+        f"Unit of distances: the mean length of an English token's vector there ({unit:.3g} at the site, "
+        f"{row.last.english_norm:.3g} in the last layer)."]
+    if row.radius is None:
+        return [*lines, "inside, may be: nothing, for this run was trained without a radius of perturbations."]
+    size = f"{row.radius / unit:.3g} of that unit" if row.norm == "l2" else f"{row.radius:.3g} in every dimension"
+    return [*lines, f"Trained radius: {size}, per {of}: perturbations in training were no longer.",
+            f"inside: share of {of}s no farther from English than that. may be: share of "
+            "sentences of which all tokens may be inside, as far as the sentence's distance tells."]
+
+
 def correlation_line(rows: Sequence[DiagnosticRow]) -> str:
-    """Rank correlation of distance and accuracy over the languages of one run, in words."""
+    """Whether accuracy falls with distance over the languages of one run, in words."""
     found, languages = correlate(rows)
     if found is None:
-        return ("Rank correlation of token distance and accuracy: nothing is claimed over "
-                f"{counted(languages, 'language')} other than English (at least {FEWEST_LANGUAGES} that differ are "
-                "needed).")
-    return (f"Rank correlation (Spearman) of token distance at the site and accuracy over {found.n} languages other "
-            f"than English: {found.mean:.2f}, permutation p {found.p:.3f}, one run.")
+        return (f"Too few languages besides English to say whether accuracy falls with distance: {languages}, "
+                f"at least {FEWEST_LANGUAGES} that differ are needed.")
+    trend = ("No clear relation of distance and accuracy" if found.p >= CLEAR else
+             f"The farther a language's tokens lie from English at the site, the "
+             f"{'lower' if found.mean < 0 else 'higher'} its accuracy")
+    rho = f"{found.mean:+.2f}".replace("-", "−")
+    return (f"{trend}: Spearman's rank correlation {rho} over {counted(found.n, 'language')} besides English, "
+            f"p {found.p:.3f} (−1: the farthest is the least accurate, 0: no relation). Of this run only.")
 
 
 def correlate(rows: Sequence[DiagnosticRow]) -> tuple[RankCorrelation | None, int]:
@@ -93,7 +112,7 @@ def figures(rows: Sequence[DiagnosticRow]) -> dict[str, Figure]:
 def _print_distances(console: Console, rows: Sequence[DiagnosticRow]) -> None:
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="bold")
     table.add_column("language", no_wrap=True)
-    for name in ("n", "token,\nsite", "sent.,\nsite", "token,\nlast", "sent.,\nlast", "cosine,\nlast",
+    for name in ("rows", "token,\nsite", "sent.,\nsite", "token,\nlast", "sent.,\nlast", "cos.,\nlast",
                  "inside\n%", "may be\n%", "right\n%"):
         table.add_column(name, justify="right")
     for row in rows:
@@ -105,7 +124,7 @@ def _print_distances(console: Console, rows: Sequence[DiagnosticRow]) -> None:
 
 
 def _print_noise(console: Console, rows: Sequence[DiagnosticRow]) -> None:
-    print("Accuracy (%) by noise on every token, in mean token norms:")
+    print("Accuracy (%) with Gaussian noise of this length (same unit) on the vector of every token at the site:")
     scales = [point.scale for point in next(row.noise for row in rows if row.noise)]
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="bold")
     table.add_column("language", no_wrap=True)
@@ -115,6 +134,7 @@ def _print_noise(console: Console, rows: Sequence[DiagnosticRow]) -> None:
         if row.noise:
             table.add_row(row.language, *(_percent(point.accuracy) for point in row.noise))
     console.print(table)
+    print("  A language below English under noise as long as its own distance (token, site) is harder than such noise.")
 
 
 def _percent(share: float | None) -> str:

@@ -22,7 +22,7 @@ from trainer.report.sections import (
     tables,
 )
 from trainer.report.sections.method import method_lines
-from trainer.results.numbers import counted, scale_of
+from trainer.results.numbers import counted, listed_names, scale_of
 
 TITLE = "Cross-lingual transfer report"
 ORACLE = ("These rows are selected on each target language's own dev set, separately per language. They use labels "
@@ -30,7 +30,6 @@ ORACLE = ("These rows are selected on each target language's own dev set, separa
 
 ORACLE_ALONE = (" They are all there is of this split: training scored its dev sets at every evaluation and kept each "
                 "language's best; no finished run was evaluated on it.")
-SUBJECT = "the methods"
 
 
 def build(result: ReportResult) -> Document:
@@ -54,9 +53,10 @@ def build(result: ReportResult) -> Document:
     blocks += language_blocks([grid for section in result.sections for grid in section.grids])
     blocks += [Heading("How these numbers were made", "method"), Bullets(methods)]
     blocks += [Heading("Runs", "runs"), recipes.runs_table(result.runs)]
-    labels = dict.fromkeys(run.label for run in result.runs)
-    subtitle = f"{counted(len(result.runs), 'run')}, {counted(len(labels), 'label')}: {', '.join(labels)}."
+    labels = list(dict.fromkeys(run.label for run in result.runs))
+    subtitle = f"{counted(len(result.runs), 'run')}, {counted(len(labels), 'label')}: {listed_names(labels)}."
     said, details, top = _first_screen(result.sections)
+    said = f"{said} {recipes.failed_line(result.runs)}".strip()
     details += [*recipes.failed_lines(result.runs), *recipes.recipe_lines(result.runs)]
     return Document(TITLE, subtitle, said, details, top, findings, blocks)
 
@@ -74,10 +74,9 @@ def _first_screen(sections: Sequence[SectionResult]) -> tuple[str, list[str], li
         ranking.ranking_table(grid, section.title, mean, by_label, lambda label: tables.seeds_entry(grid, label)),
         ranking.ranking_drawing(f"summary-{anchor}", grid, mean[1], by_label)]
     if found:
-        told = answer.sentences(section.metric, section.title, found, SUBJECT)
-        return answer.headline(section.metric, section.title, found, SUBJECT), told[1:], top
+        return answer.headline(grid, section.title, found), answer.sentences(grid, section.title, found)[1:], top
     best, *rest = [level for label in ranking.ranked(grid, mean[1]) if (level := story.level(grid, label))] or [""]
-    return f"{section.title}: {best}", rest, top
+    return f"{section.title}, {best}", rest, top
 
 
 def language_blocks(grids: Sequence[Grid]) -> list[Block]:

@@ -39,6 +39,8 @@ class Table:
     notes: list[str] = field(default_factory=list)
     text_columns: int = 1
     """Number of columns, from the left, that hold words rather than numbers."""
+    runs: list[Entry] = field(default_factory=list)
+    """Labels with a link to their runs, of numbers that are of another label than their row's."""
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,11 @@ def listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
 
 
+def listed_names(names: Sequence[str]) -> str:
+    """As `listed`, for names of the user's: apart by semicolons where one holds a comma or an "and" itself."""
+    return "; ".join(names) if any(", " in name or " and " in name for name in names) else listed(names)
+
+
 def counted(count: int, singular: str, plural: str = "") -> str:
     """ "1 seed", "3 seeds", "1,000 examples"."""
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

@@ -16,7 +16,7 @@ from tests.trainer.report.sections.test_diagnostics import runs_with_rows
 from tests.trainer.report.synthetic_runs import draw, make_runs, render, row
 from trainer.report import report
 from trainer.report.write import write_report
-from trainer.results.numbers import PERCENT, listed
+from trainer.results.numbers import PERCENT, listed, listed_names
 from trainer.results.scores import RESULTS_FILE, ResultRow, read_rows
 
 GOLDEN = Path(__file__).with_name("golden_report.md")
@@ -117,5 +117,6 @@ def test_how_numbers_are_written() -> None:
     assert PERCENT.signed(-0.0104) == "−1.0"
     assert PERCENT.signed(-0.0001) == "0.0"
     assert PERCENT.value(1.0) == "100.0"
-    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(["a", "b", "c"]) == listed_names(["a", "b", "c"]) == "a, b and c"
+    assert listed_names(["MNLI, SST-2", "English and translations", "b"]) == "MNLI, SST-2; English and translations; b"
     assert isinstance(row("plain", 1, "en"), ResultRow)

@@ -41,16 +41,17 @@ def said(study: Study, out: Path, **options: object) -> str:
 
 def test_a_planted_effect_is_the_answer(tmp_path: Path) -> None:
     text = said(make_study(), tmp_path, luck=0.01)
-    assert re.match(r"PGD gains against plain \(\+[4-9]\.\d points, 95 % interval \[\+[^]]+\]\) in the mean accuracy "
-                    r"over 4 languages not trained on \(xnli / test\), with 3 seeds after Holm's correction for 2 "
-                    r"comparisons\. No difference can be claimed for random noise\.$", text), text
+    assert re.match(r"PGD gains \(\+[4-9]\.\d points, 95 % interval \[\+[^]]+\]\) in the mean accuracy over 4 "
+                    r"languages not trained on \(xnli / test\) compared with plain, with 3 seeds after Holm's "
+                    r"correction for 2 comparisons\. No difference can be claimed for random noise\.$", text), text
 
 
 def test_no_effect_no_claim(tmp_path: Path) -> None:
     study = make_study(levels={"plain": "plain", "noise": "random noise"})
     text = said(study, tmp_path)
-    assert text.startswith("No difference can be claimed with 3 seeds: random noise differs from plain by ")
-    assert re.search(r"95 % interval \[−\d+\.\d, \+\d+\.\d\], in the mean accuracy over 4 languages", text)
+    assert text.startswith("No difference can be claimed with 3 seeds: random noise changes the mean accuracy over 4 "
+                           "languages not trained on (xnli / test) by ")
+    assert re.search(r" points compared with plain, 95 % interval \[−\d+\.\d, \+\d+\.\d\]\. Studies", text)
     assert "in 80 % of cases" in text
 
 
@@ -62,14 +63,14 @@ def test_no_claim_without_the_correction(tmp_path: Path) -> None:
     write_runs(tmp_path, graph, lambda level, language: 0.2 if level == "pgd" else 0.0, luck=0.01)
     text = answer([compute_stage(design, tmp_path) for design in read_designs(study, graph, tmp_path)])
     assert text.startswith("No difference can be claimed with 3 seeds after Holm's correction for 4 comparisons.")
-    assert re.search(r"PGD differs from plain by \+\d\.\d points, 95 % interval \[\+\d\.\d, \+\d\.\d\] before the "
+    assert re.search(r"\+\d\.\d points compared with plain, 95 % interval \[\+\d\.\d, \+\d\.\d\] before the "
                      "correction", text), text
 
 
 def test_under_three_seeds_nothing_is_said(tmp_path: Path) -> None:
     text = said(make_study(seeds=(0, 1)), tmp_path, luck=0.0)
-    assert text.startswith("Nothing can be said of method yet: that takes at least 3 seeds, and there are 2 seeds. "
-                           "On these runs, PGD differs from plain by +")
+    assert text.startswith("Nothing can be said yet: that takes at least 3 seeds, and there are 2 seeds. "
+                           "On these runs: PGD changes the mean accuracy over 4 languages")
 
 
 def test_missing_cells_are_shown(tmp_path: Path, no_events: None) -> None:
@@ -89,7 +90,7 @@ def test_missing_cells_are_shown(tmp_path: Path, no_events: None) -> None:
     assert "- plain, 1 seed (2), target: not run yet." in text
     assert "- PGD, 1 seed (0), target: target-pgd-seed0-abc123 collapsed." in text
     assert "Incomplete: 2 of 9 cells of target without all results" in text
-    assert "Nothing can be said of method yet" in text  # one seed is left of both plain and PGD, two of noise
+    assert "Nothing can be said yet" in text  # one seed is left of both plain and PGD, two of noise
     assert "| evaluate1-target-pgd-seed0-abc123 | blocked |" in text
     assert "oracle: " not in text, "the training was not told to look at that language"
 
@@ -109,7 +110,7 @@ def test_a_retried_training_stands_for_the_seed_of_its_cell(tmp_path: Path, no_e
     write_runs(tmp_path, graph, gain, luck=0.01)
     assert write_study_report(study, graph, tmp_path) == 0
     text = (tmp_path / "report" / "report.md").read_text()
-    assert re.search(r"\*\*PGD \(\+\d\.\d points\) gains against plain", text)
+    assert re.search(r"\*\*PGD \(\+\d\.\d points\) gains in .* compared with plain, with", text)
     assert "PGD: 1 training collapsed or diverged and was replaced by a new seed" in text
     with (tmp_path / "report" / "results.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["label"] == "PGD" and row["selection"] == "best"]
@@ -165,6 +166,23 @@ def test_links_lead_to_runs_and_nothing_names_this_machine(whole: Path) -> None:
     linked = re.findall(r"<td[^>]*>(?:<a [^>]*>)?([+−]?\d+\.\d+)†?(</a>)?", numbers)
     assert len(linked) > 300
     assert [number for number, link in linked if not link] == []
+
+
+def test_markdown_links_a_label_once(whole: Path) -> None:
+    """A link in every number made the text unreadable: now one per row, or a list of runs below the table."""
+    text = (whole / "report" / "report.md").read_text()
+    text = text[: text.index("\n## Runs")]
+    found = list(re.finditer(r"(?:^\|.*\n)+", text, re.M))
+    for table in found:
+        rows = [line for line in table[0].splitlines()[2:] if re.search(r"\d\.\d", line)]
+        listed = "\nRuns: [" in text[table.end():].split("\n**")[0]
+        assert all(line.count("](") <= 2 for line in rows), table[0]
+        assert all(line.startswith("| [") for line in rows) or listed, table[0]
+    assert len(found) > 20
+    ranking = text[text.index("**xnli / test: mean accuracy (%)**"):].split("\n\n")
+    assert "[plain · 0 shots](#runs-plain-0-shots)" in ranking[1]
+    against = text[text.index("**PGD · 16 shots against plain · 16 shots**"):]
+    assert "\n\nRuns: [plain · 16 shots](#runs-plain-16-shots), [PGD · 16 shots](#runs-pgd-16-shots)." in against[:2500]
 
 
 def test_a_cell_that_skips_a_stage_ends_with_the_one_before(tmp_path: Path) -> None:

@@ -12,17 +12,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from trainer.report.document import Block, Document, Drawing, Row
 from trainer.report.render import latex
+from trainer.report.render.svg import SMALLEST, inline_svg, natural_width
 
 FOLDER = Path(__file__).parent
-# What a browser does not need of matplotlib's SVG: a third of it.
-NEEDLESS = re.compile(r'<metadata>.*?</metadata>|<!--.*?-->| transform="rotate\(-0 [^"]*"|(?<=>)\n *(?=<)', re.S)
-FONTS = ("font-family: 'DejaVu Sans', 'Bitstream Vera Sans', 'Computer Modern Sans Serif', 'Lucida Grande', 'Verdana', "
-         "'Geneva', 'Lucid', 'Arial', 'Helvetica', 'Avant Garde', sans-serif")
-SMALLEST = 0.75  # of its natural size a figure stays legible; where there is less room, it is drawn narrow, or scrolls
 
 
 def render(document: Document, svgs: Mapping[tuple[str, bool], str], data: Mapping[str, str]) -> str:
@@ -43,7 +39,8 @@ def render(document: Document, svgs: Mapping[tuple[str, bool], str], data: Mappi
 
 
 def _inline(svgs: Mapping[tuple[str, bool], str], drawing: Drawing, narrow: bool) -> Markup:
-    return inline_svg(svgs[drawing.name, narrow], f"{drawing.name}{'-narrow' * narrow}", drawing.alt)
+    key = drawing.name, narrow
+    return inline_svg(svgs[key], f"f{list(svgs).index(key)}", drawing.alt)
 
 
 def _kind(block: Block) -> str:
@@ -51,8 +48,8 @@ def _kind(block: Block) -> str:
 
 
 def _prose(text: str) -> str:
-    """`text` with no-break spaces between a number and its unit, and between the two ends of an interval."""
-    return re.sub(r"(?<=\d) (?=(?:%|points?|seeds?)\b|%)|(?<=\d,) (?=[+−\d.]+\])", "\u00a0", text)
+    """`text` with no-break spaces before units, within an interval, and around a slash (task / split)."""
+    return re.sub(r"(?<=\d) (?=(?:%|points?|seeds?)\b|%)|(?<=\d,) (?=[+−\d.]+\])| (?=/ )|(?<= /) ", "\u00a0", text)
 
 
 def _broken_at_commas(text: str) -> Markup:
@@ -62,33 +59,5 @@ def _broken_at_commas(text: str) -> Markup:
 
 def _least_row_width(row: Row, svgs: Mapping[tuple[str, bool], str]) -> str:
     """Width in CSS pixels below which figures side by side wrap; empty for tables."""
-    widths = [SMALLEST * _natural_width(svgs[part.name, False]) for part in row.parts if isinstance(part, Drawing)]
+    widths = [SMALLEST * natural_width(svgs[part.name, False]) for part in row.parts if isinstance(part, Drawing)]
     return f"{max(widths):.0f}" if widths else ""
-
-
-def _natural_width(svg: str) -> float:
-    """Width of an SVG document in CSS pixels. Raises ValueError for one without viewBox."""
-    box = re.search(r'viewBox="([\d. ]+)"', svg)
-    if box is None:
-        raise ValueError("an SVG has no viewBox")
-    return float(box[1].split()[2]) * 4 / 3  # from points
-
-
-def inline_svg(svg: str, name: str, alt: str) -> Markup:
-    """A stand-alone SVG document as an element of an HTML page.
-
-    Ids get the prefix `name` (they must be unique in the page), the size may shrink to SMALLEST of the natural one,
-    and the XML preamble and metadata go. Raises ValueError for an SVG without viewBox.
-    """
-    body = svg[svg.index("<svg") :]
-    body = NEEDLESS.sub("", body).replace(FONTS, "font-family: DejaVu Sans, sans-serif")
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r"url\(#", f"url(#{name}-", body)
-    body = re.sub(r'xlink:href="#', f'href="#{name}-', body)
-    opening, rest = body.split(">", 1)
-    natural = _natural_width(opening)
-    box = re.search(r'viewBox="([\d. ]+)"', opening)
-    style = f"min-width:{SMALLEST * natural:.0f}px;max-width:{natural:.0f}px"
-    # matplotlib escapes the text inside the SVG itself.
-    return Markup(f'<svg viewBox="{box[1] if box else ""}" role="img" aria-label="{escape(alt)}" style="{style}">{rest}'
-                  .strip())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 from trainer.report.document import Block, Bullets, Document, Drawing, Entry, Folded, Heading, Paragraph, Row, Table
 
@@ -53,9 +55,24 @@ def _block(block: Block) -> str:
 def _table(table: Table) -> str:
     align = ["---" if position < table.text_columns else "---:" for position in range(len(table.columns))]
     lines = [_line([escape(column.text) for column in table.columns]), _line(align)]
-    lines += [_line([_entry(entry) for entry in row]) for row in table.rows]
+    lines += [_line([_entry(entry) for entry in _linked_once(row)]) for row in table.rows]
     notes = [f"\n{escape(' '.join(table.notes))}"] if table.notes else []
-    return "\n".join([f"**{escape(table.title)}**\n", *lines, *notes])
+    runs = [f"\nRuns: {', '.join(map(_entry, table.runs))}."] if table.runs else []
+    return "\n".join([f"**{escape(table.title)}**\n", *lines, *notes, *runs])
+
+
+def _linked_once(row: Sequence[Entry]) -> list[Entry]:
+    """`row` with each link at its first entry only, and links into the document only at the row's name.
+
+    A link in every number, as in HTML, would hide the numbers. Labels of other numbers are in `Table.runs`.
+    """
+    seen: set[str] = set()
+    kept = []
+    for place, entry in enumerate(row):
+        again = entry.href in seen or (place > 0 and entry.href.startswith("#"))
+        seen.add(entry.href)
+        kept.append(replace(entry, href="") if again else entry)
+    return kept
 
 
 def _line(texts: list[str]) -> str:

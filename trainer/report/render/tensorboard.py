@@ -42,8 +42,9 @@ def write(folder: Path, document: Document, records: Sequence[RunRecord]) -> boo
     with TimelessEventFile(folder) as events:
         events.text("report/summary", markdown.summary(document))
         for heading, drawing in document.drawings():
-            # The narrow drawing: TensorBoard shows images small at first.
-            events.figure(f"{heading}/{drawing.alt}", drawing.draw(True), description=drawing.caption)
+            # The narrow drawing: TensorBoard shows images small at first. Its groups end at the first slash of a tag.
+            tag = f"{heading.replace(' / ', ' ')}/{drawing.alt}"
+            events.figure(tag, drawing.draw(True), description=drawing.caption)
     for record in records:
         with TimelessEventFile(folder / record.name) as events:
             shown = {key: value for key in SHOWN if (value := record.settings.get(key)) is not None}

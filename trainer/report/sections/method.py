@@ -38,7 +38,7 @@ def method_lines(metrics: Sequence[str]) -> list[str]:
         "task, split and setting, and a later mean of a label is claimed only where the first is; a single language or "
         "pair is corrected for these labels and all languages or pairs. Gain or loss: below 0.05. So equal methods are "
         "called different in at most 5 % of cases by their means, and in at most 5 % by any single language, per task, "
-        "split and setting, at 3 to 20 seeds (`python -m trainer bench claims` simulates it); these families are not "
+        "split and setting, at 3 to 20 seeds (simulated by python -m trainer bench claims); these families are not "
         "corrected for each other.",
         "Power: the true difference that a test with as many seeds and examples finds in 80 % of studies, after the "
         "correction for labels, if the variances are as estimated here; from few seeds that estimate is rough.",

@@ -10,6 +10,7 @@ from trainer.report.data.compare import Comparison
 from trainer.report.data.grid import Cell, Grid
 from trainer.report.document import Drawing, Entry, Table
 from trainer.report.sections import figure_data, figures, tables
+from trainer.report.sections.answer import chance_seeds
 from trainer.results.numbers import counted, scale_of
 from trainer.statistics.summary import summarise
 
@@ -54,7 +55,8 @@ def change_entries(grid: Grid, comparison: Comparison | None, is_base: bool = Fa
     if comparison is None:
         return [Entry("base", tone="muted") if is_base else NONE, NONE, NONE]
     scale, interval = scale_of(grid.metric), comparison.main[1]
-    return [Entry(scale.signed(interval.estimate)), Entry(scale.interval(interval)), tables.verdict(scale, interval)]
+    word = Entry("at chance", tone="muted") if chance_seeds(grid, comparison) else tables.verdict(scale, interval)
+    return [Entry(scale.signed(interval.estimate)), Entry(scale.interval(interval)), word]
 
 
 def _notes(grid: Grid, cells: Sequence[Cell], by_label: Mapping[str, Comparison]) -> list[str]:

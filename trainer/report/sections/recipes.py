@@ -188,6 +188,16 @@ def _difference(key: str, recipes: Sequence[Settings]) -> str:
     return short_name(key) + named
 
 
+def failed_line(runs: Sequence[Run]) -> str:
+    """Labels of which every run failed; empty where there are none."""
+    ended: dict[str, list[str]] = {}
+    for run in runs:
+        ended.setdefault(run.label, []).append(run.ended if run.failed else "")
+    lost = [f"{label} ({counted(len(ends), 'seed')}, {' or '.join(sorted(set(ends)))})" for label, ends in ended.items()
+            if all(ends)]
+    return f"Failed with every seed, so not compared: {listed(lost)}." if lost else ""
+
+
 def failed_lines(runs: Sequence[Run]) -> list[str]:
     """Failed seeds of each label; empty where none failed."""
     lines = []

@@ -12,8 +12,9 @@ from trainer.report.data.collect import Missing
 from trainer.report.data.compare import Comparison, base_label
 from trainer.report.data.compute import SectionResult
 from trainer.report.data.grid import Grid
+from trainer.report.sections.answer import chance_seeds
 from trainer.report.sections.recipes import selection_sentence
-from trainer.results.numbers import counted, listed, scale_of
+from trainer.results.numbers import counted, listed, listed_names, scale_of
 from trainer.statistics.differences import SEEDS_FOR_CLAIMS, Interval
 from trainer.statistics.summary import summarise
 
@@ -36,7 +37,7 @@ def compared(section: SectionResult) -> str:
     count = " to ".join(f"{size:,}" for size in dict.fromkeys([*sizes[:1], *sizes[-1:]]))
     size = f"; {count} examples per language" if sizes and sizes != [0] else ""
     trained = sorted({language for _, row in grid.entries.values() for language in row.train_languages})
-    return (f"{counted(len(grid.labels), 'label')} ({', '.join(grid.labels)}), {shown}, "
+    return (f"{counted(len(grid.labels), 'label')} ({listed_names(grid.labels)}), {shown}, "
             f"{counted(len(grid.languages), 'language')} ({named_languages(grid)}){size}."
             + (f" Trained on {listed(trained)}." if trained else "") + f" {selection_sentence(runs)}")
 
@@ -70,10 +71,10 @@ def findings(section: SectionResult) -> list[str]:
     """Findings of a section: one per comparison, or the levels where there is nothing to compare."""
     lines = [f"{section.title}: {mean_sentence(section.standard, c)}" for c in section.comparisons]
     if not lines and section.standard.scored:
-        lines = [f"{section.title}: {level(section.standard, label)}" for label in section.standard.labels]
+        lines = [f"{section.title}, {level(section.standard, label)}" for label in section.standard.labels]
     lines += [f"{section.title}, generalized: {mean_sentence(section.generalized, c)}"
               for c in section.generalized_comparisons]
-    return [line for line in lines if not line.endswith(": ")]
+    return [line for line in lines if not line.endswith((": ", ", "))]
 
 
 def mean_sentence(grid: Grid, comparison: Comparison) -> str:
@@ -84,7 +85,7 @@ def mean_sentence(grid: Grid, comparison: Comparison) -> str:
     what = counted(len(cells), unit, "pairs of languages" if grid.setting == "generalized" else "")
     mean = f"the mean over {what}" if len(cells) > 1 else f"{cells[0][0]}"
     change = f"{scale.signed(interval.estimate)} {scale.step}".rstrip()
-    return (f"{comparison.other} changes {mean} by {change} against {comparison.base}, "
+    return (f"{comparison.other} changes {mean} by {change} compared with {comparison.base}, "
             f"95 % interval {scale.interval(interval)}: {_verdict(grid, interval, comparison)}.")
 
 
@@ -111,24 +112,29 @@ def pairs_sentence(grid: Grid, comparison: Comparison) -> str:
 
 
 def level(grid: Grid, label: str) -> str:
-    """Level of a label: training languages, the others, the gap."""
+    """Level of a label: training languages, the others, the gap, seeds at chance."""
     scale, sources = scale_of(grid.metric), grid.sources(label)
     others = [cell for cell in grid.shared if cell not in sources]
     top, rest = grid.means(label, sources), grid.means(label, others)
     trained = listed([cell[0] for cell in sources])
+    seeds = grid.at_chance(label, grid.shared)
+    chance = f"; at chance with {len(seeds)} of {counted(len(grid.seeds(label)), 'seed')}" if seeds else ""
     if grid.gaps(label, others):
         gap = scale.metric.sign * summarise(grid.gaps(label, others)).mean
-        return (f"{label} reaches {scale.with_unit(summarise(top).mean)} in {trained} and "
+        return (f"{label}: {scale.with_unit(summarise(top).mean)} in {trained} and "
                 f"{scale.with_unit(summarise(rest).mean)} on average over {counted(len(others), 'other language')}, "
-                f"a gap of {scale.size(gap)}.")
+                f"a gap of {scale.size(gap)}{chance}.")
     if top or rest:
         where = f"in {trained}" if top else f"on average over {counted(len(others), 'language')}"
-        return f"{label} reaches {scale.with_unit(summarise(top or rest).mean)} {where}."
+        return f"{label}: {scale.with_unit(summarise(top or rest).mean)} {where}{chance}."
     return ""
 
 
 def _verdict(grid: Grid, interval: Interval, comparison: Comparison) -> str:
     seeds, scale = counted(len(comparison.seeds), "seed"), scale_of(grid.metric)
+    if chance := chance_seeds(grid, comparison):
+        names = listed([f"{label} ({of})" for label, of in chance.items()])
+        return f"nothing is claimed of the difference, for runs are at chance: {names}"
     if not interval.covers_training:
         why = comparison.dependent or f"with {seeds}, where at least {SEEDS_FOR_CLAIMS} are needed"
         return f"the interval covers these test examples only, and nothing can be said of the method ({why})"

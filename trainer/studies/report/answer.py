@@ -24,8 +24,8 @@ def answer(results: Sequence[StageResult]) -> str:
     asked = design.study.comparisons[0] if design else None
     if asked is None or not any(result.tasks for result in results):
         return "No answer yet: nothing has been evaluated."
-    return (f"No answer yet: no level of {asked.factor} has been evaluated on the same examples and seeds as "
-            f"{asked.base}.")
+    factor, base = asked.factor.replace("_", " "), design.name(asked.factor, asked.base) if design else asked.base
+    return f"No answer yet: the base level of {factor} ({base}) shares examples and seeds with no other level."
 
 
 def answered(results: Sequence[StageResult]) -> tuple[TaskResult, Found] | None:
@@ -50,12 +50,7 @@ def sentence(task: TaskResult, found: Found) -> str:
 
 def told(task: TaskResult, found: Found) -> list[str]:
     """Sentences of one comparison in one task."""
-    return sentences(task.section.metric, task.section.title, found.standard, subject(found))
-
-
-def subject(found: Found) -> str:
-    """The factor of a comparison in words."""
-    return found.asked.factor.replace("_", " ")
+    return sentences(task.grid, task.section.title, found.standard)
 
 
 def lines(results: Sequence[StageResult]) -> list[str]:
@@ -94,6 +89,7 @@ def slope_sentence(task: TaskResult, effect: Effect) -> str:
     ends = f"{scale.signed(slope.estimate)} {scale.step} per {effect.measure.unit}"
     verdict = ("nothing is claimed" if not slope.covers_training else
                "the effect changes with it" if slope.claimed else "no slope can be claimed")
-    return (f"{task.section.title}: the difference of {c.other} to {c.base} against {effect.measure.name}, over "
-            f"{counted(len(effect.cells), 'language')}: {ends}, 95 % interval {scale.interval(slope)}: {verdict}.")
+    return (f"{task.section.title}: {c.other} compared with {c.base}, slope of the difference against "
+            f"{effect.measure.name} over {counted(len(effect.cells), 'language')}: {ends}, "
+            f"95 % interval {scale.interval(slope)}: {verdict}.")
 

@@ -19,7 +19,7 @@ from trainer.report.write import check_target, publish
 from trainer.results.numbers import counted, listed
 from trainer.studies.graph import Graph
 from trainer.studies.report import extras, sections
-from trainer.studies.report.answer import answer, answered, failed_lines, lines, main_tasks, subject, told
+from trainer.studies.report.answer import answer, answered, failed_lines, lines, main_tasks, told
 from trainer.studies.report.design import read_designs
 from trainer.studies.report.results import StageResult, compute_stage
 from trainer.studies.schema import Study
@@ -43,9 +43,9 @@ def build(study: Study, graph: Graph, out: Path, results: Sequence[StageResult])
     first, found = study.comparisons[0], answered(results)
     blocks: list[Block] = [
         Heading("Hypothesis", "hypothesis"), Paragraph(study.hypothesis),
-        Paragraph(f"The answer speaks to it by the difference of every other {first.factor.replace('_', ' ')} to "
-                  f"{study.factors[first.factor][first.base].label or first.base}, in languages without training data "
-                  "where there are any; it says nothing of what the study has not varied.")]
+        Paragraph(f"The answer compares every other level of {first.factor.replace('_', ' ')} with its base level "
+                  f"({study.factors[first.factor][first.base].label or first.base}), in languages without training "
+                  "data where there are any; it says nothing of what the study has not varied.")]
     if study.limits:
         blocks += [Heading("Limits", "limits"), Bullets(list(study.limits))]
     prefixes = {result.design.stage: f"{result.design.stage.replace('_', ' ').capitalize()}: "
@@ -71,7 +71,7 @@ def build(study: Study, graph: Graph, out: Path, results: Sequence[StageResult])
     if found is not None:
         task, comparison = found
         design = next(result.design for result in results if any(one is task for one in result.tasks))
-        said = headline(task.section.metric, task.section.title, comparison.standard, subject(comparison))
+        said = headline(task.grid, task.section.title, comparison.standard)
         details, top = told(task, comparison)[1:], sections.first_screen(design, task, "summary")
     details += [line for result in results for line in failed_lines(result.design)]
     return Document(study.title, study.question, said, details,
@@ -171,9 +171,12 @@ def _linked(block: Block, anchors: dict[str, str]) -> Block:
 def _linked_table(table: Table, anchors: dict[str, str]) -> Table:
     of = next((label for label in sorted(anchors, key=len, reverse=True)
                if table.title.startswith((f"{label} against ", f"{label}: "))), "")
-    rows = [[_entry(entry, _first(anchors, row[0].text, column.text, of))
-             for entry, column in zip(row, table.columns, strict=True)] for row in table.rows]
-    return replace(table, rows=rows)
+    rows = [[_entry(row[0], anchors.get(row[0].text, "")),
+             *(_entry(entry, _first(anchors, entry.text, row[0].text, column.text, of))
+               for entry, column in zip(row[1:], table.columns[1:], strict=True))] for row in table.rows]
+    others = {entry.href for row in rows for entry in row[1:] if entry.href != row[0].href}
+    return replace(table, rows=rows, runs=[Entry(label, href=f"#{anchor}") for label, anchor in anchors.items()
+                                           if f"#{anchor}" in others])
 
 
 def _first(anchors: dict[str, str], *labels: str) -> str:
@@ -181,7 +184,7 @@ def _first(anchors: dict[str, str], *labels: str) -> str:
 
 
 def _entry(entry: Entry, anchor: str) -> Entry:
-    number = any(character.isdigit() for character in entry.text) or bool(entry.colour)
+    number = any(character.isdigit() for character in entry.text) or bool(entry.colour)  # or a label
     return replace(entry, href=f"#{anchor}") if anchor and number and not entry.href else entry
 
 

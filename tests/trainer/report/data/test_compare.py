@@ -99,7 +99,7 @@ def test_copies_of_a_run_do_not_differ(tmp_path: Path) -> None:
         assert (interval.estimate, interval.p) == (0, 1)
         assert -0.01 < interval.low < 0 < interval.high < 0.01
     text = render([*paths, copy])
-    assert "copy changes the mean over 6 languages by 0.0 points against plain" in text
+    assert "copy changes the mean over 6 languages by 0.0 points compared with plain" in text
 
 
 def test_examples_that_a_language_lacks(tmp_path: Path) -> None:

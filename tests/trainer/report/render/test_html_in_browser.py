@@ -41,6 +41,10 @@ FAULTS = """() => {
   for (const part of document.querySelectorAll(".scroll")) if (seen(part)) {
     const over = part.scrollWidth > part.clientWidth + 2;
     if (over !== part.parentElement.classList.contains("more-right")) faults.push(`cue of ${words(part)}: ${over}`);
+    const below = part.scrollHeight > part.clientHeight + 2, frame = part.parentElement;
+    if (below !== frame.classList.contains("more-below")) faults.push(`cue below ${words(part)}: ${below}`);
+    for (const [cut, place] of [[over, "::after"], [below, "::before"]])  // above the cells, which have a background
+      if (cut !== (+getComputedStyle(frame, place).zIndex > 2)) faults.push(`cue ${place} of ${words(part)}: ${cut}`);
     if (over && part.querySelector("svg")) faults.push(`a figure is cut: ${words(part)}`);
   }
   for (const e of document.querySelectorAll("main p, main li, main h1, main h2, main h3, main h4, button, a, small"))
@@ -173,6 +177,9 @@ def test_header_stays_in_sight(browser: Any, page_path: Path) -> None:
     """Inside a table that scrolls, the row of languages and the column of labels stay."""
     page = browser.new_page(viewport={"width": 330, "height": 150})
     page.goto(page_path.as_uri())
+    page.wait_for_timeout(50)
+    assert page.evaluate("document.querySelectorAll('.more-below').length") > 3
+    assert [fault for fault in page.evaluate(FAULTS) if fault.startswith("cue")] == []
     moved = page.evaluate("""(() => {
         const box = [...document.querySelectorAll('.block .scroll')].find(box =>
             box.scrollHeight > box.clientHeight + 20 && box.scrollWidth > box.clientWidth + 20);

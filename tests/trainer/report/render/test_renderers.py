@@ -56,8 +56,8 @@ def test_tensorboard_has_figures_and_scalars(tmp_path: Path) -> None:
     assert summary.tensorboard is not None
     loaded = EventAccumulator(str(summary.tensorboard)).Reload()
     assert not loaded.Tags()["scalars"]  # pairs of languages are one image
-    name = "xnli / test/Accuracy by language for plain, pgd"
-    assert {name, "xnli / test/accuracy of pgd by premise and hypothesis language"} <= set(loaded.Tags()["images"])
+    name = "xnli test/Accuracy by language for plain, pgd"
+    assert {name, "xnli test/accuracy of pgd by premise and hypothesis language"} <= set(loaded.Tags()["images"])
     image = loaded.Images(name)[0]
     with Image.open(io.BytesIO(image.encoded_image_string)) as drawn:
         assert (drawn.format, drawn.size) == ("PNG", (image.width, image.height))
