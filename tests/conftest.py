@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,13 @@ def pytest_runtest_teardown() -> None:
     a SLURM job among them, that would take themselves for its only rank."""
     for name in LAUNCHER:
         os.environ.pop(name, None)
+
+
+@pytest.fixture
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Function that makes the output go to a terminal of as many columns."""
+    def take(columns: int) -> None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    return take

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import textwrap
 
 UNLIMITED = 10**4
 
 
 def terminal_width() -> int:
-    """Columns of the terminal (or of COLUMNS), UNLIMITED without one."""
-    return shutil.get_terminal_size((UNLIMITED, 24)).columns
+    """Columns of the terminal, UNLIMITED where the output goes into a file or pipe."""
+    return shutil.get_terminal_size((UNLIMITED, 24)).columns if sys.stdout.isatty() else UNLIMITED
 
 
 def fold(text: str, hanging: int = 0) -> str:

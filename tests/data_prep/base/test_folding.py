@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
 
 import trainer.commands
@@ -18,13 +21,13 @@ label: of its rows."""
 
 
 def test_lines_stay_whole_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "20")  # as test runners set it
     assert fold("word " * 500) == "word " * 500
     assert fold_docstring(DOCSTRING) == DOCSTRING
 
 
-def test_words_and_flags_stay_whole_in_a_narrow_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "20")
+def test_words_and_flags_stay_whole_in_a_narrow_one(on_terminal: Callable[[int], None]) -> None:
+    on_terminal(20)
     assert fold("  train  a well-known /path/to/some/place/far/away", 9) == (
         "  train  a\n         well-known\n         /path/to/some/place/far/away")
     assert fold_docstring(DOCSTRING) == (
@@ -34,12 +37,12 @@ def test_words_and_flags_stay_whole_in_a_narrow_one(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("line", ["", "train --help", "study plan --help", "recipes", "keys engine",
                                   "study plan robust_xlt"])
-def test_nothing_is_wider_than_the_terminal(line: str, monkeypatch: pytest.MonkeyPatch,
+def test_nothing_is_wider_than_the_terminal(line: str, on_terminal: Callable[[int], None],
                                             capsys: pytest.CaptureFixture[str]) -> None:
     shown = []
-    for columns in ("1000", "80"):
-        monkeypatch.setenv("COLUMNS", columns)
+    for columns in (1000, 80):
+        on_terminal(columns)
         assert main(trainer.commands.COMMANDS, line.split(), "python -m trainer") == 0
-        shown.append(capsys.readouterr().out)
+        shown.append(re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out))
     assert shown[0].split() == shown[1].split()
     assert max(map(len, shown[1].splitlines())) <= 80

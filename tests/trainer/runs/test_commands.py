@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,8 @@ def test_scores_on_other_rows_are_not_compared(runs: Path, capsys: pytest.Captur
 
 
 def test_the_list_in_a_narrow_terminal(runs: Path, capsys: pytest.CaptureFixture[str],
-                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
+                                       on_terminal: Callable[[int], None]) -> None:
+    on_terminal(60)
     begun(runs, "plain-s1", 40)
     assert list_runs() == 0
     first, *lines = capsys.readouterr().out.splitlines()
