@@ -32,8 +32,10 @@ LEGEND: dict[str, Any] = {"frameon": False, "handlelength": 1, "handletextpad": 
 
 
 def wrapped(text: str, width: float) -> str:
-    """`text` on as many lines as `width` inches ask for; long words are broken."""
-    return "\n".join(textwrap.wrap(text, max(6, int(CHARACTERS_PER_INCH * width)))) or text
+    """`text` on as many lines as `width` inches ask for; words longer than a line are broken, at hyphens first."""
+    room = max(6, int(CHARACTERS_PER_INCH * width))
+    too_long = any(len(word) > room for word in text.split())
+    return "\n".join(textwrap.wrap(text, room, break_on_hyphens=too_long)) or text
 
 
 def wrapped_title(text: str, width: float) -> str:
