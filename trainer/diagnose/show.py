@@ -32,7 +32,7 @@ def print_rows(rows: Sequence[DiagnosticRow]) -> None:
         _print_distances(console, found)
         for line in [*_legend(found[0]), correlation_line(found)]:
             print(textwrap.fill(line, console.width, initial_indent="  ", subsequent_indent="    "))
-        if any(row.noise for row in found):
+        if any(point.scale for row in found for point in row.noise or []):  # at 0 alone it repeats the accuracy
             _print_noise(console, found)
 
 

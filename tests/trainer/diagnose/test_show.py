@@ -40,3 +40,10 @@ def test_no_trend_is_said_of_few_or_unlike_languages(wide: None, capsys: pytest.
     mixed = dict(zip(LANGUAGES, (0.9, 0.6, 0.7, 0.5, 0.72, 0.6), strict=True))
     print_rows([row("pgd", 1, language, mixed[language]) for language in LANGUAGES])
     assert "No clear relation of distance and accuracy: Spearman's" in capsys.readouterr().out
+
+
+def test_noise_of_no_length_is_no_table(wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [row("pgd", 1, language, falling(language)) for language in LANGUAGES]
+    assert all(one.noise and one.noise[0].scale == 0 for one in rows)
+    print_rows([one.model_copy(update={"noise": (one.noise or [])[:1]}) for one in rows])
+    assert "Gaussian noise" not in capsys.readouterr().out
