@@ -112,7 +112,7 @@ def _run(command: Command | LazyCommand, words: Sequence[str], prog: str) -> int
         print(_usage(light, prog))
         return 0
     check_arguments(light, words, prog)
-    outcome = call(resolve(command), words, prog)
+    outcome = _call_checked(resolve(command), words, prog)
     return outcome if isinstance(outcome, int) else 0
 
 
@@ -123,6 +123,10 @@ def _asks_for_help(words: Sequence[str]) -> bool:
 def call(command: Command, words: Sequence[str], prog: str) -> Any:
     """Check and convert `words`, call `command` with them, and return its result. Raises InputError."""
     check_arguments(command, words, prog)
+    return _call_checked(command, words, prog)
+
+
+def _call_checked(command: Command, words: Sequence[str], prog: str) -> Any:
     import fire  # lazily, here and below: neither help nor a refused line needs it
 
     outcome: list[Any] = []  # Fire would print a returned value
@@ -145,9 +149,9 @@ def check_arguments(command: Command, words: Sequence[str], prog: str) -> tuple[
     """Check `words` against the signature of `command`; return the plain words, and the flags with their values.
 
     Raises InputError for an unknown flag, a flag without value or with one of another type, a stray word or a missing
-    argument. A command with
-    ``**overrides`` takes dotted flags (``--robust.epsilon=0.1``), which the recipe validates before anything runs. A
-    command with ``*words`` takes any number of plain words; one with ``**parameters`` any flag, which it checks.
+    argument. A command with ``**overrides`` takes dotted flags (``--robust.epsilon=0.1``), which the recipe validates
+    before anything runs. A command with ``*words`` takes any number of plain words; one with ``**parameters`` any flag,
+    which it checks.
     """
     parameters = inspect.signature(command).parameters
     takes_dotted = any(p.kind is p.VAR_KEYWORD for p in parameters.values())

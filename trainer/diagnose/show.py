@@ -55,7 +55,7 @@ def _legend(row: DiagnosticRow) -> list[str]:
 
 
 def correlation_line(rows: Sequence[DiagnosticRow]) -> str:
-    """Whether accuracy falls with distance over the languages of one run, in words."""
+    """Trend of accuracy with distance over the languages of one run, in words."""
     found, languages = correlate(rows)
     if found is None:
         return (f"Too few languages besides English to say whether accuracy falls with distance: {languages}, "
