@@ -14,7 +14,7 @@ import torch
 from trainer.config.schema import Recipe
 from trainer.distributed.collectives import all_reduce_sum
 from trainer.engine.engine import Engine
-from trainer.engine.step_context import StepContext
+from trainer.engine.step_context import StepContext, dropout_generator
 from trainer.kinds.batch import Batch
 from trainer.monitor.meter import Meter
 from trainer.monitor.step_reduction import StepResult
@@ -39,7 +39,10 @@ def run_steps(
         micro_batches = next(batches)
         # Dropout masks are a function of seed, step, rank and micro-batch: nothing to save, nothing to restore.
         # Seeded after the data came in: a loader draws a number when it starts, at another step after a resume.
-        torch.manual_seed(hash((recipe.seed, state.step, engine.ranks.rank)) & (2**63 - 1))
+        # Not by torch.manual_seed, which formats a stack trace for every kind of accelerator that is not there.
+        seed = hash((recipe.seed, state.step, engine.ranks.rank)) & (2**63 - 1)
+        for generator in {torch.default_generator, dropout_generator(device)}:
+            generator.manual_seed(seed)
         weights = global_weights(engine, recipe, micro_batches)
         epsilon = radius(recipe.robust, state.step / max_steps, state.site_norm)
         losses = []

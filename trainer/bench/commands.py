@@ -38,19 +38,21 @@ def bench_steps(*, size: str = "tiny", batch_size: int = 32, length: int = 48, v
 
 def bench_peers(*, cell: str | None = None, size: str = "tiny", model: str | None = None, batch_size: int = 32,
                 vocabulary: int = 20000, precision: str = "fp32", engine: str | None = None, freeze: bool = False,
-                steps: int = 20, rounds: int = 5, only: str | None = None, seconds: float | None = None) -> int:
+                compile: bool = False, steps: int = 20, rounds: int = 5, only: str | None = None,
+                seconds: float | None = None) -> int:
     """Training throughput beside Hugging Face's Trainer: plain, random noise, and PGD with 1 and 3 ascent steps.
 
     cell: folder of a cell of pairs whose rows are trained; without it, random ids with lengths like MultiNLI's.
     size: tiny, base or large (random weights); model: a folder of a pre-trained encoder instead. precision: fp32 or
     bf16. engine: name of ds_configs; without it zero0, and zero1 for bf16. freeze: leave the word embeddings as they
-    are, on both sides. steps: batches per turn; rounds: turns, of which the median counts, fewer where --seconds are
+    are, on both sides. compile: torch.compile, of our encoder's layers (engine.compile) and of their whole model
+    (torch_compile). steps: batches per turn; rounds: turns, of which the median counts, fewer where --seconds are
     over; only: lines whose name holds this word.
     """
-    from trainer.bench.peers import measure_peers
+    from trainer.bench.peers import Setup, measure_peers
 
-    return measure_peers(size, model, cell, batch_size, vocabulary, precision, engine, freeze, steps, rounds, only,
-                         seconds)
+    setup = Setup(size, model, cell, batch_size, vocabulary, precision, engine, freeze, compile)
+    return measure_peers(setup, steps, rounds, only, seconds)
 
 
 def bench_kernels(*, rounds: int = 30, vocabulary: int = 20_000, compiled: bool = True, size: str = "tiny",

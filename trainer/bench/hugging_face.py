@@ -106,13 +106,13 @@ def _places(inputs: Inputs) -> Inputs:
 class Comparison:
     """A `Trainer` on a model of its own; `run` may be called repeatedly."""
 
-    def __init__(self, model: Any, batches: Sequence[Batch], *, bf16: bool = False) -> None:
-        """bf16: train under autocast, with weights in fp32."""
+    def __init__(self, model: Any, batches: Sequence[Batch], *, bf16: bool = False, compiled: bool = False) -> None:
+        """bf16: train under autocast, with weights in fp32. compiled: with torch.compile, as Trainer applies it."""
         self._clock = _Clock()
         self._folder = tempfile.TemporaryDirectory()  # Trainer wants one even where it writes nothing
         with _launcher_variables_hidden():
             arguments = TrainingArguments(
-                output_dir=self._folder.name, max_steps=len(batches), report_to=[], bf16=bf16,
+                output_dir=self._folder.name, max_steps=len(batches), report_to=[], bf16=bf16, torch_compile=compiled,
                 per_device_train_batch_size=len(batches[0].input_ids), train_sampling_strategy="sequential",
                 remove_unused_columns=False, save_strategy="no", logging_strategy="no", disable_tqdm=True,
                 use_cpu=not torch.cuda.is_available())

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from trainer.kinds import KINDS
 from trainer.kinds.batch import Batch
 from trainer.kinds.tokens import Tokens
 from trainer.loop import run_steps
+from trainer.model.compiled import compile_layers
 from trainer.model.cpu import fit_to_cpu
 from trainer.model.encoders import RANDOM
 from trainer.model.pretrained import load_model
@@ -74,10 +75,24 @@ LINES = {
 }
 
 
-def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_size: int, vocabulary: int,
-                  precision: str, engine_config: str | None, freeze: bool, steps: int, rounds: int,
-                  only: str | None, seconds_at_most: float | None) -> int:
+@dataclass(frozen=True)
+class Setup:
+    """What both sides train, and how; the flags of `bench_peers`."""
+
+    size: str
+    model: str | None
+    cell: str | None
+    batch_size: int
+    vocabulary: int
+    precision: str
+    engine: str | None
+    freeze: bool
+    compile: bool
+
+
+def measure_peers(setup: Setup, steps: int, rounds: int, only: str | None, seconds_at_most: float | None) -> int:
     """Print throughput, share of the matmul rate and peak memory of both sides, as `bench_peers` says."""
+    size, precision, batch_size, vocabulary = setup.size, setup.precision, setup.batch_size, setup.vocabulary
     if size not in RANDOM.sizes or precision not in PRECISIONS or min(steps, rounds, batch_size) < 1:
         raise InputError(f"--size must be one of {', '.join(RANDOM.sizes)}, --precision fp32 or bf16, numbers at least "
                          f"1; found {size!r}, {precision!r}")
@@ -85,19 +100,22 @@ def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_s
     if not lines:
         raise InputError(f"--only {only!r} is in no line; lines: {', '.join(LINES)}")
     ranks = find_ranks()
-    drawn = random_batches(batch_size, vocabulary, steps) if cell is None else batches_of(cell, batch_size, steps)
-    batches, words = drawn
-    model = classifier(model_folder, size, max(vocabulary, int(words.max()) + 1))
-    model.get_input_embeddings().weight.requires_grad_(not freeze)
+    batches, words = (random_batches(batch_size, vocabulary, steps) if setup.cell is None
+                      else batches_of(setup.cell, batch_size, steps))
+    model = classifier(setup.model, size, max(vocabulary, int(words.max()) + 1))
+    model.get_input_embeddings().weight.requires_grad_(not setup.freeze)
     missing = why_left_out(ranks.world_size)
     number = (rounds + 2) * steps * len(lines)
-    recipes = {name: recipe_of(line, batch_size, number, precision, engine_config, freeze)
+    recipes = {name: recipe_of(line, batch_size, number, precision, setup.engine, setup.freeze)
                for name, line in lines.items()}
-    peer = None if missing else Comparison(copy.deepcopy(model), batches, bf16=precision == "bf16")
+    peer = None if missing else Comparison(
+        copy.deepcopy(model), batches, bf16=precision == "bf16", compiled=setup.compile)
     start_distributed(ranks)
     trim_vocabulary([model], words)
     site_model = SiteModel(model, PAIRS, "word_embeddings")
     fit_to_cpu(model, precision)
+    if setup.compile:
+        compile_layers(model)
     engine = build_engine(site_model, next(iter(recipes.values())), ranks, number)
     backend, kernels = dispatch.select("auto")
 
@@ -110,15 +128,7 @@ def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_s
     sides: dict[str, Callable[[str, Sequence[Batch]], float]] = {"ours": ours}
     if peer is not None:
         sides["theirs"] = peer.run
-    seconds: dict[tuple[str, str], list[float]] = {(name, side): [] for name in lines for side in sides}
-    ends = time.monotonic() + (seconds_at_most or float("inf"))
-    for turn in range(rounds + 1):  # the first turn warms up and is dropped
-        if turn > 1 and time.monotonic() > ends:
-            break
-        for name, side in seconds:
-            seconds[name, side].append(sides[side](name, batches))
-            rate = batch_size / seconds[name, side][-1]
-            print(f"turn {turn}/{rounds}  {name}, {CALLED[side]}: {rate:.1f} examples/s", file=sys.stderr, flush=True)
+    seconds = in_turns(sides, list(lines), batches, rounds, seconds_at_most)
     longest = max(batches, key=lambda batch: batch.input_ids.shape[1])
     peaks: dict[tuple[str, str], int] = {}
     for name, side in seconds:
@@ -126,14 +136,30 @@ def measure_peers(size: str, model_folder: str | None, cell: str | None, batch_s
             sides[side](name, [longest])
         peaks[name, side] = found[BEFORE]
     rate = matmul_rate(engine.device, PRECISIONS[precision])
-    name = model_folder or f"random weights of XLM-R's shape, {size}"
-    title = (f"{name}, {precision}, {shape_of(batches)}, ZeRO {engine.stage}, kernels: {backend}\n"
-             f"{name_of(engine.device)}, matmul {rate / 1e12:.3g} TFLOP/s")
+    title = (f"{setup.model or f'random weights of the shape of XLM-R {size}'}, {precision}, {shape_of(batches)}, ZeRO "
+             f"{engine.stage}, kernels: {backend}{', frozen word embeddings' * setup.freeze}"
+             f"{', compiled' * setup.compile}\n{name_of(engine.device)}, matmul {rate / 1e12:.3g} TFLOP/s")
     needed = operations(model.config, batches)
     Console().print(_table(seconds, peaks, batch_size, needed, rate, title))
     if missing:
         print(missing)
     return 0
+
+
+def in_turns(sides: Mapping[str, Callable[[str, Sequence[Batch]], float]], lines: Sequence[str],
+             batches: Sequence[Batch], rounds: int, seconds_at_most: float | None
+             ) -> dict[tuple[str, str], list[float]]:
+    """Seconds per step of every line and side, in turns; the first turn warms up and does not count."""
+    seconds: dict[tuple[str, str], list[float]] = {(name, side): [] for name in lines for side in sides}
+    ends = time.monotonic() + (seconds_at_most or float("inf"))
+    for turn in range(rounds + 1):
+        if turn > 1 and time.monotonic() > ends:
+            break
+        for name, side in seconds:
+            seconds[name, side].append(sides[side](name, batches))
+            rate = len(batches[0].input_ids) / seconds[name, side][-1]
+            print(f"turn {turn}/{rounds}  {name}, {CALLED[side]}: {rate:.1f} examples/s", file=sys.stderr, flush=True)
+    return seconds
 
 
 def classifier(folder: str | None, size: str, vocabulary: int) -> Any:

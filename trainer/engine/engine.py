@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import io
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from torch.distributed import distributed_c10d
 
 from data_prep.base.errors import InputError
 from trainer.config.schema import BatchSection, EngineSection, OptimizerSection, ScheduleSection
+from trainer.distributed.collectives import all_reduce_sum
 from trainer.distributed.ranks import Ranks
 from trainer.engine.checkpoint_writer import Writer
 from trainer.engine.ds_config import auto_values, fill_in, read_engine_config
@@ -112,6 +114,11 @@ class Engine:
                              optimizer.max_grad_norm, engine.precision)
         config = fill_in(read_engine_config(engine.config), values)
         self.stage = int(config.get("zero_optimization", {}).get("stage", 0))
+        # The only case in which DeepSpeed does not report the gradient's norm: clipped here (`_clip_gradients`).
+        self._clips = self.stage == 0 and engine.precision == "fp32"
+        if self._clips:
+            config["gradient_clipping"] = 0.0
+        self._max_norm = optimizer.max_grad_norm or 0.0
         if self.stage == 3 and not torch.cuda.is_available():
             return_freed_memory()
         self._ema = None if ema_decay is None else WeightEMA(model, ema_decay)
@@ -128,9 +135,13 @@ class Engine:
         self.writer = Writer(SAVED_TYPES, background=background_writes)
         self._engine.checkpoint_engine = self.writer
         self._engine._copy_recovery_script = lambda path: None  # a script beside every checkpoint that nobody needs
-        # The only case in which DeepSpeed does not compute the gradient norm.
-        self._measures_norm = self.stage == 0 and engine.precision == "fp32"
-        self._norm: Tensor | float = float("nan")
+        # Without ZeRO DeepSpeed copies all gradients into a buffer and back to reduce them, with one rank as well.
+        self._reduces = self.stage > 0 or ranks.world_size > 1
+        self._engine.enable_backward_allreduce = self._reduces
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if self._clips:
+            self._engine.zero_grad = self._drop_gradients  # its own walks through all modules
+        self._norm = float("nan")
         self._begins_step = True
         self.ranks = ranks
         self.device: torch.device = self._engine.device
@@ -155,6 +166,10 @@ class Engine:
         loss = loss * torch.where(torch.isfinite(loss.detach()), 1.0, float("nan"))
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss, scale_wrt_gas=False)
+        if last and not self._reduces:  # weights that no pass reached decay as where gradients are reduced
+            for weight in self._trained:
+                if weight.grad is None:
+                    weight.grad = torch.zeros_like(weight)
 
     def _clear_old_gradients(self) -> None:
         """Clear the last step's gradients where DeepSpeed relies on the next ones to overwrite them.
@@ -176,23 +191,36 @@ class Engine:
         Returns False where NaN or Inf in a loss or gradient made it skip the update: parameters and moments are as
         before. The learning rate advances all the same, so that its course ends with the run.
         """
-        applied, optimizer = True, self._engine.optimizer
-        if self._measures_norm:
-            gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
-            self._norm = torch.nn.utils.get_total_norm(gradients)
-            applied = bool(torch.isfinite(self._norm))
+        applied, optimizer = not self._clips or self._clip_gradients(), self._engine.optimizer
         update = optimizer.step
         if not applied:  # here, without ZeRO, DeepSpeed would not look
             optimizer.step = lambda: None
         self._engine.step()
         optimizer.step = update
         self._begins_step = True
-        if not self._measures_norm and not self._engine.was_step_applied():
+        if not self._clips and not self._engine.was_step_applied():
             applied = False
             self._engine.lr_scheduler.step()
         if self._ema is not None and applied:
             self._ema.update(self._whole_weights())
         return applied
+
+    def _clip_gradients(self) -> bool:
+        """Measure the norm of the whole gradient and clip it; returns False where the norm is NaN or Inf.
+
+        DeepSpeed would read the gradient once more, parameter by parameter, and write it even where it is not clipped.
+        """
+        norm = torch.nn.utils.get_total_norm([weight.grad for weight in self._trained if weight.grad is not None])
+        # The same number on all ranks, whose gradients are equal but whose processors may round differently.
+        norm = all_reduce_sum(norm, self.ranks) / self.ranks.world_size
+        self._norm = float(norm)
+        if 0.0 < self._max_norm < self._norm < float("inf"):
+            torch.nn.utils.clip_grads_with_norm_(self._trained, self._max_norm, norm)
+        return math.isfinite(self._norm)
+
+    def _drop_gradients(self) -> None:
+        for weight in self._trained:
+            weight.grad = None
 
     def _whole_weights(self) -> Iterator[Tensor]:
         """The module's parameters one by one, gathered on every rank; every rank must iterate over all of them."""
@@ -209,7 +237,7 @@ class Engine:
     @property
     def gradient_norm(self) -> float:
         """Global L2 norm of the last step's gradient before clipping."""
-        return float(self._norm if self._measures_norm else self._engine.get_global_grad_norm())
+        return float(self._norm if self._clips else self._engine.get_global_grad_norm())
 
     @property
     def loss_scale(self) -> float:

@@ -75,7 +75,7 @@ class StepContext:
         if not self._ball.shared_dropout:
             return
         x_BLH, _ = self.site()  # its masks are drawn before any of these
-        generator = _dropout_generator(x_BLH.device)
+        generator = dropout_generator(x_BLH.device)
         if self._masks_begin is None:
             self._masks_begin = generator.get_state()
         else:
@@ -173,7 +173,7 @@ class StepContext:
         return noise
 
 
-def _dropout_generator(device: torch.device) -> torch.Generator:
+def dropout_generator(device: torch.device) -> torch.Generator:
     """The generator that dropout on `device` draws from."""
     if device.type != "cuda":
         return torch.default_generator

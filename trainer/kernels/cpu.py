@@ -17,12 +17,15 @@ from torch import Tensor
 from trainer.kernels import buffers, build, ops, reference
 
 _TYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+LEVELS = 2**16
+"""Levels of a dropout rate."""
 _INT, _LONG, _DOUBLE, _POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 _SIGNATURES = {
     "perturb_ascend": [_INT] * 2 + [_POINTER] * 6 + [_LONG] * 3 + [_DOUBLE] * 2 + [_INT] * 2,
     "perturb_project": [_INT] + [_POINTER] * 3 + [_LONG] * 3 + [_DOUBLE] + [_INT] * 2,
     "perturb_init": [_INT] + [_POINTER] * 5 + [_LONG] * 3 + [_DOUBLE] + [_INT] * 3
     + [ctypes.c_uint64, _LONG] + [_INT] * 2,
+    "dropout": [_INT] + [_POINTER] * 2 + [_LONG, ctypes.c_uint64, ctypes.c_uint32, _INT],
     "counter_bits": [_POINTER] + [_LONG] * 3 + [ctypes.c_uint64, _LONG, _INT, _POINTER],
 }
 
@@ -95,6 +98,23 @@ def perturb_project(delta_BLH: Tensor, m_BL: Tensor, epsilon: float, norm: str, 
     return out
 
 
+def dropout(x: Tensor, rate: float, seed: Tensor) -> Tensor:
+    """`x` with elements zeroed at `rate`, rounded to a 65,536th, and the others scaled up by 1 / (1 - rate).
+
+    seed: () int64. The mask is a function of it and of the number of elements before each. It is not kept for the
+    backward pass, which draws it again: a mask of attention weights is as large as they are.
+    """
+    if x.dtype not in _TYPES or x.device.type != "cpu":
+        raise ValueError(f"floating-point numbers on the CPU expected, found {x.dtype} on {x.device}")
+    dropped = round(rate * LEVELS)
+    if dropped == LEVELS:
+        return torch.zeros_like(x, memory_format=torch.contiguous_format)
+    x, out = x.contiguous(), torch.empty(x.shape, dtype=x.dtype)
+    _library().dropout(_TYPES[x.dtype], x.data_ptr(), out.data_ptr(), x.numel(), int(seed), dropped,
+                       torch.get_num_threads())
+    return out
+
+
 def counter_bits(seed: int, step: int, ids_B: Tensor, length: int, dims: int, stream: int) -> Tensor:
     """This backend's random words, (B, L, D), to be compared with `philox.counter_bits`."""
     ids = ids_B.contiguous()
@@ -131,3 +151,4 @@ def _with_graph(total: Tensor, x_BLH: Tensor, delta: Tensor) -> Tensor:
 
 
 ops.register("robust_cpu", perturb_init, perturb_ascend, perturb_project)
+ops.register_dropout("robust_cpu", dropout)

@@ -16,6 +16,7 @@ _INIT = ("(Tensor x, Tensor mask, float epsilon, str norm, str scope, str kind, 
          "Tensor example_ids, int draw) -> (Tensor, Tensor)")
 _ASCEND = ("(Tensor delta, Tensor grad, Tensor x, Tensor mask, float step_size, float epsilon, str norm, str scope)"
            " -> (Tensor, Tensor)")
+_DROPOUT = "(Tensor x, float rate, Tensor seed) -> Tensor"
 _PROJECT = "(Tensor delta, Tensor mask, float epsilon, str norm, str scope) -> Tensor"
 
 
@@ -39,3 +40,14 @@ def register(namespace: str, init: Callable[..., Any], ascend: Callable[..., Any
     op = torch.library.custom_op(f"{namespace}::perturb_project", lambda *a: project(*a).contiguous(),
                                  mutates_args=(), schema=_PROJECT)
     op.register_fake(lambda delta, *rest: delta.new_empty(delta.shape))
+
+
+def register_dropout(namespace: str, dropout: Callable[..., Any]) -> None:
+    """Register a backend's dropout under `namespace`; its gradient is dropped out by the same seed."""
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, ctx.rate, seed = inputs
+        ctx.save_for_backward(seed)
+
+    op = torch.library.custom_op(f"{namespace}::dropout", dropout, mutates_args=(), schema=_DROPOUT)
+    op.register_fake(lambda x, rate, seed: x.new_empty(x.shape))
+    op.register_autograd(lambda ctx, grad: (op(grad, ctx.rate, *ctx.saved_tensors), None, None), setup_context=keep)

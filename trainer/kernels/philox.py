@@ -7,7 +7,7 @@ or a resume. The counter encodes example, token and dimension:
     counter = (token * ceil(dims / 4) + dim // 4,  example id,  step,  stream)
 
 and the lane dim % 4 picks one of the four 32-bit words. `stream` separates uses: noise, radii, masking, mixing,
-smoothing, tasks.
+smoothing, tasks, dropout.
 Shapes: B batch, L length, D dimensions.
 """
 
@@ -28,6 +28,7 @@ STREAM_MASKING = 2 << 12
 STREAM_MIXING = 3 << 12
 STREAM_SMOOTHING = 4 << 12  # randomized smoothing at inference; `step` is the sample index
 STREAM_TASKS = 5 << 12  # task of a part of a step (`trainer.data.mixture`): counter (part, 0, step, stream)
+STREAM_DROPOUT = 6 << 12  # `csrc/dropout.h`: two elements to a word, the seed drawn for each mask
 
 
 def philox_4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

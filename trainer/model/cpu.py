@@ -1,8 +1,8 @@
 """What trains faster on CPUs than transformers' and torch's defaults: dropout, and attention with it or in bf16.
 
-torch draws a dropout mask on CPUs one element at a time, 6 to 10 % of a step of a small encoder; here four elements
-share one random number. Torch's fused attention for CPUs (2.13) cannot drop out, and in bf16 its backward pass takes 4
-to 10 times as long as plain products of matrices. Shapes: B batch, A heads, L length, D width of a head.
+torch draws a dropout mask on CPUs one element at a time, which takes longer than the products of matrices of a small
+encoder in bf16. Torch's fused attention for CPUs (2.13) cannot drop out, and in bf16 its backward pass takes 4 to 10
+times as long as plain products of matrices. Shapes: B batch, A heads, L length, D width of a head.
 """
 
 from __future__ import annotations
@@ -14,28 +14,30 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import eager_mask
 
+from trainer.kernels import cpu
 from trainer.model.encoders import FAMILIES
 
 PLAIN_PRODUCTS = "plain_products"
-LEVELS = 2**16  # of int16
 
 
-def packed_dropout(x: Tensor, rate: float) -> Tensor:
-    """`x` with elements zeroed at `rate`, rounded to a 65,536th, the others scaled up; drawn from torch's generator."""
-    dropped = round(rate * LEVELS)
-    if dropped in (0, LEVELS):
-        return x * float(dropped == 0)
-    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    kept = words.view(torch.int16)[: x.numel()] >= dropped - LEVELS // 2
-    return x * kept.view(x.shape).to(x.dtype).mul_(LEVELS / (LEVELS - dropped))
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator, unused-ignore]
+def can_fuse() -> bool:
+    """True where the C++ kernels can be built; elsewhere torch's own dropout runs."""
+    return cpu.why_not() is None
 
 
-class PackedDropout(nn.Dropout):
-    """torch's module with the masks of `packed_dropout`."""
+class FusedDropout(nn.Dropout):
+    """torch's module in one pass over memory; the seed of a mask comes from torch's generator."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`x`, dropped out in training."""
-        return packed_dropout(x, self.p) if self.training and self.p > 0 else x
+        return fused_dropout(x, self.p) if self.training and self.p > 0 else x
+
+
+def fused_dropout(x: Tensor, rate: float) -> Tensor:
+    """`x`, dropped out by a mask of its own."""
+    dropped: Tensor = torch.ops.robust_cpu.dropout(x, rate, torch.empty((), dtype=torch.int64).random_())
+    return dropped
 
 
 def plain_products(
@@ -47,7 +49,9 @@ def plain_products(
         k_BALD, v_BALD = (one.repeat_interleave(groups, dim=1) for one in (k_BALD, v_BALD))
     scores_BALL = q_BALD * (scaling or q_BALD.shape[-1] ** -0.5) @ k_BALD.transpose(2, 3)
     weights_BALL = (scores_BALL if mask is None else scores_BALL + mask).softmax(dim=-1)
-    dropped_BALL = packed_dropout(weights_BALL, dropout) if dropout > 0 and module.training else weights_BALL
+    dropped_BALL = weights_BALL
+    if dropout > 0 and module.training:
+        dropped_BALL = (fused_dropout if can_fuse() else nn.functional.dropout)(weights_BALL, dropout)
     return (dropped_BALL @ v_BALD).transpose(1, 2).contiguous(), weights_BALL
 
 
@@ -63,7 +67,8 @@ def fit_to_cpu(model: PreTrainedModel, precision: str) -> None:
     drops = setting is not None and float(getattr(model.config, setting)) > 0
     if model.config._attn_implementation == "sdpa" and (drops or precision == "bf16"):
         model.set_attn_implementation(PLAIN_PRODUCTS)
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if type(child) is nn.Dropout:
-                setattr(module, name, PackedDropout(child.p))
+    if can_fuse():
+        for module in list(model.modules()):
+            for name, child in module.named_children():
+                if type(child) is nn.Dropout:
+                    setattr(module, name, FusedDropout(child.p))

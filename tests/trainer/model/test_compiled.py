@@ -37,6 +37,15 @@ def test_losses_are_those_of_the_layers_as_they_are(
     assert 0 < graphs <= 8
 
 
+@pytest.mark.slow
+def test_dropout_stays_within_a_compiled_layer(recipe: Path) -> None:
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    run(recipe, "dropout", {**SGD, "model.dropout": "0.1", "engine.compile": "true"})
+    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 8
+    assert not torch._dynamo.utils.counters["graph_break"]
+
+
 def test_zero_3_is_refused(recipe: Path) -> None:
     with pytest.raises(InputError, match=r"engine\.compile: not at ZeRO 3"):
         run(recipe, "refused", {**ZERO3, "engine.compile": "true"})

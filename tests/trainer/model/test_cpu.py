@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 from tests.trainer.model.test_families import CLASSIFIER, FAMILIES, batch_of, new_model
+from trainer.kernels import cpu
 from trainer.kinds import KINDS
-from trainer.model.cpu import PLAIN_PRODUCTS, PackedDropout, fit_to_cpu, packed_dropout
+from trainer.model.cpu import PLAIN_PRODUCTS, FusedDropout, fit_to_cpu, fused_dropout
 from trainer.model.site import SiteModel
 
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU models stay as transformers builds them")
+pytestmark = [
+    pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU models stay as transformers builds them"),
+    pytest.mark.skipif(cpu.why_not() is not None, reason=str(cpu.why_not()))]
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
@@ -21,11 +24,11 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU mode
 def test_elements_are_dropped_at_the_rate_and_independently(rate: float, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     x = torch.ones(401, 1001, dtype=dtype, requires_grad=True)
-    y = packed_dropout(x, rate)
+    y = fused_dropout(x, rate)
     dropped = (y == 0).double()
     spread = (rate * (1 - rate) / x.numel()) ** 0.5
     assert abs(float(dropped.mean()) - rate) < 5 * spread
-    for lag in (1, 2, 3, 4):  # four of them share a random number
+    for lag in (1, 2, 64, 128, 512):  # 64: two of one random number
         pairs = float(((dropped.flatten()[lag:] - rate) * (dropped.flatten()[:-lag] - rate)).mean())
         assert abs(pairs) < 5 * rate * (1 - rate) / x.numel() ** 0.5
     kept = y[y != 0]
@@ -39,18 +42,29 @@ def test_elements_are_dropped_at_the_rate_and_independently(rate: float, dtype: 
 def test_masks_are_a_function_of_the_seed() -> None:
     x = torch.ones(7, 5)
     torch.manual_seed(3)
-    first = packed_dropout(x, 0.5)
-    other = packed_dropout(x, 0.5)
+    first = fused_dropout(x, 0.5)
+    other = fused_dropout(x, 0.5)
     torch.manual_seed(3)
-    assert torch.equal(packed_dropout(x, 0.5), first)
+    assert torch.equal(fused_dropout(x, 0.5), first)
     assert not torch.equal(other, first)
 
 
 def test_the_module_drops_in_training_only() -> None:
     x = torch.ones(100)
-    assert torch.equal(PackedDropout(0.5).eval()(x), x)
-    assert torch.equal(PackedDropout(0.0)(x), x)
-    assert 0 < int((PackedDropout(0.5)(x) == 0).sum()) < 100
+    assert torch.equal(FusedDropout(0.5).eval()(x), x)
+    assert torch.equal(FusedDropout(0.0)(x), x)
+    assert 0 < int((FusedDropout(0.5)(x) == 0).sum()) < 100
+
+
+def test_without_a_compiler_torch_drops_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "why_not", lambda: "no compiler")
+    model = new_model("xlm-roberta", CLASSIFIER, torch.float32)
+    fit_to_cpu(model, "fp32")
+    assert model.config._attn_implementation == PLAIN_PRODUCTS
+    assert any(type(module) is nn.Dropout for module in model.modules())
+    batch = batch_of("xlm-roberta")
+    site = SiteModel(model, KINDS["pair"], "word_embeddings").train()
+    assert not torch.equal(site(batch), site(batch))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -10,6 +10,7 @@
 // Loops are written to be vectorised by the compiler, without flags that assume away NaN or Inf.
 
 #include "balls.h"
+#include "dropout.h"
 #include "noise.h"
 
 namespace {
@@ -60,6 +61,13 @@ void perturb_init(int type, const void* x, const uint8_t* mask, const int64_t* i
         using T = decltype(sample);
         noise(Noise<T>{static_cast<const T*>(x), mask, ids, static_cast<T*>(total), static_cast<T*>(out), length, width,
                        epsilon, linf != 0, sequence != 0, normal != 0, seed, step, uint32_t(draw)}, batch, threads);
+    });
+}
+
+void dropout(int type, const void* x, void* out, int64_t count, uint64_t seed, uint32_t dropped, int threads) {
+    with_type(type, [&](auto sample) {
+        using T = decltype(sample);
+        drop(static_cast<const T*>(x), static_cast<T*>(out), count, seed, dropped, threads);
     });
 }
 
