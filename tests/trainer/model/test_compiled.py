@@ -42,7 +42,7 @@ def test_dropout_stays_within_a_compiled_layer(recipe: Path) -> None:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     run(recipe, "dropout", {**SGD, "model.dropout": "0.1", "engine.compile": "true"})
-    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 8
+    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 16
     assert not torch._dynamo.utils.counters["graph_break"]
 
 
