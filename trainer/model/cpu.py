@@ -7,6 +7,8 @@ times as long as plain products of matrices. Shapes: B batch, A heads, L length,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,13 +19,7 @@ from transformers.masking_utils import eager_mask
 from trainer.kernels import cpu
 from trainer.model.encoders import FAMILIES
 
-PLAIN_PRODUCTS = "plain_products"
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator, unused-ignore]
-def can_fuse() -> bool:
-    """True where the C++ kernels can be built; elsewhere torch's own dropout runs."""
-    return cpu.why_not() is None
+PLAIN_PRODUCTS, FUSED_PRODUCTS = "plain_products", "plain_products_with_fused_dropout"
 
 
 class FusedDropout(nn.Dropout):
@@ -42,33 +38,36 @@ def fused_dropout(x: Tensor, rate: float) -> Tensor:
 
 def plain_products(
     module: nn.Module, q_BALD: Tensor, k_BALD: Tensor, v_BALD: Tensor, mask: Tensor | None,
-    scaling: float | None = None, dropout: float = 0.0, **named: Any,
+    scaling: float | None = None, dropout: float = 0.0, *,
+    drop: Callable[[Tensor, float], Tensor] = nn.functional.dropout, **named: Any,
 ) -> tuple[Tensor, Tensor]:
     """Attention by matrix products, as transformers calls it: (output (B, L, A, D), weights (B, A, L, L))."""
     if (groups := q_BALD.shape[1] // k_BALD.shape[1]) > 1:  # several heads of queries to one of keys
         k_BALD, v_BALD = (one.repeat_interleave(groups, dim=1) for one in (k_BALD, v_BALD))
     scores_BALL = q_BALD * (scaling or q_BALD.shape[-1] ** -0.5) @ k_BALD.transpose(2, 3)
     weights_BALL = (scores_BALL if mask is None else scores_BALL + mask).softmax(dim=-1)
-    dropped_BALL = weights_BALL
-    if dropout > 0 and module.training:
-        dropped_BALL = (fused_dropout if can_fuse() else nn.functional.dropout)(weights_BALL, dropout)
+    dropped_BALL = drop(weights_BALL, dropout) if dropout > 0 and module.training else weights_BALL
     return (dropped_BALL @ v_BALD).transpose(1, 2).contiguous(), weights_BALL
 
 
-AttentionInterface.register(PLAIN_PRODUCTS, plain_products)
-AttentionMaskInterface.register(PLAIN_PRODUCTS, eager_mask)
+for _name, _drop in ((PLAIN_PRODUCTS, nn.functional.dropout), (FUSED_PRODUCTS, fused_dropout)):
+    AttentionInterface.register(_name, partial(plain_products, drop=_drop))
+    AttentionMaskInterface.register(_name, eager_mask)
 
 
-def fit_to_cpu(model: PreTrainedModel, precision: str) -> None:
-    """Let `model` train on a CPU in what is fastest there; on a GPU nothing is changed."""
+def fit_to_cpu(model: PreTrainedModel, precision: str, kernels: str = "auto") -> None:
+    """Let `model` train on a CPU in what is fastest there; on a GPU nothing is changed.
+
+    kernels: of the recipe; with `reference`, as without a compiler, dropout is torch's.
+    """
     if torch.cuda.is_available():
         return
+    fused = kernels != "reference" and cpu.why_not() is None
     setting = FAMILIES[model.config.model_type].dropouts.get("attention")
     drops = setting is not None and float(getattr(model.config, setting)) > 0
     if model.config._attn_implementation == "sdpa" and (drops or precision == "bf16"):
-        model.set_attn_implementation(PLAIN_PRODUCTS)
-    if can_fuse():
-        for module in list(model.modules()):
-            for name, child in module.named_children():
-                if type(child) is nn.Dropout:
-                    setattr(module, name, FusedDropout(child.p))
+        model.set_attn_implementation(FUSED_PRODUCTS if fused else PLAIN_PRODUCTS)
+    for module in list(model.modules()) if fused else ():
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout:
+                setattr(module, name, FusedDropout(child.p))

@@ -106,6 +106,16 @@ def test_both_sides_have_a_line(rows: str, tmp_path: Path, capsys: pytest.Captur
         assert MISSING in printed
 
 
+@pytest.mark.slow
+def test_both_sides_are_compiled(capsys: pytest.CaptureFixture[str]) -> None:
+    with launcher_variables_kept():
+        assert bench_peers(steps=1, rounds=1, only="plain", vocabulary=2000, batch_size=4, freeze=True,
+                           compile=True) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "frozen word embeddings, compiled" in printed
+    assert ("HF Trainer" in printed) == is_accelerate_available()
+
+
 def test_bad_input_is_refused() -> None:
     with pytest.raises(InputError, match="--size must be one of"):
         bench_peers(size="huge")

@@ -11,7 +11,7 @@ from torch import nn
 from tests.trainer.model.test_families import CLASSIFIER, FAMILIES, batch_of, new_model
 from trainer.kernels import cpu
 from trainer.kinds import KINDS
-from trainer.model.cpu import PLAIN_PRODUCTS, FusedDropout, fit_to_cpu, fused_dropout
+from trainer.model.cpu import FUSED_PRODUCTS, PLAIN_PRODUCTS, FusedDropout, fit_to_cpu, fused_dropout
 from trainer.model.site import SiteModel
 
 pytestmark = [
@@ -56,10 +56,12 @@ def test_the_module_drops_in_training_only() -> None:
     assert 0 < int((FusedDropout(0.5)(x) == 0).sum()) < 100
 
 
-def test_without_a_compiler_torch_drops_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "why_not", lambda: "no compiler")
+@pytest.mark.parametrize("kernels", ["auto", "reference"])
+def test_without_a_compiler_torch_drops_out(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kernels == "auto":
+        monkeypatch.setattr(cpu, "why_not", lambda: "no compiler")
     model = new_model("xlm-roberta", CLASSIFIER, torch.float32)
-    fit_to_cpu(model, "fp32")
+    fit_to_cpu(model, "fp32", kernels)
     assert model.config._attn_implementation == PLAIN_PRODUCTS
     assert any(type(module) is nn.Dropout for module in model.modules())
     batch = batch_of("xlm-roberta")
@@ -85,10 +87,10 @@ def test_logits_and_gradients_are_those_of_transformers_attention(name: str) -> 
 
 def test_without_dropout_fp32_keeps_the_fused_attention() -> None:
     rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    for settings, precision, expected in ((rates, "fp32", "sdpa"), (rates, "bf16", PLAIN_PRODUCTS),
-                                          ({}, "fp32", PLAIN_PRODUCTS)):
+    for settings, precision, expected in ((rates, "fp32", "sdpa"), (rates, "bf16", FUSED_PRODUCTS),
+                                          ({}, "fp32", FUSED_PRODUCTS)):
         model = new_model("xlm-roberta", CLASSIFIER, torch.float32, **settings)
         fit_to_cpu(model, precision)
         assert model.config._attn_implementation == expected
-        assert PLAIN_PRODUCTS not in model.config.to_json_string()
+        assert FUSED_PRODUCTS not in model.config.to_json_string()
         assert not any(type(module) is nn.Dropout for module in model.modules())
