@@ -3,8 +3,9 @@
     python -m tests.golden.record
 
 rewrites `losses.json` beside this file: do so only where a change is meant to change what training computes. The runs
-use the reference kernels, one process and one thread; cells, model and recipe are those of `small_runs`, started with
-random weights of the tests' tiny model. Losses are written as hexadecimal floats, which keep every bit.
+use the reference kernels (and the compiled dropout), one process and one thread; cells, model and recipe are those of
+`small_runs`, started with random weights of the tests' tiny model. Losses are written as hexadecimal floats, which keep
+every bit.
 """
 
 from __future__ import annotations

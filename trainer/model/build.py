@@ -85,7 +85,7 @@ def build_model(
         model = auto_class.from_config(config)
         if found is not None:
             origin |= transfer_encoder(found.folder, model, kind.head)
-    fit_to_cpu(model, recipe.engine.precision, recipe.kernels)
+    fit_to_cpu(model, recipe.engine.precision)
     if recipe.engine.compile:
         compile_layers(model)
     if recipe.model.freeze_word_embeddings:

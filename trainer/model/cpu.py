@@ -32,7 +32,7 @@ class FusedDropout(nn.Dropout):
 
 def fused_dropout(x: Tensor, rate: float) -> Tensor:
     """`x`, dropped out by a mask of its own."""
-    dropped: Tensor = torch.ops.robust_cpu.dropout(x, rate, torch.empty((), dtype=torch.int64).random_())
+    dropped: Tensor = torch.ops.robust_cpu.dropout(x, rate, torch.randint(2**63 - 1, ()))
     return dropped
 
 
@@ -55,14 +55,14 @@ for _name, _drop in ((PLAIN_PRODUCTS, nn.functional.dropout), (FUSED_PRODUCTS, f
     AttentionMaskInterface.register(_name, eager_mask)
 
 
-def fit_to_cpu(model: PreTrainedModel, precision: str, kernels: str = "auto") -> None:
+def fit_to_cpu(model: PreTrainedModel, precision: str) -> None:
     """Let `model` train on a CPU in what is fastest there; on a GPU nothing is changed.
 
-    kernels: of the recipe; with `reference`, as without a compiler, dropout is torch's.
+    Dropout is the C++ kernel's wherever that can be built, whatever the recipe's `kernels`: those do not change a run.
     """
     if torch.cuda.is_available():
         return
-    fused = kernels != "reference" and cpu.why_not() is None
+    fused = cpu.why_not() is None
     setting = FAMILIES[model.config.model_type].dropouts.get("attention")
     drops = setting is not None and float(getattr(model.config, setting)) > 0
     if model.config._attn_implementation == "sdpa" and (drops or precision == "bf16"):

@@ -56,12 +56,10 @@ def test_the_module_drops_in_training_only() -> None:
     assert 0 < int((FusedDropout(0.5)(x) == 0).sum()) < 100
 
 
-@pytest.mark.parametrize("kernels", ["auto", "reference"])
-def test_without_a_compiler_torch_drops_out(kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if kernels == "auto":
-        monkeypatch.setattr(cpu, "why_not", lambda: "no compiler")
+def test_without_a_compiler_torch_drops_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "why_not", lambda: "no compiler")
     model = new_model("xlm-roberta", CLASSIFIER, torch.float32)
-    fit_to_cpu(model, "fp32", kernels)
+    fit_to_cpu(model, "fp32")
     assert model.config._attn_implementation == PLAIN_PRODUCTS
     assert any(type(module) is nn.Dropout for module in model.modules())
     batch = batch_of("xlm-roberta")
