@@ -103,7 +103,7 @@ def undisturbed(recipe: Path) -> dict[str, Path]:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.full)])
+@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.full)])
 def test_killed_again_and_again(recipe: Path, undisturbed: dict[str, Path], kills: int) -> None:
     generator, happened, number = random.Random(kills), Counter[str](), 0
     shared_before = set(Path("/dev/shm").glob("deepspeed*"))
