@@ -77,7 +77,7 @@ LINES = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What both sides train, and how; the flags of `bench_peers`."""
+    """Model, batches and engine settings of both sides; the flags of `bench_peers`."""
 
     size: str
     model: str | None

@@ -39,7 +39,7 @@ def fused_dropout(x: Tensor, rate: float) -> Tensor:
 def plain_products(
     module: nn.Module, q_BALD: Tensor, k_BALD: Tensor, v_BALD: Tensor, mask: Tensor | None,
     scaling: float | None = None, dropout: float = 0.0, *,
-    drop: Callable[[Tensor, float], Tensor] = nn.functional.dropout, **named: Any,
+    drop: Callable[[Tensor, float], Tensor], **named: Any,
 ) -> tuple[Tensor, Tensor]:
     """Attention by matrix products, as transformers calls it: (output (B, L, A, D), weights (B, A, L, L))."""
     if (groups := q_BALD.shape[1] // k_BALD.shape[1]) > 1:  # several heads of queries to one of keys

@@ -9,11 +9,11 @@ namespace robust {
 constexpr uint32_t kDropoutStream = 6u << 12;   // STREAM_DROPOUT in philox.py
 constexpr int64_t kChunk = 8 * kLanes;          // elements per batch of counters, two to a word
 
-// Factors of the elements kChunk * chunk ... of tensor `id`: zero below `dropped` of 2^16, else `scale`.
+// Factors of the elements kChunk * chunk ...: zero below `dropped` of 2^16, else `scale`.
 template <class W>
-void factors(int64_t id, uint64_t seed, int64_t chunk, uint32_t dropped, W scale, W* out) {
+void factors(uint64_t seed, int64_t chunk, uint32_t dropped, W scale, W* out) {
     Words words;
-    philox(counter_of(id, seed, 0, kDropoutStream), uint64_t(chunk * kLanes), words);
+    philox(counter_of(0, seed, 0, kDropoutStream), uint64_t(chunk * kLanes), words);
     for (int64_t k = 0; k < 4; ++k)
 #pragma omp simd
         for (int64_t b = 0; b < kLanes; ++b) {
@@ -30,7 +30,7 @@ void drop(const T* x, T* out, int64_t count, uint64_t seed, uint32_t dropped, in
 #pragma omp parallel for schedule(static) num_threads(threads_for(count, threads))
     for (int64_t chunk = 0; chunk < (count + kChunk - 1) / kChunk; ++chunk) {
         alignas(64) W factor[kChunk];
-        factors(0, seed, chunk, dropped, scale, factor);
+        factors(seed, chunk, dropped, scale, factor);
         const int64_t start = chunk * kChunk, size = std::min(kChunk, count - start);
 #pragma omp simd
         for (int64_t i = 0; i < size; ++i) out[start + i] = put<T>(get(x[start + i]) * factor[i]);
