@@ -36,6 +36,7 @@ from trainer.engine.checkpoint_writer import Writer
 from trainer.engine.ds_config import auto_values, fill_in, read_engine_config
 from trainer.engine.ema import FILE as EMA_FILE
 from trainer.engine.ema import WeightEMA
+from trainer.engine.needless_passes import skip_needless_passes, take_norms_in_fp32
 from trainer.engine.optimizer import LinearWarmupSchedule, build_optimizer
 from trainer.kinds.batch import Batch
 
@@ -126,8 +127,10 @@ class Engine:
         self._weight_decays = [group["weight_decay"] for group in torch_optimizer.param_groups]
         scheduler = torch.optim.lr_scheduler.LambdaLR(torch_optimizer, LinearWarmupSchedule(schedule, max_steps))
         self._linear = torch.nn.functional.linear
+        take_norms_in_fp32()
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=torch_optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False)
+        skip_needless_passes(self._engine.optimizer, ranks.world_size)
         if self.stage == 3:  # read outside the modules that own them, where a batch does not use their head
             for weight in (weight for own in getattr(model, "own_weights", {}).values() for weight in own):
                 deepspeed.zero.register_external_parameter(model, weight)
