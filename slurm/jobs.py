@@ -47,7 +47,7 @@ class Work:
     needs: Sequence[Path] = ()
     """Inputs that must exist when the job starts."""
     done: bool = False
-    """Whether all its trainings are done."""
+    """True if all its trainings are done."""
 
 
 RECIPE = "\0recipe"  # cannot occur in a command line

@@ -27,7 +27,7 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether the job has ended; SLURM remembers such jobs for a few minutes only."""
+        """True if the job has ended; SLURM remembers such jobs for a few minutes only."""
         return self.state in ENDED
 
 

@@ -80,7 +80,7 @@ def at_once(words: str) -> Iterator[None]:
 
 
 def heard() -> bool:
-    """Whether this process has been interrupted; other errors are then consequences of that."""
+    """True if this process has been interrupted; other errors are then consequences of that."""
     return _heard.interrupted and _heard.owner == os.getpid()
 
 

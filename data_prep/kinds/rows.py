@@ -20,7 +20,7 @@ class Record(NamedTuple):
     """Values by field of the kind: texts, None for a missing one; labels as spelt, "" for none; lists as the source has
     them."""
     labelled: bool = False
-    """Whether the source gives labels."""
+    """True if the source gives labels."""
     key: str | None = None
     """The publisher's key; None if the source has no keys."""
     language: str = ""

@@ -26,11 +26,11 @@ class ColumnType:
 
     dtype: str
     many: bool = False
-    """Whether a row holds a list of values."""
+    """True if a row holds a list of values."""
     gold: bool = False
-    """Whether it is a gold answer. A row without one has a negative number, NaN or an empty list."""
+    """True if it is a gold answer. A row without one has a negative number, NaN or an empty list."""
     holds_labels: bool = False
-    """Whether values are indices into the manifest's labels, or -1."""
+    """True if values are indices into the manifest's labels, or -1."""
 
 
 COLUMN_TYPES: dict[str, ColumnType] = {

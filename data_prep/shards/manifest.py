@@ -133,7 +133,7 @@ class Manifest(_Strict):
     source_sha256: Sha256OrNone = ""
     """Hash of the files, or of the rows of the hub, that the cell was built from."""
     has_labels: bool = False
-    """Whether every row has its gold answer."""
+    """True if every row has its gold answer."""
     parallel: bool = False
     """Declared by the task: rows of equal key (without keys: of equal number) are translations of each other."""
     label_tolerance: float = Field(default=0.0, ge=0, le=1)

@@ -214,6 +214,6 @@ def _named(task: Task, folder: Path, files: Iterable[Path], read: Iterable[Path]
 
 
 def _reads(task: Task, file: Path, path: PurePath) -> bool:
-    """Whether `task` has a layout for this file, by its name and its first line."""
+    """True if `task` has a layout for this file, by its name and its first line."""
     fit = _layout(task, path)
     return fit is not None and is_file(file) and looks_like(file, fit[0], task)

@@ -81,7 +81,7 @@ def language_code(spelt: str) -> str:
 
 
 def looks_like(file: Path, layout: Layout, task: Task) -> bool:
-    """Whether the first line of `file` fits `layout` and the labels of `task`; a guess, for messages only."""
+    """True if the first line of `file` fits `layout` and the labels of `task`; a guess, for messages only."""
     try:
         with open_stream(file) as stream:
             line = stream.readline(LONGEST_PEEK).decode("utf-8", "replace")

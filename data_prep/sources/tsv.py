@@ -34,7 +34,7 @@ def numbered_columns(layout: Layout) -> Columns:
 
 
 def is_header(fields: Sequence[str]) -> bool:
-    """Whether a row is a header: it has two known column names or more, and its third field of three is no label."""
+    """True if a row is a header: it has two known column names or more, and its third field of three is no label."""
     names = [field.strip(f" {BYTE_ORDER_MARK}\"").lower() for field in fields]
     known = len(set(names) & COLUMN_NAMES)
     if len(names) > 3:

@@ -50,7 +50,7 @@ class Case:
     words: Callable[[Inputs, Path], list[str]]
     prepare: Callable[[Inputs, Path], object] = lambda inputs, place: None
     again: bool = False
-    """Whether the command has run to its end in the place before."""
+    """True if the command has run to its end in the place before."""
 
 
 def _prepared(*command: str) -> Callable[[Inputs, Path], list[str]]:

@@ -73,7 +73,7 @@ class Cluster:
     head: str
     nodes: tuple[str, ...]
     named: bool
-    """Whether each daemon has a hostname of its own."""
+    """True if each daemon has a hostname of its own."""
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -144,7 +144,7 @@ class Cluster:
             self.daemons[name].wait()
 
     def is_down(self, name: str) -> bool:
-        """Whether SLURM has noticed that a node is gone."""
+        """True if SLURM has noticed that a node is gone."""
         return "down" in self.ask("sinfo", "--noheader", f"--nodes={name}", "--format=%T")
 
 

@@ -50,7 +50,7 @@ class Line:
         return 1 / share if other == "copy" else share
 
     def holds(self, other: str) -> bool:
-        """Whether the bound is met."""
+        """True if the bound is met."""
         bound = self.bounds[other]
         return self.ratio(other) <= bound if other == "copy" else self.ratio(other) >= bound
 

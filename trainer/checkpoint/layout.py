@@ -61,7 +61,7 @@ def changed_data(path: Path, rows_sha256: dict[str, str]) -> str | None:
 
 
 def is_complete(path: Path) -> bool:
-    """Whether the checkpoint at `path` has its manifest, and every file of every rank with its recorded size."""
+    """True if the checkpoint at `path` has its manifest, and every file of every rank with its recorded size."""
     manifest = read_manifest(path)
     if manifest is None:
         return False

@@ -78,7 +78,7 @@ STOP_SIGNALS = StopSignals()
 
 
 def _is_off(number: signal.Signals) -> bool:
-    """Whether INT was ignored from the start, as a shell does for background jobs of scripts."""
+    """True if INT was ignored from the start, as a shell does for background jobs of scripts."""
     return number == signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN
 
 

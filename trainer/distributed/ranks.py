@@ -33,7 +33,7 @@ class Ranks:
 
     @property
     def is_main(self) -> bool:
-        """Whether this rank writes files and logs to the terminal."""
+        """True if this rank writes files and logs to the terminal."""
         return self.rank == 0
 
 
@@ -43,7 +43,7 @@ def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_first_process() -> bool:
-    """Whether the launcher's variables name rank 0, or none; unlike `find_ranks`, sets no variable."""
+    """True if the launcher's variables name rank 0, or none; unlike `find_ranks`, sets no variable."""
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 

@@ -351,7 +351,7 @@ def _check_offload(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _reads_nvme() -> bool:
-    """Whether DeepSpeed's operator for nvme is built, or can be."""
+    """True if DeepSpeed's operator for nvme is built, or can be."""
     from deepspeed.git_version_info import installed_ops
     from deepspeed.ops.op_builder import AsyncIOBuilder
 

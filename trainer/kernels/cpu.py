@@ -124,7 +124,7 @@ def counter_bits(seed: int, step: int, ids_B: Tensor, length: int, dims: int, st
 
 
 def _same_type(*tensors: Tensor) -> bool:
-    """Whether all are on the CPU and share one supported storage type."""
+    """True if all are on the CPU and share one supported storage type."""
     first = tensors[0].dtype
     return first in _TYPES and all(t.dtype == first and t.device.type == "cpu" for t in tensors)
 

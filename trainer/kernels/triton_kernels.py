@@ -30,7 +30,7 @@ def _tuned(kernel: Any) -> Any:
 
 @triton.jit
 def _content(mask, row, column):
-    """Whether the row is content, once per column: the interpreter cannot broadcast a single bool."""
+    """True if the row is content, once per column: the interpreter cannot broadcast a single bool."""
     return tl.load(mask + row + column * 0) != 0
 
 

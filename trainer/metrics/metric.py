@@ -50,7 +50,7 @@ class Metric:
     times_100: bool = False
     """True for numbers, no fractions, that are displayed times 100, as papers print correlations."""
     majority_is_chance: bool = False
-    """Whether always predicting the most frequent class scores the share of that class."""
+    """True if always predicting the most frequent class scores the share of that class."""
     smallest_count: float = 0.0
     largest_count: float = 1.0
     """Bounds of the counts of one example."""
@@ -62,7 +62,7 @@ class Metric:
 
     @property
     def is_fraction(self) -> bool:
-        """Whether values lie in [0, 1]."""
+        """True if values lie in [0, 1]."""
         return self.unit == "%"
 
     @property

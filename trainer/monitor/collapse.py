@@ -55,7 +55,7 @@ class CollapseCheck:
 
 
 def is_constant(predictions: Predictions) -> bool:
-    """Whether every example got the same class, and that does no better than the most frequent class would."""
+    """True if every example got the same class, and that does no better than the most frequent class would."""
     if predictions.gold.min() < 0 or len(np.unique(predictions.predicted)) > 1:
         return False
     majority = np.bincount(predictions.gold).max() / len(predictions.gold)

@@ -21,7 +21,7 @@ class Saver:
         self._clock = time.monotonic()
 
     def is_due(self, step: int) -> bool:
-        """Whether a checkpoint is written after `step`, whatever else happens there."""
+        """True if a checkpoint is written after `step`, whatever else happens there."""
         return step % self._every == 0
 
     def save(self, state: TrainState, meter: Meter) -> None:

@@ -26,7 +26,7 @@ class Entry:
     anchor: str = ""
     """Name, unique in the document, that links can point to; of the first entry of a row."""
     best: bool = False
-    """Whether it is the best number of its column (of its row, in a table with methods as columns)."""
+    """True if it is the best number of its column (of its row, in a table with methods as columns)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Paragraph:
 
     text: str
     lead: bool = False
-    """Whether it is the summary of a section, set larger."""
+    """True if it is the summary of a section, set larger."""
 
 
 @dataclass(frozen=True)

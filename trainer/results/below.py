@@ -17,7 +17,7 @@ def is_run(folder: Path) -> bool:
 
 
 def is_evaluated(run: Path) -> bool:
-    """Whether the run has result rows."""
+    """True if the run has result rows."""
     return (run / EVAL / RESULTS_FILE).is_file()
 
 

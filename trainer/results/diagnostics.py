@@ -122,7 +122,7 @@ class DiagnosticRow(Part):
 
     @property
     def is_english(self) -> bool:
-        """Whether it measures the English cell itself."""
+        """True if it measures the English cell itself."""
         return same_language(self.language, ENGLISH)
 
 

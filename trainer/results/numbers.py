@@ -46,7 +46,7 @@ class Scale:
         return f"{self.name} ({unit})" if unit else self.name
 
     def is_gain(self, difference: float) -> bool:
-        """Whether a difference is an improvement."""
+        """True if a difference is an improvement."""
         return self.metric.sign * difference > 0
 
     def value(self, value: float) -> str:

@@ -112,7 +112,7 @@ def chance_limit(chance: float, n: int, chosen_from: int = 1) -> float:
 
 
 def is_at_chance(accuracy: float, chance: float, n: int, chosen_from: int = 1) -> bool:
-    """Whether an accuracy is not significantly above chance, see `chance_limit`."""
+    """True if an accuracy is not significantly above chance, see `chance_limit`."""
     return accuracy <= chance_limit(chance, n, chosen_from) + ROUNDING
 
 
@@ -273,7 +273,7 @@ class ResultRow(BaseModel):
 
     @property
     def failed(self) -> bool:
-        """Whether the run is a failed seed: training collapsed or diverged."""
+        """True if the run is a failed seed: training collapsed or diverged."""
         return self.ended != "done"
 
     @property
@@ -290,7 +290,7 @@ class ResultRow(BaseModel):
 
     @property
     def at_chance(self) -> bool:
-        """Whether the score is not significantly above `chance`."""
+        """True if the score is not significantly above `chance`."""
         limit = self.chance_limit
         return self.value is not None and limit is not None and self.value <= limit + ROUNDING
 

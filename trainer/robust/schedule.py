@@ -32,5 +32,5 @@ def selection_starts(settings: MethodSettings) -> float:
 
 
 def counts_for_selection(settings: MethodSettings, progress: float) -> bool:
-    """Whether a checkpoint at `progress` (0..1) of the run may be selected."""
+    """True if a checkpoint at `progress` (0..1) of the run may be selected."""
     return progress >= selection_starts(settings)

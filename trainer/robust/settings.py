@@ -72,14 +72,14 @@ class BallSettings(SiteSettings):
     """Radius of the ball; with `relative`, as a share of the mean norm (of this norm and scope) at the site. Only
     rounding exceeds it, in bf16 by at most 2^-8 of it."""
     relative: bool = True
-    """Whether epsilon is such a share, measured once at the start of training, or an absolute length."""
+    """Epsilon is such a share, measured once at the start of training; without it, an absolute length."""
     norm: Literal["l2", "linf"] = "l2"
     """Norm of the ball."""
     scope: Literal["token", "sequence"] = "token"
-    """Whether each token or each whole sequence has a ball of its own."""
+    """What has a ball of its own: each token, or each whole sequence."""
     shared_dropout: bool = False
-    """Whether all passes of a micro-batch above the site, ascent and update, clean and perturbed, draw the same dropout
-    masks (as FreeLB's authors do), or each its own. Below the site there is one pass, so one set of masks."""
+    """All passes of a micro-batch above the site, ascent and update, clean and perturbed, draw the same dropout masks
+    (as FreeLB's authors do); without it, each draws its own. Below the site there is one pass, so one set of masks."""
 
 
 class AscentSettings(BallSettings):

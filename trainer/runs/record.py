@@ -132,7 +132,7 @@ class RunRecord(_Part):
     selection: Selection | None = None
     oracle_by_cell: dict[CellName, Best] = {}
     at_chance: bool | None = None
-    """Whether the best model is not significantly above chance; None where chance is unknown."""
+    """True if the best model is not significantly above chance; None where chance is unknown."""
     chance: float | None = None
     site_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     examples: Count | None = None

@@ -39,7 +39,7 @@ def started_in(run: Path, record: RunRecord) -> Path | None:
 
 
 def has_cells(root: Path) -> bool:
-    """Whether a folder holds a finished cell."""
+    """True if a folder holds a finished cell."""
     return root.is_dir() and bool(find_cells(root))
 
 

@@ -34,7 +34,7 @@ class TrainState:
     evaluations_without_gain: int = 0
     """Evaluations in a row that were no better than the best one before, at the full radius."""
     out_of_patience: bool = False
-    """Whether these have ended the run."""
+    """True if these have ended the run."""
     collapsed_evaluations: int = 0
     """Evaluations in a row in which the model gave every example the same class."""
     nonfinite_steps: int = 0

@@ -11,7 +11,7 @@ from rich.text import Text
 
 
 def is_terminal() -> bool:
-    """Whether a person watches: stdout and stderr are a terminal that can redraw a line."""
+    """True if a person watches: stdout and stderr are a terminal that can redraw a line."""
     return sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 

@@ -42,7 +42,7 @@ class Plan:
         return int(self.zero.get("stage", 0))
 
     def offloads(self, what: str) -> bool:
-        """Whether `offload_optimizer` or `offload_param` moves its part off the device."""
+        """True if `offload_optimizer` or `offload_param` moves its part off the device."""
         return str((self.zero.get(what) or {}).get("device", "none")) != "none"
 
 

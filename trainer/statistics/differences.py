@@ -53,7 +53,7 @@ class Interval:
     high: float
     p: float
     covers_training: bool
-    """Whether it covers the luck of training besides the choice of items: from SEEDS_FOR_CLAIMS seeds on."""
+    """True if it covers the luck of training besides the choice of items: from SEEDS_FOR_CLAIMS seeds on."""
     detectable: float | None = None
     """Smallest true difference that as many seeds and items find in 80 % of studies, given the estimated variances
     and after the correction for several labels; None for single cells and under 3 seeds."""
@@ -62,12 +62,12 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero lies outside the interval."""
+        """True if zero lies outside the interval."""
         return self.low > 0 or self.high < 0
 
     @property
     def claimed(self) -> bool:
-        """Whether it is significant after correction, and so called a gain or a loss of the method."""
+        """True if it is significant after correction, and so called a gain or a loss of the method."""
         return self.adjusted < ALPHA
 
 

@@ -37,7 +37,7 @@ class RankCorrelation:
 
     @property
     def clear(self) -> bool:
-        """Whether p is below 0.05 and all runs agree in sign."""
+        """True if p is below 0.05 and all runs agree in sign."""
         return self.p < 0.05 and min(self.by_run) * max(self.by_run) > 0
 
 

@@ -69,7 +69,7 @@ def is_the_encoder_of(model: Any, old: Any, family: Family, kind: str = "pair") 
 
 
 def heads_only(origin: dict[str, Any], family: Family) -> bool:
-    """Whether all that was dropped or drawn anew belongs to heads."""
+    """True if all that was dropped or drawn anew belongs to heads."""
     return not [key for key in (*origin["new_keys"], *origin["dropped_keys"])
                 if family.in_encoder(key, KINDS["pair"].head)]
 

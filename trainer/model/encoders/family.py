@@ -142,10 +142,10 @@ class Family:
                              "choose another")
 
     def in_a_head(self, name: str) -> bool:
-        """Whether a weight of this name, in the encoder's name space, belongs to one of the heads."""
+        """True if a weight of this name, in the encoder's name space, belongs to one of the heads."""
         return any(not self.in_encoder(name, head) for head in self.heads)
 
     def in_encoder(self, name: str, head: str) -> bool:
-        """Whether a weight of this name belongs to the encoder proper of a model with `head`."""
+        """True if a weight of this name belongs to the encoder proper of a model with `head`."""
         bare = name.removeprefix(self.prefix)
         return bare != name and not bare.startswith(self.heads[head].inside_encoder)

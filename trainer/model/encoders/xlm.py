@@ -102,7 +102,7 @@ class Bounds(ConfigBounds):
 
 
 def _has_languages(config: Any) -> bool:
-    """Whether transformers builds language embeddings."""
+    """True if transformers builds language embeddings."""
     return bool(config.use_lang_emb) and config.n_langs > 1
 
 

@@ -56,7 +56,7 @@ class Comparison:
 
     @property
     def covers_training(self) -> bool:
-        """Whether there are enough independent seeds for a statement on the method, not only on these runs."""
+        """True if there are enough independent seeds for a statement on the method, not only on these runs."""
         return len(self.seeds) >= SEEDS_FOR_CLAIMS and not self.dependent
 
     @property

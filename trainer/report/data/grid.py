@@ -166,7 +166,7 @@ class Grid:
         return f"{found.pop()} " if len(found) == 1 and "" not in found else f"{'-'.join(cell)} "
 
     def has_outcomes(self, label: str, seed: int, cell: Cell) -> bool:
-        """Whether the row has a value and names an outcome file."""
+        """True if the row has a value and names an outcome file."""
         entry = self.entries.get((label, seed, cell))
         return entry is not None and entry[1].outcomes is not None and entry[1].value is not None
 

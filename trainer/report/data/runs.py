@@ -55,7 +55,7 @@ class Run:
 
     @property
     def averaged(self) -> bool:
-        """Whether the weights are an average, which training has not seen: there is no oracle among such."""
+        """True if the weights are an average, which training has not seen: there is no oracle among such."""
         return bool(words_of(self.settings))
 
     @property
@@ -95,7 +95,7 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Whether the run is a failed seed."""
+        """True if the run is a failed seed."""
         return self.ended != "done"
 
 
