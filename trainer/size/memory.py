@@ -137,11 +137,18 @@ def _zero_1_2(weights: Sequence[Weight], cost: PassCost, plan: Plan) -> Memory:
         return Memory(device, host, bucket + passes, 0,
                       FP32 * _adam_temporaries(replace(plan, gpu=False), share, share))
     device |= state
+    adam = FP32 * (share + _adam_temporaries(plan, share, share))
+    if plan.ranks == 1:  # gradients stay where the backward pass leaves them (`engine.needless_passes`)
+        adds_up = plan.stage == 1 and plan.accumulation > 1  # each to its sum at once; ZeRO 2 adds a whole pass to it
+        passes = max(cost.update_bytes if adds_up else cost.update_bytes_kept, cost.ascent_bytes)
+        passes += b * total if plan.accumulation > 1 else 0
+        flat = FP32 * share + (0 if plan.precision == "fp32" else b * share)
+        return Memory(device, host, bucket + passes, max(owned + flat, adam))
     if plan.stage == 1 and plan.accumulation > 1:
         passes += b * total  # reduced at the end of a step only
-    elif (overlaps and plan.ranks > 1) or plan.accumulation > 1:  # the last reduced are held until the next ones are
+    elif overlaps or plan.accumulation > 1:  # the last reduced are held until the next ones are
         device["gradients"] = owned
-    return Memory(device, host, bucket + passes, owned + FP32 * (share + _adam_temporaries(plan, share, share)))
+    return Memory(device, host, bucket + passes, owned + adam)
 
 
 def owned_numel(weights: Sequence[Weight], ranks: int) -> int:
