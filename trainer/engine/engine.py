@@ -36,7 +36,7 @@ from trainer.engine.checkpoint_writer import Writer
 from trainer.engine.ds_config import auto_values, fill_in, read_engine_config
 from trainer.engine.ema import FILE as EMA_FILE
 from trainer.engine.ema import WeightEMA
-from trainer.engine.needless_passes import skip_needless_passes, take_norms_in_fp32
+from trainer.engine.needless_passes import skip_needless_passes
 from trainer.engine.optimizer import LinearWarmupSchedule, build_optimizer
 from trainer.kinds.batch import Batch
 
@@ -45,9 +45,13 @@ logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # its warnings are for t
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
 import deepspeed  # noqa: E402  (the accelerator must be chosen before)
 from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler  # noqa: E402
+from deepspeed.runtime.zero import stage3, stage_1_and_2  # noqa: E402
 from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param  # noqa: E402
 from deepspeed.utils.tensor_fragment import fragment_address  # noqa: E402
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint  # noqa: E402
+
+# Else ZeRO 1 to 3 take the norm of a copy of every gradient in fp64.
+stage3.get_norm_dtype = stage_1_and_2.get_norm_dtype = lambda: torch.float32
 
 MEBIBYTE = 1 << 20
 # What DeepSpeed's checkpoints hold beside tensors and plain values.
@@ -127,10 +131,11 @@ class Engine:
         self._weight_decays = [group["weight_decay"] for group in torch_optimizer.param_groups]
         scheduler = torch.optim.lr_scheduler.LambdaLR(torch_optimizer, LinearWarmupSchedule(schedule, max_steps))
         self._linear = torch.nn.functional.linear
-        take_norms_in_fp32()
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=torch_optimizer, lr_scheduler=scheduler, config=config, dist_init_required=False)
-        skip_needless_passes(self._engine.optimizer, ranks.world_size)
+        zero = self._engine.optimizer
+        if isinstance(zero, stage_1_and_2.DeepSpeedZeroOptimizer) and not zero.cpu_offload:
+            skip_needless_passes(zero, ranks.world_size)
         if self.stage == 3:  # read outside the modules that own them, where a batch does not use their head
             for weight in (weight for own in getattr(model, "own_weights", {}).values() for weight in own):
                 deepspeed.zero.register_external_parameter(model, weight)

@@ -1,10 +1,9 @@
-"""Passes over all gradients that DeepSpeed's ZeRO stages make without need: left out.
+"""Passes over all gradients that DeepSpeed's ZeRO 1 and 2 make without need: left out.
 
 Where most weights are word embeddings, such passes take as long as the model's forward and backward passes:
 
-- at every stage the norm is taken of a copy of the gradients in fp64;
-- at ZeRO 1 and 2 every rank divides its gradients by 1 where the norm is within the bound, and looks for numbers that
-  are not finite before it takes the norm, which is not finite then;
+- every rank divides its gradients by 1 where the norm is within the bound, and looks for numbers that are not finite
+  before it takes the norm, which is not finite then;
 - one rank copies all gradients into a bucket, divides them by 1, reduces them with nobody and copies them back, then
   copies them into its partition, which is all of them.
 
@@ -15,23 +14,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 
-def take_norms_in_fp32() -> None:
-    """Let ZeRO 1 to 3 take gradient norms in fp32, as torch does and as ZeRO 0 does here."""
-    from deepspeed.runtime.zero import stage3, stage_1_and_2
-
-    stage3.get_norm_dtype = stage_1_and_2.get_norm_dtype = lambda: torch.float32
-
-
 def skip_needless_passes(optimizer: Any, world_size: int) -> None:
-    """Replace methods of an engine's `optimizer` where it is of ZeRO 1 or 2 and not offloaded."""
-    from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
-
-    if not isinstance(optimizer, DeepSpeedZeroOptimizer) or optimizer.cpu_offload:
-        return
+    """Replace methods of `optimizer`, a DeepSpeedZeroOptimizer (ZeRO 1 and 2) that is not offloaded."""
     clip = optimizer.unscale_and_clip_grads
 
     def clip_where_needed(gradients: list[Tensor], norm: Tensor) -> None:
