@@ -144,7 +144,7 @@ def _why_refused(error: Exception) -> str:
 
 
 def _fault(name: Any, value: Any) -> str:
-    """What is wrong with an entry, empty where nothing is."""
+    """Fault of an entry; empty where it has none."""
     if not (isinstance(name, str) and NAME.fullmatch(name)) or name == "__metadata__":
         return "is no name of a weight"
     if type(value) not in (Tensor, nn.Parameter):

@@ -1,4 +1,4 @@
-"""What trains faster on CPUs than transformers' and torch's defaults: dropout, and attention with it or in bf16.
+"""Faster training on CPUs than by transformers' and torch's defaults: dropout, and attention with it or in bf16.
 
 torch draws a dropout mask on CPUs one element at a time, which takes longer than the products of matrices of a small
 encoder in bf16. Torch's fused attention for CPUs (2.13) cannot drop out, and in bf16 its backward pass takes 4 to 10

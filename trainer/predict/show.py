@@ -43,7 +43,7 @@ def show(predictions: Sequence[Prediction], turns: Turns, console: rich.console.
 
 
 def about_turns(model: TaskModel, steps: int, turns: Sequence[Turn | None]) -> str:
-    """What the norms of perturbations mean, in a line or two."""
+    """Meaning of the norms of perturbations, in a line or two."""
     ball = model.ball
     norm = {"l2": "L2", "linf": "L-infinity"}[ball.norm]
     unit = "as measured in training" if model.site_norm is not None else "of these texts"

@@ -45,7 +45,7 @@ class AverageRecord(_Part):
 
     @property
     def words(self) -> str:
-        """What an average adds to the label of its runs, e.g. "average of last 3"."""
+        """Suffix of an average in the label of its runs, e.g. "average of last 3"."""
         return words_of(self.settings)
 
 

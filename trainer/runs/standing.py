@@ -1,4 +1,4 @@
-"""How far a run is, from its own files: state, step, remaining time, last score.
+"""Progress of a run, from its own files: state, step, remaining time, last score.
 
 Damaged files are passed over, since a run that is being written may be looked at at any time.
 """
@@ -28,7 +28,7 @@ RUNNING = "running"
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a run is, in words; empty where unknown."""
+    """Progress of a run, in words; empty where unknown."""
 
     state: str
     step: str = ""
@@ -38,7 +38,7 @@ class Standing:
 
 
 def standing(run: Path) -> Standing:
-    """How far the run in `run` is."""
+    """Progress of the run in `run`."""
     record, rows, config = read_record(run), list(last_rows(run)), config_of(run)
     state = _state(run, record, rows)
     steps = record.max_steps if record else None

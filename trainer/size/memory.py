@@ -23,7 +23,7 @@ REDUCE_BUCKET, SUB_GROUP, MAX_LIVE, PERSISTENCE = 500_000_000, 1_000_000_000, 1_
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides on the memory beside the model and the batch."""
+    """Settings that decide on the memory, beside the model and the batch."""
 
     zero: Mapping[str, Any]
     """`zero_optimization` of the DeepSpeed configuration."""

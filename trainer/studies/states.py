@@ -1,4 +1,4 @@
-"""How nodes ended: `<study>/nodes/<name>.json`, one record per node that was run, written when its command ends.
+"""Outcomes of nodes: `<study>/nodes/<name>.json`, one record per node that was run, written when its command ends.
 
 A node without a record has not been run, or was killed: its command begins again, and goes on where it keeps its work.
 Below `nodes/` and beside it lie what nodes read of the study: `graph.json`, and `recipes/`.
