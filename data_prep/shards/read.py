@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import file_sha256
-from data_prep.shards.columns import COLUMN_TYPES, cell_schema, flat_values
+from data_prep.shards.columns import COLUMN_TYPES, cell_schema, flat_values, number_values
 from data_prep.shards.manifest import (
     KEY_CANNOT_HOLD,
     LONGEST_KEY,
@@ -127,24 +127,24 @@ def _open_shard(file: Path, shard: ShardInfo, manifest: Manifest) -> pa.Table:
         raise InputError(f"{file}: an entry is empty (null), expected a value; build the cell again")
     if table.num_rows:
         least_length = manifest.tokenizer.template.frames[0].specials
-        _check_bounds(file, "id", table["id"], 0, min(2**40, manifest.source_rows * (manifest.copies + 1)) - 1)
-        _check_bounds(file, "length", table["length"], least_length, manifest.max_length)
+        largest_id = min(2**40, manifest.source_rows * (manifest.copies + 1)) - 1
+        _check_bounds(file, "id", number_values(table["id"]), 0, largest_id)
+        _check_bounds(file, "length", number_values(table["length"]), least_length, manifest.max_length)
         for name, kind in manifest.columns.items():
             if COLUMN_TYPES[kind].holds_labels:
                 values = flat_values(table, name, COLUMN_TYPES[kind].many)
                 _check_bounds(file, name, values, 0 if manifest.has_labels else -1, len(manifest.labels) - 1)
-    ids = table.column("id").to_numpy()
+    ids = number_values(table.column("id"))
     if WINDOW in manifest.columns and table.num_rows:
-        _check_bounds(file, WINDOW, table[WINDOW], 0, MOST_WINDOWS - 1)
-        ids = ids * MOST_WINDOWS + table[WINDOW].to_numpy()
+        _check_bounds(file, WINDOW, number_values(table[WINDOW]), 0, MOST_WINDOWS - 1)
+        ids = ids * MOST_WINDOWS + number_values(table[WINDOW])
     if (np.diff(ids) <= 0).any() and len(np.unique(ids)) < len(ids):
         raise InputError(f"{file}: an id occurs twice; build the cell again")
     _check_keys(file, table, manifest)
     return table
 
 
-def _check_bounds(file: Path, name: str, column: pa.ChunkedArray | np.ndarray, least: int, largest: int) -> None:
-    values = np.asarray(column)
+def _check_bounds(file: Path, name: str, values: np.ndarray, least: int, largest: int) -> None:
     if values.size and (values.min() < least or values.max() > largest):
         raise InputError(f"{file}: {name} {values.min()}..{values.max()}, expected {least}..{largest}; build the cell "
                          "again")

@@ -35,7 +35,8 @@ KINDS = {
 
 def launch(recipe: Path, name: str, kind: str, log: Path) -> subprocess.Popen[bytes]:
     """The run under the `deepspeed` launcher; every file of a checkpoint takes a while, so that kills hit saves."""
-    command = [str(Path(sys.executable).with_name("deepspeed")), "--num_accelerators", "2", "--master_port",
+    # As a module: packages installed with `pip --target` have no script beside Python.
+    command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", "2", "--master_port",
                str(free_port()), WORKER, "train", str(recipe), f"--name={name}", f"--schedule.max_steps={UPDATES}",
                "--checkpoint.every_steps=4", "--evaluation.every_steps=8",
                *(f"--{k}={v}" for k, v in KINDS[kind].items())]

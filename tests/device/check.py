@@ -1,6 +1,6 @@
 """One command that shows on a machine with a GPU, or without, what no other test there could: speeds and CUDA.
 
-    python -m tests.device.check OUT [--only kernels,exactness] [--seconds 480]
+    python -m tests.device.check OUT [--only kernels,exactness] [--seconds 480] [--limits 1]
 
 Every step is a process with a time limit of its own; a failure or a timeout does not stop the next. Speeds are measured
 first, one after the other; the tests then run side by side. OUT gets a log per step, results.json and table.md.
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -62,10 +62,13 @@ def main() -> int:
     parser.add_argument("--only", default="", help="names of steps, by comma")
     parser.add_argument("--size", default="large", help="of the model in speed measurements; tiny for a rehearsal")
     parser.add_argument("--seconds", type=int, default=480, help="no step starts or goes on after this time")
+    parser.add_argument("--limits", type=float, default=1.0,
+                        help="factor on every step's limit, which is meant for 16 cores and a GPU")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     ends = time.monotonic() + given.seconds
-    chosen = [step for step in steps(given.size) if not given.only or step.name in given.only.split(",")]
+    chosen = [replace(step, limit=round(given.limits * step.limit)) for step in steps(given.size)
+              if not given.only or step.name in given.only.split(",")]
     results = [run(step, given.out, ends) for step in chosen if step.alone]
     with ThreadPoolExecutor(max_workers=8) as pool:
         results += pool.map(lambda step: run(step, given.out, ends), [step for step in chosen if not step.alone])

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data_prep.base.errors import InputError
 from data_prep.languages import same_language
-from data_prep.shards.columns import holds_gold
+from data_prep.shards.columns import holds_gold, number_values
 from data_prep.shards.manifest import WINDOW, Manifest
 from data_prep.shards.read import Cell, find_cells
 from data_prep.suggest import near_cell
@@ -62,7 +62,7 @@ class Examples(Dataset[Batch]):
         if self.kind.mask is not None and masking is None:
             raise ValueError(f"examples of kind {cells[0].manifest.kind} are masked at random, found no masking")
         self.starts = np.cumsum([0] + [len(cell) for cell in cells])
-        columns = [cell.table.column("length").to_numpy() for cell in cells]
+        columns = [number_values(cell.table.column("length")) for cell in cells]
         self.lengths = np.minimum(np.concatenate(columns).astype(np.int64), max_length)
         if pad_to is not None and pad_to < self.lengths.max():
             raise InputError(f"data.pad_to {pad_to} is shorter than the longest input of {self.lengths.max()} tokens; "
@@ -101,9 +101,9 @@ class Examples(Dataset[Batch]):
         for owner in np.unique(owners):
             places = np.flatnonzero(owners == owner)
             tables.append(self.cells[owner].take(indices[places] - self.starts[owner]))
-            keys[places] = (self.numbers[owner] << CELL_SHIFT) + tables[-1]["id"].to_numpy()
+            keys[places] = (self.numbers[owner] << CELL_SHIFT) + number_values(tables[-1]["id"])
             if self.kind.has_windows:
-                keys[places] += tables[-1][WINDOW].to_numpy() << PART_SHIFT
+                keys[places] += number_values(tables[-1][WINDOW]) << PART_SHIFT
             order.append(places)
         table = tables[0] if len(tables) == 1 else pa.concat_tables(tables).take(np.argsort(np.concatenate(order)))
         return table, keys

@@ -44,12 +44,18 @@ os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else
 logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # its warnings are for those who write engines
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
 import deepspeed  # noqa: E402  (the accelerator must be chosen before)
+from deepspeed.runtime import compiler  # noqa: E402
 from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler  # noqa: E402
 from deepspeed.runtime.zero import stage3, stage_1_and_2  # noqa: E402
 from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param  # noqa: E402
 from deepspeed.utils.tensor_fragment import fragment_address  # noqa: E402
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint  # noqa: E402
 
+# ZeRO 1 to 3 import Muon whatever the optimiser, and its three compiled functions import inductor: seconds of a start.
+compiled, compiler.compile = compiler.compile, lambda: compiler.dummy_decorator
+import deepspeed.runtime.zero.muon.original_muon  # noqa: E402
+
+compiler.compile = compiled
 # Else ZeRO 1 to 3 take the norm of a copy of every gradient in fp64.
 stage3.get_norm_dtype = stage_1_and_2.get_norm_dtype = lambda: torch.float32
 

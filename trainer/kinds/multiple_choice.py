@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from data_prep.shards.columns import number_values
 from data_prep.shards.manifest import Manifest
 from trainer.kinds.batch import Batch
 from trainer.kinds.divergence import at_least_fp32, kl_sum
@@ -39,10 +40,10 @@ def sequences(table: pa.Table) -> Sequences:
 def targets(table: pa.Table, batch: Batch) -> dict[str, Tensor]:
     """labels: (G,) int64 index of the right choice, or MISSING. inputs: (G, C) int64 place of each choice among the
     inputs, or MISSING. examples: (B,) int64 example of each input."""
-    counts = table["ends"].combine_chunks().value_lengths().to_numpy()
+    counts = number_values(table["ends"].combine_chunks().value_lengths())
     places = np.arange(counts.max())
     inputs = np.where(places < counts[:, None], (np.cumsum(counts) - counts)[:, None] + places, MISSING)
-    return {"labels": torch.tensor(table["label"].to_numpy(), dtype=torch.int64),
+    return {"labels": torch.tensor(number_values(table["label"]), dtype=torch.int64),
             "inputs": torch.from_numpy(inputs.astype(np.int64)),
             "examples": torch.from_numpy(np.repeat(np.arange(len(counts)), counts))}
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from data_prep.shards.columns import number_values
 from data_prep.shards.manifest import Manifest
 from trainer.kinds.batch import Batch
 from trainer.kinds.divergence import at_least_fp32, kl_sum
@@ -21,7 +22,7 @@ MISSING = -1  # label of an example without one
 
 def targets(rows: pa.Table, batch: Batch) -> dict[str, Tensor]:
     """labels: (B,) int64 class indices, or MISSING."""
-    return {"labels": torch.tensor(rows["label"].to_numpy(), dtype=torch.int64)}
+    return {"labels": torch.tensor(number_values(rows["label"]), dtype=torch.int64)}
 
 
 def logits(head: Callable[[Tensor], Tensor], hidden_BLH: Tensor, batch: Batch) -> Tensor:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from data_prep.shards.columns import number_values
 from data_prep.shards.manifest import Manifest
 from trainer.kinds.batch import Batch
 from trainer.kinds.divergence import at_least_fp32
@@ -24,7 +25,7 @@ LARGEST = 1e6  # far beyond any scale of scores; the predictions of a diverged m
 
 def targets(rows: pa.Table, batch: Batch) -> dict[str, Tensor]:
     """scores: (B,) fp32, NaN where missing."""
-    return {"scores": torch.tensor(rows["score"].to_numpy(), dtype=torch.float32)}
+    return {"scores": torch.tensor(number_values(rows["score"]), dtype=torch.float32)}
 
 
 def logits(head: Callable[[Tensor], Tensor], hidden_BLH: Tensor, batch: Batch) -> Tensor:

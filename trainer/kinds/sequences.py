@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from data_prep.shards.columns import number_values
+
 NONE = np.empty(0, dtype=np.int32)
 
 
@@ -31,5 +33,5 @@ def one_per_row(table: pa.Table) -> Sequences:
 def lists(table: pa.Table, name: str) -> list[npt.NDArray[np.int32]]:
     """Values of a list column by row, as views without copies."""
     column = table[name].combine_chunks()
-    values, offsets = column.values.to_numpy(), column.offsets.to_numpy()
+    values, offsets = number_values(column.values), number_values(column.offsets)
     return [values[a:b] for a, b in itertools.pairwise(offsets)]

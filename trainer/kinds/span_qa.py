@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from data_prep.base.errors import InputError
+from data_prep.shards.columns import number_values
 from data_prep.shards.manifest import WINDOW, Manifest
 from trainer.kinds.batch import Batch
 from trainer.kinds.divergence import at_least_fp32, kl_sum
@@ -35,11 +36,11 @@ MASKED = -1e30  # logit of what cannot be chosen; finite, so that 0 * log 0 is 0
 def targets(rows: pa.Table, batch: Batch) -> dict[str, Tensor]:
     """start, end: (B,) int64 positions in the input, 0 in windows without the answer, MISSING where it is not known;
     context: (B, 2) int64, the first position of the paragraph and the one behind its last."""
-    at, start, end = (rows[name].to_numpy() for name in ("context_at", "start", "end"))
+    at, start, end = (number_values(rows[name]) for name in ("context_at", "start", "end"))
     behind = at + np.array([len(pieces) for pieces in lists(rows, "second_ids")])
     if (at + np.maximum(start, end) >= behind).any() or (behind > batch.input_ids.shape[1]).any() or (at < 0).any():
         raise InputError("a labelled span lies outside its window; find the damage with `python -m data_prep verify`")
-    known = (rows["answers"].combine_chunks().value_lengths().to_numpy() > 0) & (start > NOWHERE)
+    known = (number_values(rows["answers"].combine_chunks().value_lengths()) > 0) & (start > NOWHERE)
     found = {"start": start, "end": end}
     return {**{name: torch.from_numpy(np.where(known, np.where(value >= 0, at + value, 0), MISSING))
                for name, value in found.items()}, "context": torch.from_numpy(np.stack([at, behind], axis=1))}
@@ -130,14 +131,14 @@ def certainty(predicted: Array, table: pa.Table) -> Array:
 
 def _firsts(table: pa.Table) -> Array:
     """Number of the first window of each question."""
-    return np.flatnonzero(table[WINDOW].to_numpy() == 0)
+    return np.flatnonzero(number_values(table[WINDOW]) == 0)
 
 
 def _chosen(predicted: Array, table: pa.Table) -> Iterator[tuple[str, float]]:
     """(text, probability) of the best span of each question, or of no answer."""
     firsts = _firsts(table)
     bounds = [*firsts.tolist(), len(predicted)]
-    offsets, nullable = lists(table, "offsets"), table["nullable"].to_numpy()
+    offsets, nullable = lists(table, "offsets"), number_values(table["nullable"])
     for number, context in enumerate(table["context"].take(pa.array(firsts)).to_pylist()):
         windows = range(bounds[number], bounds[number + 1])
         spans = [(score, -window, int(start), int(end)) for window in windows

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from data_prep.base.errors import InputError
+from data_prep.shards.columns import number_values
 from data_prep.shards.manifest import WINDOW, Manifest
 from trainer.kinds.batch import Batch
 from trainer.kinds.divergence import at_least_fp32, kl_sum
@@ -92,8 +93,8 @@ def classes(logits_PC: Tensor, batch: Batch) -> Classes:
 def join(predicted_N: Array, gold_N: Array, rows: pa.Table) -> tuple[Array, Array]:
     """Both, with the words of a sentence's windows one after the other."""
     of_sentence: dict[int, list[int]] = {}
-    ids = rows["id"].to_numpy()
-    for row in np.argsort(rows[WINDOW].to_numpy(), kind="stable"):
+    ids = number_values(rows["id"])
+    for row in np.argsort(number_values(rows[WINDOW]), kind="stable"):
         of_sentence.setdefault(int(ids[row]), []).append(int(row))
     return tuple(_ragged([np.concatenate(column[parts]) for parts in of_sentence.values()])  # type: ignore[return-value]
                  for column in (predicted_N, gold_N))
