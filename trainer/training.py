@@ -132,7 +132,7 @@ def train_once(settings: Recipe, ranks: Ranks, log: RunLog, then: str) -> int:
             return EXIT_REQUEUE
     if ranks.is_main:
         dynamics.finish(state.step)
-        mark_done(folder, state, outcome(settings, state, data, mixture, max_steps), advice)
+        mark_done(folder, state, outcome(settings, state, data, mixture, max_steps), advice, settings.checkpoint)
     barrier(ranks)
     engine.close()
     return 0

@@ -38,7 +38,7 @@ def launch(recipe: Path, name: str, kind: str, log: Path) -> subprocess.Popen[by
     # As a module: packages installed with `pip --target` have no script beside Python.
     command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", "2", "--master_port",
                str(free_port()), WORKER, "train", str(recipe), f"--name={name}", f"--schedule.max_steps={UPDATES}",
-               "--checkpoint.every_steps=4", "--evaluation.every_steps=8",
+               "--checkpoint.every_steps=4", "--checkpoint.keep_when_done=true", "--evaluation.every_steps=8",
                *(f"--{k}={v}" for k, v in KINDS[kind].items())]
     env = os.environ | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "FAULTS": '{"slow_write": 0.3}',
                         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -131,8 +131,8 @@ SUBSET = [case for case in MATRIX if _covers(case)]
 # Other ways of running, each with a method of one backward and with one of several per micro-batch.
 OTHER_WAYS = [Case(method, "embeddings", stage, world, accumulation, "sgd", variant) for method in ("pgd", "freelb")
               for variant, stages, world, accumulation in (
-                  ("bf16", (1, 2, 3), 1, 4), ("fp16", (1, 2, 3), 1, 4), ("offload", (2, 3), 1, 4),
-                  ("checkpointing", (0, 3), 1, 4), ("frozen", (0, 2, 3), 1, 4), ("overlap", (1, 2, 3), 2, 4),
+                  ("bf16", (1, 2, 3), 1, 2), ("fp16", (1, 2, 3), 1, 2), ("offload", (2, 3), 1, 2),
+                  ("checkpointing", (0, 3), 1, 2), ("frozen", (0, 2, 3), 1, 2), ("overlap", (1, 2, 3), 2, 2),
                   ("", (0, 2, 3), 4, 2))
               for stage in stages]
 OF_OTHER_DATA = [Case("smart", "word_embeddings", 2, 2, 1, "sgd", data) for data in OTHER_DATA]

@@ -7,6 +7,7 @@ compares hashes.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,11 @@ def complete_checkpoints(run_dir: Path) -> list[Path]:
     """The complete checkpoints of a run, oldest first."""
     found = [path for path in (run_dir / FOLDER).glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdigit()]
     return sorted((path for path in found if is_complete(path)), key=step_of)
+
+
+def remove_checkpoints(run_dir: Path) -> None:
+    """Remove all checkpoints of a run."""
+    shutil.rmtree(run_dir / FOLDER, ignore_errors=True)
 
 
 def damaged_files(path: Path, part: int, parts: int) -> list[str]:

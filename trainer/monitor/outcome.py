@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.base.files import write_json
-from trainer.config.schema import Recipe
+from trainer.checkpoint.layout import remove_checkpoints
+from trainer.config.schema import CheckpointSection, Recipe
 from trainer.data.loader import TrainingData
 from trainer.data.mixture import Mixture
 from trainer.metrics import METRICS
@@ -49,12 +50,16 @@ def mark_failed(folder: Path, error: Collapsed | NonFinite, found: dict[str, Any
     update_record(folder, status="collapsed" if isinstance(error, Collapsed) else "diverged", why=str(error), **found)
 
 
-def mark_done(folder: Path, state: TrainState, found: dict[str, Any], advice: str) -> None:
-    """Record that the run is done, and log its outcome. advice: against a model at chance."""
+def mark_done(
+    folder: Path, state: TrainState, found: dict[str, Any], advice: str, checkpoints: CheckpointSection
+) -> None:
+    """Record that the run is done, drop its checkpoints, and log its outcome. advice: against a model at chance."""
     # Told to go on after a collapse (evaluation.on_collapse), the run is a failed seed all the same.
     collapsed = state.collapsed_evaluations >= EVALUATIONS_IN_A_ROW
     update_record(folder, status="collapsed" if collapsed else "done", **found)
     write_json(folder / DONE, {"step": state.step, **found})
+    if not checkpoints.keep_when_done:  # not before: a run without either would begin again
+        remove_checkpoints(folder)
     value = state.selected.get("value")
     early = f", out of patience after step {state.step}" if state.out_of_patience else ""
     best = "" if value is None else "; best {metric} on {cell} {shown} at step {step}".format(

@@ -105,7 +105,7 @@ def _methods_there(folder: Path, study: Study) -> list[str]:
 
 
 def _run(study: Study, folder: Path) -> Graph:
-    """Run all nodes; of the methods, the slow ones stand last and are started first."""
+    """Run all nodes: trainings before evaluations; of the methods, the slow ones stand last and are started first."""
     from trainer.studies.expand import build_graph  # here, as in `_report`: the help and a refusal need none of it
     from trainer.studies.local import find_room, run_nodes
 
@@ -114,7 +114,8 @@ def _run(study: Study, folder: Path) -> Graph:
 
     def graph_of(failed: frozenset[str]) -> Graph:
         graph = build_graph(backwards, FOLDER, folder, contents, failed)
-        return replace(graph, cells=graph.cells[::-1])
+        nodes = dict(sorted(graph.nodes.items(), key=lambda item: item[1].kind == "evaluate"))
+        return replace(graph, nodes=nodes, cells=graph.cells[::-1])
 
     room = replace(find_room(None, study.memory_gb), threads=1)  # scores differ in digits with the number of threads
     print(f"The output of each command is in a file below {folder / LOGS}")

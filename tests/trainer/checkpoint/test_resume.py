@@ -30,7 +30,7 @@ from tests.trainer.small_runs import (
 from trainer.checkpoint import layout
 from trainer.robust import METHODS
 
-DROPOUT = {"model.dropout": "0.1"}
+DROPOUT = {"model.dropout": "0.1", "checkpoint.keep_when_done": "true"}  # whose last state is compared
 KINDS = {
     "plain": DROPOUT,
     "pgd": {**DROPOUT, **PGD, "batch.micro_batch_size": "4", "robust.ramp_end": "0.5"},
@@ -184,6 +184,14 @@ def test_the_newest_are_kept_and_nothing_else_lies_about(whole: dict[str, Path])
         kept = sorted(path.name for path in (folder / layout.FOLDER).iterdir() if path.is_dir())
         assert kept == [layout.checkpoint_name(9), layout.checkpoint_name(10)]
         assert not list(folder.rglob(".*"))
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_finished_run_drops_its_checkpoints(recipe: Path, keep: bool) -> None:
+    folder = run(recipe, "done", {"checkpoint.keep_when_done": "true"} if keep else {})
+    assert (folder / layout.FOLDER).exists() == keep
+    assert (folder / "done.json").is_file()
+    assert weights_of(folder)
 
 
 def partial(recipe: Path) -> Path:
