@@ -52,10 +52,10 @@ from deepspeed.utils.tensor_fragment import fragment_address  # noqa: E402
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint  # noqa: E402
 
 # ZeRO 1 to 3 import Muon whatever the optimiser, and its three compiled functions import inductor: seconds of a start.
-compiled, compiler.compile = compiler.compile, lambda: compiler.dummy_decorator
+_compile, compiler.compile = compiler.compile, lambda: compiler.dummy_decorator
 import deepspeed.runtime.zero.muon.original_muon  # noqa: E402
 
-compiler.compile = compiled
+compiler.compile = _compile
 # Else ZeRO 1 to 3 take the norm of a copy of every gradient in fp64.
 stage3.get_norm_dtype = stage_1_and_2.get_norm_dtype = lambda: torch.float32
 
