@@ -87,7 +87,7 @@ def write_recipe(folder: Path, asked: argparse.Namespace) -> Path:
         f"batch: {{size: {asked.batch}}}\noptimizer: {{name: adamw, lr: 0.00001, fused: true}}\n"
         f"schedule: {{max_steps: {asked.updates}}}\nlogging: {{every_steps: 1}}\n"
         f"evaluation: {{every_steps: {asked.updates}}}\n"
-        f"checkpoint: {{every_steps: {asked.updates}, background: false}}\n"
+        f"checkpoint: {{every_steps: {asked.updates}, background: false, keep_when_done: true}}\n"
         f"robust: {{method: {asked.method}, ascent_steps: 1, site: word_embeddings}}\n"
         f"engine: {{config: {asked.config}, precision: {asked.precision}}}\n", encoding="utf-8")
     return path

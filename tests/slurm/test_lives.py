@@ -27,7 +27,7 @@ from trainer.distributed.ranks import free_port
 
 UPDATES = 20
 SETTINGS = {**PGD, "model.dropout": "0", "engine.config": "zero2", "schedule.max_steps": str(UPDATES),
-            "evaluation.every_steps": "10"}
+            "evaluation.every_steps": "10", "checkpoint.keep_when_done": "true"}
 TWO_NODES = ("--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=1")
 BESIDE, ALONE = "--cpus-per-task=1", f"--cpus-per-task={CPUS // 2 + 1}"
 TEMPLATES = sorted(path.name for path in (ROOT / "slurm").glob("*.sbatch"))
