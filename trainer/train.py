@@ -14,6 +14,7 @@ from typing import Annotated
 from data_prep.base.command_table import Keys, importing
 from data_prep.base.errors import InputError, did_you_mean
 from data_prep.base.lock import held
+from trainer.checkpoint.layout import remove_checkpoints
 from trainer.config import load_recipe
 from trainer.distributed.preemption import STOP_SIGNALS, failures_in_a_line
 from trainer.distributed.ranks import find_ranks, is_first_process
@@ -68,6 +69,8 @@ def _train(recipe: str, overrides: dict[str, str], then: str) -> int:
         folder = run_dir.run_dir_of(settings)
         if run_dir.inspect(settings) == "done":
             _log.info("%s is done; nothing to do%s", folder, f" but to {then}" if then != NOTHING else "")
+            if ranks.is_main and not settings.checkpoint.keep_when_done:
+                remove_checkpoints(folder)  # left by a kill between done.json and their removal
             code = 0
         else:
             with importing():

@@ -7,7 +7,9 @@ compares hashes.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +79,23 @@ def complete_checkpoints(run_dir: Path) -> list[Path]:
 
 
 def remove_checkpoints(run_dir: Path) -> None:
-    """Remove all checkpoints of a run."""
-    shutil.rmtree(run_dir / FOLDER, ignore_errors=True)
+    """Remove all checkpoints of a run, after what stands in the run's folder in their place, done.json, is on disk."""
+    flush_folder(run_dir)
+    folder = run_dir / FOLDER  # or a link to one
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith((PREFIX, TEMPORARY, UNIVERSAL)):
+            shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def flush_folder(path: Path) -> None:
+    """Flush a rename in this folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def damaged_files(path: Path, part: int, parts: int) -> list[str]:

@@ -84,7 +84,7 @@ class Store:
         target = temporary.with_name(layout.checkpoint_name(step))
         shutil.rmtree(target, ignore_errors=True)
         os.replace(temporary, target)
-        _flush_folder(target.parent)
+        layout.flush_folder(target.parent)
         for old in layout.complete_checkpoints(self._run_dir)[:-self._settings.keep]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -104,7 +104,9 @@ class Store:
         for name in reversed(candidates):
             damaged = self._damaged(folder / name)
             if not damaged:
-                return self._load(folder / name)
+                state = self._load(folder / name)
+                barrier(self._engine.ranks)  # a run that resumes after its last step removes it at once
+                return state
             if self._engine.ranks.is_main:
                 _log.warning("%s: %s is not what was written; an older checkpoint is taken", folder / name,
                              ", ".join(damaged))
@@ -165,12 +167,3 @@ def refuse_other_data(path: Path, rows_sha256: dict[str, str]) -> None:
 
 def _list_name(rank: int) -> str:
     return f"rank-{rank:05d}.json"
-
-
-def _flush_folder(path: Path) -> None:
-    """Flush a rename in this folder to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

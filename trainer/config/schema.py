@@ -230,7 +230,7 @@ class CheckpointSection(Section):
     """Complete checkpoints to keep; at least two, since the newest may be damaged."""
     keep_when_done: bool = False
     """Keep the checkpoints of a finished run, 4 GB each for XLM-R large. Nothing here reads them: a finished run is not
-    trained further, and its model is in `best/`. A run that collapsed or diverged keeps its own."""
+    trained further, and its model is in `best/`. A run that was given up keeps its own."""
     snapshots: int = Field(default=0, ge=0, le=1000)
     """Snapshots to keep for `trainer average`: the weights, without optimiser state, at the last evaluation points
     (arXiv 2305.16834); 0 keeps none. One takes 2.2 GB for XLM-R large. Those of SMART's EMA are not kept."""

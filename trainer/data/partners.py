@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep.base.errors import InputError
+from data_prep.shards.columns import number_values
 from data_prep.shards.read import Cell
 from trainer.data.sampler import Choice
 from trainer.kinds import KINDS
@@ -54,7 +55,7 @@ def _sources(cells: Sequence[Cell]) -> np.ndarray:
     numbers: list[np.ndarray] = []
     offset = 0
     for cell in cells:
-        rows = cell.table.column("id").to_numpy() // (cell.manifest.copies + 1)
+        rows = number_values(cell.table.column("id")) // (cell.manifest.copies + 1)
         numbers.append(rows + offset)
         offset += int(rows.max()) + 1
     return np.concatenate(numbers)

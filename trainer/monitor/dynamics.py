@@ -17,6 +17,7 @@ import numpy as np
 
 from data_prep.base.errors import InputError
 from data_prep.base.files import write_text
+from data_prep.shards.columns import number_values
 from trainer.config.schema import Recipe
 from trainer.data.loader import Examples, TrainingData
 from trainer.data.sampler import steps_per_epoch
@@ -104,6 +105,6 @@ class Dynamics:
         (counts,) = measure(
             engine.module, examples, self._batch_size, engine.device, engine.ranks,
             lambda logits, _, cpu_batch: (gold_counts(kind, logits, cpu_batch),), gather)
-        ids, example = np.unique(cell.table["id"].to_numpy(), return_inverse=True)
+        ids, example = np.unique(number_values(cell.table["id"]), return_inverse=True)
         of_gold, right, predictions = (np.bincount(example, column) for column in counts.T)
         return np.full(len(ids), cell_name(cell.path), dtype=object), ids, of_gold / predictions, right / predictions

@@ -1,6 +1,7 @@
 """Run folder, `runs/<name>/`: new, partial or done; it never holds runs of two recipes.
 
-    config.yaml  run.json  train.log  metrics.jsonl  tensorboard/  checkpoints/  best/  eval/  done.json (written last)
+    config.yaml  run.json  train.log  metrics.jsonl  tensorboard/  best/  eval/  done.json (written last)
+    checkpoints/ (until it is done)
     dynamics/  dynamics.parquet  data_map.svg (with logging.dynamics)
     snapshots/ (with checkpoint.snapshots)  average/ (by trainer average)
     slurm/ (records of the jobs that were submitted for it, by slurm.submit)

@@ -79,17 +79,20 @@ def test_a_disk_that_is_full_at_any_write(recipe: Path, monkeypatch: pytest.Monk
     print(f"{len(tried)} writes failed in turn")
 
 
+LONGER = {"schedule.max_steps": "8", "checkpoint.keep_when_done": "true"}
+
+
 def test_a_full_disk_ends_the_run_in_a_line_and_it_goes_on(recipe: Path, writes: Writes) -> None:
-    whole = run(recipe, "whole", {"schedule.max_steps": "8"})
+    whole = run(recipe, "whole", LONGER)
     with killed_at(4):
-        run(recipe, "full", {"schedule.max_steps": "8"})
+        run(recipe, "full", LONGER)
     writes.count, writes.fails_at = 0, 12
     with pytest.raises(InputError, match=r"No space left on device; the last whole checkpoint is untouched"):
-        run(recipe, "full", {"schedule.max_steps": "8"})
+        run(recipe, "full", LONGER)
     writes.fails_at = 10**9
     folder = recipe.parent / "runs/full"
     assert next(map(layout.step_of, layout.complete_checkpoints(folder))) == 3
-    assert metrics_of(run(recipe, "full", {"schedule.max_steps": "8"})) == metrics_of(whole)
+    assert metrics_of(run(recipe, "full", LONGER)) == metrics_of(whole)
     assert not list((folder / layout.FOLDER).glob(".*"))
 
 

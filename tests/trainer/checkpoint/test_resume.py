@@ -190,6 +190,11 @@ def test_the_newest_are_kept_and_nothing_else_lies_about(whole: dict[str, Path])
 def test_a_finished_run_drops_its_checkpoints(recipe: Path, keep: bool) -> None:
     folder = run(recipe, "done", {"checkpoint.keep_when_done": "true"} if keep else {})
     assert (folder / layout.FOLDER).exists() == keep
+    left = folder / layout.FOLDER / layout.checkpoint_name(9) / "left by a kill"
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.touch()
+    run(recipe, "done", {"checkpoint.keep_when_done": "true"} if keep else {})
+    assert left.exists() == keep
     assert (folder / "done.json").is_file()
     assert weights_of(folder)
 
