@@ -33,8 +33,8 @@ def command_of(recipe: Path, stage: int, precision: str, name: str) -> list[str]
     config = ZERO3["engine.config"] if stage == 3 else f"zero{stage}"
     return ["train", str(recipe), f"--name={name}", f"--engine.config={config}", f"--engine.precision={precision}",
             "--batch.size=12", "--model.dropout=0", "--checkpoint.every_steps=4", "--checkpoint.keep_when_done=true",
-            "--schedule.max_steps=8",
-            "--robust.method=smart", "--robust.bregman_weight=1", "--evaluation.every_steps=8"]
+            "--schedule.max_steps=8", "--robust.method=smart", "--robust.bregman_weight=1",
+            "--evaluation.every_steps=8"]
 
 
 def kill_after_four_updates(world: int, command: list[str], scratch: Path, folder: Path) -> None:

@@ -80,9 +80,11 @@ def complete_checkpoints(run_dir: Path) -> list[Path]:
 
 def remove_checkpoints(run_dir: Path) -> None:
     """Remove all checkpoints of a run, after what stands in the run's folder in their place, done.json, is on disk."""
-    flush_folder(run_dir)
     folder = run_dir / FOLDER  # or a link to one
-    for path in list(folder.iterdir()) if folder.is_dir() else ():
+    if not folder.is_dir():
+        return
+    flush_folder(run_dir)
+    for path in list(folder.iterdir()):
         if path.name.startswith((PREFIX, TEMPORARY, UNIVERSAL)):
             shutil.rmtree(path, ignore_errors=True)
     with suppress(OSError):
